@@ -1,0 +1,47 @@
+/** What a wallet can sign, and what each message does. */
+export const ACTIONS = [
+  'create_api_key',
+  'list_api_keys',
+  'get_api_key',
+  'delete_api_key',
+  'create_order',
+  'list_orders',
+  'execute_order',
+  'cancel_order',
+] as const
+
+export type Action = (typeof ACTIONS)[number]
+
+/** A message as a client presents it: nothing of it is believed yet. */
+export interface Presented {
+  message: string
+  signature: string
+  walletAddress: string
+  publicKey?: string | undefined
+}
+
+/** A message that its wallet signed, fresh and for this service. Whether it was used before, only `spend` knows. */
+export interface SignedAction<Members> {
+  action: Action
+  members: Members
+  walletAddress: string
+  message: string
+  /** SHA-256 of the message: a signature can be rewritten by anyone, a message cannot. */
+  messageHash: Uint8Array
+  signature: string
+  /** Compressed, hex; recovered, never taken from the client. */
+  publicKey: string
+}
+
+export const MAX_MESSAGE_BYTES = 2_048
+/** How far a client's clock may be ahead. */
+export const MAX_FUTURE_SECONDS = 60
+
+export type Freshness = 'fresh' | 'stale' | 'future'
+
+/** Compares a message's timestamp with the service's clock, both in milliseconds. */
+export function freshness(timestamp: number, now: number, maxAgeSeconds: number): Freshness {
+  if (now - timestamp > maxAgeSeconds * 1000) return 'stale'
+  if (timestamp - now > MAX_FUTURE_SECONDS * 1000) return 'future'
+  return 'fresh'
+}

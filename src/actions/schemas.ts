@@ -1,0 +1,47 @@
+import { z } from 'zod'
+import type { Action } from './action.ts'
+
+/** Members that any action message may carry. When present they must match this service, its network and the signer. */
+const commonMembers = {
+  timestamp: z.int().meta({ description: 'Milliseconds since 1970. At most 300 s old.' }),
+  domain: z.string().optional(),
+  network: z.string().optional(),
+  walletAddress: z.string().optional(),
+}
+
+/** The members of one action's message. Unknown members are refused: nothing that a wallet signed is silently ignored. */
+export function actionSchema<Members extends z.ZodRawShape>(action: Action, members: Members) {
+  return z.strictObject({ action: z.literal(action), ...members, ...commonMembers }).meta({
+    id: `${action}_message`,
+    description: `The JSON text that a wallet signs to ${action.replaceAll('_', ' ')}.`,
+  })
+}
+
+export type ActionSchema = z.ZodType<{
+  action: Action
+  timestamp: number
+  domain?: string | undefined
+  network?: string | undefined
+  walletAddress?: string | undefined
+}>
+
+/** How a signed message travels in a body. */
+export const SignedBody = z
+  .strictObject({
+    message: z.string().meta({ description: 'The exact text that was signed.' }),
+    signature: z.string().meta({ description: '65 bytes hex, RSV or VRS, with or without 0x.' }),
+    walletAddress: z.string().meta({ description: 'The Stacks address that signed.' }),
+    publicKey: z
+      .string()
+      .optional()
+      .meta({ description: 'Checked against the signature when sent.' }),
+  })
+  .meta({ id: 'SignedMessage' })
+
+/** How a signed message travels in headers, for GET. */
+export const SignedHeaders = z.object({
+  'X-Message': z.string(),
+  'X-Signature': z.string(),
+  'X-Wallet-Address': z.string(),
+  'X-Public-Key': z.string().optional(),
+})

@@ -1,0 +1,30 @@
+import { sql } from 'drizzle-orm'
+import { type Database, rows } from '../db/database.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import type { SignedAction } from './action.ts'
+
+/**
+ * Uses up a signed message, inside the transaction of the change that it asks for, and answers its row's id.
+ * It also takes the wallet's lock until that transaction ends: changes of one wallet happen one after another, so what
+ * the next statement counts cannot be raced.
+ */
+export async function spendAction(
+  tx: Database,
+  action: SignedAction<unknown>,
+  now: number,
+): Promise<Result<number, 'messageReplayed'>> {
+  const [spent] = await rows<{ id: string }>(
+    tx,
+    sql`WITH wallet AS (
+        SELECT pg_advisory_xact_lock(hashtextextended(${action.walletAddress}, 0))
+      )
+      INSERT INTO signed_actions
+        (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
+      SELECT ${action.walletAddress}, ${action.action}, ${action.message}, ${action.messageHash}::bytea,
+        ${action.signature}, ${action.publicKey}, ${new Date(now).toISOString()}::timestamptz
+      FROM wallet
+      ON CONFLICT ON CONSTRAINT signed_actions_once DO NOTHING
+      RETURNING id::text`,
+  )
+  return spent === undefined ? refuse('messageReplayed') : ok(Number(spent.id))
+}

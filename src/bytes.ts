@@ -1,0 +1,34 @@
+import { sha256 as sha256OfBytes } from '@noble/hashes/sha256'
+
+/** Hexadecimal text, lower case, of bytes. */
+export function toHex(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
+  return text
+}
+
+/** Bytes of an even number of hexadecimal digits. Not checked: the caller knows them to be hexadecimal. */
+export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hex.length / 2)
+  for (let at = 0; at < bytes.length; at++)
+    bytes[at] = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16)
+  return bytes
+}
+
+/** SHA-256 of bytes, or of a text's UTF-8. */
+export function sha256(data: string | Uint8Array): Uint8Array {
+  return sha256OfBytes(typeof data === 'string' ? new TextEncoder().encode(data) : data)
+}
+
+const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+/** Base62 text of bytes read as one big-endian number, padded with zeros to `length`. */
+export function toBase62(bytes: Uint8Array, length: number): string {
+  let number = BigInt(`0x${toHex(bytes)}`)
+  let text = ''
+  while (text.length < length) {
+    text = BASE62.charAt(Number(number % 62n)) + text
+    number /= 62n
+  }
+  return text
+}

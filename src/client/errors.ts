@@ -1,0 +1,105 @@
+import type { ErrorCode } from '../errors.ts'
+import type { RateLimit } from './rate-limit.ts'
+
+/** What can go wrong on this side of the wire. */
+export type ClientErrorCode =
+  | 'UNREACHABLE'
+  | 'TIMEOUT'
+  | 'BAD_RESPONSE'
+  | 'INVALID_ARGUMENT'
+  | 'SIGNER_MISSING'
+  | 'SIGNING_FAILED'
+  | 'WRONG_NETWORK'
+
+const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
+  INVALID_REQUEST: 'The details name the member that is wrong.',
+  ORDER_NOT_OPEN:
+    'Only an open order can be executed or cancelled; read its status with orders.get.',
+  ORDER_NOT_YET_VALID: "Try again once the order's validFrom has passed.",
+  INVALID_API_KEY: 'Check that the whole key was copied, and that it belongs to this service.',
+  API_KEY_INACTIVE: 'The key was revoked or suspended, or it expired; create another one.',
+  INVALID_SIGNATURE:
+    "Check that the wallet's selected account and network are the ones that the message names.",
+  EXPIRED_TIMESTAMP: 'Sign again, and send the message at once; check the clock of this machine.',
+  UNAUTHORIZED_WALLET: 'Use the key or the wallet that owns the order.',
+  PERMISSION_DENIED: 'Use a key that was created with the permission in the details.',
+  IP_NOT_ALLOWED: 'The key is bound to other addresses; the details show the one that was seen.',
+  KEY_NOT_FOUND: 'No key of this wallet has this id; keys.list shows them all.',
+  ORDER_NOT_FOUND: 'Check the uuid (case matters) and the service.',
+  NOT_FOUND: 'Check that the base URL leads to a Latchkey service.',
+  METHOD_NOT_ALLOWED: 'Client and service may differ in version.',
+  MESSAGE_REPLAYED: 'A signed message works once; sign a new one.',
+  DUPLICATE_KEY_NAME: 'Choose another name, or revoke the key that has it.',
+  ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',
+  KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
+  BODY_TOO_LARGE: 'Send less.',
+  RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
+  EXECUTION_FAILED: 'The order could not be settled on chain; the details say why.',
+  UNAVAILABLE: 'Nothing is lost; try again shortly.',
+  INTERNAL: "Tell the service's operator the request id.",
+  UNREACHABLE: 'Check the base URL, and that the service runs.',
+  TIMEOUT: 'The service may have done what was asked: look before asking again.',
+  BAD_RESPONSE:
+    'Check that the base URL leads to a Latchkey service, and not to a page or a proxy.',
+  INVALID_ARGUMENT: 'Nothing was sent.',
+  SIGNER_MISSING: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
+  SIGNING_FAILED: 'Nothing was sent.',
+  WRONG_NETWORK: 'Nothing was signed.',
+}
+
+export interface LatchkeyErrorOptions {
+  status?: number
+  details?: Record<string, unknown>
+  requestId?: string
+  retryAfterSeconds?: number
+  rateLimit?: RateLimit
+}
+
+/**
+ * The one error that the client throws, but for an abort, which throws the signal's reason. Neither its message
+ * nor its details ever hold an API key or a signature that the client sent.
+ *
+ * @example
+ * ```ts
+ * import { createClient, LatchkeyError } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * try {
+ *   await client.orders.get('no-such-order')
+ * } catch (error) {
+ *   if (!(error instanceof LatchkeyError)) throw error
+ *   console.log(error.code, error.status, error.message) // ORDER_NOT_FOUND 404 ...
+ * }
+ * ```
+ */
+export class LatchkeyError extends Error {
+  override readonly name = 'LatchkeyError'
+  /** Stable, for machines. A service newer than this client may send a code that the type does not name. */
+  readonly code: ErrorCode | ClientErrorCode
+  /** What to do about it: one sentence, also the end of `message`. */
+  readonly hint: string
+  /** HTTP status; absent when there was no answer. */
+  readonly status: number | undefined
+  /** What the service says about the refusal; its members depend on `code`. */
+  readonly details: Record<string, unknown> | undefined
+  /** Names the request in the service's logs. */
+  readonly requestId: string | undefined
+  readonly retryAfterSeconds: number | undefined
+  readonly rateLimit: RateLimit | undefined
+
+  constructor(
+    code: ErrorCode | ClientErrorCode,
+    error: string,
+    { status, details, requestId, retryAfterSeconds, rateLimit }: LatchkeyErrorOptions = {},
+  ) {
+    const hint = HINTS[code] ?? ''
+    super(`${error}. ${hint}`.trim())
+    this.code = code
+    this.hint = hint
+    this.status = status
+    this.details = details
+    this.requestId = requestId
+    this.retryAfterSeconds = retryAfterSeconds
+    this.rateLimit = rateLimit
+  }
+}

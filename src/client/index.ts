@@ -1,0 +1,34 @@
+/**
+ * The client of a Latchkey service: API keys that a Stacks wallet grants, and orders that they execute. Web standards
+ * only: browsers, Node, Deno, Bun, workers.
+ */
+export type { ErrorCode } from '../errors.ts'
+export type { CreatedKey, Key, KeyStatus, UsageStats } from '../keys/key.ts'
+export { SCOPES, type Scope } from '../keys/scope.ts'
+export {
+  type NewOrder,
+  ORDER_STATUSES,
+  type Order,
+  type OrderStatus,
+  type OrderTerms,
+} from '../orders/order.ts'
+export { orderHash } from '../orders/terms.ts'
+export type { Intent } from '../stacks/intent.ts'
+export { NETWORKS, type Network } from '../stacks/network.ts'
+export { type Client, type ClientOptions, createClient } from './client.ts'
+export type { Clock } from './clock.ts'
+export { type ClientErrorCode, LatchkeyError, type LatchkeyErrorOptions } from './errors.ts'
+export type { DevnetInfo, ServiceInfo, ServiceLimits } from './info.ts'
+export type { CallOptions, Keys, NewKey } from './keys.ts'
+export type { AuthOptions, Executed, OrderDraft, OrderFilter, OrderPage, Orders } from './orders.ts'
+export type { RateLimit } from './rate-limit.ts'
+export {
+  type MessageSignature,
+  type PrivateKeySigner,
+  privateKeySigner,
+  type Signer,
+  type WalletRequest,
+  type WalletSignerOptions,
+  walletSigner,
+} from './signer.ts'
+export type { Fetch } from './transport.ts'

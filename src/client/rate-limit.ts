@@ -1,0 +1,41 @@
+/** What the service last said about the caller's quota, in the window that has least left. */
+export interface RateLimit {
+  /** Requests that the window admits. */
+  limit: number
+  remaining: number
+  /** When the window ends, by the service's clock. */
+  resetAt: Date
+  windowSeconds: number
+}
+
+/** Reads `X-RateLimit-*`; undefined unless all four are there. */
+export function readRateLimit(headers: Headers): RateLimit | undefined {
+  const limit = readCount(headers, 'x-ratelimit-limit')
+  const remaining = readCount(headers, 'x-ratelimit-remaining')
+  const resetSeconds = readCount(headers, 'x-ratelimit-reset')
+  const windowSeconds = readCount(headers, 'x-ratelimit-window')
+  if (limit === undefined || remaining === undefined) return undefined
+  if (resetSeconds === undefined || windowSeconds === undefined) return undefined
+  return { limit, remaining, resetAt: new Date(resetSeconds * 1000), windowSeconds }
+}
+
+/** Seconds to wait: `Retry-After` (RFC 9110 s10.2.3: a number or a date), else the end of the exhausted window. */
+export function readRetryAfterSeconds(headers: Headers, nowMs: number): number | undefined {
+  const seconds = readCount(headers, 'retry-after')
+  if (seconds !== undefined) return seconds
+  const dateMs = Date.parse(headers.get('retry-after') ?? '')
+  if (!Number.isNaN(dateMs)) return secondsUntil(dateMs, nowMs)
+  const resetSeconds = readCount(headers, 'x-ratelimit-reset')
+  if (resetSeconds === undefined || readCount(headers, 'x-ratelimit-remaining') !== 0)
+    return undefined
+  return secondsUntil(resetSeconds * 1000, nowMs)
+}
+
+function secondsUntil(thenMs: number, nowMs: number): number {
+  return Math.max(0, Math.ceil((thenMs - nowMs) / 1000))
+}
+
+function readCount(headers: Headers, name: string): number | undefined {
+  const text = headers.get(name)
+  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}

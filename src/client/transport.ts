@@ -1,0 +1,215 @@
+import type { ErrorBody } from '../errors.ts'
+import type { ServiceClock } from './clock.ts'
+import { LatchkeyError } from './errors.ts'
+import type { SignedMessage } from './message.ts'
+import { type RateLimit, readRateLimit, readRetryAfterSeconds } from './rate-limit.ts'
+
+/** The part of the Fetch standard that the client uses. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>
+
+/** A request to be made, perhaps more than once. */
+export interface Call {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** Below /api/v1; never holds a secret. */
+  path: string
+  query?: Record<string, string | number | undefined>
+  apiKey?: boolean
+  /** JSON body. */
+  body?: object
+  proof?: Proof
+  /** Whether a 503 may be followed by the same request: it changes nothing, or changes it once. */
+  repeatable?: boolean
+  /** Signatures in `body`, which no error may show. */
+  secrets?: string[]
+  signal?: AbortSignal | undefined
+}
+
+/** A signed message that goes with a call. Each time it is asked for, it signs anew. */
+export interface Proof {
+  sign(): Promise<SignedMessage>
+  /** A person is asked for every signature. */
+  interactive: boolean
+  /** Where the message travels: by default in a GET's headers, in any other body. */
+  write?: (signed: SignedMessage) => object
+}
+
+export interface TransportOptions {
+  root: string
+  apiKey: string | undefined
+  maxRetries: number
+  maxRetryWaitSeconds: number
+  timeoutSeconds: number
+  fetch: Fetch
+  signal: AbortSignal | undefined
+  clock: ServiceClock
+}
+
+export interface Transport {
+  send<T>(call: Call): Promise<T>
+  readonly rateLimit: RateLimit | undefined
+}
+
+// Less than the 300 s for which the service accepts a message.
+const MESSAGE_FRESH_MS = 240_000
+// For a 429 that does not say when to come back.
+const DEFAULT_RETRY_SECONDS = 1
+
+export function createTransport(options: TransportOptions): Transport {
+  const { root, apiKey, maxRetries, maxRetryWaitSeconds, timeoutSeconds, fetch, clock } = options
+  let rateLimit: RateLimit | undefined
+
+  async function send<T>(call: Call): Promise<T> {
+    const signals = [options.signal, call.signal].filter((signal) => signal !== undefined)
+    const signal = AbortSignal.any(signals)
+    let signed: SignedMessage | undefined
+    let retries = 0
+    let resigned = false
+    for (;;) {
+      signal.throwIfAborted()
+      if (call.proof !== undefined && (signed === undefined || isStale(signed)))
+        signed = await call.proof.sign()
+      signal.throwIfAborted()
+      const answer = await attempt(call, signed, signal)
+      if (!(answer instanceof LatchkeyError)) return answer as T
+      if (answer.code === 'EXPIRED_TIMESTAMP' && clock.correct(answer.details?.serverTime)) {
+        if (call.proof === undefined || call.proof.interactive || resigned) throw answer
+        resigned = true
+        signed = undefined
+        continue
+      }
+      const waitSeconds = retryWaitSeconds(answer, call.repeatable === true)
+      if (waitSeconds === undefined || retries >= maxRetries) throw answer
+      if (waitSeconds > maxRetryWaitSeconds) throw answer
+      retries += 1
+      await clock.wait(waitSeconds * 1000, signal)
+    }
+  }
+
+  async function attempt(call: Call, signed: SignedMessage | undefined, signal: AbortSignal) {
+    const secrets = [apiKey, signed?.signature, ...(call.secrets ?? [])]
+    const timeout = AbortSignal.timeout(timeoutSeconds * 1000)
+    const init = writeRequest(call, signed, call.apiKey === true ? apiKey : undefined)
+    let response: Response
+    let text: string
+    try {
+      response = await fetch(writeUrl(root, call), {
+        ...init,
+        signal: AbortSignal.any([signal, timeout]),
+      })
+      text = await response.text()
+    } catch (error) {
+      signal.throwIfAborted()
+      if (timeout.aborted)
+        return new LatchkeyError('TIMEOUT', `No answer within ${timeoutSeconds} seconds`)
+      return new LatchkeyError(
+        'UNREACHABLE',
+        redact(`Cannot reach ${root}${causeOf(error)}`, secrets),
+      )
+    }
+    rateLimit = readRateLimit(response.headers) ?? rateLimit
+    return readAnswer(response, text, secrets, clock.now())
+  }
+
+  const isStale = (signed: SignedMessage) => clock.now() - signed.timestamp > MESSAGE_FRESH_MS
+
+  return {
+    send,
+    get rateLimit() {
+      return rateLimit
+    },
+  }
+}
+
+function retryWaitSeconds(error: LatchkeyError, repeatable: boolean): number | undefined {
+  if (error.status === 429) return error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS
+  if (error.status === 503 && repeatable) return error.retryAfterSeconds
+  return undefined
+}
+
+function writeUrl(root: string, call: Call): string {
+  const url = new URL(root + call.path)
+  for (const [name, value] of Object.entries(call.query ?? {}))
+    if (value !== undefined) url.searchParams.set(name, String(value))
+  return url.href
+}
+
+function writeRequest(call: Call, signed: SignedMessage | undefined, apiKey: string | undefined) {
+  const headers: Record<string, string> = { Accept: 'application/json' }
+  let body = call.body
+  if (apiKey !== undefined) headers['X-API-Key'] = apiKey
+  if (signed !== undefined && call.method === 'GET') {
+    headers['X-Message'] = signed.message
+    headers['X-Signature'] = signed.signature
+    headers['X-Wallet-Address'] = signed.walletAddress
+    if (signed.publicKey !== undefined) headers['X-Public-Key'] = signed.publicKey
+  } else if (signed !== undefined) {
+    const { message, signature, walletAddress, publicKey } = signed
+    const proof = { message, signature, walletAddress, ...(publicKey && { publicKey }) }
+    body = { ...body, ...(call.proof?.write?.(signed) ?? proof) }
+  }
+  if (body !== undefined) headers['Content-Type'] = 'application/json'
+  return {
+    method: call.method,
+    headers,
+    // A followed redirect would carry X-API-Key to whatever host it names.
+    redirect: 'manual' as const,
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  }
+}
+
+function readAnswer(
+  response: Response,
+  text: string,
+  secrets: (string | undefined)[],
+  nowMs: number,
+): object | LatchkeyError {
+  const { status, headers } = response
+  const body = parseObject(response.ok ? text : redact(text, secrets))
+  if (response.ok && body !== undefined) return body
+  const requestId = headers.get('x-request-id')
+  const rateLimit = readRateLimit(headers)
+  const retryAfterSeconds = readRetryAfterSeconds(headers, nowMs)
+  const facts = {
+    status,
+    ...(requestId !== null && { requestId }),
+    ...(rateLimit !== undefined && { rateLimit }),
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  }
+  if (response.type === 'opaqueredirect' || (status >= 300 && status < 400))
+    return new LatchkeyError('BAD_RESPONSE', 'The service answered with a redirect', facts)
+  if (!isErrorBody(body))
+    return new LatchkeyError('BAD_RESPONSE', `The answer (${status}) is not the service's`, facts)
+  const details = typeof body.details === 'object' && body.details !== null && body.details
+  return new LatchkeyError(body.code, body.error, { ...facts, ...(details && { details }) })
+}
+
+function isErrorBody(body: Partial<ErrorBody> | undefined): body is ErrorBody {
+  return typeof body?.error === 'string' && typeof body.code === 'string'
+}
+
+function parseObject(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+// No key and no signature is shorter; what is, might be a word of the answer itself.
+const MIN_SECRET_LENGTH = 16
+
+/** A service, a proxy or a fetch that repeats what it was sent must not put a secret into an error. */
+function redact(text: string, secrets: (string | undefined)[]): string {
+  const forms = secrets.flatMap((secret = '') => {
+    const bare = secret.replace(/^0x/i, '')
+    return [secret, bare, bare.toLowerCase()].filter((form) => form.length >= MIN_SECRET_LENGTH)
+  })
+  return forms.reduce((safe, form) => safe.replaceAll(form, '[redacted]'), text)
+}
+
+function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return ''
+  const cause = error.cause instanceof Error ? error.cause : error
+  return `: ${cause.message || cause.name}`
+}

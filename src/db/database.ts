@@ -1,0 +1,47 @@
+import { type SQL, TransactionRollbackError } from 'drizzle-orm'
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
+import type { Refused, Result } from '../result.ts'
+import type * as schema from './schema.ts'
+
+/** What a verb may ask: PGlite, Postgres, or a transaction on either. */
+export type Database = PgDatabase<PgQueryResultHKT, typeof schema>
+
+/** Runs one hand-written statement and answers its rows. The statement casts what the drivers would read differently. */
+export async function rows<Row>(db: Database, statement: SQL): Promise<Row[]> {
+  const answer: unknown = await db.execute(statement)
+  return Array.isArray(answer) ? answer : (answer as { rows: Row[] }).rows
+}
+
+/** Runs a change as one transaction. A refusal undoes everything that came before it, and is the answer. */
+export async function atomically<T, R extends string>(
+  db: Database,
+  change: (tx: Database) => Promise<Result<T, R>>,
+): Promise<Result<T, R>> {
+  let refused: Refused<R> | undefined
+  try {
+    return await db.transaction(async (tx) => {
+      const result = await change(tx)
+      if (result.ok) return result
+      refused = result
+      return tx.rollback()
+    })
+  } catch (error) {
+    if (refused !== undefined && error instanceof TransactionRollbackError) return refused
+    throw error
+  }
+}
+
+/** SQLSTATE classes of a database that cannot answer now: connection, resources, operator intervention, lost races. */
+const OUTAGE_STATES = /^(08|53|57|40|55P03|25006|28|3D)/
+const OUTAGE_CODES =
+  /^(CONNECT|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|ENOENT|NOT_CONNECTED)/
+
+/** Tells an outage (the caller should come back) from a fault of ours (a bug). */
+export function isOutage(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const code = 'code' in at ? String(at.code) : ''
+    if (OUTAGE_STATES.test(code) || OUTAGE_CODES.test(code)) return true
+    if (/PGlite is clos(ed|ing)/.test(at.message)) return true
+  }
+  return false
+}

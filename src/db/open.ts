@@ -1,0 +1,107 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { PGlite } from '@electric-sql/pglite'
+import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
+import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator'
+import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
+import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator'
+import postgres from 'postgres'
+import type { Database } from './database.ts'
+import * as schema from './schema.ts'
+
+const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
+/** Any number that nothing else in the database locks: whoever migrates holds it. */
+const MIGRATION_LOCK = 7_201_404_511
+
+export interface OpenDatabase {
+  db: Database
+  close: () => Promise<void>
+}
+
+export interface OpenOptions {
+  /** Connections to Postgres, at most. PGlite has one. */
+  maxConnections?: number
+  /** Sees the text of every statement, for counting. */
+  onStatement?: (text: string) => void
+}
+
+/** Opens `pglite:<folder>`, `pglite::memory:` or `postgres://..` and brings the schema up to date. */
+export async function openDatabase(url: string, options: OpenOptions = {}): Promise<OpenDatabase> {
+  return url.startsWith('pglite:')
+    ? openPglite(url.slice('pglite:'.length), options)
+    : openPostgres(url, options)
+}
+
+function settings({ onStatement }: OpenOptions) {
+  return onStatement === undefined
+    ? { schema }
+    : { schema, logger: { logQuery: (text: string) => onStatement(text) } }
+}
+
+async function openPglite(folder: string, options: OpenOptions): Promise<OpenDatabase> {
+  const inMemory = folder === ':memory:'
+  const unlock = inMemory ? () => {} : lockFolder(folder)
+  const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
+  const db = drizzlePglite({ client, ...settings(options) })
+  await migratePglite(db, { migrationsFolder: MIGRATIONS })
+  return {
+    db: db as unknown as Database,
+    close: async () => {
+      await client.close()
+      unlock()
+    },
+  }
+}
+
+async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
+  await migrateUnderLock(url)
+  const client = postgres(url, {
+    max: options.maxConnections ?? 10,
+    connect_timeout: 3,
+    onnotice: () => {},
+    connection: { application_name: 'latchkey', statement_timeout: 5_000 },
+  })
+  const db = drizzlePostgres({ client, ...settings(options) })
+  return { db: db as unknown as Database, close: () => client.end({ timeout: 5 }) }
+}
+
+/** Many processes may start at once: the first migrates, the others wait for it and find nothing left to do. */
+async function migrateUnderLock(url: string): Promise<void> {
+  const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => {} })
+  try {
+    await client`SELECT pg_advisory_lock(${MIGRATION_LOCK})`
+    await migratePostgres(drizzlePostgres({ client }), { migrationsFolder: MIGRATIONS })
+  } finally {
+    await client.end({ timeout: 5 })
+  }
+}
+
+/** PGlite has no lock of its own, and two processes in one folder destroy it. A lock whose process is gone is taken over. */
+function lockFolder(folder: string): () => void {
+  mkdirSync(folder, { recursive: true })
+  const path = join(folder, 'lock')
+  try {
+    writeFileSync(path, String(process.pid), { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    const holder = Number(readFileSync(path, 'utf8'))
+    if (isAlive(holder))
+      throw new Error(
+        `The data folder ${folder} is in use by process ${holder}. Stop it, or set DATABASE_URL=pglite:<another folder>.`,
+      )
+    rmSync(path)
+    writeFileSync(path, String(process.pid), { flag: 'wx' })
+  }
+  return () => rmSync(path, { force: true })
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

@@ -1,0 +1,43 @@
+/** What is always true of a Latchkey devnet. Constants only: the service's defaults import this file. */
+export const DEPLOYER = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
+
+/** SIP-010, the token that the input token wraps. */
+export const BASE_TOKEN = `${DEPLOYER}.key-token`
+/** The subnet token that an order pays with: no post-condition sees it move. */
+export const INPUT_TOKEN = `${DEPLOYER}.key-token-subnet`
+/** SIP-010; one hop from the input token. */
+export const OUTPUT_TOKEN = `${DEPLOYER}.usd-token`
+/** SIP-010; two hops from the input token. */
+export const FAR_TOKEN = `${DEPLOYER}.ore-token`
+
+export const INTENT_VERIFIER = `${DEPLOYER}.intent-verifier`
+export const ROUTER = `${DEPLOYER}.x-multihop`
+
+/** What post-conditions call a token: contract id -> `contract-id::asset-name`. */
+export const ASSETS: Readonly<Record<string, `${string}.${string}::${string}`>> = {
+  [BASE_TOKEN]: `${DEPLOYER}.key-token::key`,
+  [OUTPUT_TOKEN]: `${DEPLOYER}.usd-token::usd`,
+  [FAR_TOKEN]: `${DEPLOYER}.ore-token::ore`,
+}
+
+/** Opcode byte 0: 00 sells `tokenA`, 01 sells `tokenB`. */
+export const VAULTS = [
+  { vault: `${DEPLOYER}.key-usd-vault`, tokenA: INPUT_TOKEN, tokenB: OUTPUT_TOKEN },
+  { vault: `${DEPLOYER}.usd-ore-vault`, tokenA: OUTPUT_TOKEN, tokenB: FAR_TOKEN },
+] as const
+
+/** A throw-away key, published on purpose: worth nothing anywhere but on a devnet. */
+export const DEVNET_OPERATOR_PRIVATE_KEY =
+  '439a9129b8b6a02d2f11b9054526dabf7955f3a07994c027e12fad14e10aa04c01'
+export const DEVNET_OPERATOR_ADDRESS = 'ST3WDX1WNQY9ZSR56GXGEJRJZYWC8TZN42XKDFC8Q'
+
+export const DEVNET_CHAIN_ID = 2147483648
+export const DEVNET_HOST = '127.0.0.1'
+export const DEVNET_PORT = 8788
+export const DEVNET_URL = `http://${DEVNET_HOST}:${DEVNET_PORT}`
+export const DEVNET_QUOTE_URL = `${DEVNET_URL}/quote`
+
+/** What one faucet grant adds, in the smallest units. */
+export const FAUCET_STX = 1_000_000_000n
+export const FAUCET_BASE_TOKEN = 10_000_000_000n
+export const FAUCET_INPUT_TOKEN = 10_000_000_000n

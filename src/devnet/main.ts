@@ -1,0 +1,63 @@
+import { parseArgs } from 'node:util'
+import { serve } from '@hono/node-server'
+import { DEVNET_HOST, DEVNET_PORT } from './facts.ts'
+import { startDevnet } from './node.ts'
+import { createServer } from './server.ts'
+
+const USAGE =
+  'node src/devnet/main.ts [--port 8788] [--host 127.0.0.1] [--data folder] [--block-ms N] [--exit-with-parent]'
+
+process.once('SIGTERM', () => process.exit(0))
+process.once('SIGINT', () => process.exit(0))
+process.once('disconnect', () => process.exit(0))
+
+const options = readOptions()
+
+if (options.exitWithParent) {
+  process.stdin.once('close', () => process.exit(0))
+  process.stdin.resume()
+}
+
+const devnet = await startDevnet(options)
+const server = serve(
+  { fetch: createServer(devnet).fetch, port: options.port, hostname: options.host },
+  ({ port }) => {
+    const url = `http://${options.host}:${port}`
+    process.stdout.write(`${JSON.stringify({ ready: true, url })}\n`)
+  },
+)
+server.once('error', (fault) => fail(fault.message))
+
+function readOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        port: { type: 'string', default: String(DEVNET_PORT) },
+        host: { type: 'string', default: DEVNET_HOST },
+        data: { type: 'string' },
+        'block-ms': { type: 'string', default: '0' },
+        'exit-with-parent': { type: 'boolean', default: false },
+      },
+    })
+    return {
+      port: wholeNumber(values.port, 65_535),
+      host: values.host,
+      data: values.data,
+      blockMs: wholeNumber(values['block-ms'], 3_600_000),
+      exitWithParent: values['exit-with-parent'],
+    }
+  } catch (fault) {
+    return fail(`${fault instanceof Error ? fault.message : fault}\n${USAGE}`)
+  }
+}
+
+function wholeNumber(text: string, max: number): number {
+  const number = Number(text)
+  if (/^[0-9]+$/.test(text) && number <= max) return number
+  throw new Error(`not a whole number up to ${max}: ${text}`)
+}
+
+function fail(message: string): never {
+  process.stderr.write(`devnet: ${message}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,88 @@
+import { bufferCV, type ClarityValue, someCV, uintCV } from '@stacks/transactions'
+import type { Chain } from './chain.ts'
+import { ASSETS, DEPLOYER, VAULTS } from './facts.ts'
+
+export interface Hop {
+  vault: string
+  /** 16 bytes, hex. */
+  opcode: string
+  tokenIn: string
+  tokenOut: string
+  /** What a post-condition on the vault names; null where the token's balances are a map. */
+  asset: string | null
+  amountIn: string
+  amountOut: string
+}
+
+export interface Quote {
+  amountIn: string
+  amountOut: string
+  expectedPrice: number
+  minimumReceived: string
+  route: { hops: Hop[] }
+}
+
+const MAX_HOPS = 5
+const SLIPPAGE_PERCENT = 1n
+const SELLS_A = '00'.repeat(16)
+const SELLS_B = `01${'00'.repeat(15)}`
+
+/** The best route through vaults used once each, priced by the read-only that the swap itself uses. */
+export function bestQuote(
+  chain: Chain,
+  tokenIn: string,
+  tokenOut: string,
+  amount: bigint,
+): Quote | undefined {
+  let best: Hop[] | undefined
+  const search = (token: string, amountIn: bigint, hops: Hop[]) => {
+    if (token === tokenOut && hops.length > 0) {
+      if (best === undefined || amountIn > amountOutOf(best)) best = hops
+      return
+    }
+    if (hops.length === MAX_HOPS) return
+    for (const { vault, tokenA, tokenB } of VAULTS) {
+      if (hops.some((hop) => hop.vault === vault)) continue
+      if (token !== tokenA && token !== tokenB) continue
+      const [opcode, next] = token === tokenA ? [SELLS_A, tokenB] : [SELLS_B, tokenA]
+      const amountOut = amountThrough(chain, vault, opcode, amountIn)
+      if (amountOut === 0n) continue
+      const hop: Hop = {
+        vault,
+        opcode,
+        tokenIn: token,
+        tokenOut: next,
+        asset: ASSETS[next] ?? null,
+        amountIn: amountIn.toString(),
+        amountOut: amountOut.toString(),
+      }
+      search(next, amountOut, [...hops, hop])
+    }
+  }
+  search(tokenIn, amount, [])
+  if (best === undefined) return
+
+  const amountOut = amountOutOf(best)
+  return {
+    amountIn: amount.toString(),
+    amountOut: amountOut.toString(),
+    expectedPrice: Number(amountOut) / Number(amount),
+    minimumReceived: ((amountOut * (100n - SLIPPAGE_PERCENT)) / 100n).toString(),
+    route: { hops: best },
+  }
+}
+
+function amountOutOf(hops: Hop[]): bigint {
+  return BigInt(hops.at(-1)?.amountOut ?? 0)
+}
+
+function amountThrough(chain: Chain, vault: string, opcode: string, amount: bigint): bigint {
+  const args = [uintCV(amount), someCV(bufferCV(Buffer.from(opcode, 'hex')))]
+  const answer = chain.readOnly(vault, 'quote', args, DEPLOYER)
+  return answer.type === 'ok' ? dyOf(answer.value) : 0n
+}
+
+function dyOf(delta: ClarityValue): bigint {
+  const dy = delta.type === 'tuple' ? delta.value.dy : undefined
+  return dy?.type === 'uint' ? BigInt(dy.value) : 0n
+}

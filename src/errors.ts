@@ -1,0 +1,69 @@
+/**
+ * Every way the service says no. The key is the reason that verbs answer with; `code` is the stable word for
+ * machines; `error` is the text for people. The table is the only place where a reason meets the wire.
+ */
+export const REFUSALS = {
+  invalidRequest: { status: 400, code: 'INVALID_REQUEST', error: 'Invalid request' },
+  bodyMissing: { status: 400, code: 'INVALID_REQUEST', error: 'Invalid request' },
+  orderNotOpen: { status: 400, code: 'ORDER_NOT_OPEN', error: 'Order not open' },
+  orderNotYetValid: { status: 400, code: 'ORDER_NOT_YET_VALID', error: 'Order not yet valid' },
+  credentialsMissing: {
+    status: 401,
+    code: 'INVALID_API_KEY',
+    error: 'API key or signature required',
+  },
+  apiKeyInvalid: { status: 401, code: 'INVALID_API_KEY', error: 'Invalid API key' },
+  apiKeyInactive: { status: 401, code: 'API_KEY_INACTIVE', error: 'API key inactive' },
+  signatureInvalid: { status: 401, code: 'INVALID_SIGNATURE', error: 'Invalid signature' },
+  timestampExpired: { status: 401, code: 'EXPIRED_TIMESTAMP', error: 'Timestamp expired' },
+  keyOfAnotherWallet: {
+    status: 403,
+    code: 'UNAUTHORIZED_WALLET',
+    error: 'API key not authorized for this wallet',
+  },
+  orderOfAnotherWallet: {
+    status: 403,
+    code: 'UNAUTHORIZED_WALLET',
+    error: 'Wallet not authorized for this order',
+  },
+  recipientNotGranted: {
+    status: 403,
+    code: 'UNAUTHORIZED_WALLET',
+    error: 'Recipient not authorized by the owner',
+  },
+  permissionDenied: { status: 403, code: 'PERMISSION_DENIED', error: 'Permission denied' },
+  ipNotAllowed: { status: 403, code: 'IP_NOT_ALLOWED', error: 'IP address not allowed' },
+  keyNotFound: { status: 404, code: 'KEY_NOT_FOUND', error: 'API key not found' },
+  orderNotFound: { status: 404, code: 'ORDER_NOT_FOUND', error: 'Order not found' },
+  routeNotFound: { status: 404, code: 'NOT_FOUND', error: 'Not found' },
+  methodNotAllowed: { status: 405, code: 'METHOD_NOT_ALLOWED', error: 'Method not allowed' },
+  messageReplayed: { status: 409, code: 'MESSAGE_REPLAYED', error: 'Message already used' },
+  keyNameTaken: { status: 409, code: 'DUPLICATE_KEY_NAME', error: 'API key name already in use' },
+  orderConflict: {
+    status: 409,
+    code: 'ORDER_CONFLICT',
+    error: 'Another order has this uuid',
+  },
+  keyLimitReached: { status: 409, code: 'KEY_LIMIT_REACHED', error: 'API key limit reached' },
+  bodyTooLarge: { status: 413, code: 'BODY_TOO_LARGE', error: 'Request body too large' },
+  rateLimited: { status: 429, code: 'RATE_LIMIT_EXCEEDED', error: 'Rate limit exceeded' },
+  executionFailed: { status: 502, code: 'EXECUTION_FAILED', error: 'Execution failed' },
+  unavailable: { status: 503, code: 'UNAVAILABLE', error: 'Service unavailable' },
+  internal: { status: 500, code: 'INTERNAL', error: 'Internal error' },
+} as const satisfies Record<string, { status: number; code: string; error: string }>
+
+export type RefusalReason = keyof typeof REFUSALS
+
+/** The stable code of an error answer. */
+export type ErrorCode = (typeof REFUSALS)[RefusalReason]['code']
+
+/** The body of every answer that is not a success. */
+export interface ErrorBody {
+  error: string
+  code: ErrorCode
+  /** What the caller may know and act on; its members depend on `code`. */
+  details?: Record<string, unknown>
+  /** ISO 8601. */
+  timestamp: string
+  requestId: string
+}

@@ -1,0 +1,139 @@
+import { z } from 'zod'
+import type { Presented, SignedAction } from '../actions/action.ts'
+import { type ActionSchema, SignedBody } from '../actions/schemas.ts'
+import { verifyAction } from '../actions/verify.ts'
+import type { Pass } from '../gate/gate.ts'
+import { retryAfterSeconds } from '../gate/quota.ts'
+import type { Scope } from '../keys/scope.ts'
+import { hashToken, parseToken } from '../keys/token.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import { readBody } from './body.ts'
+import type { AppContext } from './context.ts'
+import type { IpBucket } from './ip-limits.ts'
+import { unwrap } from './problem.ts'
+
+const IpV4 = z.ipv4()
+const IpV6 = z.ipv6()
+
+/** Who asks: a bot with a key, or a wallet with a signed message. */
+export type Caller<Members> =
+  | { by: 'key'; walletAddress: string; keyId: string }
+  | { by: 'wallet'; walletAddress: string; action: SignedAction<Members> }
+
+/** A signed message's schema, and an example that teaches a caller what to sign. */
+export interface Signable<Schema extends ActionSchema> {
+  schema: Schema
+  example: Record<string, unknown>
+}
+
+/** Whether the request presents a key, valid or not. */
+export function presentsKey(c: AppContext): boolean {
+  return c.req.header('x-api-key') !== undefined || c.req.header('authorization') !== undefined
+}
+
+/** Lets a request without a key through, counted by its address. */
+export function passByAddress(c: AppContext): undefined {
+  limitAddress(c, 'keyless')
+}
+
+/** Lets a request with a key through: the contract's steps 1 to 6. */
+export async function passByKey(c: AppContext, scope: Scope | undefined): Promise<Pass> {
+  const { world, now, clientIp } = c.var
+  const failed = world.ipLimits.peek('failedKeys', clientIp, now)
+  if (failed.remaining <= 0) limitAddress(c, 'failedKeys')
+  const text = presentedKey(c)
+  const token = text.ok ? parseToken(world.config.KEY_PREFIX, text.value) : undefined
+  if (token === undefined) {
+    limitAddress(c, 'failedKeys')
+    return unwrap(text.ok ? refuse('apiKeyInvalid') : text)
+  }
+  const answer = await world.gate({
+    hash: hashToken(token),
+    ip: isIpAddress(clientIp) ? clientIp : undefined,
+    scope,
+    now,
+  })
+  if (answer.windows !== undefined) c.set('windows', answer.windows)
+  else limitAddress(c, 'failedKeys')
+  return unwrap(answer)
+}
+
+/** A signed message in a JSON body. */
+export async function signedBody<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+): Promise<SignedAction<z.output<Schema>>> {
+  const body = await readBody(c, SignedBody)
+  if (!body.ok && body.reason === 'bodyMissing')
+    return unwrap(refuse('credentialsMissing', { expected: signable.example }))
+  return verified(c, unwrap(body), signable)
+}
+
+/** A signed message in headers, for requests that have no body. */
+export function signedHeaders<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+): SignedAction<z.output<Schema>> {
+  const [message, signature, walletAddress] = [
+    c.req.header('x-message'),
+    c.req.header('x-signature'),
+    c.req.header('x-wallet-address'),
+  ]
+  if (message === undefined || signature === undefined || walletAddress === undefined)
+    return unwrap(
+      refuse('credentialsMissing', {
+        headers: ['X-Message', 'X-Signature', 'X-Wallet-Address'],
+        expected: signable.example,
+      }),
+    )
+  return verified(
+    c,
+    { message, signature, walletAddress, publicKey: c.req.header('x-public-key') },
+    signable,
+  )
+}
+
+/** A key with the scope, or else a message that the wallet signed. */
+export async function keyOrSignedBody<Schema extends ActionSchema>(
+  c: AppContext,
+  scope: Scope,
+  signable: Signable<Schema>,
+): Promise<Caller<z.output<Schema>>> {
+  if (presentsKey(c)) return { by: 'key', ...(await passByKey(c, scope)) }
+  passByAddress(c)
+  const action = await signedBody(c, signable)
+  return { by: 'wallet', walletAddress: action.walletAddress, action }
+}
+
+export function verified<Schema extends ActionSchema>(
+  c: AppContext,
+  presented: Presented,
+  { schema, example }: Signable<Schema>,
+): SignedAction<z.output<Schema>> {
+  const { world, now } = c.var
+  return unwrap(verifyAction(presented, schema, { ...example, timestamp: now }, world.config, now))
+}
+
+function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {
+  const header = c.req.header('x-api-key')
+  const authorization = c.req.header('authorization')
+  const bearer =
+    authorization === undefined ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1]
+  if (header !== undefined && bearer !== undefined && header !== bearer)
+    return refuse('invalidRequest', { problem: 'X-API-Key and Authorization carry different keys' })
+  const key = header ?? bearer
+  return key === undefined ? refuse('apiKeyInvalid') : ok(key)
+}
+
+/** Counts the request by its address; one too many ends it. */
+function limitAddress(c: AppContext, bucket: IpBucket): void {
+  const window = c.var.world.ipLimits.take(bucket, c.var.clientIp, c.var.now)
+  const windows = [{ ...window, remaining: Math.max(0, window.remaining) }]
+  c.set('windows', windows)
+  if (window.remaining < 0)
+    unwrap(refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, c.var.now) }))
+}
+
+function isIpAddress(text: string): boolean {
+  return (text.includes(':') ? IpV6 : IpV4).safeParse(text).success
+}

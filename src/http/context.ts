@@ -1,0 +1,19 @@
+import type { Context } from 'hono'
+import type { Window } from '../gate/quota.ts'
+import type { World } from '../world.ts'
+
+/** What every request carries from the first middleware on. */
+export interface AppEnv {
+  Variables: {
+    world: World
+    /** The service's clock, read once. */
+    now: number
+    requestId: string
+    /** The client's address as far as proxies are trusted; not always an IP address. */
+    clientIp: string
+    /** The windows that this request was counted in, for the headers of whatever answer it gets. */
+    windows: Window[] | undefined
+  }
+}
+
+export type AppContext = Context<AppEnv>

@@ -1,0 +1,32 @@
+import type { z } from 'zod'
+import type { RefusalReason } from '../errors.ts'
+import type { AppContext } from './context.ts'
+
+/** Who may call: anyone, a wallet with a signed message, or a bot with a key of the given scope. */
+export type Credential = 'none' | 'wallet' | 'key'
+
+/** One call of the API: what the router mounts and what /openapi.json says, from the same object. */
+export interface Endpoint {
+  method: 'get' | 'post' | 'patch' | 'delete'
+  /** Under /api/v1, parameters in braces: `/orders/{uuid}`. */
+  path: string
+  operationId: string
+  summary: string
+  description?: string
+  /** Any one of these. */
+  credentials: readonly Credential[]
+  params?: z.ZodObject
+  query?: z.ZodObject
+  headers?: z.ZodObject
+  body?: { schema: z.ZodType; optional?: boolean }
+  /** The messages that a wallet may sign for it. */
+  messages?: readonly z.ZodType[]
+  answers: Readonly<Record<number, { description: string; schema: z.ZodType }>>
+  refusals: readonly RefusalReason[]
+  handle(c: AppContext): Response | Promise<Response>
+}
+
+/** A path as Hono spells it. */
+export function honoPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1')
+}

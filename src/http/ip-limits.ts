@@ -1,0 +1,66 @@
+import { WINDOW_SECONDS, type Window } from '../gate/quota.ts'
+
+/** What is counted by address: requests without a key, and keys that failed, so that guessing is slow. */
+export type IpBucket = 'keyless' | 'failedKeys'
+
+/** Limits by client address. They shield this process from one sender; they are not the exact limits of a key. */
+export interface IpLimits {
+  /** Counts one request and answers the window; `remaining` is -1 when it was one too many. */
+  take(bucket: IpBucket, ip: string, now: number): Window
+  /** Answers the window without counting. */
+  peek(bucket: IpBucket, ip: string, now: number): Window
+}
+
+/** More senders than this a minute share one count, so that memory stays bounded. */
+const MAX_SENDERS = 100_000
+const EVERYONE_ELSE = 'everyone else'
+
+/** Counts in memory, in fixed windows of a minute. */
+export function countByIp(limitPerMinute: number): IpLimits {
+  let minute = 0
+  let counts = new Map<string, number>()
+
+  const slotOf = (bucket: IpBucket, ip: string, now: number) => {
+    const current = Math.floor(now / 1000 / WINDOW_SECONDS.minute)
+    if (current !== minute) {
+      minute = current
+      counts = new Map()
+    }
+    const slot = `${bucket} ${networkOf(ip)}`
+    return counts.has(slot) || counts.size < MAX_SENDERS ? slot : `${bucket} ${EVERYONE_ELSE}`
+  }
+  const windowOf = (used: number): Window => ({
+    name: 'minute',
+    limit: limitPerMinute,
+    remaining: Math.max(-1, limitPerMinute - used),
+    resetAt: (minute + 1) * WINDOW_SECONDS.minute,
+    lengthSeconds: WINDOW_SECONDS.minute,
+  })
+  return {
+    take(bucket, ip, now) {
+      const slot = slotOf(bucket, ip, now)
+      const used = (counts.get(slot) ?? 0) + 1
+      counts.set(slot, used)
+      return windowOf(used)
+    },
+    peek(bucket, ip, now) {
+      return windowOf(counts.get(slotOf(bucket, ip, now)) ?? 0)
+    },
+  }
+}
+
+/** Whoever has one IPv6 address has the /64 around it. */
+function networkOf(ip: string): string {
+  if (!ip.includes(':')) return ip
+  const [head = '', tail] = ip.split('::')
+  const groups = head === '' ? [] : head.split(':')
+  if (tail !== undefined) {
+    const rest = tail === '' ? [] : tail.split(':')
+    while (groups.length + rest.length < 8) groups.push('0')
+    groups.push(...rest)
+  }
+  return groups
+    .slice(0, 4)
+    .map((group) => group.replace(/^0+(?=.)/, '').toLowerCase())
+    .join(':')
+}

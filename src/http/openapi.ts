@@ -1,0 +1,188 @@
+import { z } from 'zod'
+import { REFUSALS, type RefusalReason } from '../errors.ts'
+import { VERSION } from '../version.ts'
+import type { Credential, Endpoint } from './endpoint.ts'
+
+type JsonObject = Record<string, unknown>
+
+/** Every endpoint may answer these. */
+const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'internal', 'unavailable']
+
+const CODES = [...new Set(Object.values(REFUSALS).map((refusal) => refusal.code))]
+
+const ErrorSchema = z
+  .object({
+    error: z.string(),
+    code: z.enum(CODES),
+    details: z.record(z.string(), z.unknown()).optional(),
+    timestamp: z.iso.datetime(),
+    requestId: z.string(),
+  })
+  .meta({ id: 'Error' })
+
+const RATE_LIMIT_HEADERS = Object.fromEntries(
+  [
+    ['X-RateLimit-Limit', 'Requests that the binding window allows'],
+    ['X-RateLimit-Remaining', 'Requests left in it'],
+    ['X-RateLimit-Reset', 'Unix seconds at which it starts anew'],
+    ['X-RateLimit-Window', 'Its length in seconds'],
+    ['RateLimit-Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
+    ['RateLimit', 'What is left of every window'],
+    ['X-Request-Id', 'Names this request in the logs'],
+  ].map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+)
+
+const SECURITY: Record<Credential, JsonObject[]> = {
+  none: [{}],
+  wallet: [{ walletSignature: [] }],
+  key: [{ apiKey: [] }, { bearer: [] }],
+}
+
+/** Writes the OpenAPI 3.1 document of the mounted endpoints, from the schemas that validate. */
+export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
+  const components: JsonObject = {}
+  const schemaOf = (schema: z.ZodType, io: 'input' | 'output') =>
+    inComponents(schema, io, components)
+
+  const paths: Record<string, JsonObject> = {}
+  for (const endpoint of endpoints) {
+    const path = `/api/v1${endpoint.path}`
+    paths[path] ??= {}
+    paths[path][endpoint.method] = operation(endpoint, schemaOf)
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Latchkey',
+      version: VERSION,
+      license: { name: 'MIT', identifier: 'MIT' },
+      description:
+        'API keys that a Stacks wallet grants by signing a message, and orders that they move. A wallet signs JSON text with stx_signMessage; a bot sends its key as X-API-Key.',
+    },
+    servers: [{ url: '/' }],
+    tags: [
+      { name: 'api-keys', description: 'The life of an API key' },
+      { name: 'orders', description: 'The life of an order' },
+      { name: 'service', description: 'What a client must know' },
+    ],
+    paths,
+    components: {
+      schemas: components,
+      securitySchemes: {
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+        bearer: { type: 'http', scheme: 'bearer' },
+        walletSignature: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'X-Signature',
+          description:
+            'A message signed with stx_signMessage. In GET it travels as X-Message, X-Signature and X-Wallet-Address; elsewhere as message, signature and walletAddress in the JSON body.',
+        },
+      },
+    },
+  }
+}
+
+type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => JsonObject
+
+function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
+  const { operationId, summary, description, body, messages = [] } = endpoint
+  for (const message of messages) schemaOf(message, 'input')
+  return {
+    operationId,
+    summary,
+    ...(description !== undefined && { description }),
+    tags: [tagOf(endpoint.path)],
+    security: endpoint.credentials.flatMap((credential) => SECURITY[credential]),
+    parameters: [
+      ...parameters('path', endpoint.params, schemaOf),
+      ...parameters('query', endpoint.query, schemaOf),
+      ...parameters('header', endpoint.headers, schemaOf),
+    ],
+    ...(body !== undefined && {
+      requestBody: {
+        required: body.optional !== true,
+        content: { 'application/json': { schema: schemaOf(body.schema, 'input') } },
+      },
+    }),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(endpoint.answers).map(([status, answer]) => [
+          status,
+          {
+            description: answer.description,
+            headers: RATE_LIMIT_HEADERS,
+            content: { 'application/json': { schema: schemaOf(answer.schema, 'output') } },
+          },
+        ]),
+      ),
+      ...refusals([...endpoint.refusals, ...ALWAYS], schemaOf),
+    },
+  }
+}
+
+function tagOf(path: string): string {
+  const room = path.split('/')[1]
+  return room === 'api-keys' || room === 'orders' ? room : 'service'
+}
+
+function parameters(
+  where: string,
+  object: z.ZodObject | undefined,
+  schemaOf: SchemaOf,
+): JsonObject[] {
+  return Object.entries(object?.shape ?? {}).map(([name, schema]) => ({
+    name,
+    in: where,
+    required: where === 'path' || !(schema as z.ZodType).safeParse(undefined).success,
+    schema: schemaOf(schema as z.ZodType, 'input'),
+  }))
+}
+
+function refusals(reasons: readonly RefusalReason[], schemaOf: SchemaOf): JsonObject {
+  const byStatus = Map.groupBy(new Set(reasons), (reason) => REFUSALS[reason].status)
+  return Object.fromEntries(
+    [...byStatus].map(([status, those]) => [
+      String(status),
+      {
+        description: [
+          ...new Set(those.map((r) => `${REFUSALS[r].error} (${REFUSALS[r].code})`)),
+        ].join('; '),
+        headers: RATE_LIMIT_HEADERS,
+        content: { 'application/json': { schema: schemaOf(ErrorSchema, 'output') } },
+      },
+    ]),
+  )
+}
+
+/** A schema as JSON Schema 2020-12, which is what OpenAPI 3.1 speaks. Named ones move into `components`. */
+function inComponents(
+  schema: z.ZodType,
+  io: 'input' | 'output',
+  components: JsonObject,
+): JsonObject {
+  const { $schema, $defs, ...json } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    reused: 'inline',
+  }) as JsonObject
+  const local = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(local)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value).map(([name, inner]) =>
+        name === '$ref' && typeof inner === 'string'
+          ? [name, inner.replace('#/$defs/', '#/components/schemas/')]
+          : [name, local(inner)],
+      ),
+    )
+  }
+  for (const [name, definition] of Object.entries(($defs ?? {}) as JsonObject)) {
+    const { id, ...rest } = definition as JsonObject
+    components[name] = local(rest)
+  }
+  const { id, ...whole } = json
+  if (typeof id !== 'string') return local(whole) as JsonObject
+  components[id] = local(whole)
+  return { $ref: `#/components/schemas/${id}` }
+}

@@ -1,0 +1,60 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { isOutage } from '../db/database.ts'
+import { type ErrorBody, REFUSALS, type RefusalReason } from '../errors.ts'
+import type { Details, Refused, Result } from '../result.ts'
+import type { AppContext } from './context.ts'
+
+/** Carries a refusal from where it is noticed to `onError`. Nothing else throws it and nothing else catches it. */
+class Refusal extends Error {
+  readonly refused: Refused<RefusalReason>
+  constructor(refused: Refused<RefusalReason>) {
+    super(refused.reason)
+    this.refused = refused
+  }
+}
+
+/** The value of a result; a refusal ends the request. */
+export function unwrap<T>(result: Result<T, RefusalReason>): T {
+  if (result.ok) return result.value
+  throw new Refusal(result)
+}
+
+/** Every answer that is not a success comes from here. What is neither refusal nor outage is opaque: it may hold SQL. */
+export function onError(error: unknown, c: AppContext): Response {
+  if (error instanceof Refusal) return problem(c, error.refused.reason, error.refused.details)
+  const outage = isOutage(error)
+  c.var.world.log(outage ? 'warn' : 'error', outage ? 'database_unavailable' : 'internal_error', {
+    requestId: c.var.requestId,
+    route: c.req.routePath,
+    fault: faultOf(error),
+  })
+  return outage ? problem(c, 'unavailable') : problem(c, 'internal')
+}
+
+function problem(c: AppContext, reason: RefusalReason, details?: Details): Response {
+  const { status, code, error } = REFUSALS[reason]
+  const body: ErrorBody = {
+    error,
+    code,
+    ...(details !== undefined && { details }),
+    timestamp: new Date(c.var.now).toISOString(),
+    requestId: c.var.requestId,
+  }
+  if (reason === 'rateLimited') c.header('Retry-After', String(details?.retryAfterSeconds ?? 1))
+  if (reason === 'unavailable') c.header('Retry-After', '1')
+  if (reason === 'permissionDenied')
+    c.header('WWW-Authenticate', `Bearer error="insufficient_scope", scope="${details?.required}"`)
+  else if (status === 401) c.header('WWW-Authenticate', 'Bearer realm="latchkey"')
+  c.get('world').log('debug', 'refused', { requestId: c.var.requestId, reason, status })
+  return c.json(body, status as ContentfulStatusCode)
+}
+
+/** Names an error without its message, which may carry a row or a secret. */
+function faultOf(error: unknown): string {
+  const names: string[] = []
+  for (let at: unknown = error; at instanceof Error; at = at.cause)
+    names.push('code' in at ? `${at.name} ${String(at.code)}` : at.name)
+  const where =
+    error instanceof Error ? error.stack?.split('\n').find((l) => l.includes('/src/')) : ''
+  return `${names.join(' < ')} ${where?.trim() ?? ''}`.trim()
+}

@@ -1,0 +1,65 @@
+import { and, desc, eq } from 'drizzle-orm'
+import { apiKeys } from '../db/schema.ts'
+import type { Config } from '../env.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import type { World } from '../world.ts'
+import type { Key, KeyStatus } from './key.ts'
+
+type KeyRow = typeof apiKeys.$inferSelect
+
+/** A wallet's keys, newest first, revoked ones included. */
+export async function listKeys(world: World, walletAddress: string, now: number): Promise<Key[]> {
+  const found = await world.db
+    .select()
+    .from(apiKeys)
+    .where(eq(apiKeys.walletAddress, walletAddress))
+    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
+  return found.map((row) => present(row, world.config, now))
+}
+
+/** One key of a wallet. Another wallet's key is not found, exactly as one that never was. */
+export async function getKey(
+  world: World,
+  walletAddress: string,
+  keyId: string,
+  now: number,
+): Promise<Result<Key, 'keyNotFound'>> {
+  const [row] = await world.db
+    .select()
+    .from(apiKeys)
+    .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
+  return row === undefined ? refuse('keyNotFound') : ok(present(row, world.config, now))
+}
+
+function present(row: KeyRow, config: Config, now: number): Key {
+  return {
+    id: row.id,
+    keyId: row.id,
+    name: row.name,
+    keyPreview: row.keyPreview,
+    walletAddress: row.walletAddress,
+    permissions: row.permissions,
+    rateLimit: row.rateLimitPerMinute ?? config.RATE_LIMIT_PER_MINUTE,
+    status: statusOf(row, now),
+    createdAt: row.createdAt.toISOString(),
+    ...(row.lastUsedAt && { lastUsedAt: row.lastUsedAt.toISOString() }),
+    ...(row.expiresAt && { expiresAt: row.expiresAt.toISOString() }),
+    ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
+    usageStats: {
+      totalRequests: row.totalRequests,
+      successfulRequests: row.successfulRequests,
+      failedRequests: row.totalRequests - row.successfulRequests,
+      creationCount: row.creationCount,
+      executionCount: row.executionCount,
+      cancellationCount: row.cancellationCount,
+    },
+  }
+}
+
+/** In the order in which the gate refuses. */
+function statusOf(row: KeyRow, now: number): KeyStatus {
+  if (row.revokedAt !== null) return 'revoked'
+  if (row.suspendedAt !== null) return 'suspended'
+  if (row.expiresAt !== null && row.expiresAt.getTime() <= now) return 'expired'
+  return 'active'
+}

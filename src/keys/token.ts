@@ -1,0 +1,50 @@
+import { sha256, toBase62 } from '../bytes.ts'
+
+const RANDOM_CHARACTERS = 43
+const CHECKSUM_CHARACTERS = 6
+
+/** The secret of a key, as the bot sends it: prefix, 256 random bits and a checksum, in base62. */
+export type Token = string & { readonly brand: 'Token' }
+/** SHA-256 of a whole token: all that the service keeps of it. */
+export type KeyHash = Uint8Array & { readonly brand: 'KeyHash' }
+
+/** Writes 32 random bytes as a token. */
+export function makeToken(prefix: string, random: Uint8Array): Token {
+  const body = prefix + toBase62(random, RANDOM_CHARACTERS)
+  return (body + checksum(body)) as Token
+}
+
+/** A mistyped token is found out here, before anything is asked of the database. */
+export function parseToken(prefix: string, text: string): Token | undefined {
+  const bodyLength = prefix.length + RANDOM_CHARACTERS
+  if (text.length !== bodyLength + CHECKSUM_CHARACTERS || !text.startsWith(prefix)) return undefined
+  if (!/^[0-9A-Za-z]+$/.test(text.slice(prefix.length))) return undefined
+  return checksum(text.slice(0, bodyLength)) === text.slice(bodyLength)
+    ? (text as Token)
+    : undefined
+}
+
+export function hashToken(token: Token): KeyHash {
+  return sha256(token) as KeyHash
+}
+
+/** Enough of a token to recognise it: 4 characters at each end of what follows the prefix. */
+export function previewOf(prefix: string, token: Token): string {
+  return `${token.slice(0, prefix.length + 4)}...${token.slice(-4)}`
+}
+
+function checksum(text: string): string {
+  const crc = new Uint8Array(4)
+  new DataView(crc.buffer).setUint32(0, crc32(text))
+  return toBase62(crc, CHECKSUM_CHARACTERS)
+}
+
+/** CRC-32 as in ISO 3309, of ASCII text. */
+function crc32(text: string): number {
+  let crc = 0xffffffff
+  for (let at = 0; at < text.length; at++) {
+    crc ^= text.charCodeAt(at)
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
+  }
+  return (crc ^ 0xffffffff) >>> 0
+}

@@ -1,0 +1,25 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const DEFAULT_FOLDER = '.latchkey'
+
+/** Where a devnet keeps what it makes for itself: PGlite's folder, or a folder of its own beside a Postgres. */
+export function dataFolder(databaseUrl: string): string {
+  const path = databaseUrl.startsWith('pglite:')
+    ? databaseUrl.slice('pglite:'.length)
+    : DEFAULT_FOLDER
+  return path === ':memory:' ? DEFAULT_FOLDER : path
+}
+
+/** The devnet's own encryption key, 32 bytes base64: made once, kept for its owner alone. */
+export function keptEncryptionKey(folder: string): string {
+  mkdirSync(folder, { recursive: true })
+  const path = join(folder, 'encryption.key')
+  try {
+    writeFileSync(path, randomBytes(32).toString('base64'), { flag: 'wx', mode: 0o600 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  return readFileSync(path, 'utf8')
+}

@@ -1,0 +1,37 @@
+import type { SignedAction } from '../actions/action.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import { type OrderRow, statusOf } from './find.ts'
+
+/** Who acts on an order: a bot with its key, or the wallet itself with a signed message. */
+export type Caller =
+  | { by: 'key'; walletAddress: string; keyId: string }
+  | { by: 'wallet'; walletAddress: string; action: SignedAction<unknown> }
+
+export type OrderReason =
+  | 'orderNotFound'
+  | 'keyOfAnotherWallet'
+  | 'orderOfAnotherWallet'
+  | 'orderNotOpen'
+  | 'orderNotYetValid'
+
+/** Steps 8 and 9 of the order of checks: whose order it is, and whether it can still be acted on. */
+export function judgeOrder(
+  row: OrderRow,
+  caller: Caller,
+  now: number,
+  wish: 'execute' | 'cancel',
+): Result<OrderRow, OrderReason> {
+  if (row.owner !== caller.walletAddress)
+    return caller.by === 'key'
+      ? refuse('keyOfAnotherWallet', {
+          apiKeyWallet: caller.walletAddress,
+          orderOwner: row.owner,
+          orderUuid: row.uuid,
+        })
+      : refuse('orderOfAnotherWallet', { orderOwner: row.owner, orderUuid: row.uuid })
+  const status = statusOf(row, now)
+  if (status !== 'open') return refuse('orderNotOpen', { status })
+  if (wish === 'execute' && row.validFrom !== null && row.validFrom.getTime() > now)
+    return refuse('orderNotYetValid', { validFrom: row.validFrom.toISOString(), serverTime: now })
+  return ok(row)
+}

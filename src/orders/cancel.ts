@@ -1,0 +1,70 @@
+import { and, eq, sql } from 'drizzle-orm'
+import { spendAction } from '../actions/spend.ts'
+import { atomically, type Database } from '../db/database.ts'
+import { orders } from '../db/schema.ts'
+import { countSuccess } from '../gate/spend.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import type { World } from '../world.ts'
+import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
+import { findOrder, type OrderRow, stillValid } from './find.ts'
+
+type CancelReason = OrderReason | 'messageReplayed'
+
+/**
+ * Closes an open order, so that this service will never execute it. What the owner signed stays valid on chain for
+ * whoever else holds the signature.
+ */
+export async function cancelOrder(
+  world: World,
+  uuid: string,
+  caller: Caller,
+  now: number,
+): Promise<Result<OrderRow, CancelReason>> {
+  const cancelled =
+    caller.by === 'key'
+      ? await cancel(world.db, uuid, caller, now)
+      : await atomically<OrderRow, CancelReason>(world.db, async (tx) => {
+          const spent = await spendAction(tx, caller.action, now)
+          return spent.ok ? cancel(tx, uuid, caller, now) : spent
+        })
+  if (cancelled.ok) {
+    world.log('info', 'order_cancelled', { uuid, by: caller.by })
+    return cancelled
+  }
+  if (cancelled.reason !== 'orderNotOpen') return cancelled
+  const found = await findOrder(world, uuid)
+  if (!found.ok) return found
+  const why = judgeOrder(found.value, caller, now, 'cancel')
+  return why.ok ? cancelled : why
+}
+
+/** One guarded statement: of two callers, or of this and an execute, one wins. */
+async function cancel(
+  db: Database,
+  uuid: string,
+  caller: Caller,
+  now: number,
+): Promise<Result<OrderRow, 'orderNotOpen'>> {
+  const change = db
+    .update(orders)
+    .set({ status: 'cancelled', cancelledAt: new Date(now) })
+    .where(
+      and(
+        eq(orders.uuid, uuid),
+        eq(orders.owner, caller.walletAddress),
+        eq(orders.status, 'open'),
+        stillValid(now),
+      ),
+    )
+    .returning()
+  if (caller.by === 'wallet') {
+    const [row] = await change
+    return row === undefined ? refuse('orderNotOpen') : ok(row)
+  }
+  const cancelled = db.$with('cancelled').as(change)
+  const counted = db
+    .$with('counted', {})
+    .as(countSuccess(caller.keyId, sql`cancelled`, 'cancellation_count'))
+  const [row] = await db.with(cancelled, counted).select().from(cancelled)
+  return row === undefined ? refuse('orderNotOpen') : ok(row)
+}

@@ -1,0 +1,136 @@
+import { eq, type getTableColumns, sql } from 'drizzle-orm'
+import type { SignedAction } from '../actions/action.ts'
+import { spendAction } from '../actions/spend.ts'
+import { fromHex } from '../bytes.ts'
+import { atomically, type Database } from '../db/database.ts'
+import { orders } from '../db/schema.ts'
+import { countSuccess, succeed } from '../gate/spend.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import { proveIntent } from '../stacks/intent.ts'
+import type { World } from '../world.ts'
+import type { OrderRow } from './find.ts'
+import type { NewOrder } from './order.ts'
+import { faultsOf } from './terms.ts'
+
+type CreateReason =
+  | 'invalidRequest'
+  | 'keyOfAnotherWallet'
+  | 'recipientNotGranted'
+  | 'signatureInvalid'
+  | 'messageReplayed'
+  | 'orderConflict'
+
+/** What came with an order besides the order: a key's owner, or the owner's word for the recipient. */
+export interface OrderCredentials {
+  key?: { keyId: string; walletAddress: string } | undefined
+  /** A verified `create_order` message for exactly this order. */
+  action?: SignedAction<unknown> | undefined
+}
+
+/** Takes an order in. Sending the same order again is answered with the stored one. */
+export async function createOrder(
+  world: World,
+  order: NewOrder,
+  { key, action }: OrderCredentials,
+  now: number,
+): Promise<Result<{ row: OrderRow; created: boolean }, CreateReason>> {
+  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = world.config
+  const { owner, inputToken, amountIn, uuid, signature, recipient = owner } = order
+  const issues = faultsOf(order, network)
+  if (issues.length > 0)
+    return refuse('invalidRequest', { problem: 'order does not fit the network', issues })
+  if (key !== undefined && key.walletAddress !== owner)
+    return refuse('keyOfAnotherWallet', {
+      apiKeyWallet: key.walletAddress,
+      orderOwner: owner,
+      orderUuid: uuid,
+    })
+  const intent = proveIntent({ owner, inputToken, amountIn, uuid, router, signature, network })
+  if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
+  if (recipient !== owner && action === undefined)
+    return refuse('recipientNotGranted', { recipient, expected: 'a signed create_order message' })
+
+  const row: typeof orders.$inferInsert = {
+    uuid,
+    owner,
+    inputToken,
+    outputToken: order.outputToken,
+    amountIn,
+    recipient,
+    targetPrice: order.targetPrice ?? null,
+    direction: order.direction ?? null,
+    conditionToken: order.conditionToken ?? null,
+    baseAsset: order.baseAsset ?? null,
+    validFrom: dateOf(order.validFrom),
+    validTo: dateOf(order.validTo),
+    signatureBox: await world.seal.seal(fromHex(intent.value.rsv), sealName(uuid)),
+    createdBy: key?.keyId ?? null,
+    createdAt: new Date(now),
+  }
+  const stored = await store(world, row, { key, action }, now)
+  if (stored.ok) {
+    world.log('info', 'order_created', { uuid, owner, keyId: key?.keyId })
+    return ok({ row: stored.value, created: true })
+  }
+  const [before] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
+  if (before === undefined || !isSame(before, row)) return stored
+  if (key !== undefined) await succeed(world.db, key.keyId)
+  return ok({ row: before, created: false })
+}
+
+/** The name under which an order's signature is sealed: a box moved to another row does not open. */
+export function sealName(uuid: string): string {
+  return `order signature ${uuid}`
+}
+
+async function store(
+  world: World,
+  row: typeof orders.$inferInsert,
+  { key, action }: OrderCredentials,
+  now: number,
+): Promise<Result<OrderRow, 'messageReplayed' | 'orderConflict'>> {
+  if (action === undefined) return insert(world.db, row, key?.keyId)
+  return atomically<OrderRow, 'messageReplayed' | 'orderConflict'>(world.db, async (tx) => {
+    const spent = await spendAction(tx, action, now)
+    return spent.ok ? insert(tx, row, key?.keyId) : spent
+  })
+}
+
+/** The order and the success of the key that brought it, in one statement. */
+async function insert(
+  db: Database,
+  row: typeof orders.$inferInsert,
+  keyId: string | undefined,
+): Promise<Result<OrderRow, 'orderConflict'>> {
+  const insertion = db.insert(orders).values(row).onConflictDoNothing().returning()
+  if (keyId === undefined) {
+    const [made] = await insertion
+    return made === undefined ? refuse('orderConflict') : ok(made)
+  }
+  const made = db.$with('made').as(insertion)
+  const counted = db.$with('counted', {}).as(countSuccess(keyId, sql`made`, 'creation_count'))
+  const [inserted] = await db.with(made, counted).select().from(made)
+  return inserted === undefined ? refuse('orderConflict') : ok(inserted)
+}
+
+const SENT_BY_CLIENT = [
+  'owner',
+  'inputToken',
+  'outputToken',
+  'amountIn',
+  'recipient',
+  'targetPrice',
+  'direction',
+  'conditionToken',
+  'baseAsset',
+  'validFrom',
+  'validTo',
+] as const satisfies (keyof ReturnType<typeof getTableColumns<typeof orders>>)[]
+
+function isSame(stored: OrderRow, sent: typeof orders.$inferInsert): boolean {
+  return SENT_BY_CLIENT.every((name) => String(stored[name]) === String(sent[name]))
+}
+
+function dateOf(time: string | undefined): Date | null {
+  return time === undefined ? null : new Date(time)
+}

@@ -1,0 +1,44 @@
+import { ok, type Result } from '../result.ts'
+import { type SettleReason, settle } from '../settlement/settle.ts'
+import type { World } from '../world.ts'
+import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
+import { sealName } from './create.ts'
+import { findOrder, type OrderRow } from './find.ts'
+
+export interface Executed {
+  row: OrderRow
+  txid: string
+  /** False while nobody knows whether a node has the transaction. */
+  accepted: boolean
+}
+
+/** Sends an open order to the chain, for its owner's key or its owner. */
+export async function executeOrder(
+  world: World,
+  uuid: string,
+  caller: Caller,
+  now: number,
+): Promise<Result<Executed, OrderReason | SettleReason>> {
+  const found = await findOrder(world, uuid)
+  if (!found.ok) return found
+  const row = found.value
+  const judged = judgeOrder(row, caller, now, 'execute')
+  if (!judged.ok) return judged
+
+  const signature = await world.seal.open(row.signatureBox, sealName(uuid))
+  const settled = await settle(
+    world,
+    { ...row, signature },
+    caller.by === 'key' ? { keyId: caller.keyId } : { action: caller.action },
+    now,
+  )
+  if (!settled.ok) return settled
+  const { txid, state } = settled.value
+  return state === 'accepted'
+    ? ok({
+        row: { ...row, status: 'broadcasted', txid, executedAt: new Date(now) },
+        txid,
+        accepted: true,
+      })
+    : ok({ row: { ...row, status: 'executing', txid }, txid, accepted: false })
+}

@@ -1,0 +1,100 @@
+import { and, desc, eq, gt, isNull, lt, lte, or, type SQL } from 'drizzle-orm'
+import { orders } from '../db/schema.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import type { World } from '../world.ts'
+import type { Order, OrderStatus } from './order.ts'
+
+export type OrderRow = typeof orders.$inferSelect
+
+export async function findOrder(
+  world: World,
+  uuid: string,
+): Promise<Result<OrderRow, 'orderNotFound'>> {
+  const [row] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
+  return row === undefined ? refuse('orderNotFound') : ok(row)
+}
+
+export interface OrderFilter {
+  owner?: string | undefined
+  status?: OrderStatus | undefined
+  limit: number
+  cursor?: string | undefined
+}
+
+/** A page of orders, newest first. `viewer` is the wallet that the caller proved to be; it sees its own uuids. */
+export async function listOrders(
+  world: World,
+  filter: OrderFilter,
+  viewer: string | undefined,
+  now: number,
+): Promise<{ data: Order[]; nextCursor?: string }> {
+  const found = await world.db
+    .select()
+    .from(orders)
+    .where(
+      and(
+        filter.owner === undefined ? undefined : eq(orders.owner, filter.owner),
+        filter.status === undefined ? undefined : hasStatus(filter.status, now),
+        filter.cursor === undefined ? undefined : lt(orders.sequence, Number(filter.cursor)),
+      ),
+    )
+    .orderBy(desc(orders.sequence))
+    .limit(filter.limit + 1)
+  const page = found.slice(0, filter.limit)
+  const last = page.at(-1)
+  return {
+    data: page.map((row) => presentInList(row, viewer, now)),
+    ...(found.length > page.length && last && { nextCursor: String(last.sequence) }),
+  }
+}
+
+/** `expired` is not stored: it is an open order whose time has passed. */
+function hasStatus(status: OrderStatus, now: number): SQL | undefined {
+  const at = new Date(now)
+  if (status === 'expired') return and(eq(orders.status, 'open'), lte(orders.validTo, at))
+  if (status !== 'open') return eq(orders.status, status)
+  return and(eq(orders.status, 'open'), stillValid(now))
+}
+
+/** The guard that keeps an expired order from being executed or cancelled. */
+export function stillValid(now: number): SQL | undefined {
+  return or(isNull(orders.validTo), gt(orders.validTo, new Date(now)))
+}
+
+export function statusOf(row: OrderRow, now: number): OrderStatus {
+  const past = row.validTo !== null && row.validTo.getTime() <= now
+  return row.status === 'open' && past ? 'expired' : row.status
+}
+
+/** Statuses in which a transaction that burns the uuid could still come first. */
+const BURNABLE: readonly OrderStatus[] = ['open', 'executing']
+
+function presentInList(row: OrderRow, viewer: string | undefined, now: number): Order {
+  const { uuid, ...rest } = presentOrder(row, now)
+  return viewer !== row.owner && BURNABLE.includes(rest.status) ? rest : { uuid, ...rest }
+}
+
+/** An order as the wire shows it. Its signature stays behind. */
+export function presentOrder(row: OrderRow, now: number): Order & { uuid: string } {
+  return {
+    uuid: row.uuid,
+    owner: row.owner,
+    inputToken: row.inputToken,
+    outputToken: row.outputToken,
+    amountIn: row.amountIn,
+    recipient: row.recipient,
+    ...(row.targetPrice !== null && { targetPrice: row.targetPrice }),
+    ...(row.direction !== null && { direction: row.direction }),
+    ...(row.conditionToken !== null && { conditionToken: row.conditionToken }),
+    ...(row.baseAsset !== null && { baseAsset: row.baseAsset }),
+    ...(row.validFrom !== null && { validFrom: row.validFrom.toISOString() }),
+    ...(row.validTo !== null && { validTo: row.validTo.toISOString() }),
+    status: statusOf(row, now),
+    createdAt: row.createdAt.toISOString(),
+    ...(row.cancelledAt !== null && { cancelledAt: row.cancelledAt.toISOString() }),
+    ...(row.executedAt !== null && { executedAt: row.executedAt.toISOString() }),
+    ...(row.failedAt !== null && { failedAt: row.failedAt.toISOString() }),
+    ...(row.failureReason !== null && { failureReason: row.failureReason }),
+    ...(row.txid !== null && { txid: row.txid }),
+  }
+}

@@ -1,0 +1,67 @@
+export type OrderStatus =
+  | 'open'
+  | 'executing'
+  | 'broadcasted'
+  | 'confirmed'
+  | 'failed'
+  | 'cancelled'
+  | 'expired'
+
+export const ORDER_STATUSES = [
+  'open',
+  'executing',
+  'broadcasted',
+  'confirmed',
+  'failed',
+  'cancelled',
+  'expired',
+] as const satisfies readonly OrderStatus[]
+
+/** What an owner asks for: the members that a client sends, less every signature. */
+export interface OrderTerms {
+  /** The Stacks address whose intent signature the order carries. */
+  owner: string
+  /** Contract id of the subnet token that pays. */
+  inputToken: string
+  /** Contract id, or `.stx`. */
+  outputToken: string
+  /** Integer in the token's smallest unit, as text: 1 to 2^128 - 1. */
+  amountIn: string
+  /** Who receives the output; the owner when absent. */
+  recipient?: string
+  /** 1-36 characters of A-Z a-z 0-9 _ -; case matters. */
+  uuid: string
+  /** Decimal text with at most 18 places; comes with `direction` and `conditionToken` or not at all. */
+  targetPrice?: string
+  direction?: 'gt' | 'lt'
+  /** Contract id, or `*`. */
+  conditionToken?: string
+  baseAsset?: string
+  /** ISO 8601, before `validTo`. */
+  validFrom?: string
+  /** ISO 8601; from then on the order is `expired`. */
+  validTo?: string
+}
+
+/** A new order as it is sent: its terms and the owner's SIP-018 intent signature. */
+export interface NewOrder extends OrderTerms {
+  /** 65 bytes hex, RSV or VRS. */
+  signature: string
+  /** The owner's signed `create_order` message; needed when `recipient` is not the owner. */
+  message?: string
+  messageSignature?: string
+}
+
+/** An order as the service shows it. Its signature is never part of an answer. */
+export interface Order extends Omit<OrderTerms, 'uuid'> {
+  /** Absent in public lists while the uuid could still be burnt on chain by whoever knows it. */
+  uuid?: string
+  recipient: string
+  status: OrderStatus
+  createdAt: string
+  cancelledAt?: string
+  executedAt?: string
+  failedAt?: string
+  failureReason?: string
+  txid?: string
+}

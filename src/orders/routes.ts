@@ -1,0 +1,207 @@
+import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import { succeed } from '../gate/spend.ts'
+import {
+  keyOrSignedBody,
+  passByAddress,
+  passByKey,
+  presentsKey,
+  signedHeaders,
+  verified,
+} from '../http/authenticate.ts'
+import { readBody, readQuery } from '../http/body.ts'
+import type { AppContext } from '../http/context.ts'
+import type { Endpoint } from '../http/endpoint.ts'
+import { unwrap } from '../http/problem.ts'
+import { refuse } from '../result.ts'
+import { cancelOrder } from './cancel.ts'
+import { createOrder } from './create.ts'
+import { executeOrder } from './execute.ts'
+import { findOrder, listOrders, presentOrder } from './find.ts'
+import type { NewOrder } from './order.ts'
+import * as wire from './schemas.ts'
+import { canonicalOrder, orderHash } from './terms.ts'
+
+const execute = (uuid: string) => ({
+  schema: wire.ExecuteOrder,
+  example: { action: 'execute_order', uuid },
+})
+const cancel = (uuid: string) => ({
+  schema: wire.CancelOrder,
+  example: { action: 'cancel_order', uuid },
+})
+const LIST = { schema: wire.ListOrders, example: { action: 'list_orders' } }
+
+const signatureRefusals = ['invalidRequest', 'signatureInvalid', 'timestampExpired'] as const
+const keyRefusals = [
+  'apiKeyInvalid',
+  'apiKeyInactive',
+  'ipNotAllowed',
+  'permissionDenied',
+  'keyOfAnotherWallet',
+] as const
+const actRefusals = [
+  ...signatureRefusals,
+  ...keyRefusals,
+  'orderOfAnotherWallet',
+  'orderNotFound',
+  'orderNotOpen',
+  'messageReplayed',
+  'bodyTooLarge',
+] as const
+
+export const orderEndpoints: readonly Endpoint[] = [
+  {
+    method: 'post',
+    path: '/orders/new',
+    operationId: 'createOrder',
+    summary: 'Create an order',
+    description:
+      "The owner's SIP-018 signature is always needed; a key with `create` may come with it. Sending the same order again answers 200 and the stored order.",
+    credentials: ['none', 'key'],
+    body: { schema: wire.NewOrderSchema },
+    messages: [wire.CreateOrder],
+    answers: {
+      201: { description: 'The order', schema: wire.OrderAnswer },
+      200: { description: 'The order, which was there already', schema: wire.OrderAnswer },
+    },
+    refusals: [
+      ...signatureRefusals,
+      ...keyRefusals,
+      'recipientNotGranted',
+      'messageReplayed',
+      'orderConflict',
+      'bodyTooLarge',
+    ],
+    async handle(c) {
+      const key = presentsKey(c) ? await passByKey(c, 'create') : passByAddress(c)
+      const order = unwrap(await readBody(c, wire.NewOrderSchema)) as NewOrder
+      const credentials = { key, action: recipientAction(c, order) }
+      const { row, created } = unwrap(await createOrder(c.var.world, order, credentials, c.var.now))
+      return c.json({ status: 'success', data: presentOrder(row, c.var.now) }, created ? 201 : 200)
+    },
+  },
+  {
+    method: 'post',
+    path: '/orders/{uuid}/execute',
+    operationId: 'executeOrder',
+    summary: 'Execute an order',
+    credentials: ['key', 'wallet'],
+    params: wire.OrderParams,
+    body: { schema: SignedBody, optional: true },
+    messages: [wire.ExecuteOrder],
+    answers: {
+      200: { description: 'A Stacks node has the transaction', schema: wire.ExecutedAnswer },
+      202: {
+        description: 'Signed and stored; whether a node has it is not known yet',
+        schema: wire.PendingAnswer,
+      },
+    },
+    refusals: [...actRefusals, 'orderNotYetValid', 'executionFailed'],
+    async handle(c) {
+      const caller = await keyOrSignedBody(c, 'execute', execute(uuidOf(c)))
+      if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
+      const { row, txid, accepted } = unwrap(
+        await executeOrder(c.var.world, uuidOf(c), caller, c.var.now),
+      )
+      const data = presentOrder(row, c.var.now)
+      return accepted
+        ? c.json({ status: 'success', txid, data })
+        : c.json({ status: 'pending', txid, data }, 202)
+    },
+  },
+  {
+    method: 'patch',
+    path: '/orders/{uuid}/cancel',
+    operationId: 'cancelOrder',
+    summary: 'Cancel an open order',
+    description:
+      'The service will never execute it. The signed intent itself stays valid on chain.',
+    credentials: ['key', 'wallet'],
+    params: wire.OrderParams,
+    body: { schema: SignedBody, optional: true },
+    messages: [wire.CancelOrder],
+    answers: { 200: { description: 'The cancelled order', schema: wire.OrderAnswer } },
+    refusals: actRefusals,
+    async handle(c) {
+      const caller = await keyOrSignedBody(c, 'cancel', cancel(uuidOf(c)))
+      if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
+      const row = unwrap(await cancelOrder(c.var.world, uuidOf(c), caller, c.var.now))
+      return c.json({ status: 'success', data: presentOrder(row, c.var.now) })
+    },
+  },
+  {
+    method: 'get',
+    path: '/orders/{uuid}',
+    operationId: 'getOrder',
+    summary: 'Show an order',
+    description: 'Whoever knows the uuid may see the order.',
+    credentials: ['none'],
+    params: wire.OrderParams,
+    answers: { 200: { description: 'The order', schema: wire.OrderAnswer } },
+    refusals: ['orderNotFound'],
+    async handle(c) {
+      passByAddress(c)
+      const row = unwrap(await findOrder(c.var.world, uuidOf(c)))
+      return c.json({ status: 'success', data: presentOrder(row, c.var.now) })
+    },
+  },
+  {
+    method: 'get',
+    path: '/orders',
+    operationId: 'listOrders',
+    summary: 'List orders',
+    description:
+      'Newest first. Only the owner, proven by any of its keys or a signed list_orders, sees the uuids of orders that could still be burnt on chain.',
+    credentials: ['none', 'key', 'wallet'],
+    query: wire.OrderQuery,
+    headers: SignedHeaders.partial(),
+    messages: [wire.ListOrders],
+    answers: { 200: { description: 'A page of orders', schema: wire.OrderListAnswer } },
+    refusals: [...signatureRefusals, ...keyRefusals],
+    async handle(c) {
+      const viewer = await viewerOf(c)
+      const query = unwrap(readQuery(c, wire.OrderQuery))
+      const page = await listOrders(c.var.world, query, viewer?.walletAddress, c.var.now)
+      if (viewer?.keyId !== undefined) await succeed(c.var.world.db, viewer.keyId)
+      return c.json({ status: 'success', ...page })
+    },
+  },
+]
+
+function uuidOf(c: AppContext): string {
+  return c.req.param('uuid') ?? ''
+}
+
+/** A signature for one order must not act on another. */
+function requireSameOrder(c: AppContext, signedUuid: string): void {
+  if (signedUuid !== uuidOf(c))
+    unwrap(refuse('invalidRequest', { problem: 'the signed uuid is not the one in the path' }))
+}
+
+/** The owner's word for a recipient: a signed `create_order` for exactly this order. */
+function recipientAction(c: AppContext, order: NewOrder) {
+  const { message, messageSignature, owner } = order
+  if (message === undefined || messageSignature === undefined) return undefined
+  const hash = orderHash(order)
+  const action = verified(
+    c,
+    { message, signature: messageSignature, walletAddress: owner },
+    { schema: wire.CreateOrder, example: { action: 'create_order', orderHash: hash } },
+  )
+  if (action.members.orderHash !== hash)
+    unwrap(
+      refuse('invalidRequest', {
+        problem: 'orderHash is not of this order',
+        canonicalOrder: canonicalOrder(order),
+        orderHash: hash,
+      }),
+    )
+  return action
+}
+
+async function viewerOf(c: AppContext) {
+  if (presentsKey(c)) return passByKey(c, undefined)
+  passByAddress(c)
+  if (c.req.header('x-message') === undefined) return undefined
+  return { walletAddress: signedHeaders(c, LIST).walletAddress, keyId: undefined }
+}

@@ -1,0 +1,152 @@
+import { z } from 'zod'
+import { actionSchema } from '../actions/schemas.ts'
+import { type NewOrder, ORDER_STATUSES, type Order } from './order.ts'
+
+const MAX_U128 = 2n ** 128n - 1n
+
+export const Uuid = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,36}$/, 'must be 1-36 characters of A-Z a-z 0-9 _ -')
+
+export const AmountIn = z
+  .string()
+  .regex(/^[1-9][0-9]{0,38}$/, 'must be a whole number above 0, as text, in the smallest unit')
+  .refine(
+    (text) => !/^[1-9][0-9]{0,38}$/.test(text) || BigInt(text) <= MAX_U128,
+    'must be at most 2^128 - 1',
+  )
+
+const Price = z
+  .string()
+  .regex(/^(0|[1-9][0-9]{0,38})(\.[0-9]{1,18})?$/, 'must be a decimal with at most 18 places')
+  .refine((text) => /[1-9]/.test(text), 'must be above 0')
+
+/** Addresses and contract ids: their network and checksum are checked with the order's terms. */
+const Principal = z
+  .string()
+  .min(1)
+  .max(96)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII')
+const Time = z.iso.datetime({
+  offset: true,
+  error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z',
+})
+const Signature = z.string().regex(/^(0x)?[0-9a-fA-F]{130}$/, 'must be 65 bytes in hexadecimal')
+
+export const NewOrderSchema = z
+  .strictObject({
+    owner: Principal,
+    inputToken: Principal,
+    outputToken: Principal,
+    amountIn: AmountIn,
+    recipient: Principal.optional(),
+    signature: Signature,
+    uuid: Uuid,
+    targetPrice: Price.optional(),
+    direction: z.enum(['gt', 'lt']).optional(),
+    conditionToken: Principal.optional(),
+    baseAsset: Principal.optional(),
+    validFrom: Time.optional(),
+    validTo: Time.optional(),
+    message: z.string().optional().meta({
+      description: "The owner's create_order message; needed when recipient is not the owner.",
+    }),
+    messageSignature: z.string().optional(),
+  })
+  .refine(
+    ({ validFrom, validTo }) =>
+      validFrom === undefined ||
+      validTo === undefined ||
+      Date.parse(validFrom) < Date.parse(validTo),
+    { path: ['validTo'], error: 'must be after validFrom' },
+  )
+  .refine(
+    ({ targetPrice, direction, conditionToken }) =>
+      new Set([targetPrice, direction, conditionToken].map((field) => field === undefined)).size ===
+      1,
+    {
+      path: ['conditionToken'],
+      error: 'targetPrice, direction and conditionToken come together or not at all',
+    },
+  )
+  .refine(({ baseAsset, targetPrice }) => baseAsset === undefined || targetPrice !== undefined, {
+    path: ['baseAsset'],
+    error: 'comes with targetPrice, direction and conditionToken',
+  })
+  .refine(
+    ({ message, messageSignature }) => (message === undefined) === (messageSignature === undefined),
+    {
+      path: ['messageSignature'],
+      error: 'message and messageSignature come together or not at all',
+    },
+  )
+  .meta({ id: 'NewOrder' })
+
+export const CreateOrder = actionSchema('create_order', {
+  orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
+})
+export const ListOrders = actionSchema('list_orders', {})
+export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid })
+export const CancelOrder = actionSchema('cancel_order', { uuid: Uuid })
+
+const time = z.iso.datetime()
+
+export const OrderSchema = z
+  .object({
+    owner: z.string(),
+    inputToken: z.string(),
+    outputToken: z.string(),
+    amountIn: z.string(),
+    recipient: z.string(),
+    uuid: z.string().optional().meta({
+      description:
+        'Absent in lists, for all but the owner, while the uuid could still be burnt on chain.',
+    }),
+    targetPrice: z.string().optional(),
+    direction: z.enum(['gt', 'lt']).optional(),
+    conditionToken: z.string().optional(),
+    baseAsset: z.string().optional(),
+    validFrom: time.optional(),
+    validTo: time.optional(),
+    status: z.enum(ORDER_STATUSES),
+    createdAt: time,
+    cancelledAt: time.optional(),
+    executedAt: time.optional(),
+    failedAt: time.optional(),
+    failureReason: z.string().optional(),
+    txid: z.string().optional(),
+  })
+  .meta({ id: 'Order' })
+
+export const OrderAnswer = z.object({ status: z.literal('success'), data: OrderSchema })
+export const ExecutedAnswer = z.object({
+  status: z.literal('success'),
+  txid: z.string(),
+  data: OrderSchema,
+})
+export const PendingAnswer = z.object({
+  status: z.literal('pending'),
+  txid: z.string(),
+  data: OrderSchema,
+})
+export const OrderListAnswer = z.object({
+  status: z.literal('success'),
+  data: z.array(OrderSchema),
+  nextCursor: z.string().optional(),
+})
+
+export const OrderParams = z.object({ uuid: Uuid })
+export const OrderQuery = z.strictObject({
+  owner: Principal.optional(),
+  status: z.enum(ORDER_STATUSES).optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+  cursor: z
+    .string()
+    .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')
+    .optional(),
+})
+
+/** The wire and the nouns say the same, or this does not compile. */
+type Same<A, B> = [A, B] extends [B, A] ? true : never
+true satisfies Same<keyof z.output<typeof OrderSchema>, keyof Order>
+true satisfies Same<keyof z.output<typeof NewOrderSchema>, keyof NewOrder>

@@ -1,0 +1,24 @@
+/** An answer that is either a value or a refusal with a stable reason. Refusals are values, never exceptions. */
+export type Result<T, R extends string = string> = Ok<T> | Refused<R>
+
+export interface Ok<T> {
+  readonly ok: true
+  readonly value: T
+}
+
+export interface Refused<R extends string = string> {
+  readonly ok: false
+  readonly reason: R
+  readonly details?: Details
+}
+
+/** What the caller may know about a refusal: JSON, shown on the wire as `details`. */
+export type Details = Readonly<Record<string, unknown>>
+
+export function ok<T>(value: T): Ok<T> {
+  return { ok: true, value }
+}
+
+export function refuse<R extends string>(reason: R, details?: Details): Refused<R> {
+  return details === undefined ? { ok: false, reason } : { ok: false, reason, details }
+}

@@ -1,0 +1,185 @@
+import { hashSha256Sync } from '@stacks/encryption'
+import {
+  type ClarityValue,
+  encodeStructuredDataBytes,
+  noneCV,
+  principalCV,
+  someCV,
+  stringAsciiCV,
+  tupleCV,
+  uintCV,
+  uncompressPublicKey,
+} from '@stacks/transactions'
+import { ok, type Result, refuse } from '../result.ts'
+import {
+  type AddressReason,
+  addressOfPublicKey,
+  isContractId,
+  parseWalletAddress,
+} from './address.ts'
+import { chainId, isNetwork, NETWORKS, type Network } from './network.ts'
+import { parseSignature, type Recover, recoverKeys, type SignatureFormReason, toRsv } from './recover.ts'
+import type { Signer } from './signature.ts'
+
+/** What an owner allows on chain: to spend an amount of a token, once, through one router. */
+export interface Intent {
+  /** Contract id of the subnet token that pays. STX (`.stx`) cannot be signed away. */
+  readonly inputToken: string
+  /**
+   * Integer in the token's smallest unit, as text without sign or leading zeros: 1 to 2^128 - 1.
+   */
+  readonly amountIn: string
+  /** 1-36 characters of A-Z a-z 0-9 _ -; case matters. Burnt on chain when the intent is used. */
+  readonly uuid: string
+  /** Contract id of the router that may spend. */
+  readonly router: string
+}
+
+/** An intent and who is claimed to have signed it. */
+export interface SignedIntent extends Intent {
+  readonly owner: string
+  /** 65 bytes hex, RSV or VRS, with or without 0x. */
+  readonly signature: string
+  readonly network: Network
+  readonly recover?: Recover | undefined
+}
+
+/** What makes a text unfit to be part of an intent. */
+export type IntentFormReason =
+  | 'stx_cannot_be_signed'
+  | 'invalid_input_token'
+  | 'invalid_amount'
+  | 'invalid_uuid'
+  | 'invalid_router'
+
+/** Why a signed intent would not be honoured on chain. */
+export type IntentReason =
+  | 'unknown_network'
+  | IntentFormReason
+  | SignatureFormReason
+  | Exclude<AddressReason, 'not_a_wallet'>
+  | 'owner_cannot_sign_intents'
+  | 'uncompressed_key'
+  | 'unrecoverable'
+  | 'another_wallet'
+
+/** The name and version of the SIP-018 domain; its third member is the chain id of the network. */
+export const INTENT_DOMAIN = { name: 'BLAZE_PROTOCOL', version: 'v1.0' } as const
+
+const AMOUNT = /^[1-9][0-9]{0,38}$/
+const MAX_AMOUNT = 2n ** 128n - 1n
+const UUID = /^[A-Za-z0-9_-]{1,36}$/
+
+/**
+ * Whether the text is a positive u128 in its one decimal form: no sign, exponent or leading zero.
+ */
+export function isIntentAmount(text: unknown): text is string {
+  return typeof text === 'string' && AMOUNT.test(text) && BigInt(text) <= MAX_AMOUNT
+}
+
+/** Whether the text fits the verifier's `(string-ascii 36)` and the alphabet of order ids. */
+export function isIntentUuid(text: unknown): text is string {
+  return typeof text === 'string' && UUID.test(text)
+}
+
+/** Checks every member of an intent for the network; the first fault is the answer. */
+export function checkIntent(intent: Intent, network: Network): Result<Intent, IntentFormReason> {
+  const { inputToken, amountIn, uuid, router } = { ...intent }
+  if (inputToken === '.stx') return refuse('stx_cannot_be_signed')
+  if (!isContractId(inputToken, network)) return refuse('invalid_input_token')
+  if (!isIntentAmount(amountIn)) return refuse('invalid_amount')
+  if (!isIntentUuid(uuid)) return refuse('invalid_uuid')
+  if (!isContractId(router, network)) return refuse('invalid_router')
+  return ok({ inputToken, amountIn, uuid, router })
+}
+
+/** The SIP-018 domain that a wallet is asked to sign under, as a Clarity value. */
+export function intentDomain(network: Network) {
+  return tupleCV({
+    name: stringAsciiCV(INTENT_DOMAIN.name),
+    version: stringAsciiCV(INTENT_DOMAIN.version),
+    'chain-id': uintCV(chainId(network)),
+  })
+}
+
+/**
+ * The SIP-018 message that a wallet is asked to sign (`stx_signStructuredMessage`), as a Clarity
+ * value.
+ *
+ * Throws a TypeError when the intent is not well formed on any network: a wallet must not be shown
+ * something else than it signs.
+ */
+export function intentMessage(intent: Intent) {
+  if (!NETWORKS.some((network) => checkIntent(intent, network).ok)) {
+    throw new TypeError('The intent is not well formed.')
+  }
+  return toClarity(intent)
+}
+
+/**
+ * The 32 bytes that an owner signs: SIP-018 over {@link intentDomain} and {@link intentMessage}.
+ *
+ * Throws a TypeError, with the reason, when the intent is not well formed for the network.
+ */
+export function intentHash(intent: Intent, network: Network): Uint8Array {
+  const checked = checkIntent(intent, network)
+  if (!checked.ok) throw new TypeError(`The intent is not well formed: ${checked.reason}.`)
+  return structuredHash(intentDomain(network), toClarity(checked.value))
+}
+
+/**
+ * The 32 bytes that SIP-018 signs: SHA-256 of "SIP018", the domain's hash and the message's hash.
+ */
+export function structuredHash(domain: ClarityValue, message: ClarityValue): Uint8Array {
+  return hashSha256Sync(encodeStructuredDataBytes({ domain, message }))
+}
+
+/**
+ * Proves that the owner signed an intent which the chain would take for the owner's. Never throws.
+ *
+ * The chain recovers compressed keys only, so owners with an uncompressed key or several keys are
+ * refused. Neither recipient nor minimum output is part of an intent, and the chain alone knows
+ * whether the uuid is burnt.
+ */
+export function verifyIntent(claim: SignedIntent): Result<Signer, IntentReason> {
+  const proven = proveIntent(claim)
+  return proven.ok ? ok({ publicKey: proven.value.publicKey }) : proven
+}
+
+/** As {@link verifyIntent}, and answers the signature in the order that the chain reads, whatever order it came in. */
+export function proveIntent(claim: SignedIntent): Result<Signer & { rsv: string }, IntentReason> {
+  const { owner, signature, network, recover } = { ...claim }
+  if (!isNetwork(network)) return refuse('unknown_network')
+
+  const intent = checkIntent(claim, network)
+  if (!intent.ok) return intent
+  const readings = parseSignature(signature)
+  if (!readings.ok) return readings
+  const wallet = parseWalletAddress(owner, network)
+  if (!wallet.ok) {
+    return refuse(wallet.reason === 'not_a_wallet' ? 'owner_cannot_sign_intents' : wallet.reason)
+  }
+
+  const digest = structuredHash(intentDomain(network), toClarity(intent.value))
+  const keys = recoverKeys(digest, readings.value, recover)
+  if (keys.length === 0) return refuse('unrecoverable')
+  const signer = keys.find((key) => addressOfPublicKey(key.publicKey, network) === wallet.value)
+  if (signer !== undefined) return ok({ publicKey: signer.publicKey, rsv: toRsv(signer.reading) })
+
+  const isUncompressed = keys.some(
+    (key) => addressOfPublicKey(uncompressPublicKey(key.publicKey), network) === wallet.value,
+  )
+  return refuse(isUncompressed ? 'uncompressed_key' : 'another_wallet')
+}
+
+// Checked texts only: stringAsciiCV keeps the low byte of a character and drops the rest.
+function toClarity({ inputToken, amountIn, uuid, router }: Intent) {
+  return tupleCV({
+    contract: principalCV(inputToken),
+    intent: stringAsciiCV('TRANSFER_TOKENS'),
+    opcode: noneCV(),
+    amount: someCV(uintCV(BigInt(amountIn))),
+    target: someCV(principalCV(router)),
+    uuid: stringAsciiCV(uuid),
+  })
+}

@@ -1,0 +1,70 @@
+import { bytesToHex } from '@stacks/common'
+import { privateKeyToPublic, signMessageHashRsv } from '@stacks/transactions'
+import { addressOfPublicKey, type WalletAddress } from './address.ts'
+import { type Intent, intentHash } from './intent.ts'
+import { isSignable, messageHash } from './message.ts'
+import type { Network } from './network.ts'
+
+const PRIVATE_KEY = /^(?:0x)?([0-9a-f]{64}(?:01)?)$/i
+
+/**
+ * Signs a message as a wallet's `stx_signMessage` does: RSV hex, low-S, the same every time (RFC
+ * 6979).
+ *
+ * @example
+ * const signature = signMessage({ message: JSON.stringify(action), privateKey })
+ */
+export function signMessage({
+  message,
+  privateKey,
+}: {
+  readonly message: string
+  /** 64 hex characters, or 66 when it ends in 01 (compressed); 0x is tolerated. */
+  readonly privateKey: string
+}): string {
+  if (!isSignable(message)) throw new TypeError('A message is a string without lone surrogates.')
+  return signHash(messageHash(message), privateKey)
+}
+
+/**
+ * Signs an order's intent as a wallet's `stx_signStructuredMessage` does: RSV hex, low-S.
+ *
+ * With a key of 64 characters the signature recovers to the address of the compressed key, not to
+ * {@link addressOf} that key: such an owner cannot sign intents.
+ */
+export function signIntent({
+  network,
+  privateKey,
+  ...intent
+}: Intent & { readonly network: Network; readonly privateKey: string }): string {
+  return signHash(intentHash(intent, network), privateKey)
+}
+
+/**
+ * The wallet address of a private key: of the compressed public key when it ends in 01, else of
+ * the uncompressed one.
+ */
+export function addressOf(privateKey: string, network: Network): WalletAddress {
+  return addressOfPublicKey(publicKeyOf(privateKey), network)
+}
+
+/** The public key, hex: 66 characters when the private key ends in 01 (compressed), else 130. */
+export function publicKeyOf(privateKey: string): string {
+  return privateKeyToPublic(parsePrivateKey(privateKey)) as string
+}
+
+function signHash(digest: Uint8Array, privateKey: string): string {
+  return signMessageHashRsv({
+    messageHash: bytesToHex(digest),
+    privateKey: parsePrivateKey(privateKey),
+  })
+}
+
+// The message names no character of the key: errors end in logs.
+function parsePrivateKey(text: string): string {
+  const hex = typeof text === 'string' ? PRIVATE_KEY.exec(text)?.[1] : undefined
+  if (hex === undefined) {
+    throw new TypeError('A private key is 64 hex characters, or 66 ending in 01.')
+  }
+  return hex
+}

@@ -1,0 +1,91 @@
+import { uncompressPublicKey } from '@stacks/transactions'
+import { ok, type Result, refuse } from '../result.ts'
+import { type AddressReason, addressOfPublicKey, parseWalletAddress } from './address.ts'
+import { isSignable, messageHash } from './message.ts'
+import { isNetwork, type Network } from './network.ts'
+import { parseSignature, type Recover, recoverKeys, type SignatureFormReason } from './recover.ts'
+
+/**
+ * A message and what a wallet claims about it. Everything but `network` and `recover` may come
+ * from a stranger.
+ */
+export interface SignedMessage {
+  readonly message: string
+  /** 65 bytes hex, RSV or VRS, with or without 0x. */
+  readonly signature: string
+  readonly walletAddress: string
+  readonly network: Network
+  /** Compressed or uncompressed hex. Never trusted: when sent, it must be the key that signed. */
+  readonly publicKey?: string | undefined
+  readonly recover?: Recover | undefined
+}
+
+/** Who signed. `publicKey` is compressed, lower-case hex without 0x. */
+export interface Signer {
+  readonly publicKey: string
+}
+
+/** Why a signed message proves nothing. For the log: the wire says INVALID_SIGNATURE. */
+export type SignatureReason =
+  | 'unknown_network'
+  | AddressReason
+  | SignatureFormReason
+  | 'message_not_text'
+  | 'malformed_public_key'
+  | 'public_key_mismatch'
+  | 'unrecoverable'
+  | 'another_wallet'
+
+const PUBLIC_KEY = /^(?:0x)?(0[23][0-9a-f]{64}|04[0-9a-f]{128})$/i
+
+/**
+ * Proves that the key of a wallet signed a message with `stx_signMessage`. Never throws, whatever
+ * it is given.
+ *
+ * Does not look into the message: neither its length nor its freshness, nor whether it was used
+ * before.
+ *
+ * @example
+ * const proof = verifyMessage({ message, signature, walletAddress, network: 'mainnet' })
+ * if (!proof.ok) return refuse('INVALID_SIGNATURE')
+ */
+export function verifyMessage(claim: SignedMessage): Result<Signer, SignatureReason> {
+  const { message, signature, walletAddress, network, publicKey, recover } = { ...claim }
+  if (!isNetwork(network)) return refuse('unknown_network')
+
+  const readings = parseSignature(signature)
+  if (!readings.ok) return readings
+  const wallet = parseWalletAddress(walletAddress, network)
+  if (!wallet.ok) return wallet
+  const claimedKey = parsePublicKey(publicKey)
+  if (claimedKey === undefined && publicKey !== undefined) return refuse('malformed_public_key')
+  if (!isSignable(message)) return refuse('message_not_text')
+
+  const keys = recoverKeys(messageHash(message), readings.value, recover)
+  if (keys.length === 0) return refuse('unrecoverable')
+  const signer = keys
+    .map((key) => key.publicKey)
+    .find((key) => controls(key, wallet.value, network))
+  if (signer === undefined) return refuse('another_wallet')
+  if (claimedKey !== undefined && !isSameKey(claimedKey, signer)) {
+    return refuse('public_key_mismatch')
+  }
+  return ok({ publicKey: signer })
+}
+
+// Old wallets hold uncompressed keys: the same key, hashed in its long form, is another address.
+function controls(compressedKey: string, walletAddress: string, network: Network): boolean {
+  return (
+    addressOfPublicKey(compressedKey, network) === walletAddress ||
+    addressOfPublicKey(uncompressPublicKey(compressedKey), network) === walletAddress
+  )
+}
+
+function parsePublicKey(text: unknown): string | undefined {
+  return typeof text === 'string' ? PUBLIC_KEY.exec(text)?.[1]?.toLowerCase() : undefined
+}
+
+function isSameKey(claimedKey: string, compressedKey: string): boolean {
+  if (claimedKey.length === compressedKey.length) return claimedKey === compressedKey
+  return claimedKey === uncompressPublicKey(compressedKey)
+}

@@ -1,0 +1,23 @@
+import type { Database } from './db/database.ts'
+import type { Config } from './env.ts'
+import type { Gate } from './gate/gate.ts'
+import type { IpLimits } from './http/ip-limits.ts'
+import type { Log } from './log.ts'
+import type { Seal } from './seal.ts'
+import type { Chain } from './settlement/chain.ts'
+import type { Operator } from './settlement/operator.ts'
+
+/** Everything that a verb may touch. The entries build it; nothing else reads a clock, randomness or the network. */
+export interface World {
+  config: Config
+  db: Database
+  gate: Gate
+  chain: Chain
+  operator: Operator
+  ipLimits: IpLimits
+  seal: Seal
+  log: Log
+  /** Milliseconds since 1970; read once per request. */
+  now(): number
+  randomBytes(length: number): Uint8Array<ArrayBuffer>
+}

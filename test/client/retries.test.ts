@@ -1,0 +1,203 @@
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/client/clock.ts'
+import { LatchkeyError, walletSigner } from '../../src/client/index.ts'
+import { signMessage } from '../../src/stacks/sign.ts'
+import { API_KEY, DRAFT, NOON, PRIVATE_KEY, refusal, scripted, signer } from './scripted.ts'
+
+const limited = (headers: Record<string, string> = { 'Retry-After': '7' }) =>
+  refusal(429, 'RATE_LIMIT_EXCEEDED', {}, headers)
+const away = (headers: Record<string, string> = { 'Retry-After': '2' }) =>
+  refusal(503, 'UNAVAILABLE', {}, headers)
+const executed = { body: { status: 'success', txid: '0xabc', data: { uuid: 'uuid-1' } } }
+
+describe('A call that is refused for its rate', () => {
+  it('waits for as long as Retry-After says, and is made again', async () => {
+    const { client, sent, waits } = scripted([limited(), executed], { apiKey: API_KEY })
+    expect((await client.orders.execute('uuid-1')).txid).toBe('0xabc')
+    expect(waits).toEqual([7_000])
+    expect(sent).toHaveLength(2)
+  })
+
+  it('is repeated exactly maxRetries times', async () => {
+    const script = [limited(), limited(), limited(), limited(), executed]
+    const { client, sent, waits, left } = scripted(script, { apiKey: API_KEY, maxRetries: 3 })
+    await expect(client.orders.execute('uuid-1')).rejects.toMatchObject({ status: 429 })
+    expect([sent.length, waits.length, left.length]).toEqual([4, 3, 1])
+  })
+
+  it('is never repeated when maxRetries is 0', async () => {
+    const { client, waits } = scripted([limited()], { apiKey: API_KEY, maxRetries: 0 })
+    const error = await client.orders.execute('uuid-1').catch((error) => error)
+    expect(error).toMatchObject({ code: 'RATE_LIMIT_EXCEEDED', retryAfterSeconds: 7 })
+    expect(waits).toEqual([])
+  })
+
+  it.each([
+    ['a date in Retry-After', { 'Retry-After': new Date(NOON + 9_000).toUTCString() }, 9_000],
+    [
+      'the end of the exhausted window, without Retry-After',
+      { 'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset': String(NOON / 1000 + 11) },
+      11_000,
+    ],
+    ['a second, when nothing says how long', {}, 1_000],
+    ['not at all, when the window has ended', { 'Retry-After': '0' }, 0],
+  ])('waits until %s', async (_, headers, ms) => {
+    const { client, waits } = scripted([limited(headers), executed], { apiKey: API_KEY })
+    await client.orders.execute('uuid-1')
+    expect(waits).toEqual([ms])
+  })
+
+  it('fails at once when the wait would be longer than maxRetryWaitSeconds', async () => {
+    const script = [limited({ 'Retry-After': '61' })]
+    const { client, waits } = scripted(script, { apiKey: API_KEY })
+    await expect(client.orders.execute('uuid-1')).rejects.toMatchObject({ retryAfterSeconds: 61 })
+    expect(waits).toEqual([])
+  })
+
+  it('stops waiting when its signal aborts, with the reason of the signal', async () => {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const clock = {
+      now: () => NOON,
+      wait: (ms: number, signal: AbortSignal) => {
+        setImmediate(() => controller.abort(reason))
+        return systemClock.wait(ms, signal)
+      },
+    }
+    const { client, sent } = scripted([limited(), executed], { apiKey: API_KEY, clock })
+    await expect(client.orders.execute('uuid-1', { signal: controller.signal })).rejects.toBe(
+      reason,
+    )
+    expect(sent).toHaveLength(1)
+  })
+
+  it('is not made at all once the signal of the client has aborted', async () => {
+    const signal = AbortSignal.abort(new Error('closed'))
+    const { client, sent } = scripted([executed], { apiKey: API_KEY, signal })
+    await expect(client.orders.execute('uuid-1')).rejects.toThrow('closed')
+    expect(sent).toEqual([])
+  })
+})
+
+describe('A service that is away for a moment', () => {
+  const order = { body: { data: { uuid: 'uuid-1' } } }
+
+  it.each([
+    ['orders.get', 'get', order],
+    ['orders.execute', 'execute', executed],
+    ['orders.cancel', 'cancel', order],
+  ] as const)('is asked again by %s', async (_, call, answer) => {
+    const { client, waits } = scripted([away(), answer], { apiKey: API_KEY })
+    await client.orders[call]('uuid-1')
+    expect(waits).toEqual([2_000])
+  })
+
+  it('is asked again by orders.create, with the same uuid and the same signature', async () => {
+    const { client, sent } = scripted([away(), { status: 201, ...order }], { signer })
+    await client.orders.create({ ...DRAFT })
+    expect(sent).toHaveLength(2)
+    expect(sent[1]?.body).toEqual(sent[0]?.body)
+  })
+
+  it('is asked again by keys.delete', async () => {
+    const { client, sent } = scripted([away(), { body: { message: 'revoked' } }], { signer })
+    expect(await client.keys.delete('key_1')).toEqual({ message: 'revoked' })
+    expect(sent).toHaveLength(2)
+  })
+
+  it('is not asked for a second key: the secret of the first may be lost', async () => {
+    const { client, sent } = scripted([away()], { signer })
+    const creating = client.keys.create({ name: 'bot', permissions: [] })
+    await expect(creating).rejects.toMatchObject({ code: 'UNAVAILABLE', retryAfterSeconds: 2 })
+    expect(sent).toHaveLength(1)
+  })
+
+  it('is not asked again when it does not say when', async () => {
+    const { client, sent } = scripted([away({})], { apiKey: API_KEY })
+    await expect(client.orders.get('uuid-1')).rejects.toMatchObject({ status: 503 })
+    expect(sent).toHaveLength(1)
+  })
+
+  it('is not asked again after a lost connection', async () => {
+    const { client, sent } = scripted([new TypeError('fetch failed')], { apiKey: API_KEY })
+    await expect(client.orders.execute('uuid-1')).rejects.toMatchObject({ code: 'UNREACHABLE' })
+    expect(sent).toHaveLength(1)
+  })
+})
+
+describe('A signed message', () => {
+  const created = { status: 201, body: { apiKey: API_KEY } }
+
+  it('is sent again after a 429, the same one, while it is fresh', async () => {
+    const { client, sent } = scripted([limited(), created], { signer })
+    await client.keys.create({ name: 'bot', permissions: [] })
+    expect(sent[1]?.body).toEqual(sent[0]?.body)
+  })
+
+  it('is signed anew once it has become stale', async () => {
+    const script = [limited({ 'Retry-After': '241' }), created]
+    const { client, sent } = scripted(script, { signer, maxRetryWaitSeconds: 600 })
+    await client.keys.create({ name: 'bot', permissions: [] })
+    const [first, second] = sent.map(({ body }) => JSON.parse(body.message).timestamp)
+    expect([first, second]).toEqual([NOON, NOON + 241_000])
+  })
+
+  const tooOld = refusal(401, 'EXPIRED_TIMESTAMP', { details: { serverTime: NOON + 3_600_000 } })
+
+  it("is dated by the service's clock and signed once more when this clock is wrong", async () => {
+    const { client, sent } = scripted([tooOld, created, created], { signer })
+    await client.keys.create({ name: 'bot', permissions: [] })
+    await client.keys.create({ name: 'bot 2', permissions: [] })
+    const dates = sent.map(({ body }) => JSON.parse(body.message).timestamp - NOON)
+    expect(dates).toEqual([0, 3_600_000, 3_600_000])
+  })
+
+  it('is signed once more and not twice', async () => {
+    const { client, sent } = scripted([tooOld, tooOld], { signer })
+    const creating = client.keys.create({ name: 'bot', permissions: [] })
+    await expect(creating).rejects.toMatchObject({ code: 'EXPIRED_TIMESTAMP' })
+    expect(sent).toHaveLength(2)
+  })
+
+  it('is never put before a person a second time for one call', async () => {
+    let asked = 0
+    const wallet = walletSigner(
+      async (_, { message }) => {
+        asked += 1
+        return { signature: signMessage({ message, privateKey: PRIVATE_KEY }), publicKey: '' }
+      },
+      { address: signer.address },
+    )
+    const { client } = scripted([tooOld], { signer: wallet })
+    const error = await client.keys.list().catch((error) => error)
+    expect(error).toBeInstanceOf(LatchkeyError)
+    expect(error.code).toBe('EXPIRED_TIMESTAMP')
+    expect(asked).toBe(1)
+  })
+
+  it("is dated by the service's clock from the first, when a person signs it", async () => {
+    const wallet = walletSigner(
+      async (_, { message }) => ({
+        signature: signMessage({ message, privateKey: PRIVATE_KEY }),
+        publicKey: '',
+      }),
+      { address: signer.address },
+    )
+    const options = { signer: wallet, serviceAheadMs: 90_000 }
+    const { client, sent } = scripted([{ body: { apiKeys: [] } }], options)
+    await client.keys.list()
+    const message = JSON.parse(sent[0]?.headers['x-message'] ?? '')
+    expect(message.timestamp).toBe(NOON + 90_000)
+  })
+})
+
+describe('The clock of the system', () => {
+  it('rejects with the reason of a signal that has aborted already', async () => {
+    const reason = new Error('too late')
+    await expect(systemClock.wait(60_000, AbortSignal.abort(reason))).rejects.toBe(reason)
+  })
+
+  it('resolves when the time has passed', async () => {
+    await systemClock.wait(1, new AbortController().signal)
+  })
+})

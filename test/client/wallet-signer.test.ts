@@ -1,0 +1,164 @@
+import { type ClarityValue, signStructuredData, type TupleCV } from '@stacks/transactions'
+import { describe, expect, it } from 'vitest'
+import { type WalletRequest, walletSigner } from '../../src/client/index.ts'
+import { verifyIntent } from '../../src/stacks/intent.ts'
+import { addressOf, publicKeyOf, signMessage } from '../../src/stacks/sign.ts'
+import { DRAFT, PRIVATE_KEY, ROUTER, scripted, signer } from './scripted.ts'
+
+const OTHER_KEY = 'ea528235e03ac155d9dea28e4d07cb15b396f0f9f4c07f968c4e578fb9c5b80201'
+
+/** A browser wallet as @stacks/connect 8 shows it: its methods, what they take and what they answer. */
+interface ConnectMethods {
+  getAddresses: { params: { network?: string }; result: { addresses: Entry[] } }
+  stx_getAddresses: { params: { network?: string }; result: { addresses: Entry[] } }
+  stx_signMessage: { params: { message: string; publicKey?: string }; result: Signed }
+  stx_signStructuredMessage: { params: { message: ClarityValue; domain: TupleCV }; result: Signed }
+}
+interface Entry {
+  symbol?: string
+  address: string
+  publicKey: string
+}
+interface Signed {
+  signature: string
+  publicKey: string
+}
+type ConnectRequest = <Method extends keyof ConnectMethods>(
+  method: Method,
+  params?: ConnectMethods[Method]['params'],
+) => Promise<ConnectMethods[Method]['result']>
+
+function browserWallet(privateKey = PRIVATE_KEY, change: Record<string, () => unknown> = {}) {
+  const asked: string[] = []
+  const publicKey = publicKeyOf(privateKey)
+  const addresses = [
+    { symbol: 'BTC', address: 'bc1qexample', publicKey: '' },
+    { symbol: 'STX', address: addressOf(privateKey, 'mainnet'), publicKey },
+    { symbol: 'STX', address: addressOf(privateKey, 'devnet'), publicKey },
+  ]
+  // biome-ignore lint/suspicious/noExplicitAny: a wallet is given whatever the method takes
+  const methods: Record<string, (params: any) => unknown> = {
+    getAddresses: () => ({ addresses }),
+    stx_getAddresses: () => ({ addresses }),
+    stx_signMessage: ({ message }) => ({
+      signature: signMessage({ message, privateKey }),
+      publicKey,
+    }),
+    stx_signStructuredMessage: ({ message, domain }) => ({
+      signature: signStructuredData({ message, domain, privateKey }),
+      publicKey,
+    }),
+    ...change,
+  }
+  const request = (async (method: string, params: unknown) => {
+    asked.push(method)
+    return methods[method]?.(params)
+  }) as ConnectRequest
+  return { request, asked }
+}
+
+const fails = (code: number, message: string) => () => {
+  throw Object.assign(new Error(message), { code })
+}
+
+describe('A browser wallet', () => {
+  it('manages keys and places orders', async () => {
+    const { request, asked } = browserWallet()
+    const script = [
+      { status: 201, body: { keyId: 'key_1' } },
+      { status: 201, body: { data: { uuid: 'uuid-1' } } },
+    ]
+    const { client, sent } = scripted(script, { signer: walletSigner(request) })
+    await client.keys.create({ name: 'bot', permissions: ['execute'] })
+    await client.orders.create(DRAFT)
+    expect(asked).toEqual(['stx_getAddresses', 'stx_signMessage', 'stx_signStructuredMessage'])
+    expect(sent[0]?.body).toMatchObject({
+      walletAddress: signer.address,
+      publicKey: publicKeyOf(PRIVATE_KEY),
+    })
+    const order = sent[1]?.body
+    expect(order.owner).toBe(signer.address)
+    expect(verifyIntent({ ...order, router: ROUTER, network: 'devnet' })).toMatchObject({
+      ok: true,
+    })
+  })
+
+  it('may answer in the envelope of JSON-RPC, as bare providers do', async () => {
+    const { request } = browserWallet()
+    const bare: WalletRequest = async (method, params) => ({
+      jsonrpc: '2.0',
+      id: '1',
+      result: await request(method, params),
+    })
+    expect(await walletSigner(bare).getAddress('mainnet')).toBe(addressOf(PRIVATE_KEY, 'mainnet'))
+    await walletSigner(bare).signMessage('{}', 'devnet')
+  })
+
+  it('may put the recovery id first', async () => {
+    const { request } = browserWallet(PRIVATE_KEY, {
+      stx_signMessage: () => {
+        const rsv = signMessage({ message: '{}', privateKey: PRIVATE_KEY })
+        return { signature: `0x${rsv.slice(128)}${rsv.slice(0, 128)}` }
+      },
+    })
+    const signed = await walletSigner(request).signMessage('{}', 'devnet')
+    expect(signed.signature).toMatch(/^0x0[01]/)
+  })
+
+  it('is asked for its address once, by the older name when it does not know the newer', async () => {
+    const { request, asked } = browserWallet(PRIVATE_KEY, {
+      stx_getAddresses: fails(-32601, 'Method not found'),
+    })
+    const wallet = walletSigner(request)
+    expect(await wallet.getAddress('devnet')).toBe(signer.address)
+    expect(await wallet.getAddress('devnet')).toBe(signer.address)
+    expect(asked).toEqual(['stx_getAddresses', 'getAddresses'])
+  })
+
+  it('is not asked twice when its user says no, and may be asked again later', async () => {
+    const { request, asked } = browserWallet(PRIVATE_KEY, {
+      stx_getAddresses: fails(4001, 'User rejected the request'),
+    })
+    const wallet = walletSigner(request)
+    await expect(wallet.getAddress('devnet')).rejects.toMatchObject({
+      code: 'SIGNING_FAILED',
+      message: expect.stringContaining('User rejected the request'),
+    })
+    expect(asked).toEqual(['stx_getAddresses'])
+    await expect(wallet.getAddress('devnet')).rejects.toMatchObject({ code: 'SIGNING_FAILED' })
+    expect(asked).toHaveLength(2)
+  })
+
+  it('of another network is told to switch', async () => {
+    const { request } = browserWallet(PRIVATE_KEY, {
+      stx_getAddresses: () => ({ addresses: [{ address: addressOf(PRIVATE_KEY, 'mainnet') }] }),
+    })
+    await expect(walletSigner(request).getAddress('testnet')).rejects.toThrow(
+      'Switch the wallet to testnet',
+    )
+    const address = addressOf(PRIVATE_KEY, 'mainnet')
+    await expect(walletSigner(request, { address }).getAddress('devnet')).rejects.toMatchObject({
+      code: 'WRONG_NETWORK',
+    })
+  })
+
+  it('whose account was switched sends nothing, and its user learns why', async () => {
+    const { request } = browserWallet(OTHER_KEY)
+    const wallet = walletSigner(request, { address: signer.address })
+    const { client, sent } = scripted([], { signer: wallet })
+    const sentence = `did not sign as ${signer.address}`
+    await expect(client.keys.list()).rejects.toThrow(sentence)
+    await expect(client.orders.create(DRAFT)).rejects.toThrow(sentence)
+    expect(sent).toEqual([])
+  })
+
+  it.each([
+    ['nothing', undefined],
+    ['an error', { error: { code: 4001, message: 'no' } }],
+    ['something else', { txid: '0x' }],
+  ])('that answers %s fails with SIGNING_FAILED', async (_, answer) => {
+    const { request } = browserWallet(PRIVATE_KEY, { stx_signMessage: () => answer })
+    const { client } = scripted([], { signer: walletSigner(request) })
+    await expect(client.keys.list()).rejects.toMatchObject({ code: 'SIGNING_FAILED' })
+  })
+})
