@@ -3,32 +3,26 @@ import { type HttpBindings, serve } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
-import { openGate } from './gate/gate.ts'
 import type { AppContext } from './http/context.ts'
-import { countByIp } from './http/ip-limits.ts'
 import { openLog } from './log.ts'
 import { type Devnet, startDevnet } from './node/devnet.ts'
 import { docsFiles } from './node/docs.ts'
 import { dataFolder, keptEncryptionKey } from './node/folder.ts'
 import { trustProxies } from './node/proxies.ts'
-import { openSeal } from './seal.ts'
-import { openOperator } from './settlement/operator.ts'
-import { connectStacksNode } from './settlement/stacks-node.ts'
+import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
-import type { World } from './world.ts'
 
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
 
 const now = () => Date.now()
-const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
 
 async function main(): Promise<void> {
   const given = readConfig(process.env)
   const log = openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now)
   const database = await openDatabase(given.DATABASE_URL)
   const { config, devnet } = await withDevnet(given)
-  const world = await openWorld(config, database.db, log)
+  const world = await openWorld({ config, db: database.db, log, now })
   const app = createApp({
     worldOf: () => world,
     addressOf: addressReader(config),
@@ -83,34 +77,6 @@ async function withDevnet(config: Config): Promise<{ config: Config; devnet?: De
       QUOTE_URL: config.QUOTE_URL ?? `${devnet.url}/quote`,
     },
     devnet,
-  }
-}
-
-async function openWorld(config: Config, db: World['db'], log: World['log']): Promise<World> {
-  const chain = connectStacksNode({
-    apiUrl: config.STACKS_API_URL ?? '',
-    quoteUrl: config.QUOTE_URL ?? '',
-    fetch,
-  })
-  const limits = {
-    perMinute: config.RATE_LIMIT_PER_MINUTE,
-    perHour: config.RATE_LIMIT_PER_HOUR,
-    perDay: config.RATE_LIMIT_PER_DAY,
-  }
-  return {
-    config,
-    db,
-    gate: openGate(db, limits),
-    chain,
-    operator: openOperator(db, chain, config.OPERATOR_PRIVATE_KEY, config.STACKS_NETWORK),
-    ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    seal: await openSeal(
-      Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64')),
-      randomBytes,
-    ),
-    log,
-    now,
-    randomBytes,
   }
 }
 

@@ -109,12 +109,14 @@ async function story({ session, step, anyone, info, devnet }: Stage): Promise<vo
     note(`txid ${txid}`)
   })
   await step('The tokens move on chain', async (note) => {
-    const order = await until(
-      () => anyone.orders.get(orderA),
-      ({ status }) => status !== 'executing' && status !== 'broadcasted',
+    const after = await until(
+      async () => {
+        const { status, failureReason } = await anyone.orders.get(orderA)
+        if (status === 'failed') throw new Surprise(`the order failed: ${failureReason}`)
+        return balances()
+      },
+      (held) => held(outputToken) > before(outputToken),
     )
-    if (order.status !== 'confirmed') throw new Surprise(`the order is ${order.status}`)
-    const after = await until(balances, (held) => held(outputToken) > before(outputToken))
     const spent = before(inputToken) - after(inputToken)
     if (spent !== AMOUNT_IN) throw new Surprise(`${amount(spent)} were spent`)
     const received = after(outputToken) - before(outputToken)

@@ -110,7 +110,8 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
   async function mine(tx: Transaction): Promise<void> {
     const at = Date.now()
     const outcome = chain.mine(tx.sender, tx.fee, tx.action)
-    const broken = outcome.ok ? violation(tx.guards, outcome.events, tx.sender) : undefined
+    const guarded = outcome.ok && tx.action.kind === 'call'
+    const broken = guarded ? violation(tx.guards, outcome.events, tx.sender) : undefined
     if (broken === undefined) {
       journal.append({ mined: tx.txid, at })
       settle(tx, outcome.ok ? 'success' : 'abort_by_response', at, outcome)

@@ -38,8 +38,8 @@ export interface Swap {
 
 /**
  * Builds and signs `x-swap-N` of the router (settlement: one tuple for the input, one for each hop, one for the output).
- * Post-conditions deny every movement but the last vault's payment of at least the minimum: what the operator owns
- * cannot be moved by a token contract that a trader brought along.
+ * Post-conditions deny every movement but the last vault's payment, of at least the minimum, and the router's handing it
+ * on: what the operator owns cannot be moved by a token contract that a trader brought along.
  */
 export async function signSwap(
   swap: Swap,
@@ -48,13 +48,13 @@ export async function signSwap(
   const [routerAddress, routerName] = contractParts(swap.router)
   const payingVault = swap.hops.at(-1)?.vault
   if (payingVault === undefined) throw new Error('a route has at least one hop')
-  const pays: PostCondition = {
+  const sends = (address: string, atLeast: string): PostCondition => ({
     type: 'ft-postcondition',
-    address: payingVault,
+    address,
     condition: 'gte',
-    amount: swap.minimumReceived,
+    amount: atLeast,
     asset: `${swap.outputToken as `${string}.${string}`}::${swap.outputAsset}`,
-  }
+  })
   const transaction = await makeContractCall({
     contractAddress: routerAddress,
     contractName: routerName,
@@ -75,7 +75,7 @@ export async function signSwap(
       tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) }),
     ],
     postConditionMode: PostConditionMode.Deny,
-    postConditions: [pays],
+    postConditions: [sends(payingVault, swap.minimumReceived), sends(swap.router, '0')],
     senderKey: operator.privateKey,
     nonce: operator.nonce,
     fee: operator.feeInMicroStx,

@@ -18,7 +18,13 @@ import {
   parseWalletAddress,
 } from './address.ts'
 import { chainId, isNetwork, NETWORKS, type Network } from './network.ts'
-import { parseSignature, type Recover, recoverKeys, type SignatureFormReason, toRsv } from './recover.ts'
+import {
+  parseSignature,
+  type Recover,
+  recoverKeys,
+  type SignatureFormReason,
+  toRsv,
+} from './recover.ts'
 import type { Signer } from './signature.ts'
 
 /** What an owner allows on chain: to spend an amount of a token, once, through one router. */

@@ -18,6 +18,7 @@ import { signIntent } from '../../src/stacks/sign.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/devnet/main.ts', import.meta.url))
 
+// biome-ignore lint/suspicious/noExplicitAny: what a test reads out of JSON, it asserts
 export type Answer = Record<string, any>
 
 /** A devnet in a process of its own, as the service meets it. */

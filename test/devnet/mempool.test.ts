@@ -111,7 +111,7 @@ describe('the mempool', () => {
       recipient: 'SP2ZNGJ85ENDY6QRHQ5P2D4FXKGZWCKTB2T0Z55KS',
     })
     await refuses(mainnet, 'BadTransactionVersion')
-    await refuses(await signed(sender, (tx) => void (tx.chainId = 1)), 'SignatureValidation', {
+    await refuses(await signedForChain(sender, 1), 'SignatureValidation', {
       message: `invalid chain ID 1 (expected ${DEVNET_CHAIN_ID})`,
     })
   })
@@ -218,8 +218,7 @@ describe('the mempool', () => {
   })
 })
 
-/** A transfer that is altered before it is signed. */
-async function signed(sender: Wallet, alter: (tx: StacksTransactionWire) => void) {
+async function signedForChain(sender: Wallet, chainId: number) {
   const tx = await makeUnsignedSTXTokenTransfer({
     recipient: 'ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG',
     amount: 1n,
@@ -228,7 +227,7 @@ async function signed(sender: Wallet, alter: (tx: StacksTransactionWire) => void
     network: 'devnet',
     publicKey: privateKeyToPublic(sender.privateKey) as string,
   })
-  alter(tx)
+  tx.chainId = chainId
   new TransactionSigner(tx).signOrigin(sender.privateKey)
   return tx
 }

@@ -1,0 +1,45 @@
+import type { Config } from '../env.ts'
+import { openGate } from '../gate/gate.ts'
+import { countByIp } from '../http/ip-limits.ts'
+import { openSeal } from '../seal.ts'
+import { openOperator } from '../settlement/operator.ts'
+import { connectStacksNode } from '../settlement/stacks-node.ts'
+import type { World } from '../world.ts'
+
+/** Builds the world of a Node process, which all its requests share. */
+export async function openWorld({
+  config,
+  db,
+  log,
+  now,
+}: Pick<World, 'config' | 'db' | 'log' | 'now'>): Promise<World> {
+  const chain = connectStacksNode({
+    apiUrl: config.STACKS_API_URL ?? '',
+    quoteUrl: config.QUOTE_URL ?? '',
+    fetch,
+  })
+  const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
+  return {
+    config,
+    db,
+    gate: openGate(db, limitsOf(config)),
+    chain,
+    operator: openOperator(db, chain, config.OPERATOR_PRIVATE_KEY, config.STACKS_NETWORK),
+    ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
+    seal: await openSeal(
+      Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64')),
+      randomBytes,
+    ),
+    log,
+    now,
+    randomBytes,
+  }
+}
+
+function limitsOf(config: Config) {
+  return {
+    perMinute: config.RATE_LIMIT_PER_MINUTE,
+    perHour: config.RATE_LIMIT_PER_HOUR,
+    perDay: config.RATE_LIMIT_PER_DAY,
+  }
+}

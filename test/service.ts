@@ -1,0 +1,91 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import postgres from 'postgres'
+import { inject } from 'vitest'
+import { createApp } from '../src/app.ts'
+import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
+import { readConfig } from '../src/env.ts'
+import { openLog } from '../src/log.ts'
+import { openWorld } from '../src/node/world.ts'
+import type { World } from '../src/world.ts'
+
+export type Engine = 'PGlite' | 'Postgres'
+export const ENGINES: readonly Engine[] = ['PGlite', 'Postgres']
+
+/** A service under test, as its clients see it, and what they do not see: its database, its log and its clock. */
+export interface Service {
+  /** `fetch` against the service; `path` is under /api/v1 unless it begins with two slashes. */
+  call(path: string, init?: RequestInit & { ip?: string }): Promise<Response>
+  world: World
+  databaseUrl: string
+  database: OpenDatabase
+  logged: string[]
+  statements: string[]
+  clock: { now: number }
+  close(): Promise<void>
+}
+
+export interface ServiceOptions {
+  env?: Record<string, string>
+  databaseUrl?: string
+  maxConnections?: number
+  change?: (world: World) => World
+}
+
+/** Starts the real service on a fresh database of its own and the shared devnet. Only the listening socket is missing. */
+export async function startService(
+  engine: Engine,
+  { env = {}, maxConnections, change = (world) => world, ...given }: ServiceOptions = {},
+): Promise<Service> {
+  const databaseUrl = given.databaseUrl ?? (await freshDatabase(engine))
+  const statements: string[] = []
+  const database = await openDatabase(databaseUrl, {
+    onStatement: (text) => statements.push(text),
+    ...(maxConnections !== undefined && { maxConnections }),
+  })
+  const devnetUrl = inject('devnetUrl')
+  const config = readConfig({
+    DATABASE_URL: databaseUrl,
+    STACKS_API_URL: devnetUrl,
+    QUOTE_URL: `${devnetUrl}/quote`,
+    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    IP_RATE_LIMIT_PER_MINUTE: '1000000',
+    LOG_LEVEL: 'debug',
+    ...env,
+  })
+  const logged: string[] = []
+  const clock = { now: Date.now() }
+  const now = () => clock.now
+  const log = openLog(config.LOG_LEVEL, (line) => logged.push(line), now)
+  const world = change(await openWorld({ config, db: database.db, log, now }))
+  const app = createApp({
+    worldOf: () => world,
+    addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',
+    allowedOrigins: config.ALLOWED_ORIGINS,
+  })
+  return {
+    async call(path, { ip, ...init } = {}) {
+      const headers = new Headers(init.headers)
+      if (ip !== undefined) headers.set('x-test-address', ip)
+      const url = path.startsWith('//') ? path.slice(1) : `/api/v1${path}`
+      return app.request(url, { ...init, headers })
+    },
+    world,
+    databaseUrl,
+    database,
+    logged,
+    statements,
+    clock,
+    close: () => database.close(),
+  }
+}
+
+/** An empty database: PGlite in memory, or a new one in the shared Postgres. */
+export async function freshDatabase(engine: Engine): Promise<string> {
+  if (engine === 'PGlite') return 'pglite::memory:'
+  const server = inject('postgresUrl')
+  const name = `latchkey_${randomUUID().replaceAll('-', '')}`
+  const client = postgres(`${server}/postgres`, { max: 1, onnotice: () => {} })
+  await client.unsafe(`CREATE DATABASE ${name}`)
+  await client.end()
+  return `${server}/${name}`
+}
