@@ -12,7 +12,7 @@ import { newPrivateKey, openClient, type Session, serviceUrl } from './session.t
 import { clean, paint, type Terminal, UsageError } from './terminal.ts'
 
 const AMOUNT_IN = 1_000_000n
-const SETTLEMENT_SECONDS = 90
+const SETTLEMENT_SECONDS = 60
 const POLL_MS = 500
 
 /** A step that did not go as the story goes. */

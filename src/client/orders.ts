@@ -57,8 +57,8 @@ export interface Orders {
    * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
    * const client = createClient({ baseUrl: 'https://dex.example', signer })
    * const order = await client.orders.create({
-   *   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.token-a-subnet',
-   *   outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.token-b',
+   *   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet',
+   *   outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token',
    *   amountIn: '1000000',
    * })
    * console.log(order.uuid, order.status) // open
@@ -79,7 +79,7 @@ export interface Orders {
    * import { createClient } from 'latchkey/client'
    *
    * const client = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
-   * for await (const order of client.orders.listAll({ status: 'open' })) console.log(order.uuid, order.amountIn)
+   * for await (const order of client.orders.listAll({ status: 'open' })) console.log(order.createdAt, order.amountIn)
    * ```
    */
   listAll(filter?: OrderFilter, options?: AuthOptions): AsyncGenerator<Order, void, undefined>

@@ -41,6 +41,8 @@ export type Action =
 
 /** One Clarity state. It only goes forward: what must be undone is left out of a replay. */
 export interface Chain {
+  /** Back to the first block. */
+  restart(): Promise<void>
   height(): number
   stxBalance(principal: string): bigint
   tokenBalance(token: string, principal: string): bigint
@@ -88,19 +90,8 @@ export async function startChain(): Promise<Chain> {
   Reflect.deleteProperty(BigInt.prototype, 'toJSON')
 
   const simnet = await getSDK()
-  await simnet.initEmptySession({ enabled: false })
-  simnet.deployer = DEPLOYER
-  simnet.setEpoch('3.0')
-
-  for (const { name, file, names = {} } of CONTRACTS) {
-    let source = await readFile(new URL(`./contracts/${file}.clar`, import.meta.url), 'utf8')
-    for (const [from, to] of Object.entries(names)) source = source.replaceAll(from, to)
-    quietly(() =>
-      simnet.deployContract(name, source, { clarityVersion: CLARITY_VERSION }, DEPLOYER),
-    )
-  }
-
-  const interfaces = simnet.getContractsInterfaces()
+  const sources = await Promise.all(CONTRACTS.map(readSource))
+  let interfaces: ReturnType<typeof simnet.getContractsInterfaces>
 
   const call = (contract: string, fn: string, args: ClarityValue[], sender = DEPLOYER) =>
     tx.callPublicFn(contract, fn, withoutJson(args), sender)
@@ -118,6 +109,23 @@ export async function startChain(): Promise<Chain> {
       : [call(token, 'mint', [uintCV(amount), principalCV(recipient)])]
 
   const chain: Chain = {
+    async restart() {
+      await simnet.initEmptySession({ enabled: false })
+      simnet.deployer = DEPLOYER
+      simnet.setEpoch('3.0')
+      for (const { name, source } of sources) {
+        const options = { clarityVersion: CLARITY_VERSION }
+        quietly(() => simnet.deployContract(name, source, options, DEPLOYER))
+      }
+      interfaces = simnet.getContractsInterfaces()
+
+      const seeds = RESERVES.flatMap(([token, vault, amount]) => mint(token, vault, amount))
+      for (const { result } of quietly(() => simnet.mineBlock(seeds))) {
+        if (result.type !== 'ok') throw new Error(`no reserves: ${cvToString(result)}`)
+      }
+      quietly(() => simnet.mintSTX(DEVNET_OPERATOR_ADDRESS, OPERATOR_STX))
+    },
+
     height: () => simnet.stacksBlockHeight,
 
     stxBalance: (principal) =>
@@ -162,15 +170,17 @@ export async function startChain(): Promise<Chain> {
     },
   }
 
-  const seeds = RESERVES.flatMap(([token, vault, amount]) => mint(token, vault, amount))
-  for (const { result } of quietly(() => simnet.mineBlock(seeds))) {
-    if (result.type !== 'ok') throw new Error(`devnet could not be seeded: ${cvToString(result)}`)
-  }
-  quietly(() => simnet.mintSTX(DEVNET_OPERATOR_ADDRESS, OPERATOR_STX))
+  await chain.restart()
   return chain
 }
 
 const NOTHING: Outcome = { ok: true, result: noneCV(), events: [], vmError: null }
+
+async function readSource({ name, file, names = {} }: (typeof CONTRACTS)[number]) {
+  let source = await readFile(new URL(`./contracts/${file}.clar`, import.meta.url), 'utf8')
+  for (const [from, to] of Object.entries(names)) source = source.replaceAll(from, to)
+  return { name, source }
+}
 
 function nameOf(contract: string): string {
   return contract.slice(contract.indexOf('.') + 1)

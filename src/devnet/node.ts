@@ -36,7 +36,7 @@ export interface Nonces {
 export interface Devnet {
   /** Runs alone: a rebuild takes a while, and nobody may see the chain in between. */
   exclusively<T>(run: () => T | Promise<T>): Promise<T>
-  chain(): Chain
+  readonly chain: Chain
   submit(bytes: Uint8Array): Promise<Result<string, 'rejected'>>
   grant(address: string): void
   transaction(txid: string): Transaction | undefined
@@ -56,7 +56,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
   const transactions = new Map<string, Transaction>()
   const pending = new Map<string, Transaction>()
   const nextNonces = new Map<string, number>()
-  let chain = await startChain()
+  const chain = await startChain()
   let last: Promise<unknown> = Promise.resolve()
 
   const nonceOf = (address: string) => nextNonces.get(address) ?? 0
@@ -118,10 +118,21 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
       return
     }
     const undone = { result: serializeCV(outcome.result), reason: broken }
-    chain = await replay(journal.entries, transactions)
+    await replay()
     chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
     journal.append({ mined: tx.txid, at, undone })
     settle(tx, 'abort_by_post_condition', at, undoneOutcome(undone))
+  }
+
+  /** Clarity cannot take a block back, so the chain is made again without it. */
+  async function replay(): Promise<void> {
+    await chain.restart()
+    for (const entry of journal.entries) {
+      if ('granted' in entry) chain.grant(entry.granted)
+      if (!('mined' in entry)) continue
+      const { sender, fee, action } = known(transactions, entry.mined)
+      chain.mine(sender, fee, entry.undone === undefined ? action : { kind: 'nothing' })
+    }
   }
 
   async function mineReady(): Promise<void> {
@@ -154,7 +165,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
 
   return {
     exclusively,
-    chain: () => chain,
+    chain,
 
     async submit(bytes) {
       const admitted = admit(bytes, tip)
@@ -197,21 +208,6 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
       return { next, lastMined: mined > 0 ? mined - 1 : null, pending: nonces, missing }
     },
   }
-}
-
-/** Clarity cannot take a block back, so the chain is made again without it: some 6 ms an entry. */
-async function replay(
-  entries: readonly Entry[],
-  transactions: ReadonlyMap<string, Transaction>,
-): Promise<Chain> {
-  const chain = await startChain()
-  for (const entry of entries) {
-    if ('granted' in entry) chain.grant(entry.granted)
-    if (!('mined' in entry)) continue
-    const { sender, fee, action } = known(transactions, entry.mined)
-    chain.mine(sender, fee, entry.undone === undefined ? action : { kind: 'nothing' })
-  }
-  return chain
 }
 
 function known(transactions: ReadonlyMap<string, Transaction>, txid: string): Transaction {

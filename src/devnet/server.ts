@@ -36,7 +36,7 @@ export function createServer(devnet: Devnet): Hono {
   })
 
   app.get('/v2/info', (c) => {
-    const height = devnet.chain().height()
+    const height = devnet.chain.height()
     return c.json({
       peer_version: 4207599116,
       burn_block_height: height,
@@ -75,7 +75,7 @@ export function createServer(devnet: Devnet): Hono {
     if (!isPrincipal(principal)) return unreadable(c, 'Invalid principal')
     const proofs = c.req.query('proof') === '0' ? {} : { balance_proof: '', nonce_proof: '' }
     return c.json({
-      balance: hexU128(devnet.chain().stxBalance(principal)),
+      balance: hexU128(devnet.chain.stxBalance(principal)),
       locked: hexU128(0n),
       unlock_height: 0,
       nonce: devnet.nonceOf(principal),
@@ -84,7 +84,7 @@ export function createServer(devnet: Devnet): Hono {
   })
 
   app.get('/v2/contracts/interface/:address/:name', (c) => {
-    const abi = devnet.chain().interfaceOf(`${c.req.param('address')}.${c.req.param('name')}`)
+    const abi = devnet.chain.interfaceOf(`${c.req.param('address')}.${c.req.param('name')}`)
     return abi === undefined ? c.json({ error: 'No such contract' }, 404) : c.json(abi)
   })
 
@@ -102,7 +102,7 @@ export function createServer(devnet: Devnet): Hono {
       return unreadable(c, 'Invalid arguments')
     }
     try {
-      const result = devnet.chain().readOnly(`${address}.${name}`, fn, args, sender)
+      const result = devnet.chain.readOnly(`${address}.${name}`, fn, args, sender)
       return c.json({ okay: true, result: hexOf(result) })
     } catch (fault) {
       return c.json({ okay: false, cause: fault instanceof Error ? fault.message : String(fault) })
@@ -157,7 +157,7 @@ export function createServer(devnet: Devnet): Hono {
     if (!isPrincipal(tokenIn) || !isPrincipal(tokenOut)) {
       return c.json({ success: false, error: 'tokenIn and tokenOut must be contract ids' }, 400)
     }
-    const data = bestQuote(devnet.chain(), tokenIn, tokenOut, BigInt(amount))
+    const data = bestQuote(devnet.chain, tokenIn, tokenOut, BigInt(amount))
     return data === undefined
       ? c.json({ success: false, error: 'No route found' })
       : c.json({ success: true, data })
@@ -196,7 +196,7 @@ async function jsonBody(c: Context): Promise<Record<string, unknown> | undefined
 }
 
 function holdings(devnet: Devnet, principal: string) {
-  const chain = devnet.chain()
+  const chain = devnet.chain
   const tokens = TOKENS.map((token) => [token, chain.tokenBalance(token, principal).toString()])
   return {
     address: principal,

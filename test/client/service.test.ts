@@ -1,0 +1,193 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { signStructuredData } from '@stacks/transactions'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  createClient,
+  privateKeySigner,
+  type ServiceInfo,
+  walletSigner,
+} from '../../src/client/index.ts'
+import { signMessage } from '../../src/stacks/sign.ts'
+import { type Service, startService } from './service.ts'
+
+const run = promisify(execFile)
+const CLIENT = new URL('../../src/client/', import.meta.url)
+
+let service: Service
+let info: ServiceInfo
+beforeAll(async () => {
+  service = await startService()
+  info = await createClient({ baseUrl: service.url }).info()
+}, 60_000)
+afterAll(() => service?.stop())
+
+async function newWallet() {
+  const privateKey = `${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')}01`
+  const signer = privateKeySigner(privateKey, 'devnet')
+  const client = createClient({ baseUrl: service.url, signer })
+  await client.devnet.faucet(signer.address)
+  return { privateKey, signer, client }
+}
+
+function draft() {
+  const { inputToken = '', outputToken = '' } = info.devnet ?? {}
+  return { inputToken, outputToken, amountIn: '1000000' }
+}
+
+describe('Against the service itself, the client', () => {
+  it('grants a key to a bot that then trades without a wallet', async () => {
+    const { client: owner } = await newWallet()
+    const { apiKey, keyId } = await owner.keys.create({
+      name: 'Café 🤖',
+      permissions: ['create', 'execute', 'cancel'],
+      expiresAt: new Date(Date.now() + 86_400_000),
+    })
+    const bot = createClient({ baseUrl: service.url, apiKey })
+    const [first, second] = [await owner.orders.create(draft()), await owner.orders.create(draft())]
+    const executed = await bot.orders.execute(first.uuid ?? '')
+    expect(executed.txid).toMatch(/^(0x)?[0-9a-f]{64}$/)
+    expect((await bot.orders.cancel(second.uuid ?? '')).status).toBe('cancelled')
+    expect(bot.rateLimit).toMatchObject({ limit: 100, remaining: 98, windowSeconds: 60 })
+    await expect(bot.orders.execute(second.uuid ?? '')).rejects.toMatchObject({
+      code: 'ORDER_NOT_OPEN',
+      status: 400,
+      requestId: expect.any(String),
+    })
+    const key = await owner.keys.get(keyId)
+    expect(key).toMatchObject({ name: 'Café 🤖', keyPreview: expect.not.stringContaining(apiKey) })
+    expect(key.usageStats).toMatchObject({ executionCount: 1, cancellationCount: 1 })
+    expect(await owner.keys.delete(keyId)).toEqual(await owner.keys.delete(keyId))
+    expect((await owner.keys.list()).map(({ status }) => status)).toEqual(['revoked'])
+    await expect(bot.orders.execute(first.uuid ?? '')).rejects.toMatchObject({
+      code: 'API_KEY_INACTIVE',
+    })
+  })
+
+  it('executes and cancels with the signature of the wallet, where there is no key', async () => {
+    const { client } = await newWallet()
+    const [first, second] = [
+      await client.orders.create(draft()),
+      await client.orders.create(draft()),
+    ]
+    expect((await client.orders.execute(first.uuid ?? '')).txid).toBeTruthy()
+    expect((await client.orders.cancel(second.uuid ?? '')).status).toBe('cancelled')
+  })
+
+  it('gets the stored order when it sends the same one again', async () => {
+    const { client } = await newWallet()
+    const order = { ...draft(), uuid: crypto.randomUUID() }
+    expect(await client.orders.create(order)).toEqual(await client.orders.create(order))
+    await expect(client.orders.create({ ...order, amountIn: '7' })).rejects.toMatchObject({
+      code: 'ORDER_CONFLICT',
+    })
+  })
+
+  it("names another recipient with the owner's word, and the service agrees on the hash", async () => {
+    const { client } = await newWallet()
+    const { signer: friend } = await newWallet()
+    const validTo = new Date(Date.now() + 3_600_000).toISOString()
+    const order = await client.orders.create({ ...draft(), recipient: friend.address, validTo })
+    expect(order.recipient).toBe(friend.address)
+  })
+
+  it('works with a browser wallet', async () => {
+    const { privateKey, signer } = await newWallet()
+    // biome-ignore lint/suspicious/noExplicitAny: a wallet is given whatever the method takes
+    const request = async (method: string, { message, domain }: any) => {
+      if (method === 'stx_signMessage') return { signature: signMessage({ message, privateKey }) }
+      return { signature: signStructuredData({ message, domain, privateKey }) }
+    }
+    const wallet = walletSigner(request, { address: signer.address })
+    const client = createClient({ baseUrl: service.url, signer: wallet })
+    const { keyId } = await client.keys.create({ name: 'From a page', permissions: [] })
+    expect((await client.keys.list()).map((key) => key.keyId)).toEqual([keyId])
+    expect((await client.orders.create(draft())).status).toBe('open')
+  })
+
+  it('shows the uuids of open orders to their owner only, page by page', async () => {
+    const { client, signer } = await newWallet()
+    const placed: unknown[] = []
+    for (const _ of [1, 2, 3]) placed.unshift((await client.orders.create(draft())).uuid)
+    const seen = async (auth?: 'signature') => {
+      const uuids: unknown[] = []
+      const filter = { owner: signer.address, limit: 2 }
+      for await (const { uuid } of client.orders.listAll(filter, auth && { auth })) uuids.push(uuid)
+      return uuids
+    }
+    expect(await seen('signature')).toEqual(placed)
+    expect(await seen()).toEqual([undefined, undefined, undefined])
+  })
+
+  it('learns the time from a service when its own clock is wrong', async () => {
+    const { signer } = await newWallet()
+    const anHourLate = { now: () => Date.now() - 3_600_000, wait: async () => {} }
+    const client = createClient({ baseUrl: service.url, signer, clock: anHourLate })
+    expect(await client.keys.list()).toEqual([])
+    expect(Math.abs((await client.time()).getTime() - Date.now())).toBeLessThan(5_000)
+  })
+
+  it('is told what is wrong with a request', async () => {
+    const { client } = await newWallet()
+    await expect(client.keys.create({ name: '', permissions: [] })).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+      details: expect.any(Object),
+    })
+    await expect(client.keys.get('key_123abc')).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' })
+  })
+})
+
+describe('Every example in the documentation of the client', async () => {
+  const examples: { name: string; code: string }[] = []
+  for (const file of (await readdir(CLIENT)).filter((file) => file.endsWith('.ts'))) {
+    const source = await readFile(new URL(file, CLIENT), 'utf8')
+    for (const [, block = ''] of source.matchAll(/\* ```ts\n([\s\S]*?)\s*\* ```/g)) {
+      const code = block.replace(/^\s*\* ?/gm, '')
+      examples.push({ name: `${file}: ${code.split('\n').at(-1)}`, code })
+    }
+  }
+
+  it('is found', () => {
+    expect(examples.length).toBeGreaterThan(6)
+  })
+
+  it.each(examples)('runs: $name', async ({ code }) => {
+    const { privateKey, signer, client } = await newWallet()
+    const permissions = ['create', 'execute', 'cancel'] as const
+    const { apiKey } = await client.keys.create({ name: 'Of the example', permissions })
+    const uuid = crypto.randomUUID()
+    await client.orders.create({ ...draft(), uuid })
+
+    const folder = await mkdtemp(join(tmpdir(), 'latchkey-example-'))
+    const connect = join(folder, 'connect.ts')
+    const stacks = new URL('../../src/stacks/sign.ts', import.meta.url).href
+    await writeFile(
+      connect,
+      `import { signMessage } from '${stacks}'
+export async function request(method: string, params: { message: string }) {
+  if (method === 'stx_getAddresses') return { addresses: [{ address: '${signer.address}', publicKey: '' }] }
+  return { signature: signMessage({ message: params.message, privateKey: '${privateKey}' }), publicKey: '' }
+}
+`,
+    )
+    const example = join(folder, 'example.ts')
+    await writeFile(
+      example,
+      code
+        .replaceAll("'latchkey/client'", `'${new URL('index.ts', CLIENT).href}'`)
+        .replaceAll("'@stacks/connect'", `'./connect.ts'`)
+        .replaceAll('https://dex.example', service.url)
+        .replaceAll('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162', uuid),
+    )
+    const { stdout } = await run(process.execPath, [example], {
+      cwd: fileURLToPath(CLIENT),
+      env: { PATH: process.env.PATH, WALLET_PRIVATE_KEY: privateKey, LATCHKEY_API_KEY: apiKey },
+    }).finally(() => rm(folder, { recursive: true }))
+    expect(stdout).not.toBe('')
+    expect(stdout).not.toMatch(/undefined|NaN|ck_live_/)
+  })
+})

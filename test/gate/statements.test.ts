@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ENGINES, type Service, startService } from '../service.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+
+/** What each request costs the database. BEGIN and COMMIT are not counted: see `transactions`. */
+describe.each(ENGINES)('a request on %s', (engine) => {
+  let service: Service
+  let wallet: Wallet
+  let key: Record<string, string>
+  beforeAll(async () => {
+    service = await startService(engine)
+    wallet = newWallet(service)
+    await fund(service, wallet)
+    key = { 'X-API-Key': (await createKey(service, wallet)).apiKey }
+    // The operator's first transaction asks the chain where to start, and stores it.
+    const uuid = await createOrder(service, wallet)
+    await service.call(`/orders/${uuid}/execute`, { method: 'POST', headers: key })
+  })
+  afterAll(() => service.close())
+
+  async function statementsOf(call: () => Promise<Response>): Promise<[number, number]> {
+    const before = service.statements.length
+    const { status } = await call()
+    return [status, service.statements.length - before]
+  }
+
+  it('costs 2 statements to create a key: the message is spent, the key is made', async () => {
+    const body = wallet.sign({ action: 'create_api_key', keyName: 'counted', permissions: [] })
+    expect(await statementsOf(() => service.call('/api-keys', json(body)))).toEqual([201, 2])
+  })
+
+  it('costs 1 statement to create an order', async () => {
+    const order = wallet.order()
+    expect(await statementsOf(() => service.call('/orders/new', json(order)))).toEqual([201, 1])
+  })
+
+  it('costs 2 statements to create an order by key: the gate, the order', async () => {
+    const order = wallet.order()
+    expect(await statementsOf(() => service.call('/orders/new', json(order, key)))).toEqual([
+      201, 2,
+    ])
+  })
+
+  it('costs 2 statements to cancel an order by key: the gate, the order', async () => {
+    const uuid = await createOrder(service, wallet)
+    const cancel = () => service.call(`/orders/${uuid}/cancel`, { method: 'PATCH', headers: key })
+    expect(await statementsOf(cancel)).toEqual([200, 2])
+  })
+
+  it('costs 4 statements before the broadcast and 1 after it to execute by key', async () => {
+    const uuid = await createOrder(service, wallet)
+    const execute = () => service.call(`/orders/${uuid}/execute`, { method: 'POST', headers: key })
+    expect(await statementsOf(execute)).toEqual([200, 5])
+  })
+
+  it('costs no statement to refuse a mistyped key', async () => {
+    const call = () =>
+      service.call('/orders/any/execute', {
+        method: 'POST',
+        headers: { 'X-API-Key': `${key['X-API-Key']?.slice(0, -1)}_` },
+      })
+    expect(await statementsOf(call)).toEqual([401, 0])
+  })
+})
