@@ -6,6 +6,7 @@ import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
 import { readConfig } from '../src/env.ts'
 import { openLog } from '../src/log.ts'
 import { openWorld } from '../src/node/world.ts'
+import { addressOf } from '../src/stacks/sign.ts'
 import type { World } from '../src/world.ts'
 
 export type Engine = 'PGlite' | 'Postgres'
@@ -43,7 +44,10 @@ export async function startService(
     ...(maxConnections !== undefined && { maxConnections }),
   })
   const devnetUrl = inject('devnetUrl')
+  const operatorKey = env.OPERATOR_PRIVATE_KEY ?? `${randomBytes(32).toString('hex')}01`
+  if (env.OPERATOR_PRIVATE_KEY === undefined) await fundOperator(devnetUrl, operatorKey)
   const config = readConfig({
+    OPERATOR_PRIVATE_KEY: operatorKey,
     DATABASE_URL: databaseUrl,
     STACKS_API_URL: devnetUrl,
     QUOTE_URL: `${devnetUrl}/quote`,
@@ -77,6 +81,22 @@ export async function startService(
     clock,
     close: () => database.close(),
   }
+}
+
+/** What a second process of the same service is configured with. */
+export function secretsOf({ world }: Pick<Service, 'world'>): Record<string, string> {
+  const { ENCRYPTION_KEY = '', OPERATOR_PRIVATE_KEY } = world.config
+  return { ENCRYPTION_KEY, OPERATOR_PRIVATE_KEY }
+}
+
+/** Databases that share one operator would sign for the same nonces: each service has an operator of its own. */
+async function fundOperator(devnetUrl: string, privateKey: string): Promise<void> {
+  const response = await fetch(`${devnetUrl}/faucet`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ address: addressOf(privateKey, 'devnet') }),
+  })
+  if (!response.ok) throw new Error(`the operator has no funds: ${await response.text()}`)
 }
 
 /** An empty database: PGlite in memory, or a new one in the shared Postgres. */

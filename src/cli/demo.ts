@@ -51,7 +51,7 @@ export async function demo(session: Session): Promise<Result> {
       ? paint(
           terminal,
           'bold',
-          'A wallet signed twice for orders and once for a key; the bot did the rest with the key alone.',
+          'The wallet signed for a key, for two orders and for the end of the key. The bot traded with the key alone.',
         )
       : paint(terminal, 'red', 'The demo did not go as it should.')
   return { json: { ok: exitCode === 0, steps: told }, text: `\n${summary}\n`, exitCode }

@@ -42,8 +42,7 @@ async function dispatch(terminal: Terminal): Promise<number> {
   )
   const command = name === undefined ? undefined : COMMANDS[name]
   if (name === undefined || command === undefined) {
-    const isHelp = wanted.length === 0 || wanted[0]?.startsWith('-')
-    if (isHelp) return say(terminal, help())
+    if (['--help', '-h', undefined].includes(wanted[0])) return say(terminal, help())
     throw new UsageError(
       `There is no command ${clean(wanted.slice(0, 2).join(' '))}; see latchkey help`,
     )

@@ -37,7 +37,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   EXECUTION_FAILED: 'The order could not be settled on chain; the details say why.',
   UNAVAILABLE: 'Nothing is lost; try again shortly.',
   INTERNAL: "Tell the service's operator the request id.",
-  UNREACHABLE: 'Check the base URL, and that the service runs.',
+  UNREACHABLE:
+    'Check the base URL, that the service runs and, in a page, that it allows the origin.',
   TIMEOUT: 'The service may have done what was asked: look before asking again.',
   BAD_RESPONSE:
     'Check that the base URL leads to a Latchkey service, and not to a page or a proxy.',

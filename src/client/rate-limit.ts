@@ -19,15 +19,17 @@ export function readRateLimit(headers: Headers): RateLimit | undefined {
   return { limit, remaining, resetAt: new Date(resetSeconds * 1000), windowSeconds }
 }
 
-/** Seconds to wait: `Retry-After` (RFC 9110 s10.2.3: a number or a date), else the end of the exhausted window. */
-export function readRetryAfterSeconds(headers: Headers, nowMs: number): number | undefined {
+/** Seconds to wait: `Retry-After` (RFC 9110 s10.2.3: a number or a date); after a 429 also the end of the window. */
+export function readRetryAfterSeconds(
+  { status, headers }: Response,
+  nowMs: number,
+): number | undefined {
   const seconds = readCount(headers, 'retry-after')
   if (seconds !== undefined) return seconds
   const dateMs = Date.parse(headers.get('retry-after') ?? '')
   if (!Number.isNaN(dateMs)) return secondsUntil(dateMs, nowMs)
   const resetSeconds = readCount(headers, 'x-ratelimit-reset')
-  if (resetSeconds === undefined || readCount(headers, 'x-ratelimit-remaining') !== 0)
-    return undefined
+  if (status !== 429 || resetSeconds === undefined) return undefined
   return secondsUntil(resetSeconds * 1000, nowMs)
 }
 

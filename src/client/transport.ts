@@ -168,7 +168,7 @@ function readAnswer(
   if (response.ok && body !== undefined) return body
   const requestId = headers.get('x-request-id')
   const rateLimit = readRateLimit(headers)
-  const retryAfterSeconds = readRetryAfterSeconds(headers, nowMs)
+  const retryAfterSeconds = readRetryAfterSeconds(response, nowMs)
   const facts = {
     status,
     ...(requestId !== null && { requestId }),

@@ -1,15 +1,19 @@
-import type { Database } from '../db/database.ts'
+import { toHex } from '../bytes.ts'
+import { type Database, isOutage } from '../db/database.ts'
 import type { Scope } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/token.ts'
+import { type OrderRow, orderOfJson } from '../orders/row.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './quota.ts'
-import { type Limits, spend, type Verdict } from './spend.ts'
+import { type Ask, type Limits, prepareSpend, type Spent, type Verdict } from './spend.ts'
 
 /** A request that the gate let through: whose key it came with, and what is left of its windows. */
 export interface Pass {
   keyId: string
   walletAddress: string
   windows: Window[]
+  /** The order that the request names, as it was when the gate opened; undefined when there is none. */
+  order: OrderRow | undefined
 }
 
 export type GateReason =
@@ -18,7 +22,9 @@ export type GateReason =
   | 'ipNotAllowed'
   | 'rateLimited'
   | 'permissionDenied'
+  | 'unavailable'
 
+/** An answer, and the windows that it was counted in, if any: refusals of steps 1 to 4 use up nothing. */
 export type GateAnswer = { windows?: Window[] } & Result<Pass, GateReason>
 
 export interface GateRequest {
@@ -27,44 +33,126 @@ export interface GateRequest {
   ip: string | undefined
   /** What the request needs; none for reading one's own orders. */
   scope: Scope | undefined
+  /** An order to bring along. */
+  uuid?: string | undefined
   now: number
 }
 
 /** Answers whether a key may do this now, and counts the request if it may ask at all. */
 export type Gate = (request: GateRequest) => Promise<GateAnswer>
 
-/** Opens the gate on a database. Each answer is read after its request arrived: there is no cache to outlive a revocation. */
+interface Waiting {
+  request: GateRequest
+  answer: (answer: GateAnswer) => void
+  fail: (error: unknown) => void
+}
+
+/** More than this waiting is an overload: whoever comes next is told at once, instead of late. */
+const MAX_WAITING = 10_000
+/** Requests that one statement answers, at most. */
+const MAX_BATCH = 1_000
+
+/**
+ * Opens the gate on a database. Requests that arrive while a statement is under way are answered together by the next
+ * one, so the cost of a request falls as the load rises. Every answer is read after its request arrived: nothing is
+ * cached, and nothing can outlive a revocation.
+ */
 export function openGate(db: Database, limits: Limits): Gate {
-  return async (request) => {
-    const asks = [{ hash: request.hash, ip: request.ip, wanted: 1 }]
-    const [verdict] = await spend(db, asks, limits, request.now)
-    return judge(verdict, 0, request, limits)
+  const spend = prepareSpend(db, limits)
+  let waiting: Waiting[] = []
+  let busy = false
+
+  async function drain(): Promise<void> {
+    busy = true
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, MAX_BATCH)
+      waiting = waiting.slice(MAX_BATCH)
+      await answerAll(batch)
+    }
+    busy = false
+  }
+
+  async function answerAll(batch: readonly Waiting[]): Promise<void> {
+    const groups = group(batch)
+    try {
+      settle(groups, await spend(groups.map(askOf), uuidsOf(batch), latest(batch)), limits)
+    } catch (error) {
+      // One request that the database chokes on must not take the others with it.
+      if (isOutage(error) || batch.length === 1) for (const { fail } of batch) fail(error)
+      else for (const one of batch) await answerAll([one])
+    }
+  }
+
+  return function gate(request) {
+    if (waiting.length >= MAX_WAITING)
+      return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
+    return new Promise<GateAnswer>((answer, fail) => {
+      waiting.push({ request, answer, fail })
+      if (!busy) void drain()
+    })
   }
 }
 
-/** What a verdict means for the request that was the `place`th of its ask, from 0. */
-export function judge(
+/** Requests with the same key from the same address, in order of arrival. */
+function group(batch: readonly Waiting[]): Waiting[][] {
+  const groups = new Map<string, Waiting[]>()
+  for (const one of batch) {
+    const name = `${toHex(one.request.hash)} ${one.request.ip}`
+    const group = groups.get(name)
+    if (group === undefined) groups.set(name, [one])
+    else group.push(one)
+  }
+  return [...groups.values()]
+}
+
+function askOf(group: Waiting[]): Ask {
+  const { hash, ip } = (group[0] as Waiting).request
+  return { hash, ip, wanted: group.length }
+}
+
+function uuidsOf(batch: readonly Waiting[]): string[] {
+  const uuids = batch.map(({ request }) => request.uuid).filter((uuid) => uuid !== undefined)
+  return [...new Set(uuids)]
+}
+
+function latest(batch: readonly Waiting[]): number {
+  return batch.reduce((now, { request }) => Math.max(now, request.now), 0)
+}
+
+function settle(groups: Waiting[][], { verdicts, orders }: Spent, limits: Limits): void {
+  const rows = new Map(orders.map((order) => [order.uuid, order]))
+  for (const [at, group] of groups.entries())
+    for (const [place, { request, answer }] of group.entries()) {
+      const json = rows.get(request.uuid)
+      const order = json === undefined ? undefined : orderOfJson(json)
+      answer(judge(verdicts[at], place, request, order, limits))
+    }
+}
+
+/** What a verdict means for the request that came as number `place` of its ask, from 0. */
+function judge(
   verdict: Verdict | undefined,
   place: number,
   request: GateRequest,
+  order: OrderRow | undefined,
   limits: Limits,
 ): GateAnswer {
-  if (verdict === undefined) return refuse('apiKeyInvalid')
+  if (verdict === undefined || verdict.keyId === null) return refuse('apiKeyInvalid')
   if (verdict.refusal === 'ip') return refuse('ipNotAllowed', { observedIp: request.ip ?? null })
   if (verdict.refusal !== null) return refuse('apiKeyInactive', { reason: verdict.refusal })
+
   const admitted = place < verdict.granted
   const windows = windowsOf(verdict, admitted ? place + 1 : verdict.granted, limits)
-  if (!admitted)
-    return {
-      ...refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, request.now) }),
-      windows,
-    }
-  if (request.scope !== undefined && !verdict.permissions.includes(request.scope))
-    return {
-      ...refuse('permissionDenied', { required: request.scope, granted: verdict.permissions }),
-      windows,
-    }
-  return { ...ok({ keyId: verdict.keyId, walletAddress: verdict.walletAddress, windows }), windows }
+  if (!admitted) {
+    const seconds = retryAfterSeconds(windows, request.now)
+    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows }
+  }
+  const { keyId, walletAddress, permissions } = verdict
+  if (request.scope !== undefined && !permissions.includes(request.scope)) {
+    const details = { required: request.scope, granted: permissions }
+    return { ...refuse('permissionDenied', details), windows }
+  }
+  return { ...ok({ keyId, walletAddress, windows, order }), windows }
 }
 
 function windowsOf(verdict: Verdict, more: number, limits: Limits): Window[] {

@@ -1,12 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { toHex } from '../bytes.ts'
-import { type Database, rows } from '../db/database.ts'
+import type { Database } from '../db/database.ts'
 import type { KeyHash } from '../keys/token.ts'
 import { WINDOW_SECONDS } from './quota.ts'
 
 /** Requests that came with one key from one address: how many ask to be let through. */
 export interface Ask {
   hash: KeyHash
+  /** An IP address, or undefined when the client has none that an allow list could hold. */
   ip: string | undefined
   wanted: number
 }
@@ -17,16 +18,16 @@ export interface Limits {
   perDay: number
 }
 
-/** What the database says of one ask. A key that is not known has no row. */
+/** What the database says of one ask. `keyId` is null when no key has the hash. */
 export interface Verdict {
-  /** Which of the asks, from 0. */
-  ask: number
-  keyId: string
+  keyId: string | null
   walletAddress: string
   permissions: string[]
   refusal: 'revoked' | 'suspended' | 'expired' | 'ip' | null
+  /** How many of the wanted may pass, in order of arrival. */
   granted: number
   minuteLimit: number
+  /** What was used of each window before the first of these, and which window that is. */
   minuteUsed: number
   minuteWindow: number
   hourUsed: number
@@ -35,83 +36,123 @@ export interface Verdict {
   dayWindow: number
 }
 
-/**
- * Steps 2 to 5 of the order of checks in one statement: finds the keys, refuses the dead ones, spends all three
- * windows or none, and counts what it let through as failed until its success is committed.
- *
- * Rows are locked in one order, so that two batches cannot wait for each other, and the UPDATE joins on the primary
- * key, so that a row which changed while the lock was waited for is read anew. A window that is newer than this
- * process's clock is kept: clocks of several processes differ, and a limit must hold all the same.
- */
-export async function spend(
-  db: Database,
-  asks: readonly Ask[],
-  limits: Limits,
-  now: number,
-): Promise<Verdict[]> {
-  return rows<Verdict>(db, statement(asks, limits, now))
+export interface Spent {
+  /** One for each ask, in the same order. */
+  verdicts: Verdict[]
+  /** The orders that were looked up on the way, as the columns of their table. */
+  orders: Record<string, unknown>[]
 }
 
-function statement(asks: readonly Ask[], limits: Limits, now: number): SQL {
-  const hashes = `{${asks.map((ask) => `"\\\\x${toHex(ask.hash)}"`).join(',')}}`
-  const ips = `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`
-  const wanted = `{${asks.map((ask) => ask.wanted).join(',')}}`
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
-  const window = (length: number) => sql`${Math.floor(now / 1000 / length)}::bigint`
-  return sql`
-    WITH asked AS (
-      SELECT * FROM unnest(${hashes}::text::bytea[], ${ips}::text::inet[], ${wanted}::text::int[])
-        WITH ORDINALITY AS a (hash, ip, wanted, ordinal)
-    ), locked AS (
-      SELECT * FROM api_keys WHERE key_hash IN (SELECT hash FROM asked) ORDER BY id FOR UPDATE
-    ), known AS (
-      SELECT id, key_hash, wallet_address, permissions, ip_allowlist,
-        CASE
-          WHEN revoked_at IS NOT NULL THEN 'revoked'
-          WHEN suspended_at IS NOT NULL THEN 'suspended'
-          WHEN expires_at <= ${at} THEN 'expired'
-        END AS dead,
-        coalesce(rate_limit_per_minute, ${limits.perMinute}::int) AS minute_limit,
-        greatest(minute_window, ${window(WINDOW_SECONDS.minute)}) AS minute_window,
-        greatest(hour_window, ${window(WINDOW_SECONDS.hour)}) AS hour_window,
-        greatest(day_window, ${window(WINDOW_SECONDS.day)}) AS day_window,
-        CASE WHEN minute_window >= ${window(WINDOW_SECONDS.minute)} THEN minute_count ELSE 0 END AS minute_used,
-        CASE WHEN hour_window >= ${window(WINDOW_SECONDS.hour)} THEN hour_count ELSE 0 END AS hour_used,
-        CASE WHEN day_window >= ${window(WINDOW_SECONDS.day)} THEN day_count ELSE 0 END AS day_used
-      FROM locked
-    ), judged AS (
-      SELECT *, coalesce(dead, CASE WHEN NOT (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
-        THEN 'ip' END) AS refusal
-      FROM known JOIN asked ON hash = key_hash
-    ), ranked AS (
-      SELECT *,
-        least(minute_limit - minute_used, ${limits.perHour}::int - hour_used, ${limits.perDay}::int - day_used) AS room,
-        sum(CASE WHEN refusal IS NULL THEN wanted ELSE 0 END)
-          OVER (PARTITION BY id ORDER BY ordinal) - wanted AS ahead
-      FROM judged
-    ), granted AS (
-      SELECT *, CASE WHEN refusal IS NULL THEN greatest(0, least(wanted, room - ahead)) ELSE 0 END::int AS granted
-      FROM ranked
-    ), spent AS (
-      UPDATE api_keys SET
-        minute_window = g.minute_window, minute_count = g.minute_used + g.granted,
-        hour_window = g.hour_window, hour_count = g.hour_used + g.granted,
-        day_window = g.day_window, day_count = g.day_used + g.granted,
-        total_requests = total_requests + g.granted,
-        last_used_at = greatest(last_used_at, ${at})
-      FROM (
-        SELECT id, minute_window, minute_used, hour_window, hour_used, day_window, day_used,
-          sum(granted)::int AS granted
-        FROM granted WHERE granted > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7
-      ) AS g
-      WHERE api_keys.id = g.id
-    )
-    SELECT (ordinal - 1)::int AS "ask", id AS "keyId", wallet_address AS "walletAddress", permissions, refusal,
-      granted, minute_limit AS "minuteLimit",
-      (minute_used + least(ahead, greatest(room, 0)))::int AS "minuteUsed", minute_window::float8 AS "minuteWindow",
-      (hour_used + least(ahead, greatest(room, 0)))::int AS "hourUsed", hour_window::float8 AS "hourWindow",
-      (day_used + least(ahead, greatest(room, 0)))::int AS "dayUsed", day_window::float8 AS "dayWindow"
-    FROM granted`
+export type Spend = (asks: readonly Ask[], uuids: readonly string[], now: number) => Promise<Spent>
+
+/**
+ * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
+ * windows or none, and count what is let through as failed until its success is committed.
+ *
+ * Keys are locked in one order, so that two batches cannot wait for each other, and the UPDATE joins on the primary
+ * key, so that a row which changed while its lock was waited for is read anew. A window that is newer than this
+ * process's clock is kept: the clocks of several processes differ, and a limit must hold all the same.
+ */
+export function prepareSpend(db: Database, limits: Limits): Spend {
+  const prepared = statement(db, limits).prepare('gate')
+
+  return async function spend(asks, uuids, now) {
+    const found = await prepared.execute({
+      hashes: `{${asks.map((ask) => `"\\\\x${toHex(ask.hash)}"`).join(',')}}`,
+      ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
+      wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
+      uuids: `{${uuids.join(',')}}`,
+      at: new Date(now).toISOString(),
+      minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
+      hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
+      day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
+    })
+    return { verdicts: found as Verdict[], orders: found[0]?.orders ?? [] }
+  }
+}
+
+function statement(db: Database, limits: Limits) {
+  const value = sql.placeholder
+  const asked = db.$with('asked', { ordinal: sql<number>`ordinal` }).as(sql`
+    SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
+      WITH ORDINALITY AS asks (hash, ip, wanted, ordinal)`)
+  const now = db.$with('now', {}).as(sql`
+    SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute,
+      ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day`)
+  const locked = db.$with('locked', {}).as(sql`
+    SELECT api_keys.* FROM api_keys WHERE key_hash = ANY (${value('hashes')}::text::bytea[])
+    ORDER BY id FOR UPDATE`)
+  const known = db.$with('known', {}).as(sql`
+    SELECT id, key_hash, wallet_address, permissions, ip_allowlist, at,
+      CASE
+        WHEN revoked_at IS NOT NULL THEN 'revoked'
+        WHEN suspended_at IS NOT NULL THEN 'suspended'
+        WHEN expires_at <= at THEN 'expired'
+      END AS dead,
+      coalesce(rate_limit_per_minute, ${number(limits.perMinute)}) AS minute_limit,
+      greatest(minute_window, minute) AS minute_window,
+      greatest(hour_window, hour) AS hour_window,
+      greatest(day_window, day) AS day_window,
+      CASE WHEN minute_window >= minute THEN minute_count ELSE 0 END AS minute_used,
+      CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END AS hour_used,
+      CASE WHEN day_window >= day THEN day_count ELSE 0 END AS day_used
+    FROM locked, now`)
+  const judged = db.$with('judged', {}).as(sql`
+    SELECT *,
+      greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
+        ${number(limits.perDay)} - day_used)) AS room,
+      CASE WHEN dead IS NOT NULL THEN dead
+        WHEN ip_allowlist IS NOT NULL AND NOT coalesce(ip <<= ANY (ip_allowlist), false) THEN 'ip'
+      END AS refusal
+    FROM known JOIN asked ON hash = key_hash`)
+  const ranked = db.$with('ranked', {}).as(sql`
+    SELECT *, least(room, sum(wanted) FILTER (WHERE refusal IS NULL)
+      OVER (PARTITION BY id ORDER BY ordinal) - wanted) AS ahead
+    FROM judged`)
+  const granted = db.$with('granted', { ordinal: sql<number>`ordinal` }).as(sql`
+    SELECT *, CASE WHEN refusal IS NULL THEN least(wanted, room - ahead)::int ELSE 0 END AS granted
+    FROM ranked`)
+  const spent = db.$with('spent', {}).as(sql`
+    UPDATE api_keys SET
+      minute_window = total.minute_window, minute_count = total.minute_used + total.granted,
+      hour_window = total.hour_window, hour_count = total.hour_used + total.granted,
+      day_window = total.day_window, day_count = total.day_used + total.granted,
+      total_requests = total_requests + total.granted,
+      last_used_at = greatest(last_used_at, total.at)
+    FROM (
+      SELECT id, at, minute_window, minute_used, hour_window, hour_used, day_window, day_used,
+        sum(granted)::int AS granted
+      FROM granted WHERE granted > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    ) AS total
+    WHERE api_keys.id = total.id`)
+  return db
+    .with(asked, now, locked, known, judged, ranked, granted, spent)
+    .select({
+      keyId: sql<string | null>`id`,
+      walletAddress: sql<string>`wallet_address`,
+      permissions: sql<string[]>`permissions`,
+      refusal: sql<Verdict['refusal']>`refusal`,
+      granted: sql<number>`granted`,
+      minuteLimit: sql<number>`minute_limit`,
+      minuteUsed: sql<number>`(minute_used + ahead)::int`,
+      minuteWindow: sql<number>`minute_window::float8`,
+      hourUsed: sql<number>`(hour_used + ahead)::int`,
+      hourWindow: sql<number>`hour_window::float8`,
+      dayUsed: sql<number>`(day_used + ahead)::int`,
+      dayWindow: sql<number>`day_window::float8`,
+      orders: sql<Record<string, unknown>[] | null>`CASE WHEN asked.ordinal = 1 THEN (
+        SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text))
+        FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[])
+      ) END`,
+    })
+    .from(asked)
+    .leftJoin(granted, sql`granted.ordinal = asked.ordinal`)
+    .orderBy(sql`asked.ordinal`)
+}
+
+/** A configured number, written into the statement: it is the same for every request. */
+function number(value: number): SQL {
+  return sql.raw(String(Math.trunc(value)))
 }
 
 /** The part of a statement that turns a counted request into a success; `done` names the CTE whose row is the proof. */

@@ -17,7 +17,7 @@ const IpV6 = z.ipv6()
 
 /** Who asks: a bot with a key, or a wallet with a signed message. */
 export type Caller<Members> =
-  | { by: 'key'; walletAddress: string; keyId: string }
+  | ({ by: 'key' } & Pass)
   | { by: 'wallet'; walletAddress: string; action: SignedAction<Members> }
 
 /** A signed message's schema, and an example that teaches a caller what to sign. */
@@ -36,8 +36,12 @@ export function passByAddress(c: AppContext): undefined {
   limitAddress(c, 'keyless')
 }
 
-/** Lets a request with a key through: the contract's steps 1 to 6. */
-export async function passByKey(c: AppContext, scope: Scope | undefined): Promise<Pass> {
+/** Lets a request with a key through: the contract's steps 1 to 6. Brings the order along that the request names. */
+export async function passByKey(
+  c: AppContext,
+  scope: Scope | undefined,
+  uuid?: string,
+): Promise<Pass> {
   const { world, now, clientIp } = c.var
   const failed = world.ipLimits.peek('failedKeys', clientIp, now)
   if (failed.remaining <= 0) limitAddress(c, 'failedKeys')
@@ -51,10 +55,11 @@ export async function passByKey(c: AppContext, scope: Scope | undefined): Promis
     hash: hashToken(token),
     ip: isIpAddress(clientIp) ? clientIp : undefined,
     scope,
+    uuid,
     now,
   })
   if (answer.windows !== undefined) c.set('windows', answer.windows)
-  else limitAddress(c, 'failedKeys')
+  else if (!answer.ok && answer.reason !== 'unavailable') limitAddress(c, 'failedKeys')
   return unwrap(answer)
 }
 
@@ -98,8 +103,9 @@ export async function keyOrSignedBody<Schema extends ActionSchema>(
   c: AppContext,
   scope: Scope,
   signable: Signable<Schema>,
+  uuid?: string,
 ): Promise<Caller<z.output<Schema>>> {
-  if (presentsKey(c)) return { by: 'key', ...(await passByKey(c, scope)) }
+  if (presentsKey(c)) return { by: 'key', ...(await passByKey(c, scope, uuid)) }
   passByAddress(c)
   const action = await signedBody(c, signable)
   return { by: 'wallet', walletAddress: action.walletAddress, action }

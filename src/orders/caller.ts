@@ -1,10 +1,11 @@
 import type { SignedAction } from '../actions/action.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { type OrderRow, statusOf } from './find.ts'
+import { statusOf } from './find.ts'
+import type { OrderRow } from './row.ts'
 
 /** Who acts on an order: a bot with its key, or the wallet itself with a signed message. */
 export type Caller =
-  | { by: 'key'; walletAddress: string; keyId: string }
+  | { by: 'key'; walletAddress: string; keyId: string; order: OrderRow | undefined }
   | { by: 'wallet'; walletAddress: string; action: SignedAction<unknown> }
 
 export type OrderReason =

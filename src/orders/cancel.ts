@@ -6,7 +6,8 @@ import { countSuccess } from '../gate/spend.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
-import { findOrder, type OrderRow, stillValid } from './find.ts'
+import { findOrder, stillValid } from './find.ts'
+import type { OrderRow } from './row.ts'
 
 type CancelReason = OrderReason | 'messageReplayed'
 
@@ -32,9 +33,9 @@ export async function cancelOrder(
     return cancelled
   }
   if (cancelled.reason !== 'orderNotOpen') return cancelled
-  const found = await findOrder(world, uuid)
-  if (!found.ok) return found
-  const why = judgeOrder(found.value, caller, now, 'cancel')
+  const row = await findOrder(world, uuid)
+  if (row === undefined) return refuse('orderNotFound')
+  const why = judgeOrder(row, caller, now, 'cancel')
   return why.ok ? cancelled : why
 }
 

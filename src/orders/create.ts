@@ -1,4 +1,4 @@
-import { eq, type getTableColumns, sql } from 'drizzle-orm'
+import { type getTableColumns, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { fromHex } from '../bytes.ts'
@@ -8,8 +8,9 @@ import { countSuccess, succeed } from '../gate/spend.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { proveIntent } from '../stacks/intent.ts'
 import type { World } from '../world.ts'
-import type { OrderRow } from './find.ts'
+import { findOrder } from './find.ts'
 import type { NewOrder } from './order.ts'
+import type { OrderRow } from './row.ts'
 import { faultsOf } from './terms.ts'
 
 type CreateReason =
@@ -72,7 +73,7 @@ export async function createOrder(
     world.log('info', 'order_created', { uuid, owner, keyId: key?.keyId })
     return ok({ row: stored.value, created: true })
   }
-  const [before] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
+  const before = await findOrder(world, uuid)
   if (before === undefined || !isSame(before, row)) return stored
   if (key !== undefined) await succeed(world.db, key.keyId)
   return ok({ row: before, created: false })

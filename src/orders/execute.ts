@@ -1,9 +1,10 @@
-import { ok, type Result } from '../result.ts'
+import { ok, type Result, refuse } from '../result.ts'
 import { type SettleReason, settle } from '../settlement/settle.ts'
 import type { World } from '../world.ts'
 import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
 import { sealName } from './create.ts'
-import { findOrder, type OrderRow } from './find.ts'
+import { findOrder } from './find.ts'
+import type { OrderRow } from './row.ts'
 
 export interface Executed {
   row: OrderRow
@@ -19,9 +20,8 @@ export async function executeOrder(
   caller: Caller,
   now: number,
 ): Promise<Result<Executed, OrderReason | SettleReason>> {
-  const found = await findOrder(world, uuid)
-  if (!found.ok) return found
-  const row = found.value
+  const row = caller.by === 'key' ? caller.order : await findOrder(world, uuid)
+  if (row === undefined) return refuse('orderNotFound')
   const judged = judgeOrder(row, caller, now, 'execute')
   if (!judged.ok) return judged
 

@@ -3,14 +3,18 @@ import { orders } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import type { Order, OrderStatus } from './order.ts'
+import type { OrderRow } from './row.ts'
 
-export type OrderRow = typeof orders.$inferSelect
+export async function findOrder(world: World, uuid: string): Promise<OrderRow | undefined> {
+  const [row] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
+  return row
+}
 
-export async function findOrder(
+export async function getOrder(
   world: World,
   uuid: string,
 ): Promise<Result<OrderRow, 'orderNotFound'>> {
-  const [row] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
+  const row = await findOrder(world, uuid)
   return row === undefined ? refuse('orderNotFound') : ok(row)
 }
 

@@ -16,7 +16,7 @@ import { refuse } from '../result.ts'
 import { cancelOrder } from './cancel.ts'
 import { createOrder } from './create.ts'
 import { executeOrder } from './execute.ts'
-import { findOrder, listOrders, presentOrder } from './find.ts'
+import { getOrder, listOrders, presentOrder } from './find.ts'
 import type { NewOrder } from './order.ts'
 import * as wire from './schemas.ts'
 import { canonicalOrder, orderHash } from './terms.ts'
@@ -98,7 +98,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     },
     refusals: [...actRefusals, 'orderNotYetValid', 'executionFailed'],
     async handle(c) {
-      const caller = await keyOrSignedBody(c, 'execute', execute(uuidOf(c)))
+      const caller = await keyOrSignedBody(c, 'execute', execute(uuidOf(c)), uuidOf(c))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
       const { row, txid, accepted } = unwrap(
         await executeOrder(c.var.world, uuidOf(c), caller, c.var.now),
@@ -141,7 +141,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     refusals: ['orderNotFound'],
     async handle(c) {
       passByAddress(c)
-      const row = unwrap(await findOrder(c.var.world, uuidOf(c)))
+      const row = unwrap(await getOrder(c.var.world, uuidOf(c)))
       return c.json({ status: 'success', data: presentOrder(row, c.var.now) })
     },
   },

@@ -12,10 +12,12 @@ export interface Operator {
   address: string
   privateKey: string
   /**
-   * The nonce that its next transaction takes. Only a hint: `claimOrder` checks it again under the row's lock.
-   * An operator that is new here starts where the chain says.
+   * The nonce that its next transaction takes. Only a hint, remembered from the last claim of this process: `claimOrder`
+   * checks it under the row's lock. An operator that is new here starts where the chain says.
    */
   expectedNonce(): Promise<number>
+  /** Says what the hint is from now on; undefined when another process may have been faster. */
+  expect(nonce: number | undefined): void
   /** Runs one after another what would otherwise sign for the same nonce in vain. Other processes have turns of their own. */
   inTurn<T>(work: () => Promise<T>): Promise<T>
 }
@@ -33,10 +35,12 @@ export function openOperator(
       sql`SELECT next_nonce::float8 AS nonce FROM operators WHERE address = ${address}`,
     )
   let last: Promise<unknown> = Promise.resolve()
+  let hint: number | undefined
   return {
     address,
     privateKey,
     async expectedNonce() {
+      if (hint !== undefined) return hint
       const [known] = await read()
       if (known !== undefined) return known.nonce
       const first = await chain.nextNonce(address)
@@ -46,6 +50,9 @@ export function openOperator(
       )
       const [stored] = await read()
       return stored?.nonce ?? first
+    },
+    expect(nonce) {
+      hint = nonce
     },
     inTurn(work) {
       const turn = last.then(work, work)

@@ -86,6 +86,7 @@ async function claim(
       requestedBy: requester.keyId,
     }
     const claimed = await store(world.db, claim, requester.action, now)
+    world.operator.expect(claimed.ok ? nonce + 1 : undefined)
     if (claimed.ok) return ok(claim)
     if (claimed.reason === 'messageReplayed') return refuse('messageReplayed')
     const status = await statusOf(world.db, order.uuid)
@@ -127,6 +128,7 @@ async function send(
   const { txid, raw } = claim.transaction
   const answer = await world.chain.submit(raw)
   const reason = answer.kind === 'accepted' ? undefined : answer.reason
+  if (answer.kind !== 'accepted') world.operator.expect(undefined)
   world.log(answer.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
     uuid: claim.uuid,
     txid,

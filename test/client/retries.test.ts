@@ -35,12 +35,12 @@ describe('A call that is refused for its rate', () => {
   it.each([
     ['a date in Retry-After', { 'Retry-After': new Date(NOON + 9_000).toUTCString() }, 9_000],
     [
-      'the end of the exhausted window, without Retry-After',
-      { 'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset': String(NOON / 1000 + 11) },
+      'the end of the window, without Retry-After',
+      { 'X-RateLimit-Reset': String(NOON / 1000 + 11) },
       11_000,
     ],
-    ['a second, when nothing says how long', {}, 1_000],
-    ['not at all, when the window has ended', { 'Retry-After': '0' }, 0],
+    ['a second has passed, when nothing says how long', {}, 1_000],
+    ['now, when the window has ended', { 'Retry-After': '0' }, 0],
   ])('waits until %s', async (_, headers, ms) => {
     const { client, waits } = scripted([limited(headers), executed], { apiKey: API_KEY })
     await client.orders.execute('uuid-1')
@@ -113,7 +113,8 @@ describe('A service that is away for a moment', () => {
   })
 
   it('is not asked again when it does not say when', async () => {
-    const { client, sent } = scripted([away({})], { apiKey: API_KEY })
+    const script = [away({ 'X-RateLimit-Reset': String(NOON / 1000 + 9) })]
+    const { client, sent } = scripted(script, { apiKey: API_KEY })
     await expect(client.orders.get('uuid-1')).rejects.toMatchObject({ status: 503 })
     expect(sent).toHaveLength(1)
   })

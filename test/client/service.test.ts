@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +13,7 @@ import {
   walletSigner,
 } from '../../src/client/index.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
+import { readExamples } from './examples.ts'
 import { type Service, startService } from './service.ts'
 
 const run = promisify(execFile)
@@ -142,14 +143,7 @@ describe('Against the service itself, the client', () => {
 })
 
 describe('Every example in the documentation of the client', async () => {
-  const examples: { name: string; code: string }[] = []
-  for (const file of (await readdir(CLIENT)).filter((file) => file.endsWith('.ts'))) {
-    const source = await readFile(new URL(file, CLIENT), 'utf8')
-    for (const [, block = ''] of source.matchAll(/\* ```ts\n([\s\S]*?)\s*\* ```/g)) {
-      const code = block.replace(/^\s*\* ?/gm, '')
-      examples.push({ name: `${file}: ${code.split('\n').at(-1)}`, code })
-    }
-  }
+  const examples = await readExamples()
 
   it('is found', () => {
     expect(examples.length).toBeGreaterThan(6)

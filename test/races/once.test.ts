@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { type Service, startService } from '../service.ts'
+import { type Service, secretsOf, startService } from '../service.ts'
 import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
 
 /** One round of each race in `npm test`; RACE_ROUNDS=50 repeats them all. */
@@ -18,7 +18,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     other = await startService('Postgres', {
       maxConnections: CALLERS,
       databaseUrl: one.databaseUrl,
-      env: { ...GENEROUS, ENCRYPTION_KEY: one.world.config.ENCRYPTION_KEY ?? '' },
+      env: { ...GENEROUS, ...secretsOf(one) },
     })
     wallet = newWallet(one)
     await fund(one, wallet)
