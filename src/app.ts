@@ -90,7 +90,9 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
 /** What every answer of the API carries, errors too. */
 function finish(c: AppContext): void {
   c.res.headers.set('Cache-Control', 'no-store')
-  for (const [name, value] of Object.entries(quotaHeaders(c.var.windows ?? [], c.var.now)))
+  const { world, now, clientIp } = c.var
+  const windows = c.var.windows ?? [world.ipLimits.peek('keyless', clientIp, now)]
+  for (const [name, value] of Object.entries(quotaHeaders(windows, now)))
     c.res.headers.set(name, value)
 }
 

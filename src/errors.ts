@@ -12,6 +12,7 @@ export const REFUSALS = {
     code: 'INVALID_API_KEY',
     error: 'API key or signature required',
   },
+  signatureMissing: { status: 401, code: 'INVALID_SIGNATURE', error: 'Signature required' },
   apiKeyInvalid: { status: 401, code: 'INVALID_API_KEY', error: 'Invalid API key' },
   apiKeyInactive: { status: 401, code: 'API_KEY_INACTIVE', error: 'API key inactive' },
   signatureInvalid: { status: 401, code: 'INVALID_SIGNATURE', error: 'Invalid signature' },

@@ -9,6 +9,7 @@ import { type Devnet, startDevnet } from './node/devnet.ts'
 import { docsFiles } from './node/docs.ts'
 import { dataFolder, keptEncryptionKey } from './node/folder.ts'
 import { trustProxies } from './node/proxies.ts'
+import { chooseEngine } from './node/recover.ts'
 import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
 
@@ -22,7 +23,8 @@ async function main(): Promise<void> {
   const log = openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now)
   const database = await openDatabase(given.DATABASE_URL)
   const { config, devnet } = await withDevnet(given)
-  const world = await openWorld({ config, db: database.db, log, now })
+  const engine = chooseEngine()
+  const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
   const app = createApp({
     worldOf: () => world,
     addressOf: addressReader(config),
@@ -37,6 +39,8 @@ async function main(): Promise<void> {
         host: config.HOST,
         port: address.port,
         network: config.STACKS_NETWORK,
+        signatures: engine.name,
+        signatures: engine.name,
       })
       if (config.STACKS_NETWORK === 'devnet' && config.LOG_LEVEL !== 'silent')
         process.stderr.write(welcome(config, address.port))

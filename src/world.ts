@@ -6,6 +6,7 @@ import type { Log } from './log.ts'
 import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
 import type { Operator } from './settlement/operator.ts'
+import type { Recover } from './stacks/recover.ts'
 
 /** Everything that a verb may touch. The entries build it; nothing else reads a clock, randomness or the network. */
 export interface World {
@@ -16,6 +17,8 @@ export interface World {
   operator: Operator
   ipLimits: IpLimits
   seal: Seal
+  /** The engine that checks signatures. */
+  recover: Recover
   log: Log
   /** Milliseconds since 1970; read once per request. */
   now(): number

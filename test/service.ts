@@ -5,6 +5,7 @@ import { createApp } from '../src/app.ts'
 import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
 import { readConfig } from '../src/env.ts'
 import { openLog } from '../src/log.ts'
+import { chooseEngine } from '../src/node/recover.ts'
 import { openWorld } from '../src/node/world.ts'
 import { addressOf } from '../src/stacks/sign.ts'
 import type { World } from '../src/world.ts'
@@ -60,7 +61,9 @@ export async function startService(
   const clock = { now: Date.now() }
   const now = () => clock.now
   const log = openLog(config.LOG_LEVEL, (line) => logged.push(line), now)
-  const world = change(await openWorld({ config, db: database.db, log, now }))
+  const world = change(
+    await openWorld({ config, db: database.db, log, now, recover: chooseEngine().recover }),
+  )
   const app = createApp({
     worldOf: () => world,
     addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',

@@ -28,3 +28,13 @@ export async function spendAction(
   )
   return spent === undefined ? refuse('messageReplayed') : ok(Number(spent.id))
 }
+
+/** Whether a message was used before: tells a replay from a change that came too late. Guards nothing. */
+export async function isSpent(db: Database, action: SignedAction<unknown>): Promise<boolean> {
+  const spent = await rows(
+    db,
+    sql`SELECT FROM signed_actions
+      WHERE wallet_address = ${action.walletAddress} AND message_hash = ${action.messageHash}::bytea`,
+  )
+  return spent.length > 0
+}

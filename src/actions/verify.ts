@@ -4,16 +4,22 @@ import type { Config } from '../env.ts'
 import { issuesOf } from '../issues.ts'
 import { type JsonReason, parseJson } from '../json.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import type { Recover } from '../stacks/recover.ts'
 import { verifyMessage } from '../stacks/signature.ts'
 import { freshness, MAX_MESSAGE_BYTES, type Presented, type SignedAction } from './action.ts'
 import type { ActionSchema } from './schemas.ts'
 
 export type VerifyReason = 'invalidRequest' | 'timestampExpired' | 'signatureInvalid'
 
-type Policy = Pick<
-  Config,
-  'STACKS_NETWORK' | 'SIGNED_DOMAIN' | 'REQUIRE_SIGNED_DOMAIN' | 'SIGNATURE_MAX_AGE_SECONDS'
->
+interface Policy {
+  config: Pick<
+    Config,
+    'STACKS_NETWORK' | 'SIGNED_DOMAIN' | 'REQUIRE_SIGNED_DOMAIN' | 'SIGNATURE_MAX_AGE_SECONDS'
+  >
+  recover: Recover
+  /** What should have been signed, for the refusal. */
+  example: Record<string, unknown>
+}
 
 const JSON_FAULTS: Record<JsonReason, string> = {
   notJson: 'is not JSON',
@@ -26,8 +32,7 @@ const JSON_FAULTS: Record<JsonReason, string> = {
 export function verifyAction<Schema extends ActionSchema>(
   presented: Presented,
   schema: Schema,
-  example: Record<string, unknown>,
-  policy: Policy,
+  { config, recover, example }: Policy,
   now: number,
 ): Result<SignedAction<z.output<Schema>>, VerifyReason> {
   const invalid = (problem: string, more?: object) =>
@@ -45,16 +50,16 @@ export function verifyAction<Schema extends ActionSchema>(
   if (!parsed.success) return invalid('does not fit its action', { issues: issuesOf(parsed.error) })
 
   const { timestamp, domain, network, walletAddress: signer, action } = parsed.data
-  const age = freshness(timestamp, now, policy.SIGNATURE_MAX_AGE_SECONDS)
+  const age = freshness(timestamp, now, config.SIGNATURE_MAX_AGE_SECONDS)
   if (age !== 'fresh')
     return refuse('timestampExpired', { reason: age, timestamp, serverTime: now })
-  if (domain === undefined ? policy.REQUIRE_SIGNED_DOMAIN : domain !== policy.SIGNED_DOMAIN)
+  if (domain === undefined ? config.REQUIRE_SIGNED_DOMAIN : domain !== config.SIGNED_DOMAIN)
     return refuse('signatureInvalid', {
       reason: 'wrong_domain',
-      expected: policy.SIGNED_DOMAIN ?? null,
+      expected: config.SIGNED_DOMAIN ?? null,
     })
-  if (network !== undefined && network !== policy.STACKS_NETWORK)
-    return refuse('signatureInvalid', { reason: 'wrong_network', expected: policy.STACKS_NETWORK })
+  if (network !== undefined && network !== config.STACKS_NETWORK)
+    return refuse('signatureInvalid', { reason: 'wrong_network', expected: config.STACKS_NETWORK })
   if (signer !== undefined && signer !== walletAddress)
     return refuse('signatureInvalid', { reason: 'wrong_wallet' })
 
@@ -62,7 +67,8 @@ export function verifyAction<Schema extends ActionSchema>(
     message,
     signature: presented.signature,
     walletAddress,
-    network: policy.STACKS_NETWORK,
+    network: config.STACKS_NETWORK,
+    recover,
     ...(presented.publicKey === undefined ? {} : { publicKey: presented.publicKey }),
   })
   if (!proof.ok) return refuse('signatureInvalid', { reason: proof.reason })

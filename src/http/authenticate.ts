@@ -31,6 +31,13 @@ export function presentsKey(c: AppContext): boolean {
   return c.req.header('x-api-key') !== undefined || c.req.header('authorization') !== undefined
 }
 
+/** Whether the request presents a signed message in its headers, whole or in part. */
+export function presentsSignature(c: AppContext): boolean {
+  return ['x-message', 'x-signature', 'x-wallet-address'].some(
+    (name) => c.req.header(name) !== undefined,
+  )
+}
+
 /** Lets a request without a key through, counted by its address. */
 export function passByAddress(c: AppContext): undefined {
   limitAddress(c, 'keyless')
@@ -67,11 +74,17 @@ export async function passByKey(
 export async function signedBody<Schema extends ActionSchema>(
   c: AppContext,
   signable: Signable<Schema>,
+  whenMissing: 'signatureMissing' | 'credentialsMissing' = 'signatureMissing',
 ): Promise<SignedAction<z.output<Schema>>> {
   const body = await readBody(c, SignedBody)
-  if (!body.ok && body.reason === 'bodyMissing')
-    return unwrap(refuse('credentialsMissing', { expected: signable.example }))
-  return verified(c, unwrap(body), signable)
+  if (body.ok) return verified(c, body.value, signable)
+  if (body.reason === 'bodyTooLarge') return unwrap(body)
+  const expected = expectedOf(c, signable)
+  return unwrap(
+    body.reason === 'bodyMissing'
+      ? refuse(whenMissing, { expected })
+      : refuse(body.reason, { ...body.details, expected }),
+  )
 }
 
 /** A signed message in headers, for requests that have no body. */
@@ -86,9 +99,9 @@ export function signedHeaders<Schema extends ActionSchema>(
   ]
   if (message === undefined || signature === undefined || walletAddress === undefined)
     return unwrap(
-      refuse('credentialsMissing', {
+      refuse('signatureMissing', {
         headers: ['X-Message', 'X-Signature', 'X-Wallet-Address'],
-        expected: signable.example,
+        expected: expectedOf(c, signable),
       }),
     )
   return verified(
@@ -107,17 +120,23 @@ export async function keyOrSignedBody<Schema extends ActionSchema>(
 ): Promise<Caller<z.output<Schema>>> {
   if (presentsKey(c)) return { by: 'key', ...(await passByKey(c, scope, uuid)) }
   passByAddress(c)
-  const action = await signedBody(c, signable)
+  const action = await signedBody(c, signable, 'credentialsMissing')
   return { by: 'wallet', walletAddress: action.walletAddress, action }
 }
 
 export function verified<Schema extends ActionSchema>(
   c: AppContext,
   presented: Presented,
-  { schema, example }: Signable<Schema>,
+  signable: Signable<Schema>,
 ): SignedAction<z.output<Schema>> {
   const { world, now } = c.var
-  return unwrap(verifyAction(presented, schema, { ...example, timestamp: now }, world.config, now))
+  const policy = { ...world, example: expectedOf(c, signable) }
+  return unwrap(verifyAction(presented, signable.schema, policy, now))
+}
+
+/** What to sign, as it would be right at this moment. */
+function expectedOf(c: AppContext, { example }: Signable<ActionSchema>): Record<string, unknown> {
+  return { ...example, timestamp: c.var.now }
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {

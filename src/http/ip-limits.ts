@@ -7,7 +7,7 @@ export type IpBucket = 'keyless' | 'failedKeys'
 export interface IpLimits {
   /** Counts one request and answers the window; `remaining` is -1 when it was one too many. */
   take(bucket: IpBucket, ip: string, now: number): Window
-  /** Answers the window without counting. */
+  /** Answers the window without counting; `remaining` is never below 0. */
   peek(bucket: IpBucket, ip: string, now: number): Window
 }
 
@@ -44,7 +44,7 @@ export function countByIp(limitPerMinute: number): IpLimits {
       return windowOf(used)
     },
     peek(bucket, ip, now) {
-      return windowOf(counts.get(slotOf(bucket, ip, now)) ?? 0)
+      return windowOf(Math.min(limitPerMinute, counts.get(slotOf(bucket, ip, now)) ?? 0))
     },
   }
 }

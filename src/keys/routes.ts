@@ -27,7 +27,12 @@ const remove = (keyId: string) => ({
   example: { action: 'delete_api_key', keyId },
 })
 
-const signatureRefusals = ['invalidRequest', 'signatureInvalid', 'timestampExpired'] as const
+const signatureRefusals = [
+  'invalidRequest',
+  'signatureMissing',
+  'signatureInvalid',
+  'timestampExpired',
+] as const
 
 export const keyEndpoints: readonly Endpoint[] = [
   {

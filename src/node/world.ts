@@ -12,7 +12,8 @@ export async function openWorld({
   db,
   log,
   now,
-}: Pick<World, 'config' | 'db' | 'log' | 'now'>): Promise<World> {
+  recover,
+}: Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'>): Promise<World> {
   const chain = connectStacksNode({
     apiUrl: config.STACKS_API_URL ?? '',
     quoteUrl: config.QUOTE_URL ?? '',
@@ -30,6 +31,7 @@ export async function openWorld({
       Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64')),
       randomBytes,
     ),
+    recover,
     log,
     now,
     randomBytes,

@@ -46,7 +46,17 @@ export async function createOrder(
       orderOwner: owner,
       orderUuid: uuid,
     })
-  const intent = proveIntent({ owner, inputToken, amountIn, uuid, router, signature, network })
+  const { recover } = world
+  const intent = proveIntent({
+    owner,
+    inputToken,
+    amountIn,
+    uuid,
+    router,
+    signature,
+    network,
+    recover,
+  })
   if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
   if (recipient !== owner && action === undefined)
     return refuse('recipientNotGranted', { recipient, expected: 'a signed create_order message' })
@@ -129,7 +139,11 @@ const SENT_BY_CLIENT = [
 ] as const satisfies (keyof ReturnType<typeof getTableColumns<typeof orders>>)[]
 
 function isSame(stored: OrderRow, sent: typeof orders.$inferInsert): boolean {
-  return SENT_BY_CLIENT.every((name) => String(stored[name]) === String(sent[name]))
+  return SENT_BY_CLIENT.every((name) => comparable(stored[name]) === comparable(sent[name]))
+}
+
+function comparable(column: string | Date | null | undefined): string | number | null | undefined {
+  return column instanceof Date ? column.getTime() : column
 }
 
 function dateOf(time: string | undefined): Date | null {

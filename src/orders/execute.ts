@@ -1,3 +1,4 @@
+import { isSpent } from '../actions/spend.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SettleReason, settle } from '../settlement/settle.ts'
 import type { World } from '../world.ts'
@@ -23,7 +24,10 @@ export async function executeOrder(
   const row = caller.by === 'key' ? caller.order : await findOrder(world, uuid)
   if (row === undefined) return refuse('orderNotFound')
   const judged = judgeOrder(row, caller, now, 'execute')
-  if (!judged.ok) return judged
+  if (!judged.ok) {
+    const isReplay = caller.by === 'wallet' && (await isSpent(world.db, caller.action))
+    return isReplay ? refuse('messageReplayed') : judged
+  }
 
   const signature = await world.seal.open(row.signatureBox, sealName(uuid))
   const settled = await settle(

@@ -5,6 +5,7 @@ import {
   passByAddress,
   passByKey,
   presentsKey,
+  presentsSignature,
   signedHeaders,
   verified,
 } from '../http/authenticate.ts'
@@ -13,6 +14,7 @@ import type { AppContext } from '../http/context.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { refuse } from '../result.ts'
+import { isIntentUuid } from '../stacks/intent.ts'
 import { cancelOrder } from './cancel.ts'
 import { createOrder } from './create.ts'
 import { executeOrder } from './execute.ts'
@@ -40,6 +42,7 @@ const keyRefusals = [
   'keyOfAnotherWallet',
 ] as const
 const actRefusals = [
+  'credentialsMissing',
   ...signatureRefusals,
   ...keyRefusals,
   'orderOfAnotherWallet',
@@ -157,7 +160,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     headers: SignedHeaders.partial(),
     messages: [wire.ListOrders],
     answers: { 200: { description: 'A page of orders', schema: wire.OrderListAnswer } },
-    refusals: [...signatureRefusals, ...keyRefusals],
+    refusals: ['signatureMissing', ...signatureRefusals, ...keyRefusals],
     async handle(c) {
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
@@ -168,8 +171,10 @@ export const orderEndpoints: readonly Endpoint[] = [
   },
 ]
 
+/** What no order can be named, NUL among it, is the same as no name. */
 function uuidOf(c: AppContext): string {
-  return c.req.param('uuid') ?? ''
+  const uuid = c.req.param('uuid')
+  return isIntentUuid(uuid) ? uuid : ''
 }
 
 /** A signature for one order must not act on another. */
@@ -202,6 +207,6 @@ function recipientAction(c: AppContext, order: NewOrder) {
 async function viewerOf(c: AppContext) {
   if (presentsKey(c)) return passByKey(c, undefined)
   passByAddress(c)
-  if (c.req.header('x-message') === undefined) return undefined
+  if (!presentsSignature(c)) return undefined
   return { walletAddress: signedHeaders(c, LIST).walletAddress, keyId: undefined }
 }

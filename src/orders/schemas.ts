@@ -27,11 +27,16 @@ const Principal = z
   .min(1)
   .max(96)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII')
-const Time = z.iso.datetime({
-  offset: true,
-  error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z',
-})
+const Time = z.iso
+  .datetime({ offset: true, error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z' })
+  .refine(isCommonEra, 'must be in the years 1 to 9999, in UTC')
 const Signature = z.string().regex(/^(0x)?[0-9a-fA-F]{130}$/, 'must be 65 bytes in hexadecimal')
+
+/** Postgres knows no year 0, and beyond 9999 ISO 8601 is written otherwise. */
+function isCommonEra(time: string): boolean {
+  const year = new Date(time).getUTCFullYear()
+  return year >= 1 && year <= 9999
+}
 
 export const NewOrderSchema = z
   .strictObject({

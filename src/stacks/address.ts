@@ -1,10 +1,13 @@
+import { bytesToHex, hexToBytes } from '@stacks/common'
 import {
   addressFromVersionHash,
   addressToString,
   createAddress,
+  hash160 as hash160Of,
   publicKeyToAddress,
 } from '@stacks/transactions'
 import { ok, type Result, refuse } from '../result.ts'
+import { remember } from './memo.ts'
 import { isNetwork, multiSigVersion, NETWORKS, type Network, singleSigVersion } from './network.ts'
 
 declare const brand: unique symbol
@@ -32,13 +35,13 @@ const CONTRACT_NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,39}$/
  */
 export function isStacksAddress(text: unknown, network: Network): text is StacksAddress {
   if (!isNetwork(network)) return false
-  const version = addressVersion(text)
+  const version = decode(text)?.version
   return version === singleSigVersion(network) || version === multiSigVersion(network)
 }
 
 /** Whether the text is an address of the network that one key controls. */
 export function isWalletAddress(text: unknown, network: Network): text is WalletAddress {
-  return isNetwork(network) && addressVersion(text) === singleSigVersion(network)
+  return isNetwork(network) && decode(text)?.version === singleSigVersion(network)
 }
 
 /** Whether the text names a contract of the network. Does not check that the contract exists. */
@@ -49,14 +52,26 @@ export function isContractId(text: unknown, network: Network): text is ContractI
   return CONTRACT_NAME.test(text.slice(dot + 1)) && isStacksAddress(text.slice(0, dot), network)
 }
 
+/** A wallet's address, and the hash of its public key that it is made of: hex. */
+export interface ParsedAddress {
+  readonly address: WalletAddress
+  readonly hash160: string
+}
+
+/** Whether a public key, compressed or not, is the one whose hash an address is made of. */
+export function isKeyOf(publicKeyHex: string, { hash160 }: ParsedAddress): boolean {
+  return bytesToHex(hash160Of(hexToBytes(publicKeyHex))) === hash160
+}
+
 /**
  * Says why a text is not the address of a wallet of the network, as precisely as a log wants it.
  */
 export function parseWalletAddress(
   text: unknown,
   network: Network,
-): Result<WalletAddress, AddressReason> {
-  if (isWalletAddress(text, network)) return ok(text)
+): Result<ParsedAddress, AddressReason> {
+  const hash160 = isWalletAddress(text, network) ? decode(text)?.hash160 : undefined
+  if (hash160 !== undefined) return ok({ address: text as WalletAddress, hash160 })
   if (isStacksAddress(text, network) || isContractId(text, network)) return refuse('not_a_wallet')
   if (NETWORKS.some((other) => isStacksAddress(text, other))) return refuse('wrong_network')
   return refuse('invalid_address')
@@ -70,14 +85,19 @@ export function addressOfPublicKey(publicKeyHex: string, network: Network): Wall
   return publicKeyToAddress(singleSigVersion(network), publicKeyHex) as WalletAddress
 }
 
+function decode(text: unknown): { version: number; hash160: string } | undefined {
+  return typeof text === 'string' && text.length <= MAX_ADDRESS_LENGTH
+    ? decodeText(text)
+    : undefined
+}
+
 // The round trip is the check: c32 decoding folds case and takes O for 0, I and L for 1.
-function addressVersion(text: unknown): number | undefined {
-  if (typeof text !== 'string' || text.length > MAX_ADDRESS_LENGTH) return undefined
+const decodeText = remember(10_000, (text) => {
   try {
     const { version, hash160 } = createAddress(text)
     const canonical = addressToString(addressFromVersionHash(version, hash160))
-    return canonical === text ? version : undefined
+    return canonical === text ? { version, hash160 } : undefined
   } catch {
     return undefined
   }
-}
+})

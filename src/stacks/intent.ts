@@ -1,9 +1,11 @@
+import { bytesToHex, hexToBytes, utf8ToBytes } from '@stacks/common'
 import { hashSha256Sync } from '@stacks/encryption'
 import {
   type ClarityValue,
   encodeStructuredDataBytes,
   noneCV,
   principalCV,
+  serializeCV,
   someCV,
   stringAsciiCV,
   tupleCV,
@@ -11,12 +13,8 @@ import {
   uncompressPublicKey,
 } from '@stacks/transactions'
 import { ok, type Result, refuse } from '../result.ts'
-import {
-  type AddressReason,
-  addressOfPublicKey,
-  isContractId,
-  parseWalletAddress,
-} from './address.ts'
+import { type AddressReason, isContractId, isKeyOf, parseWalletAddress } from './address.ts'
+import { remember } from './memo.ts'
 import { chainId, isNetwork, NETWORKS, type Network } from './network.ts'
 import {
   parseSignature,
@@ -92,10 +90,10 @@ export function isIntentUuid(text: unknown): text is string {
 export function checkIntent(intent: Intent, network: Network): Result<Intent, IntentFormReason> {
   const { inputToken, amountIn, uuid, router } = { ...intent }
   if (inputToken === '.stx') return refuse('stx_cannot_be_signed')
-  if (!isContractId(inputToken, network)) return refuse('invalid_input_token')
+  if (contractBytes(inputToken, network) === undefined) return refuse('invalid_input_token')
   if (!isIntentAmount(amountIn)) return refuse('invalid_amount')
   if (!isIntentUuid(uuid)) return refuse('invalid_uuid')
-  if (!isContractId(router, network)) return refuse('invalid_router')
+  if (contractBytes(router, network) === undefined) return refuse('invalid_router')
   return ok({ inputToken, amountIn, uuid, router })
 }
 
@@ -130,7 +128,7 @@ export function intentMessage(intent: Intent) {
 export function intentHash(intent: Intent, network: Network): Uint8Array {
   const checked = checkIntent(intent, network)
   if (!checked.ok) throw new TypeError(`The intent is not well formed: ${checked.reason}.`)
-  return structuredHash(intentDomain(network), toClarity(checked.value))
+  return intentDigest(checked.value, network)
 }
 
 /**
@@ -166,17 +164,57 @@ export function proveIntent(claim: SignedIntent): Result<Signer & { rsv: string 
     return refuse(wallet.reason === 'not_a_wallet' ? 'owner_cannot_sign_intents' : wallet.reason)
   }
 
-  const digest = structuredHash(intentDomain(network), toClarity(intent.value))
+  const digest = intentDigest(intent.value, network)
   const keys = recoverKeys(digest, readings.value, recover)
   if (keys.length === 0) return refuse('unrecoverable')
-  const signer = keys.find((key) => addressOfPublicKey(key.publicKey, network) === wallet.value)
+  const signer = keys.find((key) => isKeyOf(key.publicKey, wallet.value))
   if (signer !== undefined) return ok({ publicKey: signer.publicKey, rsv: toRsv(signer.reading) })
 
-  const isUncompressed = keys.some(
-    (key) => addressOfPublicKey(uncompressPublicKey(key.publicKey), network) === wallet.value,
+  const isUncompressed = keys.some((key) =>
+    isKeyOf(uncompressPublicKey(key.publicKey), wallet.value),
   )
   return refuse(isUncompressed ? 'uncompressed_key' : 'another_wallet')
 }
+
+// What `toClarity` serialises to, written down (SIP-005): six members in the order of their names. A
+// test compares the two; this one is forty times faster, and every new order waits for it.
+function intentDigest(
+  { inputToken, amountIn, uuid, router }: Intent,
+  network: Network,
+): Uint8Array {
+  const message =
+    `0c00000006${name('amount')}0a01${BigInt(amountIn).toString(16).padStart(32, '0')}` +
+    `${name('contract')}${contractBytes(inputToken, network)}` +
+    `${name('intent')}${ascii('TRANSFER_TOKENS')}` +
+    `${name('opcode')}09` +
+    `${name('target')}0a${contractBytes(router, network)}` +
+    `${name('uuid')}${ascii(uuid)}`
+  const messageHash = bytesToHex(hashSha256Sync(hexToBytes(message)))
+  return hashSha256Sync(hexToBytes(STRUCTURED_PREFIX + domainHash(network) + messageHash))
+}
+
+/** "SIP018". */
+const STRUCTURED_PREFIX = '534950303138'
+
+function name(text: string): string {
+  return text.length.toString(16).padStart(2, '0') + bytesToHex(utf8ToBytes(text))
+}
+
+function ascii(text: string): string {
+  return `0d${text.length.toString(16).padStart(8, '0')}${bytesToHex(utf8ToBytes(text))}`
+}
+
+const domainHash = remember(NETWORKS.length, (network) =>
+  bytesToHex(hashSha256Sync(hexToBytes(serializeCV(intentDomain(network as Network))))),
+)
+
+/** A contract principal as Clarity serialises it, hex; undefined when the text is none of the network. */
+function contractBytes(contractId: unknown, network: Network): string | undefined {
+  return isContractId(contractId, network) ? serializedContract(contractId) : undefined
+}
+
+// Tokens and routers are few and come again and again.
+const serializedContract = remember(1_000, (contractId) => serializeCV(principalCV(contractId)))
 
 // Checked texts only: stringAsciiCV keeps the low byte of a character and drops the rest.
 function toClarity({ inputToken, amountIn, uuid, router }: Intent) {

@@ -1,6 +1,6 @@
 import { uncompressPublicKey } from '@stacks/transactions'
 import { ok, type Result, refuse } from '../result.ts'
-import { type AddressReason, addressOfPublicKey, parseWalletAddress } from './address.ts'
+import { type AddressReason, isKeyOf, type ParsedAddress, parseWalletAddress } from './address.ts'
 import { isSignable, messageHash } from './message.ts'
 import { isNetwork, type Network } from './network.ts'
 import { parseSignature, type Recover, recoverKeys, type SignatureFormReason } from './recover.ts'
@@ -63,9 +63,7 @@ export function verifyMessage(claim: SignedMessage): Result<Signer, SignatureRea
 
   const keys = recoverKeys(messageHash(message), readings.value, recover)
   if (keys.length === 0) return refuse('unrecoverable')
-  const signer = keys
-    .map((key) => key.publicKey)
-    .find((key) => controls(key, wallet.value, network))
+  const signer = keys.map((key) => key.publicKey).find((key) => controls(key, wallet.value))
   if (signer === undefined) return refuse('another_wallet')
   if (claimedKey !== undefined && !isSameKey(claimedKey, signer)) {
     return refuse('public_key_mismatch')
@@ -74,11 +72,8 @@ export function verifyMessage(claim: SignedMessage): Result<Signer, SignatureRea
 }
 
 // Old wallets hold uncompressed keys: the same key, hashed in its long form, is another address.
-function controls(compressedKey: string, walletAddress: string, network: Network): boolean {
-  return (
-    addressOfPublicKey(compressedKey, network) === walletAddress ||
-    addressOfPublicKey(uncompressPublicKey(compressedKey), network) === walletAddress
-  )
+function controls(compressedKey: string, wallet: ParsedAddress): boolean {
+  return isKeyOf(compressedKey, wallet) || isKeyOf(uncompressPublicKey(compressedKey), wallet)
 }
 
 function parsePublicKey(text: unknown): string | undefined {

@@ -56,7 +56,7 @@ describe('The command line', () => {
 
   it.each([
     ['a command that does not exist', 'keys rotate'],
-    ['an option before the command', '--json keys list'],
+    ['an option before the command', '--url http://127.0.0.1:65531 keys list'],
     ['an option that does not exist', 'keys list --colour'],
     ['an argument that is missing', 'orders execute'],
     ['an argument too many', 'orders get a b'],

@@ -295,3 +295,24 @@ describe('properties', () => {
     )
   })
 })
+
+test('the digest that is written by hand is the one that stacks.js makes of the Clarity value', () => {
+  const uuids = fc.stringMatching(/^[A-Za-z0-9_-]{1,36}$/)
+  const amounts = fc.bigInt({ min: 1n, max: 2n ** 128n - 1n }).map(String)
+  const names = fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9_-]{0,39}$/)
+  fc.assert(
+    fc.property(uuids, amounts, names, names, (uuid, amountIn, token, router) => {
+      const address = FIXTURE.router.split('.')[0]
+      const intent = {
+        uuid,
+        amountIn,
+        inputToken: `${address}.${token}`,
+        router: `${address}.${router}`,
+      }
+      const { network } = FIXTURE
+      expect(intentHash(intent, network)).toEqual(
+        structuredHash(intentDomain(network), intentMessage(intent)),
+      )
+    }),
+  )
+})

@@ -1,0 +1,41 @@
+import { createRequire } from 'node:module'
+import { type Recover, stacksRecover } from '../stacks/recover.ts'
+
+/** An engine and its name, for the log. */
+export interface Engine {
+  name: 'libsecp256k1' | 'stacks.js'
+  recover: Recover
+}
+
+interface Bindings {
+  ecdsaRecover(
+    compact: Uint8Array,
+    recovery: number,
+    digest: Uint8Array,
+    compressed: boolean,
+  ): Uint8Array
+}
+
+/** Takes libsecp256k1 where its prebuilt addon loads, and stacks.js otherwise. */
+export function chooseEngine(): Engine {
+  const native = loadNative()
+  return native === undefined
+    ? { name: 'stacks.js', recover: stacksRecover }
+    : { name: 'libsecp256k1', recover: native }
+}
+
+/** The package's main entry falls back to slow JavaScript without a word; its addon says when it cannot be loaded. */
+export function loadNative(): Recover | undefined {
+  try {
+    const bindings: Bindings = createRequire(import.meta.url)('secp256k1/bindings')
+    return function nativeRecover(digest, compact, recovery) {
+      try {
+        return bindings.ecdsaRecover(compact, recovery, digest, true)
+      } catch {
+        return undefined
+      }
+    }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,199 @@
+/** A part of src: which files belong to it and what they may import. The first part that a file matches is its own. */
+export interface Part {
+  name: string
+  files: RegExp
+  /** Parts it may import. */
+  imports: readonly string[]
+  /** Parts it may name with `import type` only. */
+  types?: readonly string[]
+  packages?: readonly string[]
+  /** Whether it may read a clock, randomness or the process. */
+  touchesMachine?: true
+  rule: string
+}
+
+/** The files of the rooms that touch the world. What is not listed is a noun, and pure. */
+const VERBS = [
+  'actions/spend',
+  'gate/gate',
+  'gate/spend',
+  'keys/create',
+  'keys/find',
+  'keys/revoke',
+  'orders/caller',
+  'orders/cancel',
+  'orders/create',
+  'orders/execute',
+  'orders/find',
+  'orders/row',
+  'service/ready',
+  'settlement/claim',
+  'settlement/operator',
+  'settlement/settle',
+]
+
+const STACKS_JS = ['@stacks/common', '@stacks/encryption', '@stacks/transactions']
+
+export const PARTS: readonly Part[] = [
+  {
+    name: 'entry',
+    files: /^(node|worker)\.ts$|^node\//,
+    imports: ['open', 'app', 'http', 'adapter', 'verb', 'noun', 'base', 'config', 'stacks', 'pure'],
+    types: ['world', 'db'],
+    packages: ['node:', 'hono', '@hono/node-server'],
+    touchesMachine: true,
+    rule: 'an entry builds the world for the app; it reaches the devnet and the docs as files and processes, never as imports',
+  },
+  {
+    name: 'open',
+    files: /^db\/open\.ts$/,
+    imports: ['db'],
+    packages: ['node:', 'drizzle-orm', 'postgres', '@electric-sql/pglite'],
+    touchesMachine: true,
+    rule: 'the database is opened in one file, which knows nothing of the rooms',
+  },
+  {
+    name: 'app',
+    files: /^app\.ts$/,
+    imports: ['route', 'http', 'noun', 'pure'],
+    types: ['world'],
+    packages: ['hono'],
+    rule: 'the app mounts routes and decides nothing',
+  },
+  {
+    name: 'route',
+    files: /^\w+\/routes\.ts$/,
+    imports: ['http', 'schema', 'verb', 'noun', 'stacks', 'facts', 'pure'],
+    packages: ['zod'],
+    rule: 'a route parses, calls a verb and presents; statements are written in verbs',
+  },
+  {
+    name: 'http',
+    files: /^http\//,
+    imports: ['http', 'schema', 'judge', 'verb', 'noun', 'base', 'pure'],
+    types: ['world'],
+    packages: ['hono', 'zod'],
+    rule: 'http is what all routes share; it knows no route and no app',
+  },
+  {
+    name: 'schema',
+    files: /^\w+\/schemas\.ts$/,
+    imports: ['schema', 'noun', 'stacks', 'pure'],
+    packages: ['zod'],
+    rule: 'schemas are the wire: zod over nouns',
+  },
+  {
+    name: 'judge',
+    files: /^actions\/verify\.ts$|^issues\.ts$/,
+    imports: ['judge', 'noun', 'stacks', 'pure'],
+    types: ['schema', 'config'],
+    packages: ['zod'],
+    rule: 'what judges an input is pure, and knows the schemas only as types',
+  },
+  {
+    name: 'adapter',
+    files: /^settlement\/stacks-node\.ts$/,
+    imports: ['noun', 'pure'],
+    packages: ['zod'],
+    rule: 'the chain client speaks HTTP to a node, and knows no table',
+  },
+  {
+    name: 'verb',
+    files: new RegExp(`^(${VERBS.join('|')})\\.ts$`),
+    imports: ['verb', 'noun', 'base', 'db', 'stacks', 'pure'],
+    types: ['world', 'schema', 'config'],
+    packages: ['drizzle-orm'],
+    rule: 'a verb touches the world through what it is given; it knows neither HTTP nor the wire',
+  },
+  {
+    name: 'noun',
+    files: /^(actions|audit|gate|keys|orders|service|settlement)\/[\w-]+\.ts$/,
+    imports: ['noun', 'stacks', 'pure'],
+    packages: STACKS_JS,
+    rule: 'a noun is pure: no zod, hono, drizzle or node:, no clock, no randomness (a verb is listed in VERBS)',
+  },
+  {
+    name: 'base',
+    files: /^db\/database\.ts$/,
+    imports: ['pure'],
+    types: ['db'],
+    packages: ['drizzle-orm'],
+    rule: 'how a statement is run is known apart from any table',
+  },
+  {
+    name: 'db',
+    files: /^db\/schema\.ts$|^db\/database\.ts$/,
+    imports: [],
+    types: ['noun'],
+    packages: ['drizzle-orm'],
+    rule: 'tables know nouns, and those only as types',
+  },
+  {
+    name: 'world',
+    files: /^world\.ts$/,
+    imports: [],
+    types: ['base', 'config', 'verb', 'noun', 'http', 'stacks', 'pure'],
+    rule: 'the world is a type',
+  },
+  {
+    name: 'config',
+    files: /^env\.ts$/,
+    imports: ['facts', 'stacks'],
+    packages: ['zod'],
+    rule: 'the environment is read from a value, by the entries, never on import',
+  },
+  {
+    name: 'stacks',
+    files: /^stacks\//,
+    imports: ['stacks', 'pure'],
+    packages: STACKS_JS,
+    rule: 'stacks/ is pure and knows nothing of keys: no zod, hono, drizzle or node:, no clock, no randomness',
+  },
+  {
+    name: 'client',
+    files: /^client\//,
+    imports: ['client', 'noun', 'stacks', 'pure'],
+    types: ['schema'],
+    touchesMachine: true,
+    rule: 'the SDK is web standards over nouns: no hono, drizzle, zod or node:',
+  },
+  {
+    name: 'cli',
+    files: /^cli\//,
+    imports: ['cli', 'client'],
+    packages: ['node:'],
+    touchesMachine: true,
+    rule: 'the CLI is a client of the SDK and of nothing else',
+  },
+  {
+    name: 'facts',
+    files: /^devnet\/facts\.ts$/,
+    imports: [],
+    rule: 'the facts of the devnet are constants',
+  },
+  {
+    name: 'devnet',
+    files: /^devnet\//,
+    imports: ['devnet', 'facts', 'stacks', 'pure'],
+    packages: ['node:', 'hono', '@hono/node-server', '@stacks/transactions', '@stacks/clarinet-sdk'],
+    touchesMachine: true,
+    rule: 'the devnet stands for Stacks: it knows nothing of the service',
+  },
+  {
+    name: 'pure',
+    files: /^[\w-]+\.ts$/,
+    imports: ['pure'],
+    packages: ['@noble/hashes'],
+    rule: 'what lies at the root of src is for everybody: pure, and importing nothing above it',
+  },
+]
+
+/** Which rooms a room's nouns and verbs may know. Routes stand above all rooms and may know any. */
+export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  actions: [],
+  keys: ['actions'],
+  gate: ['keys'],
+  settlement: ['actions', 'gate'],
+  orders: ['actions', 'gate', 'keys', 'settlement'],
+  service: [],
+}

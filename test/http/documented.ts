@@ -1,0 +1,89 @@
+import { expect } from 'vitest'
+import { z } from 'zod'
+import { endpoints } from '../../src/app.ts'
+import { openApiDocument } from '../../src/http/openapi.ts'
+import {
+  type Engine,
+  type Service,
+  type ServiceOptions,
+  startService as startBareService,
+} from '../service.ts'
+
+type JsonObject = Record<string, unknown>
+interface Operation {
+  responses: Record<
+    string,
+    { description: string; content: Record<string, { schema: JsonObject }> }
+  >
+}
+
+const document = openApiDocument(endpoints) as {
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: JsonObject }
+}
+const schemas = new Map<JsonObject, z.ZodType>()
+
+/** Starts a service whose every answer is held against /openapi.json: its status, its code and its whole body. */
+export async function startService(engine: Engine, options?: ServiceOptions): Promise<Service> {
+  const service = await startBareService(engine, options)
+  return {
+    ...service,
+    async call(path, init) {
+      const response = await service.call(path, init)
+      if (!path.startsWith('//'))
+        await isDocumented(init?.method ?? 'GET', path.split('?')[0] ?? '', response.clone())
+      return response
+    },
+  }
+}
+
+/** Expects the document to foresee an answer. Answers to paths and methods that are not mounted are not its matter. */
+export async function isDocumented(
+  method: string,
+  path: string,
+  response: Response,
+): Promise<void> {
+  const operation = operationOf(method, path)
+  if (operation === undefined) return
+  const body: unknown = await response.json()
+  const status = response.status
+  const documented = operation.responses[String(status)]
+  expect(
+    documented,
+    `${method} ${path} may answer ${status}: ${JSON.stringify(body)}`,
+  ).toBeDefined()
+  const schema = documented?.content['application/json']?.schema
+  const parsed = zodOf(schema ?? {}).safeParse(body)
+  expect(parsed.error, `${method} ${path} ${status}: ${JSON.stringify(body)}`).toBeUndefined()
+  if (status >= 400)
+    expect(documented?.description, `${method} ${path} ${status}`).toContain(
+      `(${(body as { code: string }).code})`,
+    )
+}
+
+function operationOf(method: string, path: string): Operation | undefined {
+  const found = Object.keys(document.paths)
+    .filter((template) => matches(template, `/api/v1${path}`))
+    // A literal path goes before a parameter: /orders/new is not an order's uuid.
+    .sort((a, b) => a.split('{').length - b.split('{').length)
+    .map((template) => document.paths[template]?.[method.toLowerCase()])
+  return found.find((operation) => operation !== undefined)
+}
+
+function matches(template: string, path: string): boolean {
+  return new RegExp(`^${template.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(path)
+}
+
+function zodOf(schema: JsonObject): z.ZodType {
+  const known = schemas.get(schema)
+  if (known !== undefined) return known
+  const whole = JSON.parse(
+    JSON.stringify({ ...schema, $defs: document.components.schemas }).replaceAll(
+      '#/components/schemas/',
+      '#/$defs/',
+    ),
+  )
+  const made = z.fromJSONSchema(whole)
+  schemas.set(schema, made)
+  return made
+}

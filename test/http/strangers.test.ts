@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, describe } from 'vitest'
+import { orderHash } from '../../src/orders/terms.ts'
+import { ENGINES, type Service } from '../service.ts'
+import {
+  besideOrder,
+  inBody,
+  inHeaders,
+  type ProtectedRoute,
+  refusesStrangers,
+} from '../strangers.ts'
+import { createKey, createOrder, fund, newWallet } from '../wallet.ts'
+import { startService } from './documented.ts'
+
+const routes: readonly ProtectedRoute[] = [
+  {
+    title: 'POST /api-keys',
+    method: 'POST',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inBody, again: 'messageReplayed' },
+    async arrange() {
+      const message = { action: 'create_api_key', keyName: 'bot', permissions: ['execute'] }
+      return { path: '/api-keys', message }
+    },
+  },
+  {
+    title: 'GET /api-keys',
+    method: 'GET',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inHeaders },
+    async arrange() {
+      return { path: '/api-keys', message: { action: 'list_api_keys' } }
+    },
+  },
+  {
+    title: 'GET /api-keys/{keyId}',
+    method: 'GET',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inHeaders, ofAnotherWallet: 'keyNotFound' },
+    async arrange(service, owner) {
+      const { keyId } = await createKey(service, owner)
+      return { path: `/api-keys/${keyId}`, message: { action: 'get_api_key', keyId } }
+    },
+  },
+  {
+    title: 'DELETE /api-keys/{keyId}',
+    method: 'DELETE',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inBody, ofAnotherWallet: 'keyNotFound', again: 'messageReplayed' },
+    async arrange(service, owner) {
+      const { keyId } = await createKey(service, owner)
+      return { path: `/api-keys/${keyId}`, message: { action: 'delete_api_key', keyId } }
+    },
+  },
+  {
+    title: 'POST /orders/new with a key',
+    method: 'POST',
+    key: { scope: 'create', ofAnotherWallet: 'keyOfAnotherWallet' },
+    async arrange(_, owner) {
+      return { path: '/orders/new', body: owner.order() }
+    },
+  },
+  {
+    title: 'POST /orders/new for another recipient',
+    method: 'POST',
+    withoutCredentials: 'recipientNotGranted',
+    signed: { carry: besideOrder },
+    async arrange(service, owner) {
+      const body = owner.order({ recipient: newWallet(service).address })
+      return {
+        path: '/orders/new',
+        body,
+        message: { action: 'create_order', orderHash: orderHash(body) },
+      }
+    },
+  },
+  {
+    title: 'POST /orders/{uuid}/execute',
+    method: 'POST',
+    withoutCredentials: 'credentialsMissing',
+    key: { scope: 'execute', ofAnotherWallet: 'keyOfAnotherWallet' },
+    signed: { carry: inBody, ofAnotherWallet: 'orderOfAnotherWallet', again: 'messageReplayed' },
+    async arrange(service, owner) {
+      await fund(service, owner)
+      const uuid = await createOrder(service, owner)
+      return { path: `/orders/${uuid}/execute`, message: { action: 'execute_order', uuid } }
+    },
+  },
+  {
+    title: 'PATCH /orders/{uuid}/cancel',
+    method: 'PATCH',
+    withoutCredentials: 'credentialsMissing',
+    key: { scope: 'cancel', ofAnotherWallet: 'keyOfAnotherWallet' },
+    signed: { carry: inBody, ofAnotherWallet: 'orderOfAnotherWallet', again: 'messageReplayed' },
+    async arrange(service, owner) {
+      const uuid = await createOrder(service, owner)
+      return { path: `/orders/${uuid}/cancel`, message: { action: 'cancel_order', uuid } }
+    },
+  },
+  {
+    title: 'GET /orders as the owner',
+    method: 'GET',
+    key: {},
+    signed: { carry: inHeaders },
+    async arrange() {
+      return { path: '/orders', message: { action: 'list_orders' } }
+    },
+  },
+]
+
+describe.each(ENGINES)('Strangers on %s', (engine) => {
+  let service: Service
+  beforeAll(async () => {
+    service = await startService(engine)
+  })
+  afterAll(() => service.close())
+  for (const route of routes) refusesStrangers(route, () => service)
+})
