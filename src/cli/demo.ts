@@ -7,9 +7,8 @@ import {
   privateKeySigner,
   type ServiceInfo,
 } from '../client/index.ts'
-import type { Result } from './commands.ts'
 import { newPrivateKey, openClient, type Session, serviceUrl } from './session.ts'
-import { clean, paint, type Terminal, UsageError } from './terminal.ts'
+import { clean, paint, type Result, type Terminal, UsageError } from './terminal.ts'
 
 const AMOUNT_IN = 1_000_000n
 const SETTLEMENT_SECONDS = 60

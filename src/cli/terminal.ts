@@ -12,6 +12,13 @@ export interface Terminal {
   fetch?: Fetch
 }
 
+/** What a command comes to: for machines, and for people. */
+export interface Result {
+  json: unknown
+  text: string
+  exitCode?: number
+}
+
 /** What the command line got wrong: exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'

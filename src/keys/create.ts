@@ -1,5 +1,4 @@
 import { sql } from 'drizzle-orm'
-import type { z } from 'zod'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { toBase62 } from '../bytes.ts'
@@ -7,7 +6,7 @@ import { atomically, type Database, rows } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import type { CreatedKey } from './key.ts'
-import type { CreateApiKey } from './schemas.ts'
+import type { KeyGrant } from './schemas.ts'
 import { hashToken, makeToken, previewOf } from './token.ts'
 
 type CreateReason = 'invalidRequest' | 'messageReplayed' | 'keyNameTaken' | 'keyLimitReached'
@@ -15,7 +14,7 @@ type CreateReason = 'invalidRequest' | 'messageReplayed' | 'keyNameTaken' | 'key
 /** Grants a key to the wallet that signed for it. Its secret is in the answer and, from then on, nowhere. */
 export async function createKey(
   world: World,
-  action: SignedAction<z.output<typeof CreateApiKey>>,
+  action: SignedAction<KeyGrant>,
   now: number,
 ): Promise<Result<CreatedKey, CreateReason>> {
   const { keyName: name, permissions, expiresAt } = action.members

@@ -27,6 +27,7 @@ export const CreateApiKey = actionSchema('create_api_key', {
   permissions: Permissions,
   expiresAt: Expiry.optional(),
 })
+export type KeyGrant = z.output<typeof CreateApiKey>
 export const ListApiKeys = actionSchema('list_api_keys', {})
 export const GetApiKey = actionSchema('get_api_key', { keyId: KeyId })
 export const DeleteApiKey = actionSchema('delete_api_key', { keyId: KeyId })

@@ -1,7 +1,7 @@
 import type { SignedAction } from '../actions/action.ts'
+import type { OrderRow } from '../db/order-row.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { statusOf } from './find.ts'
-import type { OrderRow } from './row.ts'
 
 /** Who acts on an order: a bot with its key, or the wallet itself with a signed message. */
 export type Caller =

@@ -1,13 +1,13 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { spendAction } from '../actions/spend.ts'
 import { atomically, type Database } from '../db/database.ts'
+import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
 import { countSuccess } from '../gate/spend.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
 import { findOrder, stillValid } from './find.ts'
-import type { OrderRow } from './row.ts'
 
 type CancelReason = OrderReason | 'messageReplayed'
 

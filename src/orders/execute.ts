@@ -1,11 +1,11 @@
 import { isSpent } from '../actions/spend.ts'
+import type { OrderRow } from '../db/order-row.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SettleReason, settle } from '../settlement/settle.ts'
 import type { World } from '../world.ts'
 import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
 import { sealName } from './create.ts'
 import { findOrder } from './find.ts'
-import type { OrderRow } from './row.ts'
 
 export interface Executed {
   row: OrderRow

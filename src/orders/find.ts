@@ -1,9 +1,9 @@
 import { and, desc, eq, gt, isNull, lt, lte, or, type SQL } from 'drizzle-orm'
+import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import type { Order, OrderStatus } from './order.ts'
-import type { OrderRow } from './row.ts'
 
 export async function findOrder(world: World, uuid: string): Promise<OrderRow | undefined> {
   const [row] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))

@@ -1,6 +1,4 @@
-import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { rows } from '../db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/facts.ts'
 import { passByAddress } from '../http/authenticate.ts'
 import { readBody } from '../http/body.ts'
@@ -13,6 +11,7 @@ import { isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
 import { chainId } from '../stacks/network.ts'
 import { VERSION } from '../version.ts'
+import { isReady } from './ready.ts'
 
 const Limits = z.object({ perMinute: z.int(), perHour: z.int(), perDay: z.int() })
 
@@ -145,9 +144,7 @@ export function health(c: AppContext): Response {
 
 /** For probes, which are not counted: also mounted at /ready. */
 export async function ready(c: AppContext): Promise<Response> {
-  const { db, chain } = c.var.world
-  await rows(db, sql`SELECT 1 AS one`)
-  return (await chain.isReachable())
+  return (await isReady(c.var.world))
     ? c.json({ status: 'ready' })
     : unwrap(refuse('unavailable', { reason: 'chain' }))
 }

@@ -32,6 +32,7 @@ const PERMANENT = new Set([
   'Deserialization',
   'SignatureValidation',
   'BadAddressVersionByte',
+  'BadTransactionVersion',
   'NoCoinbaseViaMempool',
   'NoTenureChangeViaMempool',
   'NoSuchContract',

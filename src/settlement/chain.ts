@@ -6,6 +6,8 @@ export interface Hop {
   vault: string
   /** Hex, at most 16 bytes. */
   opcode: string
+  /** What the vault pays, `contract::asset`; absent when the quote does not say, or no post-condition can see it. */
+  asset?: string | undefined
 }
 
 export interface Quote {

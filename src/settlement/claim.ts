@@ -18,6 +18,7 @@ export interface Claim {
  *
  * The operator's row is locked first, and only if its nonce is still the one that was signed for; then the order, only
  * if it is still open. So of any number of executes and cancels one wins, and no nonce is left out or used twice.
+ * The same order for the same nonce is the same bytes: a transaction that was refused and is tried again has its row.
  */
 export async function claimOrder(db: Database, claim: Claim, now: number): Promise<boolean> {
   const { uuid, owner, operator, transaction, rawBox, requestedBy } = claim
@@ -39,7 +40,11 @@ export async function claimOrder(db: Database, claim: Claim, now: number): Promi
         (txid, order_uuid, operator, nonce, fee_in_micro_stx, raw_box, requested_by, created_at)
       SELECT ${txid}, uuid, address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
         ${requestedBy ?? null}::text, ${at}
-      FROM claimed RETURNING txid`,
+      FROM claimed
+      ON CONFLICT (txid) DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL,
+        requested_by = excluded.requested_by, created_at = excluded.created_at
+        WHERE transactions.status = 'refused'
+      RETURNING txid`,
   )
   return claimed.length === 1
 }

@@ -21,6 +21,11 @@ const QuoteAnswer = z.discriminatedUnion('success', [
             z.object({
               vault: z.string(),
               opcode: z.string().regex(/^(0x)?([0-9a-fA-F]{2}){0,16}$/),
+              asset: z
+                .string()
+                .regex(/^S[0-9A-Z]+\.[\w-]+::[\w-]+$/)
+                .nullish()
+                .transform((asset) => asset ?? undefined),
             }),
           )
           .min(1)

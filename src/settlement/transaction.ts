@@ -36,25 +36,12 @@ export interface Swap {
   minimumReceived: string
 }
 
-/**
- * Builds and signs `x-swap-N` of the router (settlement: one tuple for the input, one for each hop, one for the output).
- * Post-conditions deny every movement but the last vault's payment, of at least the minimum, and the router's handing it
- * on: what the operator owns cannot be moved by a token contract that a trader brought along.
- */
+/** Builds and signs `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. */
 export async function signSwap(
   swap: Swap,
   operator: { privateKey: string; nonce: number; feeInMicroStx: number; network: Network },
 ): Promise<SignedTransaction> {
   const [routerAddress, routerName] = contractParts(swap.router)
-  const payingVault = swap.hops.at(-1)?.vault
-  if (payingVault === undefined) throw new Error('a route has at least one hop')
-  const sends = (address: string, atLeast: string): PostCondition => ({
-    type: 'ft-postcondition',
-    address,
-    condition: 'gte',
-    amount: atLeast,
-    asset: `${swap.outputToken as `${string}.${string}`}::${swap.outputAsset}`,
-  })
   const transaction = await makeContractCall({
     contractAddress: routerAddress,
     contractName: routerName,
@@ -75,7 +62,7 @@ export async function signSwap(
       tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) }),
     ],
     postConditionMode: PostConditionMode.Deny,
-    postConditions: [sends(payingVault, swap.minimumReceived), sends(swap.router, '0')],
+    postConditions: postConditionsOf(swap),
     senderKey: operator.privateKey,
     nonce: operator.nonce,
     fee: operator.feeInMicroStx,
@@ -87,6 +74,33 @@ export async function signSwap(
     raw: new Uint8Array(transaction.serializeBytes()),
     nonce: operator.nonce,
     feeInMicroStx: operator.feeInMicroStx,
+  }
+}
+
+/**
+ * Denies every movement but these: the last vault pays at least the minimum, the others pay what they pay, and the router
+ * hands it on. What the operator owns cannot be moved by a token contract that a trader brought along.
+ */
+function postConditionsOf(swap: Swap): PostCondition[] {
+  const output = `${swap.outputToken}::${swap.outputAsset}`
+  const last = swap.hops.length - 1
+  return swap.hops.flatMap((hop, at) => {
+    const asset = at === last ? output : hop.asset
+    if (asset === undefined) return []
+    return [
+      sends(hop.vault, asset, at === last ? swap.minimumReceived : '0'),
+      sends(swap.router, asset, '0'),
+    ]
+  })
+}
+
+function sends(address: string, asset: string, atLeast: string): PostCondition {
+  return {
+    type: 'ft-postcondition',
+    address,
+    condition: 'gte',
+    amount: atLeast,
+    asset: asset as `${string}.${string}::${string}`,
   }
 }
 

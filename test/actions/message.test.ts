@@ -113,9 +113,7 @@ describe('A signed message', () => {
       const padding = filler.repeat(Math.floor(room / width)) + ' '.repeat(room % width)
       return filler === ' ' ? padding + text : text.replace('""', `"${padding}"`)
     }
-    const fits = ofBytes(2_048).replace(/"domain":"([^"]*)"/, (_, domain: string) =>
-      filler === ' ' ? `"domain":"${domain}"` : `"domain":"${domain}"`,
-    )
+    const fits = ofBytes(2_048)
     expect(Buffer.byteLength(fits)).toBe(2_048)
     // The domain is not the service's: what is refused is the signature, after the size.
     await refused(await send(fits), 'signatureInvalid')

@@ -57,7 +57,11 @@ describe('a breach', () => {
     ['hono in a verb', 'orders/cancel.ts', "import type { Context } from 'hono'"],
     ['drizzle in a route', 'keys/routes.ts', "import {\n  sql,\n} from 'drizzle-orm'"],
     ['a verb in the SDK', 'client/keys.ts', "import { createKey } from '../keys/create.ts'"],
-    ['a schema that the SDK runs', 'client/keys.ts', "import { KeyName } from '../keys/schemas.ts'"],
+    [
+      'a schema that the SDK runs',
+      'client/keys.ts',
+      "import { KeyName } from '../keys/schemas.ts'",
+    ],
     ['a route in a verb', 'keys/create.ts', "import { keyEndpoints } from './routes.ts'"],
     ['a room in stacks/', 'stacks/intent.ts', "export * from '../orders/order.ts'"],
     ['a room that looks up', 'keys/find.ts', "import { findOrder } from '../orders/find.ts'"],

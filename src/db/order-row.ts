@@ -1,6 +1,6 @@
 import { getTableColumns } from 'drizzle-orm'
 import { fromHex } from '../bytes.ts'
-import { orders } from '../db/schema.ts'
+import { orders } from './schema.ts'
 
 /** An order as it is stored. */
 export type OrderRow = typeof orders.$inferSelect
