@@ -100,7 +100,7 @@ function welcome(config: Config, port: number): string {
   Try it, in another terminal:
     npm run demo                          the whole story: a wallet signs, a key trades, the key is revoked
     curl ${url}/api/v1/info
-    npx latchkey help                     keys and orders from the command line
+    npm run latchkey help                 keys and orders from the command line
 
   Read it:  ${url}/docs
   Stop it:  Ctrl-C  (its data stays in ${dataFolder(config.DATABASE_URL)})

@@ -62,7 +62,7 @@ export function json(body: unknown, headers: Record<string, string> = {}): Reque
 
 /** Creates a key and answers its secret and id. Fails the test when the service refuses. */
 export async function createKey(
-  service: Service,
+  service: Pick<Service, 'call'>,
   wallet: Wallet,
   members: Record<string, unknown> = {},
 ): Promise<{ apiKey: string; keyId: string }> {
@@ -83,7 +83,7 @@ export async function createKey(
 
 /** Takes in an order and answers its uuid. Fails the test when the service refuses. */
 export async function createOrder(
-  service: Service,
+  service: Pick<Service, 'call'>,
   wallet: Wallet,
   members: Partial<NewOrder> = {},
 ): Promise<string> {
@@ -94,7 +94,7 @@ export async function createOrder(
 }
 
 /** Gives the wallet STX and input tokens on the devnet. */
-export async function fund(service: Service, wallet: Wallet): Promise<void> {
+export async function fund(service: Pick<Service, 'call'>, wallet: Wallet): Promise<void> {
   const response = await service.call('/devnet/faucet', json({ address: wallet.address }))
   if (response.status !== 200) throw new Error(`no funds: ${await response.text()}`)
 }

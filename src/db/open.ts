@@ -1,4 +1,3 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PGlite } from '@electric-sql/pglite'
@@ -7,6 +6,7 @@ import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
 import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
+import { lockFolder } from '../node/lock.ts'
 import type { Database } from './database.ts'
 import * as schema from './schema.ts'
 
@@ -42,15 +42,20 @@ function settings({ onStatement }: OpenOptions) {
 async function openPglite(folder: string, options: OpenOptions): Promise<OpenDatabase> {
   const inMemory = folder === ':memory:'
   const unlock = inMemory ? () => {} : lockFolder(folder)
-  const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
-  const db = drizzlePglite({ client, ...settings(options) })
-  await migratePglite(db, { migrationsFolder: MIGRATIONS })
-  return {
-    db: db as unknown as Database,
-    close: async () => {
-      await client.close()
-      unlock()
-    },
+  try {
+    const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
+    const db = drizzlePglite({ client, ...settings(options) })
+    await migratePglite(db, { migrationsFolder: MIGRATIONS })
+    return {
+      db: db as unknown as Database,
+      close: async () => {
+        await client.close()
+        unlock()
+      },
+    }
+  } catch (error) {
+    unlock()
+    throw error
   }
 }
 
@@ -74,34 +79,5 @@ async function migrateUnderLock(url: string): Promise<void> {
     await migratePostgres(drizzlePostgres({ client }), { migrationsFolder: MIGRATIONS })
   } finally {
     await client.end({ timeout: 5 })
-  }
-}
-
-/** PGlite has no lock of its own, and two processes in one folder destroy it. A lock whose process is gone is taken over. */
-function lockFolder(folder: string): () => void {
-  mkdirSync(folder, { recursive: true })
-  const path = join(folder, 'lock')
-  try {
-    writeFileSync(path, String(process.pid), { flag: 'wx' })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    const holder = Number(readFileSync(path, 'utf8'))
-    if (isAlive(holder))
-      throw new Error(
-        `The data folder ${folder} is in use by process ${holder}. Stop it, or set DATABASE_URL=pglite:<another folder>.`,
-      )
-    rmSync(path)
-    writeFileSync(path, String(process.pid), { flag: 'wx' })
-  }
-  return () => rmSync(path, { force: true })
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

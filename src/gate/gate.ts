@@ -33,7 +33,7 @@ export interface GateRequest {
   ip: string | undefined
   /** What the request needs; none for reading one's own orders. */
   scope: Scope | undefined
-  /** An order to bring along. */
+  /** An order to bring along: letters, digits, _ and - only. */
   uuid?: string | undefined
   now: number
 }

@@ -61,7 +61,8 @@ export function prepareSpend(db: Database, limits: Limits): Spend {
       hashes: `{${asks.map((ask) => `"\\\\x${toHex(ask.hash)}"`).join(',')}}`,
       ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
       wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
-      uuids: `{${uuids.join(',')}}`,
+      // Quoted, because NULL is a name that an order may have.
+      uuids: `{${uuids.map((uuid) => `"${uuid}"`).join(',')}}`,
       at: new Date(now).toISOString(),
       minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
       hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),

@@ -11,7 +11,7 @@ import { proveIntent } from '../stacks/intent.ts'
 import type { World } from '../world.ts'
 import { findOrder } from './find.ts'
 import type { NewOrder } from './order.ts'
-import { faultsOf } from './terms.ts'
+import { faultsOf, orderHash } from './terms.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -59,7 +59,10 @@ export async function createOrder(
   })
   if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
   if (recipient !== owner && action === undefined)
-    return refuse('recipientNotGranted', { recipient, expected: 'a signed create_order message' })
+    return refuse('recipientNotGranted', {
+      recipient,
+      expected: { action: 'create_order', orderHash: orderHash(order), timestamp: now },
+    })
 
   const row: typeof orders.$inferInsert = {
     uuid,

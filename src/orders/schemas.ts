@@ -24,7 +24,6 @@ const Price = z
 /** Addresses and contract ids: their network and checksum are checked with the order's terms. */
 const Principal = z
   .string()
-  .min(1)
   .max(96)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII')
 const Time = z.iso
@@ -144,7 +143,11 @@ export const OrderParams = z.object({ uuid: Uuid })
 export const OrderQuery = z.strictObject({
   owner: Principal.optional(),
   status: z.enum(ORDER_STATUSES).optional(),
-  limit: z.coerce.number().int().min(1).max(100).default(50),
+  limit: z
+    .string()
+    .regex(/^([1-9][0-9]?|100)$/, 'must be a whole number from 1 to 100')
+    .default('50')
+    .transform(Number),
   cursor: z
     .string()
     .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')

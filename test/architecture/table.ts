@@ -35,6 +35,14 @@ const STACKS_JS = ['@stacks/common', '@stacks/encryption', '@stacks/transactions
 
 export const PARTS: readonly Part[] = [
   {
+    name: 'lock',
+    files: /^node\/lock\.ts$/,
+    imports: [],
+    packages: ['node:'],
+    touchesMachine: true,
+    rule: 'a lock is a file and a process number',
+  },
+  {
     name: 'entry',
     files: /^(node|worker)\.ts$|^node\//,
     imports: [
@@ -57,7 +65,7 @@ export const PARTS: readonly Part[] = [
   {
     name: 'open',
     files: /^db\/open\.ts$/,
-    imports: ['base', 'db'],
+    imports: ['base', 'db', 'lock'],
     packages: ['node:', 'drizzle-orm', 'postgres', '@electric-sql/pglite'],
     touchesMachine: true,
     rule: 'the database is opened in one file, which knows nothing of the rooms',

@@ -83,7 +83,7 @@ describe.each(ENGINES)('Creating a key on %s', (engine) => {
     '{"a":1}',
     '__proto__',
     'null',
-    '%00 %s \\u0000 ${x}',
+    '%00 %s \\u0000 $x',
   ])('takes the name %s', async (keyName) => {
     const by = newWallet(service)
     expect((await answered(await create({ keyName }, by), 201)).name).toBe(keyName)

