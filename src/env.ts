@@ -1,6 +1,11 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from './devnet/facts.ts'
-import { NETWORKS } from './stacks/network.ts'
+import { isContractId } from './stacks/address.ts'
+import { isNetwork, NETWORKS } from './stacks/network.ts'
+
+/** Of secp256k1 (SEC 2, s2.4.1). Lower-case hex of one length sorts as the numbers do. */
+const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
+const ZERO = '0'.repeat(64)
 
 const text = z.string().trim().min(1)
 const url = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
@@ -9,14 +14,19 @@ const list = z
   .transform((value) => value.split(',').map((part) => part.trim()))
   .transform((parts) => parts.filter((part) => part !== ''))
 const whole = (min: number, max: number) =>
-  z.coerce.number().int().min(min, `must be ${min} or more`).max(max, `must be ${max} or less`)
+  z
+    .string()
+    .regex(/^[0-9]+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min, `must be ${min} or more`).max(max, `must be ${max} or less`))
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
 const privateKey = z
   .string()
   .regex(/^(0x)?[0-9a-fA-F]{64}(01)?$/, 'must be 64 or 66 hexadecimal digits')
+  .refine(isOnCurve, 'must be a private key of secp256k1')
 const encryptionKey = z
-  .base64('must be base64')
-  .refine((value) => value.length === 44 && value.endsWith('='), 'must be 32 bytes in base64')
+  .string()
+  .regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, 'must be 32 bytes in base64')
 const cidr = z
   .union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()])
   .catch((context) => context.value as string)
@@ -25,6 +35,14 @@ const cidr = z
     {
       error: 'must be IP addresses or CIDR ranges, separated by commas',
     },
+  )
+
+/** Exactly as a browser writes it, or it would never match. */
+const origin = z
+  .string()
+  .regex(
+    /^(\*|[a-z][a-z0-9+.-]*:\/\/[^\sA-Z/?#@*]+)$/,
+    'must be * or origins as https://dex.example, separated by commas',
   )
 
 const Environment = z.object({
@@ -53,7 +71,7 @@ const Environment = z.object({
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
     .default('ck_live_'),
   TRUSTED_PROXIES: list.pipe(z.array(cidr)).default([]),
-  ALLOWED_ORIGINS: list.default(['*']),
+  ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 
@@ -79,9 +97,10 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   )
   const read = Environment.safeParse(given)
-  const faults = read.success
-    ? faultsAcross(read.data)
-    : read.error.issues.map((issue) => `${String(issue.path[0])}: ${issue.message}`)
+  const faults = [
+    ...(read.error?.issues ?? []).map((issue) => `${String(issue.path[0])}: ${issue.message}`),
+    ...faultsAcross(given),
+  ]
   if (!read.success || faults.length > 0)
     throw new Error(
       `The configuration has faults:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
@@ -93,14 +112,29 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   }
 }
 
-function faultsAcross(config: Read): string[] {
+/** What one variable demands of another, whether or not each is well formed. */
+function faultsAcross(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
-  if (config.REQUIRE_SIGNED_DOMAIN && config.SIGNED_DOMAIN === undefined)
+  if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
     faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
-  if (config.STACKS_NETWORK === 'devnet') return faults
+  const network = given.STACKS_NETWORK ?? 'devnet'
+  if (!isNetwork(network)) return faults
+  if (given.ROUTER_CONTRACT !== undefined && !isContractId(given.ROUTER_CONTRACT, network))
+    faults.push(`ROUTER_CONTRACT: must be a contract id of ${network}`)
+  if (network === 'devnet') return faults
   for (const name of NEEDED_OFF_DEVNET)
-    if (config[name] === undefined) faults.push(`${name}: is needed on ${config.STACKS_NETWORK}`)
-  if (config.OPERATOR_PRIVATE_KEY === DEVNET_OPERATOR_PRIVATE_KEY)
+    if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)
+  if (secretOf(given.OPERATOR_PRIVATE_KEY ?? '') === secretOf(DEVNET_OPERATOR_PRIVATE_KEY))
     faults.push(`OPERATOR_PRIVATE_KEY: is the devnet's, which everybody knows`)
   return faults
+}
+
+function isOnCurve(privateKey: string): boolean {
+  const secret = secretOf(privateKey)
+  return !/^[0-9a-f]{64}$/.test(secret) || (secret > ZERO && secret < CURVE_ORDER)
+}
+
+/** The 64 digits that count, however a private key is written. */
+function secretOf(privateKey: string): string {
+  return privateKey.toLowerCase().replace(/^0x/, '').slice(0, 64)
 }

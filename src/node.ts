@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type HttpBindings, serve } from '@hono/node-server'
+import type { HttpBindings } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
@@ -8,6 +8,8 @@ import { openLog } from './log.ts'
 import { type Devnet, startDevnet } from './node/devnet.ts'
 import { docsFiles } from './node/docs.ts'
 import { dataFolder, keptEncryptionKey } from './node/folder.ts'
+import { listen } from './node/listen.ts'
+import { lockFolder } from './node/lock.ts'
 import { trustProxies } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { openWorld } from './node/world.ts'
@@ -21,38 +23,44 @@ const now = () => Date.now()
 async function main(): Promise<void> {
   const given = readConfig(process.env)
   const log = openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now)
-  const database = await openDatabase(given.DATABASE_URL)
-  const { config, devnet } = await withDevnet(given)
-  const engine = chooseEngine()
-  const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
-  const app = createApp({
-    worldOf: () => world,
-    addressOf: addressReader(config),
-    allowedOrigins: config.ALLOWED_ORIGINS,
-  })
-  app.route('/', docsFiles())
-
-  const server = serve(
-    { fetch: app.fetch, port: config.PORT, hostname: config.HOST },
-    (address) => {
-      log('info', 'listening', {
-        host: config.HOST,
-        port: address.port,
-        network: config.STACKS_NETWORK,
-        signatures: engine.name,
-        signatures: engine.name,
-      })
-      if (config.STACKS_NETWORK === 'devnet' && config.LOG_LEVEL !== 'silent')
-        process.stderr.write(welcome(config, address.port))
-    },
-  )
+  const opened: (() => Promise<void>)[] = []
+  const close = async () => {
+    for (const closeOne of opened.splice(0).reverse()) await closeOne()
+  }
+  try {
+    const database = await openDatabase(given.DATABASE_URL)
+    opened.push(database.close)
+    const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))
+    if (devnet !== undefined) opened.push(devnet.stop)
+    const engine = chooseEngine()
+    const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
+    const app = createApp({
+      worldOf: () => world,
+      addressOf: addressReader(config),
+      allowedOrigins: config.ALLOWED_ORIGINS,
+    })
+    app.route('/', docsFiles())
+    const { port, finish } = await listen(app, config)
+    opened.push(finish)
+    log('info', 'listening', {
+      host: config.HOST,
+      port,
+      network: config.STACKS_NETWORK,
+      signatures: engine.name,
+    })
+    if (config.STACKS_NETWORK === 'devnet' && config.LOG_LEVEL !== 'silent')
+      process.stderr.write(welcome(config, port))
+  } catch (error) {
+    await close()
+    throw error
+  }
   const stop = once(async (signal: string) => {
     log('info', 'stopping', { signal })
-    const late = setTimeout(() => process.exit(1), GRACE_MS)
-    await new Promise((resolve) => server.close(resolve))
-    await database.close()
-    await devnet?.stop()
-    clearTimeout(late)
+    setTimeout(() => {
+      log('error', 'stopped_unfinished')
+      process.exit(1)
+    }, GRACE_MS).unref()
+    await close()
     log('info', 'stopped')
   })
   process.on('SIGTERM', stop)
@@ -60,7 +68,10 @@ async function main(): Promise<void> {
 }
 
 /** A devnet makes for itself what other networks must be told. */
-async function withDevnet(config: Config): Promise<{ config: Config; devnet?: Devnet }> {
+async function withDevnet(
+  config: Config,
+  onLost: () => void,
+): Promise<{ config: Config; devnet?: Devnet }> {
   if (config.STACKS_NETWORK !== 'devnet') return { config }
   const folder = dataFolder(config.DATABASE_URL)
   const key = { ENCRYPTION_KEY: config.ENCRYPTION_KEY ?? keptEncryptionKey(folder) }
@@ -72,7 +83,12 @@ async function withDevnet(config: Config): Promise<{ config: Config; devnet?: De
         QUOTE_URL: config.QUOTE_URL ?? `${config.STACKS_API_URL}/quote`,
       },
     }
-  const devnet = await startDevnet({ folder: join(folder, 'chain') })
+  const chain = join(folder, 'chain')
+  const unlock = lockFolder(chain, 'set STACKS_API_URL to the chain that it started')
+  const devnet = await startDevnet({ folder: chain, onLost }).catch((error) => {
+    unlock()
+    throw error
+  })
   return {
     config: {
       ...config,
@@ -80,7 +96,7 @@ async function withDevnet(config: Config): Promise<{ config: Config; devnet?: De
       STACKS_API_URL: devnet.url,
       QUOTE_URL: config.QUOTE_URL ?? `${devnet.url}/quote`,
     },
-    devnet,
+    devnet: { url: devnet.url, stop: () => devnet.stop().finally(unlock) },
   }
 }
 
@@ -93,7 +109,8 @@ function addressReader(config: Config) {
 }
 
 function welcome(config: Config, port: number): string {
-  const url = `http://${config.HOST}:${port}`
+  const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
+  const url = `http://${host}:${port}`
   return `
   Latchkey ${VERSION} on ${url}  (devnet: a local Stacks chain at ${config.STACKS_API_URL})
 
@@ -113,11 +130,13 @@ function once<A>(work: (argument: A) => Promise<void>): (argument: A) => void {
   return (argument) => {
     if (begun) return
     begun = true
-    void work(argument)
+    work(argument).catch(fail)
   }
 }
 
-main().catch((error: unknown) => {
+function fail(error: unknown): never {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   process.exit(1)
-})
+}
+
+main().catch(fail)

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Action } from './action.ts'
 
 /** Members that any action message may carry. When present they must match this service, its network and the signer. */

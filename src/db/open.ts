@@ -8,16 +8,12 @@ import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import { lockFolder } from '../node/lock.ts'
 import type { Database } from './database.ts'
+import { connectPostgres, type OpenDatabase } from './postgres.ts'
 import * as schema from './schema.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 /** Any number that nothing else in the database locks: whoever migrates holds it. */
 const MIGRATION_LOCK = 7_201_404_511
-
-export interface OpenDatabase {
-  db: Database
-  close: () => Promise<void>
-}
 
 export interface OpenOptions {
   /** Connections to Postgres, at most. PGlite has one. */
@@ -41,7 +37,9 @@ function settings({ onStatement }: OpenOptions) {
 
 async function openPglite(folder: string, options: OpenOptions): Promise<OpenDatabase> {
   const inMemory = folder === ':memory:'
-  const unlock = inMemory ? () => {} : lockFolder(folder)
+  const unlock = inMemory
+    ? () => {}
+    : lockFolder(folder, 'set DATABASE_URL=pglite:<another folder>')
   try {
     const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
     const db = drizzlePglite({ client, ...settings(options) })
@@ -60,15 +58,17 @@ async function openPglite(folder: string, options: OpenOptions): Promise<OpenDat
 }
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
-  await migrateUnderLock(url)
-  const client = postgres(url, {
-    max: options.maxConnections ?? 10,
-    connect_timeout: 3,
-    onnotice: () => {},
-    connection: { application_name: 'latchkey', statement_timeout: 5_000 },
+  await migrateUnderLock(url).catch((error: unknown) => {
+    throw new Error(`The database of DATABASE_URL cannot be opened: ${messageOf(error)}`, {
+      cause: error,
+    })
   })
-  const db = drizzlePostgres({ client, ...settings(options) })
-  return { db: db as unknown as Database, close: () => client.end({ timeout: 5 }) }
+  return connectPostgres(url, {
+    maxConnections: options.maxConnections,
+    session: { application_name: 'latchkey', statement_timeout: 5_000 },
+    onStatement: options.onStatement,
+  })
+}
 }
 
 /** Many processes may start at once: the first migrates, the others wait for it and find nothing left to do. */
@@ -80,4 +80,10 @@ async function migrateUnderLock(url: string): Promise<void> {
   } finally {
     await client.end({ timeout: 5 })
   }
+}
+
+/** An error of several attempts, as for the two addresses of localhost, may have no message of its own. */
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
+  return error instanceof Error ? error.message : String(error)
 }

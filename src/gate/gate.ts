@@ -41,13 +41,17 @@ export interface GateRequest {
 /** Answers whether a key may do this now, and counts the request if it may ask at all. */
 export type Gate = (request: GateRequest) => Promise<GateAnswer>
 
+export interface GateOptions {
+  /** Requests that may wait for their turn. Whoever comes next is refused at once, instead of answered late. */
+  maxWaiting?: number
+}
+
 interface Waiting {
   request: GateRequest
   answer: (answer: GateAnswer) => void
   fail: (error: unknown) => void
 }
 
-/** More than this waiting is an overload: whoever comes next is told at once, instead of late. */
 const MAX_WAITING = 10_000
 /** Requests that one statement answers, at most. */
 const MAX_BATCH = 1_000
@@ -57,7 +61,11 @@ const MAX_BATCH = 1_000
  * one, so the cost of a request falls as the load rises. Every answer is read after its request arrived: nothing is
  * cached, and nothing can outlive a revocation.
  */
-export function openGate(db: Database, limits: Limits): Gate {
+export function openGate(
+  db: Database,
+  limits: Limits,
+  { maxWaiting = MAX_WAITING }: GateOptions = {},
+): Gate {
   const spend = prepareSpend(db, limits)
   let waiting: Waiting[] = []
   let busy = false
@@ -75,7 +83,8 @@ export function openGate(db: Database, limits: Limits): Gate {
   async function answerAll(batch: readonly Waiting[]): Promise<void> {
     const groups = group(batch)
     try {
-      settle(groups, await spend(groups.map(askOf), uuidsOf(batch), latest(batch)), limits)
+      const asks = [...groups.values()].map(askOf)
+      settle(batch, groups, await spend(asks, uuidsOf(batch), latest(batch)), limits)
     } catch (error) {
       // One request that the database chokes on must not take the others with it.
       if (isOutage(error) || batch.length === 1) for (const { fail } of batch) fail(error)
@@ -84,7 +93,7 @@ export function openGate(db: Database, limits: Limits): Gate {
   }
 
   return function gate(request) {
-    if (waiting.length >= MAX_WAITING)
+    if (waiting.length >= maxWaiting)
       return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
     return new Promise<GateAnswer>((answer, fail) => {
       waiting.push({ request, answer, fail })
@@ -93,16 +102,20 @@ export function openGate(db: Database, limits: Limits): Gate {
   }
 }
 
-/** Requests with the same key from the same address, in order of arrival. */
-function group(batch: readonly Waiting[]): Waiting[][] {
+/** Requests with the same key from the same address. */
+function group(batch: readonly Waiting[]): Map<string, Waiting[]> {
   const groups = new Map<string, Waiting[]>()
   for (const one of batch) {
-    const name = `${toHex(one.request.hash)} ${one.request.ip}`
+    const name = nameOf(one)
     const group = groups.get(name)
     if (group === undefined) groups.set(name, [one])
     else group.push(one)
   }
-  return [...groups.values()]
+  return groups
+}
+
+function nameOf({ request }: Waiting): string {
+  return `${toHex(request.hash)} ${request.ip}`
 }
 
 function askOf(group: Waiting[]): Ask {
@@ -119,20 +132,32 @@ function latest(batch: readonly Waiting[]): number {
   return batch.reduce((now, { request }) => Math.max(now, request.now), 0)
 }
 
-function settle(groups: Waiting[][], { verdicts, orders }: Spent, limits: Limits): void {
+/** Gives each its answer. Whoever came first passes first, from whatever address. */
+function settle(
+  batch: readonly Waiting[],
+  groups: Map<string, Waiting[]>,
+  { verdicts, orders }: Spent,
+  limits: Limits,
+): void {
+  const verdictOf = new Map([...groups.keys()].map((name, at) => [name, verdicts[at]]))
   const rows = new Map(orders.map((order) => [order.uuid, order]))
-  for (const [at, group] of groups.entries())
-    for (const [place, { request, answer }] of group.entries()) {
-      const json = rows.get(request.uuid)
-      const order = json === undefined ? undefined : orderOfJson(json)
-      answer(judge(verdicts[at], place, request, order, limits))
-    }
+  const passed = new Map<string, number>()
+  for (const one of batch) {
+    const { request, answer } = one
+    const json = rows.get(request.uuid)
+    const order = json === undefined ? undefined : orderOfJson(json)
+    const verdict = verdictOf.get(nameOf(one))
+    const place = passed.get(verdict?.keyId ?? '') ?? 0
+    if (verdict?.keyId != null && verdict.refusal === null)
+      passed.set(verdict.keyId, Math.min(place + 1, verdict.room))
+    answer(judge(verdict, place, request, order, limits))
+  }
 }
 
-/** What a verdict means for the request that came as number `place` of its ask, from 0. */
+/** What a verdict means for a request, when that many with its key have passed before it. */
 function judge(
   verdict: Verdict | undefined,
-  place: number,
+  before: number,
   request: GateRequest,
   order: OrderRow | undefined,
   limits: Limits,
@@ -141,8 +166,8 @@ function judge(
   if (verdict.refusal === 'ip') return refuse('ipNotAllowed', { observedIp: request.ip ?? null })
   if (verdict.refusal !== null) return refuse('apiKeyInactive', { reason: verdict.refusal })
 
-  const admitted = place < verdict.granted
-  const windows = windowsOf(verdict, admitted ? place + 1 : verdict.granted, limits)
+  const admitted = before < verdict.room
+  const windows = windowsOf(verdict, admitted ? before + 1 : before, limits)
   if (!admitted) {
     const seconds = retryAfterSeconds(windows, request.now)
     return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows }

@@ -24,10 +24,10 @@ export interface Verdict {
   walletAddress: string
   permissions: string[]
   refusal: 'revoked' | 'suspended' | 'expired' | 'ip' | null
-  /** How many of the wanted may pass, in order of arrival. */
-  granted: number
+  /** How many may pass of all that came with this key and are not refused, from whatever address. */
+  room: number
   minuteLimit: number
-  /** What was used of each window before the first of these, and which window that is. */
+  /** What was used of each window before the first of them, and which window that is. */
   minuteUsed: number
   minuteWindow: number
   hourUsed: number
@@ -98,7 +98,7 @@ function statement(db: Database, limits: Limits) {
       CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END AS hour_used,
       CASE WHEN day_window >= day THEN day_count ELSE 0 END AS day_used
     FROM locked, now`)
-  const judged = db.$with('judged', {}).as(sql`
+  const judged = db.$with('judged', { ordinal: sql<number>`ordinal` }).as(sql`
     SELECT *,
       greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
         ${number(limits.perDay)} - day_used)) AS room,
@@ -106,13 +106,6 @@ function statement(db: Database, limits: Limits) {
         WHEN ip_allowlist IS NOT NULL AND NOT coalesce(ip <<= ANY (ip_allowlist), false) THEN 'ip'
       END AS refusal
     FROM known JOIN asked ON hash = key_hash`)
-  const ranked = db.$with('ranked', {}).as(sql`
-    SELECT *, least(room, sum(wanted) FILTER (WHERE refusal IS NULL)
-      OVER (PARTITION BY id ORDER BY ordinal) - wanted) AS ahead
-    FROM judged`)
-  const granted = db.$with('granted', { ordinal: sql<number>`ordinal` }).as(sql`
-    SELECT *, CASE WHEN refusal IS NULL THEN least(wanted, room - ahead)::int ELSE 0 END AS granted
-    FROM ranked`)
   const spent = db.$with('spent', {}).as(sql`
     UPDATE api_keys SET
       minute_window = total.minute_window, minute_count = total.minute_used + total.granted,
@@ -122,24 +115,24 @@ function statement(db: Database, limits: Limits) {
       last_used_at = greatest(last_used_at, total.at)
     FROM (
       SELECT id, at, minute_window, minute_used, hour_window, hour_used, day_window, day_used,
-        sum(granted)::int AS granted
-      FROM granted WHERE granted > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+        least(room, sum(wanted))::int AS granted
+      FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, room
     ) AS total
     WHERE api_keys.id = total.id`)
   return db
-    .with(asked, now, locked, known, judged, ranked, granted, spent)
+    .with(asked, now, locked, known, judged, spent)
     .select({
       keyId: sql<string | null>`id`,
       walletAddress: sql<string>`wallet_address`,
       permissions: sql<string[]>`permissions`,
       refusal: sql<Verdict['refusal']>`refusal`,
-      granted: sql<number>`granted`,
+      room: sql<number>`room::int`,
       minuteLimit: sql<number>`minute_limit`,
-      minuteUsed: sql<number>`(minute_used + ahead)::int`,
+      minuteUsed: sql<number>`minute_used`,
       minuteWindow: sql<number>`minute_window::float8`,
-      hourUsed: sql<number>`(hour_used + ahead)::int`,
+      hourUsed: sql<number>`hour_used`,
       hourWindow: sql<number>`hour_window::float8`,
-      dayUsed: sql<number>`(day_used + ahead)::int`,
+      dayUsed: sql<number>`day_used`,
       dayWindow: sql<number>`day_window::float8`,
       orders: sql<Record<string, unknown>[] | null>`CASE WHEN asked.ordinal = 1 THEN (
         SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text))
@@ -147,7 +140,7 @@ function statement(db: Database, limits: Limits) {
       ) END`,
     })
     .from(asked)
-    .leftJoin(granted, sql`granted.ordinal = asked.ordinal`)
+    .leftJoin(judged, sql`judged.ordinal = asked.ordinal`)
     .orderBy(sql`asked.ordinal`)
 }
 

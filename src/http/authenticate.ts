@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Presented, SignedAction } from '../actions/action.ts'
 import { type ActionSchema, SignedBody } from '../actions/schemas.ts'
 import { verifyAction } from '../actions/verify.ts'

@@ -44,7 +44,8 @@ export function countByIp(limitPerMinute: number): IpLimits {
       return windowOf(used)
     },
     peek(bucket, ip, now) {
-      return windowOf(Math.min(limitPerMinute, counts.get(slotOf(bucket, ip, now)) ?? 0))
+      const slot = slotOf(bucket, ip, now)
+      return windowOf(Math.min(limitPerMinute, counts.get(slot) ?? 0))
     },
   }
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import type { Credential, Endpoint } from './endpoint.ts'

@@ -42,7 +42,7 @@ function problem(c: AppContext, reason: RefusalReason, details?: Details): Respo
   }
   if (reason === 'rateLimited') c.header('Retry-After', String(details?.retryAfterSeconds ?? 1))
   if (reason === 'unavailable') c.header('Retry-After', '1')
-  if (reason === 'methodNotAllowed') c.header('Allow', String(details?.allow))
+  if (reason === 'methodNotAllowed') c.header('Allow', [details?.allow].flat().join(', '))
   if (reason === 'permissionDenied')
     c.header('WWW-Authenticate', `Bearer error="insufficient_scope", scope="${details?.required}"`)
   else if (status === 401) c.header('WWW-Authenticate', 'Bearer realm="latchkey"')

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
 import type { CreatedKey, Key } from './key.ts'
 import { SCOPES } from './scope.ts'

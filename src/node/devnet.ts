@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
+const KEPT_COMPLAINTS = 20
 const MAIN = fileURLToPath(new URL('../devnet/main.ts', import.meta.url))
 
 export interface Devnet {
@@ -10,9 +11,12 @@ export interface Devnet {
   stop(): Promise<void>
 }
 
-/** Starts the local chain as a process of its own and waits until it answers. It ends when this process ends. */
+/**
+ * Starts the local chain as a process of its own and waits until it answers. It ends when this process ends.
+ * `onLost` is called when it ends before that.
+ */
 export async function startDevnet(
-  options: { folder?: string; port?: number } = {},
+  options: { folder?: string; port?: number; onLost?: () => void } = {},
 ): Promise<Devnet> {
   const child = spawn(
     process.execPath,
@@ -26,18 +30,24 @@ export async function startDevnet(
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true },
   )
   const complaints: string[] = []
-  createInterface(child.stderr).on('line', (line) => complaints.push(line))
+  createInterface(child.stderr).on('line', (line) => {
+    if (complaints.push(line) > KEPT_COMPLAINTS) complaints.shift()
+  })
   const ended = once(child, 'exit')
   const first = await Promise.race([
     once(createInterface(child.stdout), 'line').then(([line]) => String(line)),
     ended.then(() => undefined),
   ])
-  if (first === undefined)
-    throw new Error(`The devnet did not start:\n${complaints.slice(-20).join('\n')}`)
+  if (first === undefined) throw new Error(`The devnet did not start:\n${complaints.join('\n')}`)
   const { url } = JSON.parse(first) as { url: string }
+  let isStopping = false
+  child.once('exit', () => {
+    if (!isStopping) options.onLost?.()
+  })
   return {
     url,
     async stop() {
+      isStopping = true
       child.kill('SIGTERM')
       await ended
     },

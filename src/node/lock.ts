@@ -7,7 +7,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 /**
  * The locks that this process holds. Any other lock with its number is left over: a container gives its service the
@@ -15,14 +15,17 @@ import { join } from 'node:path'
  */
 const held = new Set<string>()
 
-/** PGlite has no lock of its own, and two processes in one folder destroy it. A lock whose process is gone is taken over. */
-export function lockFolder(folder: string): () => void {
+/**
+ * Keeps other processes out of a folder that two would destroy. A lock whose process is gone is taken over.
+ * `orElse` is what the refusal advises, besides stopping the other process.
+ */
+export function lockFolder(folder: string, orElse: string): () => void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = join(realpathSync(folder), 'lock')
   const own = `${path}.${process.pid}`
   writeFileSync(own, String(process.pid))
   try {
-    while (!isDone('EEXIST', () => linkSync(own, path))) removeStale(path, folder)
+    while (!isDone('EEXIST', () => linkSync(own, path))) removeStale(path, orElse)
   } finally {
     rmSync(own)
   }
@@ -34,7 +37,7 @@ export function lockFolder(folder: string): () => void {
 }
 
 /** Moves the lock away before it is removed: whoever moves a younger one than was read here brings it back. */
-function removeStale(path: string, folder: string): void {
+function removeStale(path: string, orElse: string): void {
   const aside = `${path}.${process.pid}.stale`
   let holder = ''
   const isThere = isDone('ENOENT', () => {
@@ -43,7 +46,7 @@ function removeStale(path: string, folder: string): void {
   if (!isThere) return
   if (held.has(path) || isAnother(Number(holder)))
     throw new Error(
-      `The data folder ${folder} is in use by process ${holder}. Stop it, or set DATABASE_URL=pglite:<another folder>.`,
+      `The folder ${dirname(path)} is in use by process ${holder}. Stop it, or ${orElse}.`,
     )
   if (!isDone('ENOENT', () => renameSync(path, aside))) return
   if (readFileSync(aside, 'utf8') !== holder) isDone('EEXIST', () => linkSync(aside, path))

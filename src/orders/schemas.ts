@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
 import { type NewOrder, ORDER_STATUSES, type Order } from './order.ts'
 

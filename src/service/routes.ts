@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/facts.ts'
 import { passByAddress } from '../http/authenticate.ts'
 import { readBody } from '../http/body.ts'
@@ -118,7 +118,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     answers: {
       200: { description: 'The address holds something to try with', schema: FaucetAnswer },
     },
-    refusals: ['invalidRequest', 'routeNotFound', 'unavailable'],
+    refusals: ['invalidRequest', 'bodyTooLarge', 'routeNotFound', 'unavailable'],
     async handle(c) {
       passByAddress(c)
       const { config, chain } = c.var.world

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ok, refuse } from '../result.ts'
 import { answerOf } from './answer.ts'
 import type { Chain } from './chain.ts'

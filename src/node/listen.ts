@@ -1,0 +1,47 @@
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { serve } from '@hono/node-server'
+import type { Config } from '../env.ts'
+
+const SWEEP_MS = 50
+
+export interface Listening {
+  port: number
+  /** Takes no more requests, and waits until those that are under way have their answers. */
+  finish(): Promise<void>
+}
+
+/** Serves the app where the configuration says. Refuses with a sentence when that place is taken. */
+export function listen(
+  app: { fetch: Parameters<typeof serve>[0]['fetch'] },
+  { HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>,
+): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: app.fetch, hostname: HOST, port: PORT }) as Server
+    server.once('error', (error: NodeJS.ErrnoException) => reject(refusal(error, HOST, PORT)))
+    server.once('listening', () => {
+      const { port } = server.address() as AddressInfo
+      resolve({ port, finish: () => finish(server) })
+    })
+  })
+}
+
+function refusal(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  return new Error(
+    error.code === 'EADDRINUSE'
+      ? `Port ${port} of ${host} is taken. Stop what listens there, or set PORT to another one.`
+      : `Cannot listen on port ${port} of ${host}: ${error.message}.`,
+    { cause: error },
+  )
+}
+
+/** Node closes the connections that are idle now; those that fall idle later would be kept for seconds. */
+function finish(server: Server): Promise<void> {
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
+  return new Promise((resolve) => {
+    server.close(() => {
+      clearInterval(sweep)
+      resolve()
+    })
+  })
+}

@@ -1,0 +1,282 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cpus, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { openDatabase } from '../../src/db/open.ts'
+import { seedKeys } from './keys.ts'
+import type { Load } from './load.ts'
+import { type Cell, takeTurn } from './measure.ts'
+import { type Postgres, startPostgres } from './postgres.ts'
+import { type Remote, startRemote } from './remote.ts'
+import { goalsOf, present, type Results } from './report.ts'
+import type { Server } from './serve.ts'
+import type { Signatures } from './signatures.ts'
+import { median } from './statistics.ts'
+
+const SIDES = ['empty', 'map', 'middleware', 'gate', 'pglite', 'naive', 'better-auth'] as const
+type SideName = (typeof SIDES)[number]
+/** Those that are measured with many keys too. */
+const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
+const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders'] as const
+type Section = (typeof SECTIONS)[number]
+
+const USAGE = `npm run bench -- [options]
+  --rounds N          turns that each side takes (5)
+  --seconds S         length of a turn (2)
+  --connections A,B   how many at once (1,16,64,256)
+  --only A,B          of: ${SECTIONS.join(', ')}
+  --json FILE         write down everything that was measured
+  --cpu-prof FOLDER   write CPU profiles of the gate's servers
+  --quick             a smoke check: one short round, few keys; its figures mean nothing`
+
+const SERVE = new URL('serve.ts', import.meta.url)
+const LOAD = new URL('load.ts', import.meta.url)
+const SIGNATURES = new URL('signatures.ts', import.meta.url)
+const BUSY = 64
+/** More orders than a server creates in a second, to be signed ahead. */
+const ORDERS_PER_SECOND = 5_000
+
+interface Plan {
+  rounds: number
+  seconds: number
+  warmSeconds: number
+  connections: number[]
+  only: ReadonlySet<Section>
+  smallKeys: number
+  bigKeys: number
+  json: string | undefined
+  cpuProfile: string | undefined
+}
+
+interface Bench {
+  plan: Plan
+  postgres: Postgres
+  load: Remote<Load>
+  folder: string
+}
+
+function readPlan(): Plan {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      connections: { type: 'string' },
+      only: { type: 'string' },
+      json: { type: 'string' },
+      'cpu-prof': { type: 'string' },
+      quick: { type: 'boolean', default: false },
+    },
+  })
+  const only = values.only?.split(',') ?? SECTIONS
+  const unknown = only.find((name) => !SECTIONS.includes(name as Section))
+  if (unknown !== undefined) throw new Error(`no such part: ${unknown}`)
+  const { quick } = values
+  return {
+    rounds: Number(values.rounds ?? (quick ? 1 : 5)),
+    seconds: Number(values.seconds ?? (quick ? 0.4 : 2)),
+    warmSeconds: quick ? 0.1 : 0.5,
+    connections: (values.connections ?? (quick ? '1,64' : '1,16,64,256')).split(',').map(Number),
+    only: new Set(only as Section[]),
+    smallKeys: 1_000,
+    bigKeys: quick ? 20_000 : 1_000_000,
+    json: values.json,
+    cpuProfile: values['cpu-prof'],
+  }
+}
+
+async function main(plan: Plan): Promise<void> {
+  const begun = performance.now()
+  const folder = await mkdtemp(join(tmpdir(), 'latchkey-bench-'))
+  const [postgres, load] = await Promise.all([startPostgres(), startRemote<Load>(LOAD)])
+  const bench = { plan, postgres, load, folder }
+  try {
+    await makeDatabases(bench)
+    const results: Results = {
+      memory: plan.only.has('memory') ? await measureMemory(bench) : undefined,
+      cells: await measureSides(bench),
+      orders: plan.only.has('orders') ? await measureOrders(bench) : [],
+      signatures: plan.only.has('signatures') ? await measureSignatures(plan) : {},
+      smallKeys: plan.smallKeys,
+      bigKeys: plan.bigKeys,
+    }
+    const seconds = Math.round((performance.now() - begun) / 1000)
+    const machine = machineOf(postgres)
+    console.log(
+      `\n${machine.cores} x ${machine.cpu}, Node ${machine.node}, Postgres ${machine.postgres}`,
+    )
+    console.log(
+      `${plan.rounds} rounds of ${plan.seconds} s, medians; ${machine.date}, ${seconds} s\n`,
+    )
+    console.log(present(results))
+    if (plan.json !== undefined) {
+      const { only, ...options } = plan
+      const written = { machine, seconds, options: { ...options, only: [...only] }, ...results }
+      await writeFile(
+        plan.json,
+        `${JSON.stringify({ ...written, goals: goalsOf(results) }, null, 2)}\n`,
+      )
+    }
+    const refused = [...results.cells, ...results.orders]
+      .flatMap(({ samples }) => samples)
+      .reduce((sum, sample) => sum + sample.refused, 0)
+    if (refused > 0)
+      throw new Error(`${refused} requests were not answered 2xx: nothing above counts`)
+  } finally {
+    await load.stop()
+    await postgres.stop()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function machineOf({ version, settings }: Postgres) {
+  return {
+    date: new Date().toISOString(),
+    cores: cpus().length,
+    cpu: cpus()[0]?.model.trim() ?? '?',
+    memoryGigabytes: Math.round(totalmem() / 1e9),
+    platform: `${process.platform} ${process.arch}`,
+    node: process.versions.node,
+    postgres: version,
+    postgresSettings: settings,
+  }
+}
+
+/** `gate` and `naive` share the databases: the same table in the same state. */
+async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
+  say('making keys')
+  await postgres.query('CREATE DATABASE better_auth')
+  const counts = needsMany(plan) ? [plan.smallKeys, plan.bigKeys] : [plan.smallKeys]
+  for (const count of counts) {
+    await postgres.query(`CREATE DATABASE keys_${count}`)
+    const { db, close } = await openDatabase(postgres.urlOf(`keys_${count}`))
+    await seedKeys(db, count)
+    await db.execute('VACUUM ANALYZE')
+    await close()
+  }
+  await load.call('prepareKeys', counts.at(-1) as number)
+}
+
+function needsMany({ only }: Plan): boolean {
+  return only.has('memory') || SIDES_OF_MANY.some((side) => only.has(side))
+}
+
+function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote<Server>> {
+  const { postgres, folder, plan } = bench
+  const profile = plan.cpuProfile !== undefined && side === 'gate'
+  const url =
+    side === 'pglite'
+      ? `pglite:${join(folder, `${side}_${keys}`)}`
+      : postgres.urlOf(side === 'better-auth' ? 'better_auth' : `keys_${keys}`)
+  const flags = profile ? ['--cpu-prof', '--cpu-prof-dir', plan.cpuProfile as string] : []
+  return startRemote<Server>(SERVE, [side, String(keys), url], flags)
+}
+
+/** Touches every key once, and looks at the server's memory meanwhile. Comes first: it also brings the table to life. */
+async function measureMemory(bench: Bench): Promise<Results['memory']> {
+  const { load, plan } = bench
+  say(`touching ${plan.bigKeys} keys once`)
+  const server = await startServer(bench, 'gate', plan.bigKeys)
+  const address = await server.call('address')
+  const rssMegabytes = async () => (await server.call('usage')).rssBytes / 1e6
+  const beforeMegabytes = await rssMegabytes()
+  let mostMegabytes = beforeMegabytes
+  const watch = setInterval(async () => {
+    mostMegabytes = Math.max(mostMegabytes, await rssMegabytes())
+  }, 250)
+  const send = { what: 'gets', keys: plan.bigKeys, order: 'each once' } as const
+  await load.call('begin', { ...address, connections: 256, warmSeconds: 0, send })
+  const { seconds, refused } = await load.call('measure', 600)
+  await load.call('end')
+  clearInterval(watch)
+  if (Object.keys(refused).length > 0) throw new Error(`refused: ${JSON.stringify(refused)}`)
+  mostMegabytes = Math.max(mostMegabytes, await rssMegabytes())
+  await server.stop()
+  return { keys: plan.bigKeys, beforeMegabytes, mostMegabytes, seconds }
+}
+
+async function measureSides(bench: Bench): Promise<Cell[]> {
+  const { plan } = bench
+  const chosen = SIDES.filter((side) => plan.only.has(side))
+  const entrants: { side: SideName; keys: number; server: Remote<Server> }[] = []
+  for (const keys of [plan.smallKeys, plan.bigKeys])
+    for (const side of chosen)
+      if (keys === plan.smallKeys || SIDES_OF_MANY.includes(side)) {
+        say(`starting ${side} with ${keys} keys`)
+        entrants.push({ side, keys, server: await startServer(bench, side, keys) })
+      }
+  const cells: Cell[] = entrants.flatMap(({ side, keys }) =>
+    plan.connections.map((connections) => ({ side, keys, connections, samples: [] })),
+  )
+  const turn = (entrant: (typeof entrants)[number], connections: number, warmSeconds: number) => {
+    const send = { what: 'gets', keys: entrant.keys, order: 'random' } as const
+    return takeTurn(bench, entrant.server, { connections, warmSeconds, send }, plan.seconds)
+  }
+
+  for (const entrant of entrants) await turn(entrant, BUSY, 4 * plan.warmSeconds)
+  for (let round = 0; round < plan.rounds; round++)
+    for (const connections of plan.connections) {
+      say(`round ${round + 1} of ${plan.rounds}, ${connections} connections`)
+      // Another one begins each time, so that no side always comes after the same one.
+      for (const [at] of entrants.entries()) {
+        const entrant = entrants[(at + round) % entrants.length] as (typeof entrants)[number]
+        const { requests: _, ...sample } = await turn(entrant, connections, plan.warmSeconds)
+        cells
+          .find((cell) => isOf(cell, entrant.side, entrant.keys, connections))
+          ?.samples.push(sample)
+      }
+    }
+  await Promise.all(entrants.map(({ server }) => server.stop()))
+  return cells
+}
+
+function isOf(cell: Cell, side: string, keys: number, connections: number): boolean {
+  return cell.side === side && cell.keys === keys && cell.connections === connections
+}
+
+async function measureOrders(bench: Bench): Promise<Cell[]> {
+  const { plan } = bench
+  const server = await startServer(bench, 'gate', plan.smallKeys)
+  const count = Math.ceil((plan.seconds + plan.warmSeconds) * ORDERS_PER_SECOND)
+  const cells = [false, true].map((byKey) => ({
+    side: byKey ? 'POST /orders/new by key' : 'POST /orders/new',
+    keys: plan.smallKeys,
+    connections: BUSY,
+    samples: [] as Cell['samples'],
+    byKey,
+  }))
+  for (let round = 0; round < plan.rounds; round++)
+    for (const { byKey, connections, samples } of cells) {
+      say(`orders ${byKey ? 'by key' : 'without a key'}, round ${round + 1} of ${plan.rounds}`)
+      const send = { what: 'orders', count, byKey } as const
+      const target = { connections, warmSeconds: plan.warmSeconds, send }
+      const { requests: _, ...sample } = await takeTurn(bench, server, target, plan.seconds)
+      samples.push(sample)
+    }
+  await server.stop()
+  return cells.map(({ byKey: _, ...cell }) => cell)
+}
+
+async function measureSignatures({ rounds, seconds, warmSeconds }: Plan) {
+  const signatures = await startRemote<Signatures>(SIGNATURES)
+  const names = await signatures.call('names')
+  for (const name of names) await signatures.call('measure', name, warmSeconds)
+  const rates = new Map<string, number[]>(names.map((name) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    say(`signatures, round ${round + 1} of ${rounds}`)
+    for (const [name, measured] of rates)
+      measured.push(await signatures.call('measure', name, seconds / 2))
+  }
+  await signatures.stop()
+  return Object.fromEntries([...rates].map(([name, measured]) => [name, median(measured)]))
+}
+
+function say(what: string): void {
+  process.stderr.write(`${what}\n`)
+}
+
+try {
+  await main(readPlan())
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n\n${USAGE}\n`)
+  process.exitCode = 1
+}

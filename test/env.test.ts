@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest'
+import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from '../src/devnet/facts.ts'
+import { readConfig } from '../src/env.ts'
+
+const SECRET_KEY = `${'5ec2e7'.repeat(10)}abcd01`
+const SECRET_BASE64 = Buffer.alloc(32, 'secret').toString('base64')
+const mainnet = {
+  STACKS_NETWORK: 'mainnet',
+  STACKS_API_URL: 'https://api.example',
+  OPERATOR_PRIVATE_KEY: SECRET_KEY,
+  ROUTER_CONTRACT: 'SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7.router',
+  QUOTE_URL: 'https://quote.example/q',
+  ENCRYPTION_KEY: SECRET_BASE64,
+}
+
+describe('The configuration', () => {
+  it('has a default for everything on devnet', () => {
+    expect(readConfig({})).toEqual({
+      PORT: 8787,
+      HOST: '127.0.0.1',
+      DATABASE_URL: 'pglite:.latchkey',
+      STACKS_NETWORK: 'devnet',
+      OPERATOR_PRIVATE_KEY: DEVNET_OPERATOR_PRIVATE_KEY,
+      ROUTER_CONTRACT: ROUTER,
+      SIGNATURE_MAX_AGE_SECONDS: 300,
+      REQUIRE_SIGNED_DOMAIN: false,
+      RATE_LIMIT_PER_MINUTE: 100,
+      RATE_LIMIT_PER_HOUR: 1_000,
+      RATE_LIMIT_PER_DAY: 10_000,
+      IP_RATE_LIMIT_PER_MINUTE: 300,
+      MAX_ACTIVE_KEYS_PER_WALLET: 10,
+      KEY_PREFIX: 'ck_live_',
+      TRUSTED_PROXIES: [],
+      ALLOWED_ORIGINS: ['*'],
+      LOG_LEVEL: 'info',
+    })
+  })
+
+  it('takes an empty variable for an absent one', () => {
+    expect(readConfig({ PORT: '', STACKS_API_URL: '' })).toEqual(readConfig({}))
+  })
+
+  it('reads what is given', () => {
+    expect(
+      readConfig({
+        ...mainnet,
+        PORT: '80',
+        TRUSTED_PROXIES: '10.0.0.0/8, ::1,192.0.2.1',
+        ALLOWED_ORIGINS: 'https://a.example, https://b.example',
+        REQUIRE_SIGNED_DOMAIN: 'true',
+        SIGNED_DOMAIN: 'dex.example',
+      }),
+    ).toMatchObject({
+      ...mainnet,
+      PORT: 80,
+      TRUSTED_PROXIES: ['10.0.0.0/8', '::1', '192.0.2.1'],
+      ALLOWED_ORIGINS: ['https://a.example', 'https://b.example'],
+      REQUIRE_SIGNED_DOMAIN: true,
+    })
+  })
+
+  it('names all its faults in one message, and none of its values', () => {
+    const faulty = {
+      PORT: '65536-port',
+      HOST: ' ',
+      DATABASE_URL: 'mysql://user:pa55word@host/db',
+      STACKS_NETWORK: 'mocknet-net',
+      STACKS_API_URL: 'ftp://user:pa55word@host',
+      OPERATOR_PRIVATE_KEY: `${SECRET_KEY}zz`,
+      ROUTER_CONTRACT: 'no-contract-id',
+      QUOTE_URL: 'quote-url',
+      ENCRYPTION_KEY: SECRET_BASE64.slice(4),
+      SIGNATURE_MAX_AGE_SECONDS: '0.5',
+      REQUIRE_SIGNED_DOMAIN: 'yes-please',
+      RATE_LIMIT_PER_MINUTE: '-77',
+      RATE_LIMIT_PER_HOUR: 'NaN-hours',
+      RATE_LIMIT_PER_DAY: '1e99',
+      IP_RATE_LIMIT_PER_MINUTE: '00x',
+      MAX_ACTIVE_KEYS_PER_WALLET: '0',
+      KEY_PREFIX: 'CK-LIVE-UPPER',
+      TRUSTED_PROXIES: '10.0.0.0/99, all-of-them',
+      LOG_LEVEL: 'loudest',
+    }
+    const message = `${faultOf(faulty)}\n${faultOf({ ...faulty, STACKS_NETWORK: undefined })}`
+    for (const [name, value] of Object.entries(faulty)) {
+      expect(message, name).toContain(`${name}: `)
+      if (value.trim().length > 4) expect(message, name).not.toContain(value)
+    }
+    expect(message).not.toMatch(/pa55word|5ec2e7/)
+    expect(message.split('\n').length - 1).toBeGreaterThanOrEqual(Object.keys(faulty).length)
+  })
+
+  it.each([
+    'STACKS_API_URL',
+    'OPERATOR_PRIVATE_KEY',
+    'ROUTER_CONTRACT',
+    'QUOTE_URL',
+    'ENCRYPTION_KEY',
+  ])('needs %s off devnet, and says so beside every other fault', (name) => {
+    const message = faultOf({
+      ...mainnet,
+      [name]: undefined,
+      PORT: 'x',
+      REQUIRE_SIGNED_DOMAIN: 'true',
+    })
+    expect(message).toContain(`${name}: is needed on mainnet`)
+    expect(message).toContain('PORT: ')
+    expect(message).toContain('SIGNED_DOMAIN: ')
+  })
+
+  it.each([
+    DEVNET_OPERATOR_PRIVATE_KEY,
+    DEVNET_OPERATOR_PRIVATE_KEY.toUpperCase(),
+    `0x${DEVNET_OPERATOR_PRIVATE_KEY}`,
+    DEVNET_OPERATOR_PRIVATE_KEY.slice(0, 64),
+  ])("refuses the devnet's operator off devnet, however it is written", (key) => {
+    const message = faultOf({ ...mainnet, OPERATOR_PRIVATE_KEY: key })
+    expect(message).toContain('OPERATOR_PRIVATE_KEY: ')
+    expect(message).not.toContain(key)
+  })
+
+  it.each([
+    ['31 bytes', Buffer.alloc(31, 1).toString('base64')],
+    ['33 bytes', Buffer.alloc(33, 1).toString('base64')],
+    ['base64url', Buffer.alloc(32, 255).toString('base64url')],
+    ['hexadecimal', 'ab'.repeat(32)],
+    ['two keys', `${SECRET_BASE64} ${SECRET_BASE64}`],
+  ])('refuses an encryption key of %s', (_, key) => {
+    expect(faultOf({ ENCRYPTION_KEY: key })).toContain('ENCRYPTION_KEY: must be 32 bytes in base64')
+  })
+
+  it.each([
+    '0'.repeat(64),
+    `${'f'.repeat(64)}01`,
+    `0x${'0'.repeat(64)}01`,
+  ])('refuses an operator key that is no key of the curve', (key) => {
+    expect(faultOf({ OPERATOR_PRIVATE_KEY: key })).toContain('OPERATOR_PRIVATE_KEY: ')
+  })
+
+  it.each([
+    '',
+    'x',
+    'router',
+    'SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7',
+    ROUTER,
+    `${mainnet.ROUTER_CONTRACT}.x`,
+  ])('refuses the router %j on mainnet', (router) => {
+    expect(faultOf({ ...mainnet, ROUTER_CONTRACT: router })).toContain('ROUTER_CONTRACT: ')
+  })
+
+  it.each(['1e3', '0x10', '1.0', ' ', '+5', '-0', '1_000', '٣'])('refuses the port %j', (port) => {
+    expect(faultOf({ PORT: port })).toContain('PORT: must be a whole number')
+  })
+
+  it.each([
+    'dex.example',
+    'https://dex.example/',
+    'https://dex.example/app',
+    'https://*.example',
+    'null',
+  ])('refuses %s as an origin: no browser sends it', (origin) => {
+    expect(faultOf({ ALLOWED_ORIGINS: `https://a.example,${origin}` })).toContain(
+      'ALLOWED_ORIGINS: ',
+    )
+  })
+})
+
+function faultOf(environment: Record<string, string | undefined>): string {
+  try {
+    readConfig(environment)
+  } catch (error) {
+    return (error as Error).message
+  }
+  return expect.unreachable('the configuration has no fault')
+}

@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest'
+import { REFUSALS } from '../src/errors.ts'
+
+/** The contract: what clients, written before today, rely on. */
+const CONTRACT: Record<string, [number, string]> = {
+  'Invalid request': [400, 'INVALID_REQUEST'],
+  'Order not open': [400, 'ORDER_NOT_OPEN'],
+  'Order not yet valid': [400, 'ORDER_NOT_YET_VALID'],
+  'API key or signature required': [401, 'INVALID_API_KEY'],
+  'Signature required': [401, 'INVALID_SIGNATURE'],
+  'Invalid API key': [401, 'INVALID_API_KEY'],
+  'API key inactive': [401, 'API_KEY_INACTIVE'],
+  'Invalid signature': [401, 'INVALID_SIGNATURE'],
+  'Timestamp expired': [401, 'EXPIRED_TIMESTAMP'],
+  'API key not authorized for this wallet': [403, 'UNAUTHORIZED_WALLET'],
+  'Wallet not authorized for this order': [403, 'UNAUTHORIZED_WALLET'],
+  'Recipient not authorized by the owner': [403, 'UNAUTHORIZED_WALLET'],
+  'Permission denied': [403, 'PERMISSION_DENIED'],
+  'IP address not allowed': [403, 'IP_NOT_ALLOWED'],
+  'API key not found': [404, 'KEY_NOT_FOUND'],
+  'Order not found': [404, 'ORDER_NOT_FOUND'],
+  'Not found': [404, 'NOT_FOUND'],
+  'Method not allowed': [405, 'METHOD_NOT_ALLOWED'],
+  'Message already used': [409, 'MESSAGE_REPLAYED'],
+  'API key name already in use': [409, 'DUPLICATE_KEY_NAME'],
+  'Another order has this uuid': [409, 'ORDER_CONFLICT'],
+  'API key limit reached': [409, 'KEY_LIMIT_REACHED'],
+  'Request body too large': [413, 'BODY_TOO_LARGE'],
+  'Rate limit exceeded': [429, 'RATE_LIMIT_EXCEEDED'],
+  'Execution failed': [502, 'EXECUTION_FAILED'],
+  'Service unavailable': [503, 'UNAVAILABLE'],
+  'Internal error': [500, 'INTERNAL'],
+}
+
+describe('The refusals', () => {
+  it('are those of the contract, word for word', () => {
+    const refusals = Object.values(REFUSALS).map(({ status, code, error }) => [
+      error,
+      [status, code],
+    ])
+    expect(Object.fromEntries(refusals)).toEqual(CONTRACT)
+  })
+
+  it('give each code one status', () => {
+    const statuses = Map.groupBy(Object.values(REFUSALS), ({ code }) => code)
+    for (const [code, those] of statuses)
+      expect(new Set(those.map(({ status }) => status)).size, code).toBe(1)
+  })
+})

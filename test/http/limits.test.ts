@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { countByIp } from '../../src/http/ip-limits.ts'
+import { makeToken } from '../../src/keys/token.ts'
+import { type Service, startService } from '../service.ts'
+import { createKey, json, newWallet } from '../wallet.ts'
+import { answered, asksNothing, refused } from './answers.ts'
+
+describe('A sender without a key', () => {
+  let service: Service
+  let senders = 0
+  beforeAll(async () => {
+    service = await startService('PGlite', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+    // Half a minute in: nothing below crosses into the next one by itself.
+    service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000 + 30_000
+  })
+  afterAll(() => service.close())
+  const newSender = () => `192.0.2.${++senders}`
+
+  it('is refused after its limit, and let in again the next minute', async () => {
+    const ip = newSender()
+    const reset = String(Math.floor(service.clock.now / 60_000) * 60 + 60)
+    for (const left of [4, 3, 2, 1, 0]) {
+      const response = await service.call('/info', { ip })
+      expect(headersOf(response)).toEqual({
+        'X-RateLimit-Limit': '5',
+        'X-RateLimit-Remaining': String(left),
+        'X-RateLimit-Reset': reset,
+        'X-RateLimit-Window': '60',
+        'RateLimit-Policy': '"minute";q=5;w=60',
+        RateLimit: `"minute";r=${left};t=30`,
+        'Retry-After': null,
+      })
+      await answered(response)
+    }
+    for (let time = 0; time < 3; time++)
+      await asksNothing(service, async () => {
+        const response = await service.call('/orders', { ip })
+        expect(headersOf(response)).toMatchObject({
+          'X-RateLimit-Remaining': '0',
+          'X-RateLimit-Reset': reset,
+          'Retry-After': '30',
+        })
+        const { details } = await refused(response, 'rateLimited')
+        expect(details).toEqual({ retryAfterSeconds: 30 })
+      })
+    await answered(await service.call('/info', { ip: newSender() }))
+    service.clock.now += 30_000
+    await answered(await service.call('/info', { ip }))
+    service.clock.now += 30_000
+  })
+
+  it('is counted whatever it asks for, and however it is answered', async () => {
+    const wallet = newWallet(service)
+    const requests: [string, RequestInit][] = [
+      ['/nowhere', {}],
+      ['/info', { method: 'PUT' }],
+      ['/api-keys', json({})],
+      ['/orders/new', json(wallet.order())],
+      ['/orders/x/execute', json(wallet.sign({ action: 'execute_order', uuid: 'x' }))],
+    ]
+    const ip = newSender()
+    for (const [at, [path, init]] of requests.entries()) {
+      const response = await service.call(path, { ...init, ip })
+      expect(response.headers.get('X-RateLimit-Remaining')).toBe(String(4 - at))
+    }
+    for (const [path, init] of requests)
+      await refused(await service.call(path, { ...init, ip }), 'rateLimited')
+  })
+
+  it('is one with all that its IPv6 network can call itself', async () => {
+    for (const ip of [
+      '2001:db8::1',
+      '2001:DB8:0:0:ffff::',
+      '2001:0db8::2',
+      '2001:db8::3',
+      '2001:db8::4',
+    ])
+      await answered(await service.call('/info', { ip }))
+    await refused(await service.call('/info', { ip: '2001:db8::5' }), 'rateLimited')
+    await answered(await service.call('/info', { ip: '2001:db8:0:1::5' }))
+  })
+
+  it('does not use up the limit of a key, nor a key that of its address', async () => {
+    const ip = newSender()
+    const wallet = newWallet(service)
+    const { apiKey } = await createKey(service, wallet)
+    const headers = { 'X-API-Key': apiKey }
+    for (let time = 0; time < 8; time++)
+      await answered(await service.call('/orders', { ip, headers }))
+    for (let time = 0; time < 5; time++) await answered(await service.call('/info', { ip }))
+    await refused(await service.call('/info', { ip }), 'rateLimited')
+    await answered(await service.call('/orders', { ip, headers }))
+  })
+
+  it('is told how many requests are left by a preflight too, which is not counted', async () => {
+    const ip = newSender()
+    for (let time = 0; time < 9; time++) {
+      const response = await service.call('/orders', { ip, method: 'OPTIONS' })
+      expect(response.status).toBe(204)
+      expect(response.headers.get('X-RateLimit-Remaining')).toBe('5')
+    }
+  })
+})
+
+describe('A sender of keys that fail', () => {
+  let service: Service
+  beforeAll(async () => {
+    service = await startService('PGlite', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+    service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000
+  })
+  afterAll(() => service.close())
+  const unknown = () => makeToken('ck_live_', randomBytes(32))
+
+  it.each([
+    ['mistyped', '192.0.2.1', () => `${unknown().slice(0, -1)}_`],
+    ['unknown', '192.0.2.2', unknown],
+  ])('is slowed down when they are %s, and asks the database nothing more', async (_, ip, key) => {
+    const guess = (apiKey: string) =>
+      service.call('/orders', { ip, headers: { 'X-API-Key': apiKey } })
+    for (const left of ['4', '3', '2', '1', '0']) {
+      const response = await guess(key())
+      expect(response.headers.get('X-RateLimit-Remaining')).toBe(left)
+      await refused(response, 'apiKeyInvalid')
+    }
+    const { apiKey } = await createKey(service, newWallet(service))
+    await asksNothing(service, async () => {
+      const { details } = await refused(await guess(key()), 'rateLimited')
+      expect(details).toEqual({ retryAfterSeconds: 60 })
+      // Whoever guesses learns nothing any more, not even that a guess was right.
+      await refused(await guess(apiKey), 'rateLimited')
+    })
+    service.clock.now += 60_000
+    await answered(await guess(apiKey))
+  })
+})
+
+describe('Counting by address', () => {
+  const noon = Date.UTC(2026, 0, 1, 12)
+
+  it('starts anew with each minute of the clock', () => {
+    const limits = countByIp(2)
+    expect(limits.take('keyless', '192.0.2.1', noon).remaining).toBe(1)
+    expect(limits.take('keyless', '192.0.2.1', noon + 59_999)).toEqual({
+      name: 'minute',
+      limit: 2,
+      remaining: 0,
+      resetAt: noon / 1000 + 60,
+      lengthSeconds: 60,
+    })
+    expect(limits.take('keyless', '192.0.2.1', noon + 59_999).remaining).toBe(-1)
+    expect(limits.peek('keyless', '192.0.2.1', noon + 59_999).remaining).toBe(0)
+    expect(limits.peek('keyless', '192.0.2.1', noon + 60_000).remaining).toBe(2)
+    expect(limits.take('failedKeys', '192.0.2.1', noon + 60_000).remaining).toBe(1)
+  })
+
+  it('keeps a bounded number of senders, and shields itself from the rest as from one', () => {
+    const limits = countByIp(3)
+    for (let sender = 0; sender < 100_000; sender++)
+      limits.take('keyless', `10.${sender >> 16}.${(sender >> 8) & 255}.${sender & 255}`, noon)
+    const more = [1, 2, 3, 4].map(
+      (last) => limits.take('keyless', `192.0.2.${last}`, noon).remaining,
+    )
+    expect(more).toEqual([2, 1, 0, -1])
+    expect(limits.take('keyless', '10.0.0.0', noon).remaining).toBe(1)
+  })
+
+  it.each([
+    ['::1', '0:0:0:0:9:9:9:9'],
+    ['2001:db8::', '2001:0DB8:0000:0::1'],
+    ['fe80::1:2:3:4', 'fe80::4:3:2:1'],
+  ])('takes %s and %s for one sender', (one, other) => {
+    const limits = countByIp(9)
+    limits.take('keyless', one, noon)
+    expect(limits.take('keyless', other, noon).remaining).toBe(7)
+  })
+})
+
+function headersOf({ headers }: Response): Record<string, string | null> {
+  const names = [
+    'X-RateLimit-Limit',
+    'X-RateLimit-Remaining',
+    'X-RateLimit-Reset',
+    'X-RateLimit-Window',
+    'RateLimit-Policy',
+    'RateLimit',
+    'Retry-After',
+  ]
+  return Object.fromEntries(names.map((name) => [name, headers.get(name)]))
+}

@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+
+const ENTRY = fileURLToPath(new URL('../../src/node.ts', import.meta.url))
+
+/** The entry as a process, which ends with the test. */
+export interface Entry {
+  child: ChildProcess
+  /** The lines of its stdout so far. */
+  stdout: string[]
+  stderr(): string
+  /** Waits for an event of the log. */
+  event(name: string): Promise<Record<string, unknown>>
+  /** Waits until it listens; answers its address. */
+  url(): Promise<string>
+  ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+}
+
+/** Starts the entry with this environment and no other. */
+export function startEntry(env: Record<string, string>): Entry {
+  const child = spawn(process.execPath, [ENTRY], {
+    env: { PATH: process.env.PATH, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const stdout: string[] = []
+  const awaited = new Map<string, (fields: Record<string, unknown>) => void>()
+  let stderr = ''
+  createInterface(child.stdout).on('line', (line) => {
+    stdout.push(line)
+    const fields = parsed(line)
+    awaited.get(String(fields?.event))?.(fields ?? {})
+  })
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk
+  })
+  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) =>
+    child.once('close', (code, signal) => resolve({ code, signal })),
+  )
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  async function event(name: string): Promise<Record<string, unknown>> {
+    const seen = stdout.map(parsed).find((fields) => fields?.event === name)
+    if (seen !== undefined) return seen
+    return Promise.race([
+      new Promise<Record<string, unknown>>((resolve) => awaited.set(name, resolve)),
+      ended.then(() => {
+        throw new Error(`ended before the event ${name}:\n${stdout.join('\n')}\n${stderr}`)
+      }),
+    ])
+  }
+  return {
+    child,
+    stdout,
+    stderr: () => stderr,
+    event,
+    url: async () => `http://127.0.0.1:${(await event('listening')).port}`,
+    ended,
+  }
+}
+
+/** An empty folder that goes with the test. */
+export function emptyFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-entry-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
+  return folder
+}
+
+function parsed(line: string): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(line) as Record<string, unknown>
+  } catch {
+    return undefined
+  }
+}
