@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { toHex } from './bytes.ts'
-import { quotaHeaders } from './gate/quota.ts'
+import { EXPOSED_HEADERS, send } from './http/answer.ts'
 import { passByAddress } from './http/authenticate.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
@@ -19,18 +19,6 @@ export const endpoints: readonly Endpoint[] = [
   ...serviceEndpoints,
 ]
 
-const EXPOSED_HEADERS = [
-  'X-RateLimit-Limit',
-  'X-RateLimit-Remaining',
-  'X-RateLimit-Reset',
-  'X-RateLimit-Window',
-  'RateLimit-Policy',
-  'RateLimit',
-  'Retry-After',
-  'X-Request-Id',
-  'WWW-Authenticate',
-]
-
 export interface AppOptions {
   /** The world of a request: on Node always the same, on Workers one for each. */
   worldOf: (c: AppContext) => World
@@ -42,21 +30,24 @@ export interface AppOptions {
 /** Mounts the rooms. Reads no environment, listens to nothing, keeps nothing between requests. */
 export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
-  const document = JSON.stringify(openApiDocument(endpoints))
+  const requestId = drawRequestIds()
+  const isOpen = allowedOrigins.includes('*')
+  const originFor = (origin: string | undefined) =>
+    isOpen ? '*' : allowedOrigins.find((allowed) => allowed === origin)
 
   app.use(async (c, next) => {
     const world = worldOf(c)
     c.set('world', world)
     c.set('now', world.now())
-    c.set('requestId', `req_${toHex(world.randomBytes(12))}`)
+    c.set('requestId', requestId(world))
     c.set('clientIp', addressOf(c))
-    await next()
-    c.res.headers.set('X-Request-Id', c.var.requestId)
-    if (c.req.path.startsWith('/api/')) finish(c)
+    c.set('origin', originFor(c.req.header('origin')))
+    return next()
   })
-  app.use(
+  app.options(
+    '*',
     cors({
-      origin: allowedOrigins.includes('*') ? '*' : [...allowedOrigins],
+      origin: (origin) => originFor(origin) ?? null,
       allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
       allowHeaders: [
         'Content-Type',
@@ -76,7 +67,11 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
 
   app.get('/health', health)
   app.get('/ready', ready)
-  app.get('/openapi.json', (c) => c.body(document, 200, { 'Content-Type': 'application/json' }))
+  let document: string | undefined
+  app.get('/openapi.json', (c) => {
+    document ??= JSON.stringify(openApiDocument(endpoints))
+    return send(c, document, 200)
+  })
 
   app.all('/api/*', (c) => {
     passByAddress(c)
@@ -87,13 +82,17 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
   return app
 }
 
-/** What every answer of the API carries, errors too. */
-function finish(c: AppContext): void {
-  c.res.headers.set('Cache-Control', 'no-store')
-  const { world, now, clientIp } = c.var
-  const windows = c.var.windows ?? [world.ipLimits.peek('keyless', clientIp, now)]
-  for (const [name, value] of Object.entries(quotaHeaders(windows, now)))
-    c.res.headers.set(name, value)
+const ID_BYTES = 12
+
+/** Random ids, a hundred from each draw: a draw is a system call. */
+function drawRequestIds(): (world: World) => string {
+  let drawn = new Uint8Array()
+  return ({ randomBytes }) => {
+    if (drawn.length === 0) drawn = randomBytes(100 * ID_BYTES)
+    const id = drawn.subarray(0, ID_BYTES)
+    drawn = drawn.subarray(ID_BYTES)
+    return `req_${toHex(id)}`
+  }
 }
 
 /** Whether the path is wrong or only the method. */

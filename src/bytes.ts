@@ -1,9 +1,11 @@
 import { sha256 as sha256OfBytes } from '@noble/hashes/sha256'
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 /** Hexadecimal text, lower case, of bytes. */
 export function toHex(bytes: Uint8Array): string {
   let text = ''
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
+  for (const byte of bytes) text += HEX[byte]
   return text
 }
 
@@ -20,7 +22,8 @@ export function sha256(data: string | Uint8Array): Uint8Array {
   return sha256OfBytes(typeof data === 'string' ? new TextEncoder().encode(data) : data)
 }
 
-const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+/** Digits, then letters. */
+export const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
 /** Base62 text of bytes read as one big-endian number, padded with zeros to `length`. */
 export function toBase62(bytes: Uint8Array, length: number): string {

@@ -55,9 +55,25 @@ const Environment = z.object({
   STACKS_NETWORK: z.enum(NETWORKS).default('devnet'),
   STACKS_API_URL: url.optional(),
   OPERATOR_PRIVATE_KEY: privateKey.optional(),
+  OPERATOR_PRIVATE_KEYS: list
+    .pipe(
+      z
+        .array(privateKey)
+        .min(1, 'must be private keys, separated by commas')
+        .max(100, 'must be 100 keys or fewer')
+        .refine((keys) => new Set(keys.map(secretOf)).size === keys.length, 'names a key twice'),
+    )
+    .optional(),
   ROUTER_CONTRACT: text.optional(),
   QUOTE_URL: url.optional(),
   ENCRYPTION_KEY: encryptionKey.optional(),
+  SLIPPAGE_BPS: whole(0, 10_000).default(100),
+  ENFORCE_TARGET_PRICE: flag.default(false),
+  CONFIRMATIONS: whole(1, 1_000).default(1),
+  STUCK_AFTER_SECONDS: whole(1, 86_400).optional(),
+  MAX_FEE_IN_MICRO_STX: whole(3_000, 1_000_000_000).default(100_000),
+  NODE_TIMEOUT_MS: whole(100, 60_000).default(10_000),
+  RECONCILE_INTERVAL_MS: whole(0, 3_600_000).default(2_000),
   SIGNATURE_MAX_AGE_SECONDS: whole(1, 86_400).default(300),
   SIGNED_DOMAIN: text.optional(),
   REQUIRE_SIGNED_DOMAIN: flag.default(false),
@@ -78,12 +94,15 @@ const Environment = z.object({
 type Read = z.output<typeof Environment>
 
 /** A validated configuration. On devnet the chain's address and the encryption key may still be open: the entry makes them. */
-export type Config = Read & { OPERATOR_PRIVATE_KEY: string; ROUTER_CONTRACT: string }
+export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY'> & {
+  /** One at least: those of OPERATOR_PRIVATE_KEYS, or the one of OPERATOR_PRIVATE_KEY. */
+  OPERATOR_PRIVATE_KEYS: string[]
+  ROUTER_CONTRACT: string
+}
 
 /** What only a devnet can do without, because it makes its own. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
-  'OPERATOR_PRIVATE_KEY',
   'ROUTER_CONTRACT',
   'QUOTE_URL',
   'ENCRYPTION_KEY',
@@ -105,10 +124,11 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     throw new Error(
       `The configuration has faults:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     )
+  const { OPERATOR_PRIVATE_KEY = DEVNET_OPERATOR_PRIVATE_KEY, ...rest } = read.data
   return {
-    ...read.data,
-    OPERATOR_PRIVATE_KEY: read.data.OPERATOR_PRIVATE_KEY ?? DEVNET_OPERATOR_PRIVATE_KEY,
-    ROUTER_CONTRACT: read.data.ROUTER_CONTRACT ?? ROUTER,
+    ...rest,
+    OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
+    ROUTER_CONTRACT: rest.ROUTER_CONTRACT ?? ROUTER,
   }
 }
 
@@ -117,6 +137,8 @@ function faultsAcross(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
   if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
     faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
+  if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
+    faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
   const network = given.STACKS_NETWORK ?? 'devnet'
   if (!isNetwork(network)) return faults
   if (given.ROUTER_CONTRACT !== undefined && !isContractId(given.ROUTER_CONTRACT, network))
@@ -124,9 +146,16 @@ function faultsAcross(given: Record<string, string | undefined>): string[] {
   if (network === 'devnet') return faults
   for (const name of NEEDED_OFF_DEVNET)
     if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)
-  if (secretOf(given.OPERATOR_PRIVATE_KEY ?? '') === secretOf(DEVNET_OPERATOR_PRIVATE_KEY))
-    faults.push(`OPERATOR_PRIVATE_KEY: is the devnet's, which everybody knows`)
+  if (given.OPERATOR_PRIVATE_KEY === undefined && given.OPERATOR_PRIVATE_KEYS === undefined)
+    faults.push(`OPERATOR_PRIVATE_KEY: is needed on ${network}, or OPERATOR_PRIVATE_KEYS`)
+  for (const name of ['OPERATOR_PRIVATE_KEY', 'OPERATOR_PRIVATE_KEYS'] as const)
+    if (given[name]?.split(',').some(isDevnets))
+      faults.push(`${name}: is the devnet's, which everybody knows`)
   return faults
+}
+
+function isDevnets(privateKey: string): boolean {
+  return secretOf(privateKey.trim()) === secretOf(DEVNET_OPERATOR_PRIVATE_KEY)
 }
 
 function isOnCurve(privateKey: string): boolean {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { openDatabase } from './db/open.ts'
@@ -13,10 +14,13 @@ import { lockFolder } from './node/lock.ts'
 import { trustProxies } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { openWorld } from './node/world.ts'
+import { reconcile } from './settlement/reconcile.ts'
 import { VERSION } from './version.ts'
+import type { World } from './world.ts'
 
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
+const LAST_PASS_MS = 2_000
 
 const now = () => Date.now()
 
@@ -42,6 +46,7 @@ async function main(): Promise<void> {
     app.route('/', docsFiles())
     const { port, finish } = await listen(app, config)
     opened.push(finish)
+    opened.push(keepReconciling(world))
     log('info', 'listening', {
       host: config.HOST,
       port,
@@ -65,6 +70,31 @@ async function main(): Promise<void> {
   })
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+}
+
+/** Follows what is under way, pass after pass. Answers how to stop; a pass that takes long is cut, which harms nothing. */
+function keepReconciling(world: World): () => Promise<void> {
+  const { RECONCILE_INTERVAL_MS } = world.config
+  if (RECONCILE_INTERVAL_MS === 0) return async () => {}
+  const stopping = new AbortController()
+  const { signal } = stopping
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      const isDone = await reconcile(world, now()).then(
+        (pass) => pass.isDone,
+        (error) => {
+          world.log('error', 'not_reconciled', { fault: error instanceof Error ? error.name : '' })
+          return true
+        },
+      )
+      if (isDone) await pause(RECONCILE_INTERVAL_MS, undefined, { signal }).catch(() => {})
+    }
+  }
+  const running = run()
+  return () => {
+    stopping.abort()
+    return Promise.race([running, pause(LAST_PASS_MS, undefined, { ref: false })])
+  }
 }
 
 /** A devnet makes for itself what other networks must be told. */

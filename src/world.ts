@@ -5,7 +5,7 @@ import type { IpLimits } from './http/ip-limits.ts'
 import type { Log } from './log.ts'
 import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
-import type { Operator } from './settlement/operator.ts'
+import type { Operators } from './settlement/operator.ts'
 import type { Recover } from './stacks/recover.ts'
 
 /** Everything that a verb may touch. The entries build it; nothing else reads a clock, randomness or the network. */
@@ -14,7 +14,7 @@ export interface World {
   db: Database
   gate: Gate
   chain: Chain
-  operator: Operator
+  operators: Operators
   ipLimits: IpLimits
   seal: Seal
   /** The engine that checks signatures. */

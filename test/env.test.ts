@@ -20,8 +20,14 @@ describe('The configuration', () => {
       HOST: '127.0.0.1',
       DATABASE_URL: 'pglite:.latchkey',
       STACKS_NETWORK: 'devnet',
-      OPERATOR_PRIVATE_KEY: DEVNET_OPERATOR_PRIVATE_KEY,
+      OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
       ROUTER_CONTRACT: ROUTER,
+      SLIPPAGE_BPS: 100,
+      ENFORCE_TARGET_PRICE: false,
+      CONFIRMATIONS: 1,
+      MAX_FEE_IN_MICRO_STX: 100_000,
+      NODE_TIMEOUT_MS: 10_000,
+      RECONCILE_INTERVAL_MS: 2_000,
       SIGNATURE_MAX_AGE_SECONDS: 300,
       REQUIRE_SIGNED_DOMAIN: false,
       RATE_LIMIT_PER_MINUTE: 100,
@@ -51,7 +57,9 @@ describe('The configuration', () => {
         SIGNED_DOMAIN: 'dex.example',
       }),
     ).toMatchObject({
-      ...mainnet,
+      STACKS_NETWORK: 'mainnet',
+      STACKS_API_URL: mainnet.STACKS_API_URL,
+      OPERATOR_PRIVATE_KEYS: [SECRET_KEY],
       PORT: 80,
       TRUSTED_PROXIES: ['10.0.0.0/8', '::1', '192.0.2.1'],
       ALLOWED_ORIGINS: ['https://a.example', 'https://b.example'],
@@ -117,6 +125,24 @@ describe('The configuration', () => {
     const message = faultOf({ ...mainnet, OPERATOR_PRIVATE_KEY: key })
     expect(message).toContain('OPERATOR_PRIVATE_KEY: ')
     expect(message).not.toContain(key)
+  })
+
+  it('takes several operator keys in the place of one, each once, none of them the devnet’s', () => {
+    const { OPERATOR_PRIVATE_KEY: _, ...rest } = mainnet
+    const other = `${'5ec2e8'.repeat(10)}abcd01`
+    const several = (OPERATOR_PRIVATE_KEYS: string) => ({ ...rest, OPERATOR_PRIVATE_KEYS })
+    expect(readConfig(several(`${SECRET_KEY}, ${other}`)).OPERATOR_PRIVATE_KEYS).toEqual([
+      SECRET_KEY,
+      other,
+    ])
+    for (const keys of [
+      ',',
+      'key',
+      `${SECRET_KEY},0x${SECRET_KEY}`,
+      `${other},${DEVNET_OPERATOR_PRIVATE_KEY}`,
+    ])
+      expect(faultOf(several(keys))).toContain('OPERATOR_PRIVATE_KEYS: ')
+    expect(faultOf({ ...mainnet, OPERATOR_PRIVATE_KEYS: other })).toContain('set one of them')
   })
 
   it.each([

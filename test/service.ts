@@ -2,16 +2,20 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { inject } from 'vitest'
 import { createApp } from '../src/app.ts'
-import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
+import { openDatabase } from '../src/db/open.ts'
+import type { OpenDatabase } from '../src/db/postgres.ts'
 import { readConfig } from '../src/env.ts'
 import { openLog } from '../src/log.ts'
 import { chooseEngine } from '../src/node/recover.ts'
 import { openWorld } from '../src/node/world.ts'
 import { addressOf } from '../src/stacks/sign.ts'
 import type { World } from '../src/world.ts'
+import { startWorker } from './worker/workerd.ts'
 
-export type Engine = 'PGlite' | 'Postgres'
+export type Engine = 'PGlite' | 'Postgres' | 'workerd'
 export const ENGINES: readonly Engine[] = ['PGlite', 'Postgres']
+/** Where whatever needs only HTTP and SQL runs: on Node with either database, and in workerd on Postgres. */
+export const EVERYWHERE: readonly Engine[] = [...ENGINES, 'workerd']
 
 /** A service under test, as its clients see it, and what they do not see: its database, its log and its clock. */
 export interface Service {
@@ -30,6 +34,7 @@ export interface ServiceOptions {
   env?: Record<string, string>
   databaseUrl?: string
   maxConnections?: number
+  /** Changes the world of a service on Node; none reaches into workerd. */
   change?: (world: World) => World
 }
 
@@ -41,13 +46,13 @@ export async function startService(
   const databaseUrl = given.databaseUrl ?? (await freshDatabase(engine))
   const statements: string[] = []
   const database = await openDatabase(databaseUrl, {
-    onStatement: (text) => statements.push(text),
+    ...(engine !== 'workerd' && { onStatement: (text: string) => statements.push(text) }),
     ...(maxConnections !== undefined && { maxConnections }),
   })
   const devnetUrl = inject('devnetUrl')
   const operatorKey = env.OPERATOR_PRIVATE_KEY ?? `${randomBytes(32).toString('hex')}01`
   if (env.OPERATOR_PRIVATE_KEY === undefined) await fundOperator(devnetUrl, operatorKey)
-  const config = readConfig({
+  const variables = {
     OPERATOR_PRIVATE_KEY: operatorKey,
     DATABASE_URL: databaseUrl,
     STACKS_API_URL: devnetUrl,
@@ -56,7 +61,8 @@ export async function startService(
     IP_RATE_LIMIT_PER_MINUTE: '1000000',
     LOG_LEVEL: 'debug',
     ...env,
-  })
+  }
+  const config = readConfig(variables)
   const logged: string[] = []
   const clock = { now: Date.now() }
   const now = () => clock.now
@@ -64,6 +70,10 @@ export async function startService(
   const world = change(
     await openWorld({ config, db: database.db, log, now, recover: chooseEngine().recover }),
   )
+  const workerd =
+    engine === 'workerd'
+      ? await startWorker(inject('runFolder'), databaseUrl, variables)
+      : undefined
   const app = createApp({
     worldOf: () => world,
     addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',
@@ -71,9 +81,15 @@ export async function startService(
   })
   return {
     async call(path, { ip, ...init } = {}) {
+      const url = path.startsWith('//') ? path.slice(1) : `/api/v1${path}`
+      if (workerd !== undefined) {
+        const { response, trace } = await workerd.call(url, { ...init, ip, now: now() })
+        statements.push(...trace.statements)
+        logged.push(...trace.logged)
+        return response
+      }
       const headers = new Headers(init.headers)
       if (ip !== undefined) headers.set('x-test-address', ip)
-      const url = path.startsWith('//') ? path.slice(1) : `/api/v1${path}`
       return app.request(url, { ...init, headers })
     },
     world,
@@ -82,13 +98,17 @@ export async function startService(
     logged,
     statements,
     clock,
-    close: () => database.close(),
+    async close() {
+      await workerd?.stop()
+      await database.close()
+    },
   }
 }
 
 /** What a second process of the same service is configured with. */
 export function secretsOf({ world }: Pick<Service, 'world'>): Record<string, string> {
-  const { ENCRYPTION_KEY = '', OPERATOR_PRIVATE_KEY } = world.config
+  const { ENCRYPTION_KEY = '', OPERATOR_PRIVATE_KEYS } = world.config
+  const [OPERATOR_PRIVATE_KEY = ''] = OPERATOR_PRIVATE_KEYS
   return { ENCRYPTION_KEY, OPERATOR_PRIVATE_KEY }
 }
 

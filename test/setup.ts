@@ -10,6 +10,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** A real Postgres; each test file makes a database of its own in it. */
     postgresUrl: string
+    /** A folder that lives as long as the run. */
+    runFolder: string
     /** A devnet that all tests share; each makes wallets of its own. */
     devnetUrl: string
   }
@@ -38,6 +40,7 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   ])
   provide('postgresUrl', `postgres://postgres:postgres@127.0.0.1:${port}`)
   provide('devnetUrl', devnet.url)
+  provide('runFolder', folder)
   return async () => {
     await Promise.all([devnet.stop(), postgres.stop()])
     await rm(folder, { recursive: true, force: true })

@@ -36,7 +36,16 @@ export const SignedBody = z
       .optional()
       .meta({ description: 'Checked against the signature when sent.' }),
   })
-  .meta({ id: 'SignedMessage' })
+  .meta({
+    id: 'SignedMessage',
+    examples: [
+      {
+        message: '{"action":"..","timestamp":1795240980000}',
+        signature: '00'.repeat(65),
+        walletAddress: 'ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG',
+      },
+    ],
+  })
 
 /** How a signed message travels in headers, for GET. */
 export const SignedHeaders = z.object({

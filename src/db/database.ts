@@ -36,6 +36,13 @@ const OUTAGE_STATES = /^(08|53|57|40|55P03|25006|28|3D)/
 const OUTAGE_CODES =
   /^(CONNECT|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|ENOENT|NOT_CONNECTED)/
 
+/** A row was held by another session for longer than `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause)
+    if ('code' in at && at.code === '55P03') return true
+  return false
+}
+
 /** Tells an outage (the caller should come back) from a fault of ours (a bug). */
 export function isOutage(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {

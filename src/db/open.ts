@@ -15,6 +15,14 @@ const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 /** Any number that nothing else in the database locks: whoever migrates holds it. */
 const MIGRATION_LOCK = 7_201_404_511
 
+/** In milliseconds. A process that stops in the middle of a transaction holds no key's row for longer than this. */
+const SESSION = {
+  application_name: 'latchkey',
+  statement_timeout: 5_000,
+  lock_timeout: 2_000,
+  idle_in_transaction_session_timeout: 5_000,
+}
+
 export interface OpenOptions {
   /** Connections to Postgres, at most. PGlite has one. */
   maxConnections?: number
@@ -65,14 +73,13 @@ async function openPostgres(url: string, options: OpenOptions): Promise<OpenData
   })
   return connectPostgres(url, {
     maxConnections: options.maxConnections,
-    session: { application_name: 'latchkey', statement_timeout: 5_000 },
+    session: SESSION,
     onStatement: options.onStatement,
   })
 }
-}
 
 /** Many processes may start at once: the first migrates, the others wait for it and find nothing left to do. */
-async function migrateUnderLock(url: string): Promise<void> {
+export async function migrateUnderLock(url: string): Promise<void> {
   const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => {} })
   try {
     await client`SELECT pg_advisory_lock(${MIGRATION_LOCK})`

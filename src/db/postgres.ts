@@ -1,7 +1,8 @@
 import { parsePgArray } from 'drizzle-orm/pg-core'
 import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import type { Database } from './database.ts'
+import { type Connection, openPool } from './pool.ts'
 import * as schema from './schema.ts'
 
 export interface OpenDatabase {
@@ -12,40 +13,56 @@ export interface OpenDatabase {
 export interface PostgresOptions {
   maxConnections?: number | undefined
   /** Parameters of every session: a pooler in between may not know them. */
-  session?: { application_name: string; statement_timeout: number }
+  session?: Record<string, string | number>
   /** Sees the text of every statement, for counting. */
   onStatement?: ((text: string) => void) | undefined
 }
 
 const TEXT_ARRAY = 1009
+const TURN_TIMEOUT_MS = 5_000
+/** A server ends a statement sooner than that, by its own timeout. */
+const ANSWER_TIMEOUT_MS = 7_000
 
 /** Connects to Postgres, whose schema is up to date. The first statement makes the first connection. */
 export function connectPostgres(
   url: string,
   { maxConnections = 10, session, onStatement }: PostgresOptions,
 ): OpenDatabase {
-  const client = postgres(url, {
+  // drizzle says here how it wants to read and write types; each connection is told the same.
+  const types = { parsers: {}, serializers: {} }
+  const pool = openPool({
     max: maxConnections,
-    connect_timeout: 3,
-    // The driver's own backoff grows to 20 s, and a request waits it out before it hears of the outage.
-    backoff: () => 0.1,
-    onnotice: () => {},
-    // The driver would ask for all types with each new connection; this is the only array that statements answer.
-    fetch_types: false,
-    types: {
-      texts: {
-        to: TEXT_ARRAY,
-        from: [TEXT_ARRAY],
-        serialize: (value: unknown) => value,
-        parse: parsePgArray,
-      },
+    connect(onLost) {
+      const client = postgres(url, {
+        max: 1,
+        connect_timeout: 3,
+        max_lifetime: null,
+        onnotice: () => {},
+        onclose: onLost,
+        // The driver would ask for all types with each new connection; this is the only array that statements answer.
+        fetch_types: false,
+        types: {
+          texts: {
+            to: TEXT_ARRAY,
+            from: [TEXT_ARRAY],
+            serialize: (value: unknown) => value,
+            parse: parsePgArray,
+          },
+        },
+        ...(session !== undefined && { connection: session }),
+      })
+      Object.assign(client.options.parsers, types.parsers)
+      Object.assign(client.options.serializers, types.serializers)
+      return client as unknown as Connection
     },
-    ...(session !== undefined && { connection: session }),
+    turnTimeoutMs: TURN_TIMEOUT_MS,
+    answerTimeoutMs: ANSWER_TIMEOUT_MS,
   })
+  const client = { ...pool, options: types } as unknown as Sql
   const db = drizzle({
     client,
     schema,
     ...(onStatement !== undefined && { logger: { logQuery: (text) => onStatement(text) } }),
   })
-  return { db: db as unknown as Database, close: () => client.end({ timeout: 5 }) }
+  return { db: db as unknown as Database, close: pool.end }
 }

@@ -6,6 +6,7 @@ import {
   customType,
   index,
   integer,
+  jsonb,
   numeric,
   pgTable,
   text,
@@ -100,7 +101,7 @@ export const orders = pgTable(
     validFrom: time('valid_from'),
     validTo: time('valid_to'),
     signatureBox: bytea('signature_box').notNull(),
-    status: text().$type<Exclude<OrderStatus, 'expired'>>().notNull().default('open'),
+    status: text().$type<OrderStatus>().notNull().default('open'),
     createdBy: text('created_by').references(() => apiKeys.id),
     createdAt: time('created_at').notNull(),
     cancelledAt: time('cancelled_at'),
@@ -108,32 +109,76 @@ export const orders = pgTable(
     failedAt: time('failed_at'),
     failureReason: text('failure_reason'),
     txid: text(),
+    /** Of the block that its transaction is in. */
+    blockHeight: bigint('block_height', { mode: 'number' }),
+    confirmedAt: time('confirmed_at'),
+    /** What the last vault of the route paid, once confirmed. */
+    amountOut: numeric('amount_out', { precision: 39, scale: 0 }),
   },
   (table) => [
     index('orders_owner').on(table.owner, table.sequence),
     index('orders_status').on(table.status, table.sequence),
+    index('orders_open_until').on(table.validTo).where(sql`${table.status} = 'open'`),
     check(
       'orders_status_known',
-      sql`${table.status} IN ('open', 'executing', 'broadcasted', 'confirmed', 'failed', 'cancelled')`,
+      sql`${table.status} IN ('open', 'executing', 'broadcasted', 'confirmed', 'failed', 'cancelled', 'expired')`,
     ),
     check('orders_amount_positive', sql`${table.amountIn} > 0`),
   ],
 )
 
-/** A wallet that pays for settlement. `next_nonce` is the nonce of its next transaction. */
+/**
+ * What became of every order, for ever: a row is written by the statement that changes the status, so the rows of one
+ * order have ids in the order in which its changes were committed.
+ */
+export const orderEvents = pgTable(
+  'order_events',
+  {
+    id: bigserial({ mode: 'number' }).primaryKey(),
+    orderUuid: text('order_uuid')
+      .notNull()
+      .references(() => orders.uuid),
+    status: text().$type<OrderStatus>().notNull(),
+    at: time('at').notNull(),
+    details: jsonb().$type<Record<string, unknown>>(),
+  },
+  (table) => [index('order_events_of').on(table.orderUuid, table.id)],
+)
+
+/**
+ * A wallet that pays for settlement. `next_nonce` is the nonce of its next transaction, `chain_nonce` the one that the
+ * chain expects next, as far as is known: what lies between is pending.
+ */
 export const operators = pgTable('operators', {
   address: text().primaryKey(),
   nextNonce: bigint('next_nonce', { mode: 'number' }).notNull(),
+  chainNonce: bigint('chain_nonce', { mode: 'number' }).notNull().default(0),
+  /** When `chain_nonce` moved last. */
+  chainNonceAt: time('chain_nonce_at'),
 })
+
+export type TransactionStatus =
+  /** Stored; whether a node has it is not known. */
+  | 'signed'
+  /** A node has had it. */
+  | 'accepted'
+  /** Another one was signed for its nonce and pays more; either may be mined. It is followed and not sent again. */
+  | 'outbid'
+  | 'mined'
+  /** Another one was mined with its nonce. */
+  | 'replaced'
+  /** The only one who ever sent it was told that it is not taken. */
+  | 'refused'
 
 /** A signed Stacks transaction, stored before it is sent. `raw_box` is its bytes, encrypted: they hold the order's signature. */
 export const transactions = pgTable(
   'transactions',
   {
     txid: text().primaryKey(),
-    orderUuid: text('order_uuid')
-      .notNull()
-      .references(() => orders.uuid),
+    /** Absent when it only fills a nonce that a refused transaction left. */
+    orderUuid: text('order_uuid').references(() => orders.uuid),
+    /** A filler moves nothing worth anything; with an order, it is to keep that order's transaction off the chain. */
+    kind: text().$type<'swap' | 'filler'>().notNull().default('swap'),
     operator: text()
       .notNull()
       .references(() => operators.address),
@@ -142,14 +187,29 @@ export const transactions = pgTable(
     rawBox: bytea('raw_box').notNull(),
     /** The key that asked for it, whose success it is once a node has accepted it. */
     requestedBy: text('requested_by').references(() => apiKeys.id),
-    status: text().$type<'signed' | 'accepted' | 'refused'>().notNull().default('signed'),
+    status: text().$type<TransactionStatus>().notNull().default('signed'),
     reason: text(),
     createdAt: time('created_at').notNull(),
     answeredAt: time('answered_at'),
+    minedAt: time('mined_at'),
+    blockHeight: bigint('block_height', { mode: 'number' }),
+    /** What the chain says of it: success, abort_by_response or abort_by_post_condition. */
+    outcome: text(),
+    /** When the reconciler looks at it next; never again when absent. */
+    checkAt: time('check_at').default(sql`now()`),
+    /** How often the reconciler has taken it up: not 0 means that it may have been sent more than once. */
+    looks: integer().notNull().default(0),
+    /** How many looks in a row did not find it where it should be. */
+    misses: integer().notNull().default(0),
   },
   (table) => [
     index('transactions_order').on(table.orderUuid),
     index('transactions_unanswered').on(table.createdAt).where(sql`${table.status} = 'signed'`),
-    check('transactions_status_known', sql`${table.status} IN ('signed', 'accepted', 'refused')`),
+    index('transactions_due').on(table.checkAt).where(sql`${table.checkAt} IS NOT NULL`),
+    index('transactions_nonce').on(table.operator, table.nonce),
+    check(
+      'transactions_status_known',
+      sql`${table.status} IN ('signed', 'accepted', 'outbid', 'mined', 'replaced', 'refused')`,
+    ),
   ],
 )

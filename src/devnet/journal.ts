@@ -1,11 +1,21 @@
 import { appendFileSync, mkdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
+import type { AbortedStatus } from './faults.ts'
 
 /** What made this chain, in order. Clarity is deterministic: the same entries make it again. */
 export type Entry =
   | { accepted: string; at: number }
-  | { mined: string; at: number; undone?: { result: string; reason: string } }
+  | { mined: string; at: number; undone?: Undone }
   | { granted: string }
+  /** Blocks that another fork replaced, by their transactions. */
+  | { orphaned: string[] }
+
+/** A transaction that came to nothing; `as` when a post-condition was not why. */
+export interface Undone {
+  result: string
+  reason: string
+  as?: AbortedStatus
+}
 
 export interface Journal {
   readonly entries: readonly Entry[]

@@ -1,23 +1,29 @@
-import { type ClarityValue, deserializeCV, serializeCV } from '@stacks/transactions'
+import {
+  type ClarityValue,
+  deserializeCV,
+  noneCV,
+  responseErrorCV,
+  serializeCV,
+} from '@stacks/transactions'
 import { ok, type Result } from '../result.ts'
 import { admit, type Candidate, readmit, rejected, type Tip } from './admission.ts'
 import { type Chain, type Outcome, startChain } from './chain.ts'
+import type { AbortedStatus, DroppedStatus } from './faults.ts'
 import { violation } from './guards.ts'
 import { type Entry, openJournal } from './journal.ts'
 
-export type TransactionStatus =
-  | 'pending'
-  | 'success'
-  | 'abort_by_response'
-  | 'abort_by_post_condition'
-  | 'dropped_replace_by_fee'
+export type TransactionStatus = 'pending' | 'success' | AbortedStatus | DroppedStatus
 
 export interface Transaction extends Candidate {
   status: TransactionStatus
   receivedAt: number
   receivedAtHeight: number
   replacedBy?: string
+  /** How it is to end, whatever its call does. */
+  doom?: AbortedStatus
   mined?: {
+    /** False once its block was reorganised away. */
+    canonical: boolean
     height: number
     at: number
     result: ClarityValue
@@ -37,11 +43,28 @@ export interface Devnet {
   /** Runs alone: a rebuild takes a while, and nobody may see the chain in between. */
   exclusively<T>(run: () => T | Promise<T>): Promise<T>
   readonly chain: Chain
-  submit(bytes: Uint8Array): Promise<Result<string, 'rejected'>>
+  submit(bytes: Uint8Array, fate?: Fate): Promise<Result<string, 'rejected'>>
   grant(address: string): void
   transaction(txid: string): Transaction | undefined
+  transactionsOf(address: string): Transaction[]
+  /** How often blocks are mined from now on; 0: at once; undefined: when `mine` says so. */
+  setBlockTime(milliseconds: number | undefined): void
+  mine(): Promise<void>
+  /**
+   * Another fork wins: the block of a transaction and all that came after it are gone. Their transactions wait in the
+   * mempool again, or are nowhere, and are still told of as mined in a block that is not canonical.
+   */
+  reorganise(txid: string, to: 'mempool' | 'nowhere'): Promise<boolean>
+  /** Throws a waiting transaction away. */
+  drop(txid: string, as: DroppedStatus): boolean
   nonceOf(address: string): number
   noncesOf(address: string): Nonces
+}
+
+/** What a fault makes of a transaction that the mempool would take. */
+export interface Fate {
+  dropAs?: DroppedStatus | 'nothing' | undefined
+  abortAs?: AbortedStatus | undefined
 }
 
 export interface DevnetOptions {
@@ -52,6 +75,8 @@ export interface DevnetOptions {
 }
 
 export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise<Devnet> {
+  let blockTime: number | undefined = blockMs
+  let timer: ReturnType<typeof setInterval> | undefined
   const journal = openJournal(data)
   const transactions = new Map<string, Transaction>()
   const pending = new Map<string, Transaction>()
@@ -77,7 +102,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     return [...pending.values()].find((tx) => tx.sender === sender && tx.nonce === nonce)
   }
 
-  function hold(candidate: Candidate, at: number): void {
+  function hold(candidate: Candidate, at: number, doom?: AbortedStatus): void {
     const rival = rivalOf(candidate)
     if (rival !== undefined) {
       rival.status = 'dropped_replace_by_fee'
@@ -89,8 +114,20 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
       status: 'pending',
       receivedAt: at,
       receivedAtHeight: chain.height(),
+      ...(doom !== undefined && { doom }),
     }
     transactions.set(tx.txid, tx)
+    pending.set(tx.txid, tx)
+  }
+
+  function throwAway(txid: string, as: DroppedStatus): void {
+    known(transactions, txid).status = as
+    pending.delete(txid)
+  }
+
+  function revive(tx: Transaction): void {
+    delete tx.mined
+    tx.status = 'pending'
     pending.set(tx.txid, tx)
   }
 
@@ -99,6 +136,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     nextNonces.set(tx.sender, tx.nonce + 1)
     tx.status = status
     tx.mined = {
+      canonical: true,
       height: chain.height(),
       at,
       result: outcome.result,
@@ -109,6 +147,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
 
   async function mine(tx: Transaction): Promise<void> {
     const at = Date.now()
+    if (tx.doom !== undefined) return mineDoomed(tx, tx.doom, at)
     const outcome = chain.mine(tx.sender, tx.fee, tx.action)
     const guarded = outcome.ok && tx.action.kind === 'call'
     const broken = guarded ? violation(tx.guards, outcome.events, tx.sender) : undefined
@@ -124,10 +163,17 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     settle(tx, 'abort_by_post_condition', at, undoneOutcome(undone))
   }
 
+  function mineDoomed(tx: Transaction, as: AbortedStatus, at: number): void {
+    const undone = { result: DOOMED_RESULT, reason: 'a fault of this devnet', as }
+    chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
+    journal.append({ mined: tx.txid, at, undone })
+    settle(tx, as, at, undoneOutcome(undone))
+  }
+
   /** Clarity cannot take a block back, so the chain is made again without it. */
   async function replay(): Promise<void> {
     await chain.restart()
-    for (const entry of journal.entries) {
+    for (const entry of canonical(journal.entries)) {
       if ('granted' in entry) chain.grant(entry.granted)
       if (!('mined' in entry)) continue
       const { sender, fee, action } = known(transactions, entry.mined)
@@ -156,18 +202,25 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
       return
     }
     chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
-    settle(tx, 'abort_by_post_condition', entry.at, undoneOutcome(entry.undone))
+    const status = entry.undone.as ?? 'abort_by_post_condition'
+    settle(tx, status, entry.at, undoneOutcome(entry.undone))
   }
 
-  for (const entry of journal.entries) restore(entry)
-  if (blockMs === 0) await mineReady()
-  else setInterval(() => exclusively(mineReady), blockMs)
+  function setBlockTime(milliseconds: number | undefined): void {
+    blockTime = milliseconds
+    clearInterval(timer)
+    if (milliseconds) timer = setInterval(() => exclusively(mineReady), milliseconds)
+  }
+
+  for (const entry of canonical(journal.entries)) restore(entry)
+  setBlockTime(blockTime)
+  if (blockTime === 0) await mineReady()
 
   return {
     exclusively,
     chain,
 
-    async submit(bytes) {
+    async submit(bytes, { dropAs, abortAs } = {}) {
       const admitted = admit(bytes, tip)
       if (!admitted.ok) {
         const seen = transactions.get(String(admitted.details?.txid))
@@ -180,9 +233,11 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
         return rejected(candidate.txid, { reason: 'ConflictingNonceInMempool' })
       }
       const at = Date.now()
-      journal.append({ accepted: Buffer.from(bytes).toString('hex'), at })
-      hold(candidate, at)
-      if (blockMs === 0) await mineReady()
+      if (dropAs === 'nothing') return ok(candidate.txid)
+      if (dropAs === undefined) journal.append({ accepted: Buffer.from(bytes).toString('hex'), at })
+      hold(candidate, at, abortAs)
+      if (dropAs !== undefined) throwAway(candidate.txid, dropAs)
+      if (blockTime === 0) await mineReady()
       return ok(candidate.txid)
     },
 
@@ -192,7 +247,32 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     },
 
     transaction: (txid) => transactions.get(txid),
+    transactionsOf: (address) => [...transactions.values()].filter((tx) => tx.sender === address),
     nonceOf,
+    setBlockTime,
+    mine: mineReady,
+
+    async reorganise(txid, to) {
+      const first = transactions.get(txid)?.mined
+      if (!first?.canonical) return false
+      const gone = [...transactions.values()].filter(
+        (tx) => tx.mined?.canonical === true && tx.mined.height >= first.height,
+      )
+      journal.append({ orphaned: gone.map((tx) => tx.txid) })
+      for (const tx of gone.toSorted((a, b) => b.nonce - a.nonce)) {
+        nextNonces.set(tx.sender, Math.min(nonceOf(tx.sender), tx.nonce))
+        if (to === 'nowhere' && tx.mined !== undefined) tx.mined.canonical = false
+        else revive(tx)
+      }
+      await replay()
+      return true
+    },
+
+    drop(txid, as) {
+      if (!pending.has(txid)) return false
+      throwAway(txid, as)
+      return true
+    },
 
     noncesOf(address) {
       const mined = nonceOf(address)
@@ -216,9 +296,29 @@ function known(transactions: ReadonlyMap<string, Transaction>, txid: string): Tr
   return tx
 }
 
-/** Bytes that the node has are answered with their txid again; replaced ones are judged anew. */
+/** Bytes that the node has are answered with their txid again; dropped and orphaned ones are judged anew. */
 function isHeld(tx: Transaction | undefined): tx is Transaction {
-  return tx !== undefined && tx.status !== 'dropped_replace_by_fee'
+  return tx !== undefined && !tx.status.startsWith('dropped_') && tx.mined?.canonical !== false
+}
+
+/** (err none), as the devnet tells of a call that broke. */
+const DOOMED_RESULT = serializeCV(responseErrorCV(noneCV()))
+
+/** The entries that made the chain as it is now: without the blocks that were reorganised away. */
+function canonical(entries: readonly Entry[]): Entry[] {
+  const kept: Entry[] = []
+  for (const entry of entries) {
+    if (!('orphaned' in entry)) {
+      kept.push(entry)
+      continue
+    }
+    const gone = new Set(entry.orphaned)
+    for (let at = kept.length - 1; at >= 0; at--) {
+      const one = kept[at]
+      if (one !== undefined && 'mined' in one && gone.delete(one.mined)) kept.splice(at, 1)
+    }
+  }
+  return kept
 }
 
 function undoneOutcome({ result, reason }: { result: string; reason: string }): Outcome {

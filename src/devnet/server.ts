@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import type { HttpBindings } from '@hono/node-server'
 import {
   addressToString,
   type ClarityValue,
@@ -6,12 +8,14 @@ import {
   cvToString,
   deserializeCV,
   serializeCV,
+  txidFromData,
 } from '@stacks/transactions'
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { hexU128 } from './admission.ts'
 import { TOKENS } from './chain.ts'
 import { DEVNET_CHAIN_ID } from './facts.ts'
+import { DROPPED, type DroppedStatus, openFaults, readFaults } from './faults.ts'
 import type { Devnet, Transaction } from './node.ts'
 import { bestQuote } from './quote.ts'
 
@@ -21,8 +25,9 @@ const CONTRACT_NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,127}$/
 const HEX = /^(0x)?([0-9a-f]{2})+$/i
 
 /** The parts of a Stacks node and of its API that stacks.js and the service talk to. */
-export function createServer(devnet: Devnet): Hono {
-  const app = new Hono()
+export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
+  const faults = openFaults()
   const unreadable = (c: Context, error: string) => c.json({ error }, 400)
 
   app.onError((fault, c) => c.json({ error: fault.message }, 500))
@@ -32,7 +37,15 @@ export function createServer(devnet: Devnet): Hono {
   )
   app.use(async (c, next) => {
     if (c.req.method === 'POST') await c.req.arrayBuffer()
+    const { path } = c.req
+    if (path.startsWith('/faults')) return devnet.exclusively(next)
+    const delay = faults.take('delay', path)
+    if (delay !== undefined) await setTimeout(delay.ms)
+    if (faults.take('hang-up-before', path) !== undefined) return hangUp(c)
+    const answer = faults.take('answer', path)
+    if (answer !== undefined) return Response.json(answer.body ?? {}, { status: answer.status })
     await devnet.exclusively(next)
+    if (faults.take('hang-up-after', path) !== undefined) c.res = hangUp(c)
   })
 
   app.get('/v2/info', (c) => {
@@ -52,7 +65,16 @@ export function createServer(devnet: Devnet): Hono {
   app.post('/v2/transactions', async (c) => {
     const bytes = await transactionBytes(c)
     if (bytes === undefined) return unreadable(c, 'Failed to parse tx')
-    const submitted = await devnet.submit(bytes)
+    const { path } = c.req
+    const rejection = faults.take('reject', path)
+    if (rejection !== undefined) {
+      const { reason } = rejection
+      return c.json({ error: 'transaction rejected', reason, txid: txidFromData(bytes) }, 400)
+    }
+    const submitted = await devnet.submit(bytes, {
+      dropAs: faults.take('drop', path)?.as,
+      abortAs: faults.take('abort', path)?.as,
+    })
     return submitted.ok ? c.json(submitted.value) : c.json(submitted.details ?? {}, 400)
   })
 
@@ -170,6 +192,46 @@ export function createServer(devnet: Devnet): Hono {
     return c.json(holdings(devnet, address))
   })
 
+  app.get('/transactions/:principal', (c) => {
+    const principal = c.req.param('principal')
+    if (!isAddress(principal)) return unreadable(c, 'Invalid principal')
+    return c.json(devnet.transactionsOf(principal).map(summary))
+  })
+
+  app.get('/faults', (c) => c.json(faults.list()))
+  app.post('/faults', async (c) => {
+    const given = readFaults(await jsonBody(c))
+    if (given === undefined) return unreadable(c, 'not a fault: see src/devnet/faults.ts')
+    faults.add(given)
+    return c.json(faults.list())
+  })
+  app.delete('/faults', (c) => {
+    faults.clear()
+    return c.json([])
+  })
+  app.post('/faults/block-time', async (c) => {
+    const ms = (await jsonBody(c))?.ms
+    if (ms !== null && !Number.isSafeInteger(ms)) return unreadable(c, 'ms: a whole number or null')
+    devnet.setBlockTime(ms === null ? undefined : Number(ms))
+    if (ms === 0) await devnet.mine()
+    return c.json({ ms })
+  })
+  app.post('/faults/mine', async (c) => {
+    await devnet.mine()
+    return c.json({ height: devnet.chain.height() })
+  })
+  app.post('/faults/reorganise', async (c) => {
+    const { txid = '', to = 'mempool' } = (await jsonBody(c)) ?? {}
+    if (to !== 'mempool' && to !== 'nowhere') return unreadable(c, 'to: mempool or nowhere')
+    const done = await devnet.reorganise(plainTxid(String(txid)), to)
+    return done ? c.json({ height: devnet.chain.height() }) : unreadable(c, 'not mined')
+  })
+  app.post('/faults/drop', async (c) => {
+    const { txid = '', as = 'dropped_stale_garbage_collect' } = (await jsonBody(c)) ?? {}
+    if (!isDropped(as)) return unreadable(c, 'as: a dropped status')
+    return devnet.drop(plainTxid(String(txid)), as) ? c.json({ as }) : unreadable(c, 'not pending')
+  })
+
   app.get('/balances/:principal', (c) => {
     const principal = c.req.param('principal')
     return isPrincipal(principal)
@@ -226,7 +288,7 @@ function presentV3(tx: Transaction, include: string[]) {
   const hash = blockHash(height)
   return {
     ...shared,
-    canonical: true,
+    canonical: tx.mined.canonical,
     block: { height, hash, index_hash: hash, time: seconds(at), tx_index: 0 },
     bitcoin_block: { height, time: seconds(at) },
     parent_block: { hash: blockHash(height - 1), index_hash: blockHash(height - 1) },
@@ -258,7 +320,7 @@ function presentV1(tx: Transaction) {
   const { height, at, result, events, vmError } = tx.mined
   return {
     ...shared,
-    canonical: true,
+    canonical: tx.mined.canonical,
     is_unanchored: false,
     microblock_canonical: true,
     block_hash: blockHash(height),
@@ -294,8 +356,36 @@ function hexOf(value: ClarityValue): string {
   return `0x${serializeCV(value)}`
 }
 
+/** What a test wants to know of a sender's transactions, without reading Clarity. */
+function summary({ txid, nonce, fee, status, mined, action }: Transaction) {
+  const [input] = action.kind === 'call' ? action.args : []
+  const uuid = input?.type === 'tuple' ? input.value.uuid : undefined
+  return {
+    txid,
+    nonce,
+    fee: fee.toString(),
+    status,
+    ...(mined !== undefined && { height: mined.height, canonical: mined.canonical }),
+    ...(uuid?.type === 'ascii' && { uuid: uuid.value }),
+  }
+}
+
+/** Closes the connection; whatever is answered after that reaches nobody. */
+function hangUp(c: Context<{ Bindings: HttpBindings }>): Response {
+  c.env.incoming.socket.destroy()
+  return new Response(null)
+}
+
+function isDropped(as: unknown): as is DroppedStatus {
+  return (DROPPED as readonly unknown[]).includes(as)
+}
+
 function txidOf(c: Context): string {
-  return (c.req.param('txid') ?? '').toLowerCase().replace(/^0x/, '')
+  return plainTxid(c.req.param('txid') ?? '')
+}
+
+function plainTxid(txid: string): string {
+  return txid.toLowerCase().replace(/^0x/, '')
 }
 
 /** Names a block; there is no header behind it. */

@@ -1,5 +1,5 @@
 import { toHex } from '../bytes.ts'
-import { type Database, isOutage } from '../db/database.ts'
+import { type Database, isLockTimeout, isOutage } from '../db/database.ts'
 import { type OrderRow, orderOfJson } from '../db/order-row.ts'
 import type { Scope } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/token.ts'
@@ -80,14 +80,15 @@ export function openGate(
     busy = false
   }
 
-  async function answerAll(batch: readonly Waiting[]): Promise<void> {
+  async function answerAll(batch: readonly Waiting[], held?: 'skip'): Promise<void> {
     const groups = group(batch)
     try {
       const asks = [...groups.values()].map(askOf)
-      settle(batch, groups, await spend(asks, uuidsOf(batch), latest(batch)), limits)
+      settle(batch, groups, await spend(asks, uuidsOf(batch), latest(batch), held), limits)
     } catch (error) {
-      // One request that the database chokes on must not take the others with it.
-      if (isOutage(error) || batch.length === 1) for (const { fail } of batch) fail(error)
+      // One request that the database chokes on must not take the others with it, nor one key that is held.
+      if (isLockTimeout(error) && held === undefined) await answerAll(batch, 'skip')
+      else if (isOutage(error) || batch.length === 1) for (const { fail } of batch) fail(error)
       else for (const one of batch) await answerAll([one])
     }
   }
@@ -162,6 +163,7 @@ function judge(
   order: OrderRow | undefined,
   limits: Limits,
 ): GateAnswer {
+  if (verdict?.refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
   if (verdict === undefined || verdict.keyId === null) return refuse('apiKeyInvalid')
   if (verdict.refusal === 'ip') return refuse('ipNotAllowed', { observedIp: request.ip ?? null })
   if (verdict.refusal !== null) return refuse('apiKeyInactive', { reason: verdict.refusal })

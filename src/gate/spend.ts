@@ -23,7 +23,8 @@ export interface Verdict {
   keyId: string | null
   walletAddress: string
   permissions: string[]
-  refusal: 'revoked' | 'suspended' | 'expired' | 'ip' | null
+  /** `busy` when another session holds the key's row, and it was not waited for. */
+  refusal: 'revoked' | 'suspended' | 'expired' | 'ip' | 'busy' | null
   /** How many may pass of all that came with this key and are not refused, from whatever address. */
   room: number
   minuteLimit: number
@@ -43,7 +44,13 @@ export interface Spent {
   orders: Record<string, unknown>[]
 }
 
-export type Spend = (asks: readonly Ask[], uuids: readonly string[], now: number) => Promise<Spent>
+export type Spend = (
+  asks: readonly Ask[],
+  uuids: readonly string[],
+  now: number,
+  /** What to do about a key whose row another session holds. */
+  held?: 'wait' | 'skip',
+) => Promise<Spent>
 
 /**
  * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
@@ -54,10 +61,13 @@ export type Spend = (asks: readonly Ask[], uuids: readonly string[], now: number
  * process's clock is kept: the clocks of several processes differ, and a limit must hold all the same.
  */
 export function prepareSpend(db: Database, limits: Limits): Spend {
-  const prepared = statement(db, limits).prepare('gate')
+  const prepared = {
+    wait: statement(db, limits, 'wait').prepare('gate'),
+    skip: statement(db, limits, 'skip').prepare('gate_skip'),
+  }
 
-  return async function spend(asks, uuids, now) {
-    const found = await prepared.execute({
+  return async function spend(asks, uuids, now, held = 'wait') {
+    const found = await prepared[held].execute({
       hashes: `{${asks.map((ask) => `"\\\\x${toHex(ask.hash)}"`).join(',')}}`,
       ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
       wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
@@ -72,7 +82,7 @@ export function prepareSpend(db: Database, limits: Limits): Spend {
   }
 }
 
-function statement(db: Database, limits: Limits) {
+function statement(db: Database, limits: Limits, held: 'wait' | 'skip') {
   const value = sql.placeholder
   const asked = db.$with('asked', { ordinal: sql<number>`ordinal` }).as(sql`
     SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
@@ -82,7 +92,7 @@ function statement(db: Database, limits: Limits) {
       ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day`)
   const locked = db.$with('locked', {}).as(sql`
     SELECT api_keys.* FROM api_keys WHERE key_hash = ANY (${value('hashes')}::text::bytea[])
-    ORDER BY id FOR UPDATE`)
+    ORDER BY id FOR UPDATE${held === 'skip' ? sql` SKIP LOCKED` : sql``}`)
   const known = db.$with('known', {}).as(sql`
     SELECT id, key_hash, wallet_address, permissions, ip_allowlist, at,
       CASE
@@ -119,13 +129,18 @@ function statement(db: Database, limits: Limits) {
       FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, room
     ) AS total
     WHERE api_keys.id = total.id`)
+  const refusal =
+    held === 'wait'
+      ? sql`refusal`
+      : sql`CASE WHEN id IS NOT NULL THEN refusal
+          WHEN EXISTS (SELECT FROM api_keys WHERE key_hash = asked.hash) THEN 'busy' END`
   return db
     .with(asked, now, locked, known, judged, spent)
     .select({
       keyId: sql<string | null>`id`,
       walletAddress: sql<string>`wallet_address`,
       permissions: sql<string[]>`permissions`,
-      refusal: sql<Verdict['refusal']>`refusal`,
+      refusal: sql<Verdict['refusal']>`${refusal}`,
       room: sql<number>`room::int`,
       minuteLimit: sql<number>`minute_limit`,
       minuteUsed: sql<number>`minute_used`,
@@ -135,7 +150,7 @@ function statement(db: Database, limits: Limits) {
       dayUsed: sql<number>`day_used`,
       dayWindow: sql<number>`day_window::float8`,
       orders: sql<Record<string, unknown>[] | null>`CASE WHEN asked.ordinal = 1 THEN (
-        SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text))
+        SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text))
         FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[])
       ) END`,
     })
@@ -151,7 +166,7 @@ function number(value: number): SQL {
 
 /** The part of a statement that turns a counted request into a success; `done` names the CTE whose row is the proof. */
 export function countSuccess(
-  keyId: string,
+  keyId: string | SQL,
   done: SQL,
   counter?: 'creation_count' | 'execution_count' | 'cancellation_count',
 ): SQL {

@@ -49,7 +49,9 @@ export async function passByKey(
   scope: Scope | undefined,
   uuid?: string,
 ): Promise<Pass> {
-  const { world, now, clientIp } = c.var
+  const world = c.get('world')
+  const now = c.get('now')
+  const clientIp = c.get('clientIp')
   const failed = world.ipLimits.peek('failedKeys', clientIp, now)
   if (failed.remaining <= 0) limitAddress(c, 'failedKeys')
   const text = presentedKey(c)
@@ -129,14 +131,15 @@ export function verified<Schema extends ActionSchema>(
   presented: Presented,
   signable: Signable<Schema>,
 ): SignedAction<z.output<Schema>> {
-  const { world, now } = c.var
+  const world = c.get('world')
+  const now = c.get('now')
   const policy = { ...world, example: expectedOf(c, signable) }
   return unwrap(verifyAction(presented, signable.schema, policy, now))
 }
 
 /** What to sign, as it would be right at this moment. */
 function expectedOf(c: AppContext, { example }: Signable<ActionSchema>): Record<string, unknown> {
-  return { ...example, timestamp: c.var.now }
+  return { ...example, timestamp: c.get('now') }
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {
@@ -152,11 +155,11 @@ function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyI
 
 /** Counts the request by its address; one too many ends it. */
 function limitAddress(c: AppContext, bucket: IpBucket): void {
-  const window = c.var.world.ipLimits.take(bucket, c.var.clientIp, c.var.now)
+  const window = c.get('world').ipLimits.take(bucket, c.get('clientIp'), c.get('now'))
   const windows = [{ ...window, remaining: Math.max(0, window.remaining) }]
   c.set('windows', windows)
   if (window.remaining < 0)
-    unwrap(refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, c.var.now) }))
+    unwrap(refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, c.get('now')) }))
 }
 
 function isIpAddress(text: string): boolean {

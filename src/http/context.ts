@@ -11,6 +11,8 @@ export interface AppEnv {
     requestId: string
     /** The client's address as far as proxies are trusted; not always an IP address. */
     clientIp: string
+    /** What Access-Control-Allow-Origin says to it: its own origin, `*`, or nothing. */
+    origin: string | undefined
     /** The windows that this request was counted in, for the headers of whatever answer it gets. */
     windows: Window[] | undefined
   }

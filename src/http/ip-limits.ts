@@ -50,8 +50,8 @@ export function countByIp(limitPerMinute: number): IpLimits {
   }
 }
 
-/** Whoever has one IPv6 address has the /64 around it. */
-function networkOf(ip: string): string {
+/** What is counted for an address: whoever has one IPv6 address has the /64 around it. */
+export function networkOf(ip: string): string {
   if (!ip.includes(':')) return ip
   const [head = '', tail] = ip.split('::')
   const groups = head === '' ? [] : head.split(':')

@@ -20,17 +20,29 @@ const ErrorSchema = z
   })
   .meta({ id: 'Error' })
 
-const RATE_LIMIT_HEADERS = Object.fromEntries(
-  [
-    ['X-RateLimit-Limit', 'Requests that the binding window allows'],
-    ['X-RateLimit-Remaining', 'Requests left in it'],
-    ['X-RateLimit-Reset', 'Unix seconds at which it starts anew'],
-    ['X-RateLimit-Window', 'Its length in seconds'],
-    ['RateLimit-Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
-    ['RateLimit', 'What is left of every window'],
-    ['X-Request-Id', 'Names this request in the logs'],
-  ].map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
-)
+const headers = (described: [string, string][]) =>
+  Object.fromEntries(
+    described.map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+  )
+
+const HEADERS = headers([
+  ['X-RateLimit-Limit', 'Requests that the binding window allows'],
+  ['X-RateLimit-Remaining', 'Requests left in it'],
+  ['X-RateLimit-Reset', 'Unix seconds at which it starts anew'],
+  ['X-RateLimit-Window', 'Its length in seconds'],
+  ['RateLimit-Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
+  ['RateLimit', 'What is left of every window'],
+  ['X-Request-Id', 'Names this request in the logs'],
+])
+const RETRY_AFTER = headers([['Retry-After', 'Seconds after which to come back']])
+const CHALLENGE = headers([['WWW-Authenticate', 'What would have been needed (RFC 6750)']])
+
+/** What comes with a refusal besides. */
+const HEADERS_OF_STATUS: Record<string, JsonObject> = {
+  401: CHALLENGE,
+  429: RETRY_AFTER,
+  503: RETRY_AFTER,
+}
 
 const SECURITY: Record<Credential, JsonObject[]> = {
   none: [{}],
@@ -111,7 +123,7 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
           status,
           {
             description: answer.description,
-            headers: RATE_LIMIT_HEADERS,
+            headers: HEADERS,
             content: { 'application/json': { schema: schemaOf(answer.schema, 'output') } },
           },
         ]),
@@ -148,11 +160,22 @@ function refusals(reasons: readonly RefusalReason[], schemaOf: SchemaOf): JsonOb
         description: [
           ...new Set(those.map((r) => `${REFUSALS[r].error} (${REFUSALS[r].code})`)),
         ].join('; '),
-        headers: RATE_LIMIT_HEADERS,
-        content: { 'application/json': { schema: schemaOf(ErrorSchema, 'output') } },
+        headers: { ...HEADERS, ...HEADERS_OF_STATUS[status] },
+        content: {
+          'application/json': {
+            schema: schemaOf(ErrorSchema, 'output'),
+            examples: Object.fromEntries(those.map((r) => [REFUSALS[r].code, exampleOf(r)])),
+          },
+        },
       },
     ]),
   )
+}
+
+function exampleOf(reason: RefusalReason): { value: z.output<typeof ErrorSchema> } {
+  const { error, code } = REFUSALS[reason]
+  const requestId = `req_${'0'.repeat(24)}`
+  return { value: { error, code, timestamp: '2026-11-21T10:00:00.000Z', requestId } }
 }
 
 /** A schema as JSON Schema 2020-12, which is what OpenAPI 3.1 speaks. Named ones move into `components`. */
@@ -165,6 +188,10 @@ function inComponents(
     io,
     unrepresentable: 'any',
     reused: 'inline',
+    // The format says it; the pattern is a page long, and readers make noise of it.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+    },
   }) as JsonObject
   const local = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(local)

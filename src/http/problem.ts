@@ -1,7 +1,7 @@
-import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { isOutage } from '../db/database.ts'
 import { type ErrorBody, REFUSALS, type RefusalReason } from '../errors.ts'
 import type { Details, Refused, Result } from '../result.ts'
+import { answer } from './answer.ts'
 import type { AppContext } from './context.ts'
 
 /** Carries a refusal from where it is noticed to `onError`. Nothing else throws it and nothing else catches it. */
@@ -23,11 +23,15 @@ export function unwrap<T>(result: Result<T, RefusalReason>): T {
 export function onError(error: unknown, c: AppContext): Response {
   if (error instanceof Refusal) return problem(c, error.refused.reason, error.refused.details)
   const outage = isOutage(error)
-  c.var.world.log(outage ? 'warn' : 'error', outage ? 'database_unavailable' : 'internal_error', {
-    requestId: c.var.requestId,
-    route: c.req.routePath,
-    fault: faultOf(error),
-  })
+  c.get('world').log(
+    outage ? 'warn' : 'error',
+    outage ? 'database_unavailable' : 'internal_error',
+    {
+      requestId: c.get('requestId'),
+      route: c.req.routePath,
+      fault: faultOf(error),
+    },
+  )
   return outage ? problem(c, 'unavailable') : problem(c, 'internal')
 }
 
@@ -37,17 +41,27 @@ function problem(c: AppContext, reason: RefusalReason, details?: Details): Respo
     error,
     code,
     ...(details !== undefined && { details }),
-    timestamp: new Date(c.var.now).toISOString(),
-    requestId: c.var.requestId,
+    timestamp: new Date(c.get('now')).toISOString(),
+    requestId: c.get('requestId'),
   }
-  if (reason === 'rateLimited') c.header('Retry-After', String(details?.retryAfterSeconds ?? 1))
-  if (reason === 'unavailable') c.header('Retry-After', '1')
-  if (reason === 'methodNotAllowed') c.header('Allow', [details?.allow].flat().join(', '))
+  c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
+  return answer(c, body, status, headersOf(reason, status, details))
+}
+
+/** The headers that tell a client what to do about a refusal. */
+function headersOf(
+  reason: RefusalReason,
+  status: number,
+  details?: Details,
+): Record<string, string> {
+  if (reason === 'rateLimited') return { 'Retry-After': String(details?.retryAfterSeconds ?? 1) }
+  if (reason === 'unavailable') return { 'Retry-After': '1' }
+  if (reason === 'methodNotAllowed') return { Allow: [details?.allow].flat().join(', ') }
   if (reason === 'permissionDenied')
-    c.header('WWW-Authenticate', `Bearer error="insufficient_scope", scope="${details?.required}"`)
-  else if (status === 401) c.header('WWW-Authenticate', 'Bearer realm="latchkey"')
-  c.get('world').log('debug', 'refused', { requestId: c.var.requestId, reason, status })
-  return c.json(body, status as ContentfulStatusCode)
+    return {
+      'WWW-Authenticate': `Bearer error="insufficient_scope", scope="${details?.required}"`,
+    }
+  return status === 401 ? { 'WWW-Authenticate': 'Bearer realm="latchkey"' } : {}
 }
 
 /** Names an error without its message, which may carry a row or a secret. */

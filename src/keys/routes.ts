@@ -1,4 +1,5 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import { answer } from '../http/answer.ts'
 import { passByAddress, signedBody, signedHeaders } from '../http/authenticate.ts'
 import type { AppContext } from '../http/context.ts'
 import type { Endpoint } from '../http/endpoint.ts'
@@ -56,7 +57,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       passByAddress(c)
       const action = await signedBody(c, CREATE)
-      return c.json(unwrap(await createKey(c.var.world, action, c.var.now)), 201)
+      return answer(c, unwrap(await createKey(c.get('world'), action, c.get('now'))), 201)
     },
   },
   {
@@ -73,8 +74,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       passByAddress(c)
       const { walletAddress } = signedHeaders(c, LIST)
-      const apiKeys = await listKeys(c.var.world, walletAddress, c.var.now)
-      return c.json({ status: 'success', apiKeys })
+      const apiKeys = await listKeys(c.get('world'), walletAddress, c.get('now'))
+      return answer(c, { status: 'success', apiKeys })
     },
   },
   {
@@ -92,8 +93,10 @@ export const keyEndpoints: readonly Endpoint[] = [
       passByAddress(c)
       const { walletAddress, members } = signedHeaders(c, get(keyIdOf(c)))
       requireSameKey(c, members.keyId)
-      const apiKey = unwrap(await getKey(c.var.world, walletAddress, members.keyId, c.var.now))
-      return c.json({ status: 'success', apiKey })
+      const apiKey = unwrap(
+        await getKey(c.get('world'), walletAddress, members.keyId, c.get('now')),
+      )
+      return answer(c, { status: 'success', apiKey })
     },
   },
   {
@@ -112,14 +115,15 @@ export const keyEndpoints: readonly Endpoint[] = [
       passByAddress(c)
       const action = await signedBody(c, remove(keyIdOf(c)))
       requireSameKey(c, action.members.keyId)
-      const { name } = unwrap(await revokeKey(c.var.world, action, c.var.now))
-      return c.json({ status: 'success', message: `API key '${name}' has been revoked` })
+      const { name } = unwrap(await revokeKey(c.get('world'), action, c.get('now')))
+      return answer(c, { status: 'success', message: `API key '${name}' has been revoked` })
     },
   },
 ]
 
+/** What is no key id is not repeated in the answer: it may be a secret that strayed into the path. */
 function keyIdOf(c: AppContext): string {
-  return c.req.param('keyId') ?? ''
+  return wire.KeyId.safeParse(c.req.param('keyId')).data ?? ''
 }
 
 /** A signature for one key must not act on another. */

@@ -36,6 +36,14 @@ export const KeyParams = z.object({ keyId: KeyId })
 
 const time = z.iso.datetime()
 
+const GRANTED = {
+  keyId: 'key_4Yc1xQ7mB2',
+  name: 'My Trading Bot',
+  permissions: [...SCOPES],
+  rateLimit: 100,
+  createdAt: '2026-11-21T10:00:00.000Z',
+}
+
 export const KeySchema = z
   .object({
     id: z.string(),
@@ -59,7 +67,26 @@ export const KeySchema = z
       cancellationCount: z.int(),
     }),
   })
-  .meta({ id: 'Key' })
+  .meta({
+    id: 'Key',
+    examples: [
+      {
+        id: GRANTED.keyId,
+        ...GRANTED,
+        keyPreview: 'ck_live_Xy7f...q2aB',
+        walletAddress: 'ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG',
+        status: 'active',
+        usageStats: {
+          totalRequests: 3,
+          successfulRequests: 2,
+          failedRequests: 1,
+          creationCount: 1,
+          executionCount: 1,
+          cancellationCount: 0,
+        },
+      },
+    ],
+  })
 
 export const CreatedKeySchema = z
   .object({
@@ -74,7 +101,10 @@ export const CreatedKeySchema = z
     expiresAt: time.optional(),
     createdAt: time,
   })
-  .meta({ id: 'CreatedKey' })
+  .meta({
+    id: 'CreatedKey',
+    examples: [{ status: 'success', apiKey: `ck_live_${'0'.repeat(49)}`, ...GRANTED }],
+  })
 
 export const KeyAnswer = z.object({ status: z.literal('success'), apiKey: KeySchema })
 export const KeyListAnswer = z.object({ status: z.literal('success'), apiKeys: z.array(KeySchema) })

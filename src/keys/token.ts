@@ -1,4 +1,4 @@
-import { sha256, toBase62 } from '../bytes.ts'
+import { BASE62, sha256, toBase62 } from '../bytes.ts'
 
 const RANDOM_CHARACTERS = 43
 const CHECKSUM_CHARACTERS = 6
@@ -34,9 +34,13 @@ export function previewOf(prefix: string, token: Token): string {
 }
 
 function checksum(text: string): string {
-  const crc = new Uint8Array(4)
-  new DataView(crc.buffer).setUint32(0, crc32(text))
-  return toBase62(crc, CHECKSUM_CHARACTERS)
+  let rest = crc32(text)
+  let characters = ''
+  while (characters.length < CHECKSUM_CHARACTERS) {
+    characters = BASE62.charAt(rest % 62) + characters
+    rest = Math.floor(rest / 62)
+  }
+  return characters
 }
 
 /** CRC-32 as in ISO 3309, of ASCII text. */

@@ -2,7 +2,7 @@ import type { Config } from '../env.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
 import { openSeal } from '../seal.ts'
-import { openOperator } from '../settlement/operator.ts'
+import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { World } from '../world.ts'
 
@@ -18,6 +18,7 @@ export async function openWorld({
     apiUrl: config.STACKS_API_URL ?? '',
     quoteUrl: config.QUOTE_URL ?? '',
     fetch,
+    timeoutMs: config.NODE_TIMEOUT_MS,
   })
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
   return {
@@ -25,7 +26,7 @@ export async function openWorld({
     db,
     gate: openGate(db, limitsOf(config)),
     chain,
-    operator: openOperator(db, chain, config.OPERATOR_PRIVATE_KEY, config.STACKS_NETWORK),
+    operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     seal: await openSeal(
       Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64')),

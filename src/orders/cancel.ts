@@ -1,6 +1,7 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { spendAction } from '../actions/spend.ts'
 import { atomically, type Database } from '../db/database.ts'
+import { tellChange } from '../db/order-event.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
 import { countSuccess } from '../gate/spend.ts'
@@ -58,14 +59,19 @@ async function cancel(
       ),
     )
     .returning()
-  if (caller.by === 'wallet') {
-    const [row] = await change
-    return row === undefined ? refuse('orderNotOpen') : ok(row)
-  }
   const cancelled = db.$with('cancelled').as(change)
-  const counted = db
-    .$with('counted', {})
-    .as(countSuccess(caller.keyId, sql`cancelled`, 'cancellation_count'))
-  const [row] = await db.with(cancelled, counted).select().from(cancelled)
+  const told = db.$with('told', {}).as(tellChange(sql`cancelled`, now))
+  const also =
+    caller.by === 'wallet'
+      ? []
+      : [
+          db
+            .$with('counted', {})
+            .as(countSuccess(caller.keyId, sql`cancelled`, 'cancellation_count')),
+        ]
+  const [row] = await db
+    .with(cancelled, told, ...also)
+    .select()
+    .from(cancelled)
   return row === undefined ? refuse('orderNotOpen') : ok(row)
 }

@@ -3,6 +3,7 @@ import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { fromHex } from '../bytes.ts'
 import { atomically, type Database } from '../db/database.ts'
+import { tellChange } from '../db/order-event.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
 import { countSuccess, succeed } from '../gate/spend.ts'
@@ -110,20 +111,22 @@ async function store(
   })
 }
 
-/** The order and the success of the key that brought it, in one statement. */
+/** The order, its first event and the success of the key that brought it, in one statement. */
 async function insert(
   db: Database,
   row: typeof orders.$inferInsert,
   keyId: string | undefined,
 ): Promise<Result<OrderRow, 'orderConflict'>> {
-  const insertion = db.insert(orders).values(row).onConflictDoNothing().returning()
-  if (keyId === undefined) {
-    const [made] = await insertion
-    return made === undefined ? refuse('orderConflict') : ok(made)
-  }
-  const made = db.$with('made').as(insertion)
-  const counted = db.$with('counted', {}).as(countSuccess(keyId, sql`made`, 'creation_count'))
-  const [inserted] = await db.with(made, counted).select().from(made)
+  const made = db.$with('made').as(db.insert(orders).values(row).onConflictDoNothing().returning())
+  const told = db.$with('told', {}).as(tellChange(sql`made`, row.createdAt.getTime()))
+  const also =
+    keyId === undefined
+      ? []
+      : [db.$with('counted', {}).as(countSuccess(keyId, sql`made`, 'creation_count'))]
+  const [inserted] = await db
+    .with(made, told, ...also)
+    .select()
+    .from(made)
   return inserted === undefined ? refuse('orderConflict') : ok(inserted)
 }
 

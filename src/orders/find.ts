@@ -1,6 +1,6 @@
-import { and, desc, eq, gt, isNull, lt, lte, or, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, isNull, lt, lte, or, type SQL } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
-import { orders } from '../db/schema.ts'
+import { orderEvents, orders } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import type { Order, OrderStatus } from './order.ts'
@@ -16,6 +16,34 @@ export async function getOrder(
 ): Promise<Result<OrderRow, 'orderNotFound'>> {
   const row = await findOrder(world, uuid)
   return row === undefined ? refuse('orderNotFound') : ok(row)
+}
+
+/** Something that became of an order. Ids of one order grow with time: what comes after one that was seen is new. */
+export interface OrderEvent {
+  id: number
+  status: OrderStatus
+  at: Date
+  details: Record<string, unknown> | null
+}
+
+/** What became of an order after the event that was seen last, oldest first. */
+export async function eventsOf(
+  world: World,
+  uuid: string,
+  after = 0,
+  most = 100,
+): Promise<OrderEvent[]> {
+  return world.db
+    .select({
+      id: orderEvents.id,
+      status: orderEvents.status,
+      at: orderEvents.at,
+      details: orderEvents.details,
+    })
+    .from(orderEvents)
+    .where(and(eq(orderEvents.orderUuid, uuid), gt(orderEvents.id, after)))
+    .orderBy(asc(orderEvents.id))
+    .limit(most)
 }
 
 export interface OrderFilter {
@@ -52,10 +80,11 @@ export async function listOrders(
   }
 }
 
-/** `expired` is not stored: it is an open order whose time has passed. */
+/** An open order whose time has passed is `expired`, whether or not that is stored yet. */
 function hasStatus(status: OrderStatus, now: number): SQL | undefined {
   const at = new Date(now)
-  if (status === 'expired') return and(eq(orders.status, 'open'), lte(orders.validTo, at))
+  if (status === 'expired')
+    return or(eq(orders.status, status), and(eq(orders.status, 'open'), lte(orders.validTo, at)))
   if (status !== 'open') return eq(orders.status, status)
   return and(eq(orders.status, 'open'), stillValid(now))
 }
@@ -100,5 +129,8 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
     ...(row.failedAt !== null && { failedAt: row.failedAt.toISOString() }),
     ...(row.failureReason !== null && { failureReason: row.failureReason }),
     ...(row.txid !== null && { txid: row.txid }),
+    ...(row.blockHeight !== null && { blockHeight: row.blockHeight }),
+    ...(row.confirmedAt !== null && { confirmedAt: row.confirmedAt.toISOString() }),
+    ...(row.amountOut !== null && { amountOut: row.amountOut }),
   }
 }

@@ -63,5 +63,11 @@ export interface Order extends Omit<OrderTerms, 'uuid'> {
   executedAt?: string
   failedAt?: string
   failureReason?: string
+  /** The transaction that was sent last, or the one that was mined. */
   txid?: string
+  /** Of the block that holds the transaction. */
+  blockHeight?: number
+  confirmedAt?: string
+  /** What the swap paid: integer in the output token's smallest unit, as text. */
+  amountOut?: string
 }

@@ -1,5 +1,6 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
 import { succeed } from '../gate/spend.ts'
+import { answer } from '../http/answer.ts'
 import {
   keyOrSignedBody,
   passByAddress,
@@ -79,8 +80,14 @@ export const orderEndpoints: readonly Endpoint[] = [
       const key = presentsKey(c) ? await passByKey(c, 'create') : passByAddress(c)
       const order = unwrap(await readBody(c, wire.NewOrderSchema)) as NewOrder
       const credentials = { key, action: recipientAction(c, order) }
-      const { row, created } = unwrap(await createOrder(c.var.world, order, credentials, c.var.now))
-      return c.json({ status: 'success', data: presentOrder(row, c.var.now) }, created ? 201 : 200)
+      const { row, created } = unwrap(
+        await createOrder(c.get('world'), order, credentials, c.get('now')),
+      )
+      return answer(
+        c,
+        { status: 'success', data: presentOrder(row, c.get('now')) },
+        created ? 201 : 200,
+      )
     },
   },
   {
@@ -104,12 +111,12 @@ export const orderEndpoints: readonly Endpoint[] = [
       const caller = await keyOrSignedBody(c, 'execute', execute(uuidOf(c)), uuidOf(c))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
       const { row, txid, accepted } = unwrap(
-        await executeOrder(c.var.world, uuidOf(c), caller, c.var.now),
+        await executeOrder(c.get('world'), uuidOf(c), caller, c.get('now')),
       )
-      const data = presentOrder(row, c.var.now)
+      const data = presentOrder(row, c.get('now'))
       return accepted
-        ? c.json({ status: 'success', txid, data })
-        : c.json({ status: 'pending', txid, data }, 202)
+        ? answer(c, { status: 'success', txid, data })
+        : answer(c, { status: 'pending', txid, data }, 202)
     },
   },
   {
@@ -128,8 +135,8 @@ export const orderEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const caller = await keyOrSignedBody(c, 'cancel', cancel(uuidOf(c)))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
-      const row = unwrap(await cancelOrder(c.var.world, uuidOf(c), caller, c.var.now))
-      return c.json({ status: 'success', data: presentOrder(row, c.var.now) })
+      const row = unwrap(await cancelOrder(c.get('world'), uuidOf(c), caller, c.get('now')))
+      return answer(c, { status: 'success', data: presentOrder(row, c.get('now')) })
     },
   },
   {
@@ -144,8 +151,8 @@ export const orderEndpoints: readonly Endpoint[] = [
     refusals: ['orderNotFound'],
     async handle(c) {
       passByAddress(c)
-      const row = unwrap(await getOrder(c.var.world, uuidOf(c)))
-      return c.json({ status: 'success', data: presentOrder(row, c.var.now) })
+      const row = unwrap(await getOrder(c.get('world'), uuidOf(c)))
+      return answer(c, { status: 'success', data: presentOrder(row, c.get('now')) })
     },
   },
   {
@@ -164,9 +171,9 @@ export const orderEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
-      const page = await listOrders(c.var.world, query, viewer?.walletAddress, c.var.now)
-      if (viewer?.keyId !== undefined) await succeed(c.var.world.db, viewer.keyId)
-      return c.json({ status: 'success', ...page })
+      const page = await listOrders(c.get('world'), query, viewer?.walletAddress, c.get('now'))
+      if (viewer?.keyId !== undefined) await succeed(c.get('world').db, viewer.keyId)
+      return answer(c, { status: 'success', ...page })
     },
   },
 ]

@@ -37,6 +37,14 @@ function isCommonEra(time: string): boolean {
   return year >= 1 && year <= 9999
 }
 
+const TERMS = {
+  owner: 'ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG',
+  inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet',
+  outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token',
+  amountIn: '1000000',
+  uuid: '6f1c2b1e-5d0a-4a39-9d0e-2f6c6d8f7a10',
+}
+
 export const NewOrderSchema = z
   .strictObject({
     owner: Principal,
@@ -84,7 +92,7 @@ export const NewOrderSchema = z
       error: 'message and messageSignature come together or not at all',
     },
   )
-  .meta({ id: 'NewOrder' })
+  .meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
 
 export const CreateOrder = actionSchema('create_order', {
   orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
@@ -119,8 +127,21 @@ export const OrderSchema = z
     failedAt: time.optional(),
     failureReason: z.string().optional(),
     txid: z.string().optional(),
+    blockHeight: z.int().optional(),
+    confirmedAt: time.optional(),
+    amountOut: z.string().optional(),
   })
-  .meta({ id: 'Order' })
+  .meta({
+    id: 'Order',
+    examples: [
+      {
+        ...TERMS,
+        recipient: TERMS.owner,
+        status: 'open',
+        createdAt: '2026-11-21T10:00:00.000Z',
+      },
+    ],
+  })
 
 export const OrderAnswer = z.object({ status: z.literal('success'), data: OrderSchema })
 export const ExecutedAnswer = z.object({

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/facts.ts'
+import { answer } from '../http/answer.ts'
 import { passByAddress } from '../http/authenticate.ts'
 import { readBody } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
@@ -66,7 +67,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     refusals: [],
     handle(c) {
       passByAddress(c)
-      return c.json(info(c))
+      return answer(c, info(c))
     },
   },
   {
@@ -79,7 +80,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     refusals: [],
     handle(c) {
       passByAddress(c)
-      return c.json({ serverTime: c.var.now, iso: new Date(c.var.now).toISOString() })
+      return answer(c, { serverTime: c.get('now'), iso: new Date(c.get('now')).toISOString() })
     },
   },
   {
@@ -121,7 +122,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'bodyTooLarge', 'routeNotFound', 'unavailable'],
     async handle(c) {
       passByAddress(c)
-      const { config, chain } = c.var.world
+      const { config, chain } = c.get('world')
       if (config.STACKS_NETWORK !== 'devnet') return unwrap(refuse('routeNotFound'))
       const { address } = unwrap(await readBody(c, FaucetBody))
       if (!isStacksAddress(address, config.STACKS_NETWORK))
@@ -132,25 +133,25 @@ export const serviceEndpoints: readonly Endpoint[] = [
         )
       const balances = await chain.fund(address).catch(() => undefined)
       if (balances === undefined) return unwrap(refuse('unavailable', { reason: 'chain' }))
-      return c.json({ status: 'success', address, balances: balances as Record<string, never> })
+      return answer(c, { status: 'success', address, balances: balances as Record<string, never> })
     },
   },
 ]
 
 /** For probes, which are not counted: also mounted at /health. */
 export function health(c: AppContext): Response {
-  return c.json({ status: 'ok' })
+  return answer(c, { status: 'ok' })
 }
 
 /** For probes, which are not counted: also mounted at /ready. */
 export async function ready(c: AppContext): Promise<Response> {
-  return (await isReady(c.var.world))
-    ? c.json({ status: 'ready' })
+  return (await isReady(c.get('world')))
+    ? answer(c, { status: 'ready' })
     : unwrap(refuse('unavailable', { reason: 'chain' }))
 }
 
 function info(c: AppContext): z.output<typeof InfoAnswer> {
-  const { config } = c.var.world
+  const { config } = c.get('world')
   const network = config.STACKS_NETWORK
   return {
     network,

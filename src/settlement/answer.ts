@@ -2,46 +2,46 @@
 export type Answer =
   /** The node has it. It may still be dropped or abort. */
   | { kind: 'accepted' }
-  /** The node did not take it, and never will: nothing was begun on chain. */
+  /** The node does not take it, and never will: the fault is in the bytes. */
   | { kind: 'refused'; reason: string }
-  /** The node did not take it because of the operator's account; the order is not at fault. */
+  /** The node does not take it because of the operator's account; the order is not at fault. */
   | { kind: 'postponed'; reason: string }
+  /** The node does not take it because something else has its nonce: mined, or in the mempool. That may be itself. */
+  | { kind: 'nonceTaken'; reason: string }
+  /** The node does not take it now, and will later. */
+  | { kind: 'waiting'; reason: string }
   /** Nobody knows whether the node took it: the same bytes may be sent again, other bytes never. */
   | { kind: 'unknown'; reason: string }
 
-/** The operator's trouble: nothing was accepted, and the order can be tried again. */
-const POSTPONED = new Set(['NotEnoughFunds', 'FeeTooLow', 'EstimatorError'])
-
-/** The nonce is in doubt: the bytes, or others of ours, may be on their way. */
-const UNKNOWN = new Set([
-  'BadNonce',
-  'ConflictingNonceInMempool',
-  'TooMuchChaining',
-  'TemporarilyBlacklisted',
-])
-
-/** Reads the `reason` of a node that refused a transaction. Whatever is not known to be final is `unknown`. */
-export function answerOf(reason: string): Answer {
-  if (POSTPONED.has(reason)) return { kind: 'postponed', reason }
-  if (UNKNOWN.has(reason) || reason.startsWith('ServerFailure')) return { kind: 'unknown', reason }
-  return PERMANENT.has(reason) ? { kind: 'refused', reason } : { kind: 'unknown', reason }
+/** The reasons of stacks-core's mempool. `ServerFailure..` and every other one say nothing: `unknown`. */
+const REASONS: Readonly<Record<string, Exclude<Answer['kind'], 'accepted'>>> = {
+  Serialization: 'refused',
+  Deserialization: 'refused',
+  SignatureValidation: 'refused',
+  BadAddressVersionByte: 'refused',
+  BadTransactionVersion: 'refused',
+  BadFunctionArgument: 'refused',
+  NoSuchContract: 'refused',
+  NoSuchPublicFunction: 'refused',
+  ContractAlreadyExists: 'refused',
+  NoCoinbaseViaMempool: 'refused',
+  NoTenureChangeViaMempool: 'refused',
+  PoisonMicroblocksDoNotConflict: 'refused',
+  PoisonMicroblockHasUnknownPubKeyHash: 'refused',
+  PoisonMicroblockIsInvalid: 'refused',
+  TransferAmountMustBePositive: 'refused',
+  TransferRecipientCannotEqualSender: 'refused',
+  NotEnoughFunds: 'postponed',
+  FeeTooLow: 'postponed',
+  EstimatorError: 'postponed',
+  BadNonce: 'nonceTaken',
+  ConflictingNonceInMempool: 'nonceTaken',
+  TooMuchChaining: 'waiting',
+  TemporarilyBlacklisted: 'waiting',
 }
 
-const PERMANENT = new Set([
-  'Serialization',
-  'Deserialization',
-  'SignatureValidation',
-  'BadAddressVersionByte',
-  'BadTransactionVersion',
-  'NoCoinbaseViaMempool',
-  'NoTenureChangeViaMempool',
-  'NoSuchContract',
-  'NoSuchPublicFunction',
-  'BadFunctionArgument',
-  'ContractAlreadyExists',
-  'PoisonMicroblocksDoNotConflict',
-  'PoisonMicroblockHasUnknownPubKeyHash',
-  'PoisonMicroblockIsInvalid',
-  'TransferAmountMustBePositive',
-  'TransferRecipientCannotEqualSender',
-])
+/** Reads the `reason` of a node that did not take a transaction. */
+export function answerOf(reason: string): Answer {
+  const kind = Object.hasOwn(REASONS, reason) ? REASONS[reason] : undefined
+  return { kind: kind ?? 'unknown', reason }
+}

@@ -1,13 +1,16 @@
-import { eq } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { atomically, type Database } from '../db/database.ts'
-import { orders } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
+import type { Answer } from './answer.ts'
 import type { Quote } from './chain.ts'
-import { type Claim, claimOrder, recordAccepted, recordRefused } from './claim.ts'
-import { FEE_IN_MICRO_STX } from './operator.ts'
+import { type Claim, claimOrder, isClaimed, whyLost } from './claim.ts'
+import { seal } from './follow.ts'
+import { FEE_IN_MICRO_STX, MOST_PENDING, type Operator } from './operator.ts'
+import { meetsTarget, minimumOutput } from './price.ts'
+import { recordAccepted, recordRefused } from './record.ts'
+import { sendLeaseMs } from './schedule.ts'
 import { signSwap } from './transaction.ts'
 
 /** What settlement needs to know of an order that may be executed. */
@@ -18,6 +21,8 @@ export interface Settlable {
   outputToken: string
   amountIn: string
   recipient: string
+  targetPrice: string | null
+  direction: 'gt' | 'lt' | null
   /** The owner's intent signature, RSV. */
   signature: Uint8Array
 }
@@ -37,6 +42,10 @@ export type SettleReason = 'orderNotOpen' | 'messageReplayed' | 'executionFailed
 
 /** Another process may take the nonce first; each time it does, one order of its own got further. */
 const MAX_TRIES = 20
+/** How often an order that was never accepted is signed for another nonce, because its own was taken. */
+const MAX_NONCES = 3
+
+type Route = Quote & { outputAsset: string }
 
 /**
  * Turns an order into one transaction: sign, store, commit; then send; then record the answer. Nothing is sent that is
@@ -48,31 +57,76 @@ export async function settle(
   requester: Requester,
   now: number,
 ): Promise<Result<Settled, SettleReason>> {
-  const quoted = await world.chain.quote(order.inputToken, order.outputToken, order.amountIn)
+  const routed = await findRoute(world, order)
+  if (!routed.ok) return routed
+  let { action } = requester
+  for (let nonces = 0; nonces < MAX_NONCES; nonces++) {
+    const claimed = await claim(world, order, routed.value, { ...requester, action }, now)
+    if (!claimed.ok) return claimed
+    const settled = await send(world, claimed.value, now)
+    if (settled.ok || settled.reason !== 'nonceTaken')
+      return settled as Result<Settled, SettleReason>
+    action = undefined // It was spent with the first claim.
+  }
+  return refuse('unavailable', { reason: 'nonce_taken' })
+}
+
+/** The way to swap, and the least that it must yield. */
+async function findRoute(world: World, order: Settlable): Promise<Result<Route, SettleReason>> {
+  const { chain, config } = world
+  const quoted = await chain.quote(order.inputToken, order.outputToken, order.amountIn)
   if (!quoted.ok)
     return quoted.reason === 'noRoute'
       ? refuse('executionFailed', { reason: 'no_route' })
       : refuse('unavailable', { reason: 'quote' })
-  const outputAsset = await world.chain.assetName(order.outputToken)
+  const target = config.ENFORCE_TARGET_PRICE ? order : undefined
+  const { amountOut } = quoted.value
+  if (target !== undefined && !meetsTarget(target, amountOut))
+    return refuse('executionFailed', {
+      reason: 'target_price',
+      targetPrice: order.targetPrice,
+      direction: order.direction,
+      amountIn: order.amountIn,
+      amountOut,
+    })
+  const outputAsset = await chain.assetName(order.outputToken)
   if (outputAsset === undefined) return refuse('unavailable', { reason: 'token_interface' })
-
-  const route = { ...quoted.value, outputAsset }
-  const claimed = await world.operator.inTurn(() => claim(world, order, route, requester, now))
-  return claimed.ok ? send(world, claimed.value, now) : claimed
+  const minimumReceived = minimumOutput(quoted.value, config.SLIPPAGE_BPS, target)
+  return ok({ ...quoted.value, minimumReceived, outputAsset })
 }
 
-/** Signs for the nonce that is next and claims with it; when the nonce was taken meanwhile, signs again. */
+/** Claims with the first operator that has room. */
 async function claim(
   world: World,
   order: Settlable,
-  route: Quote & { outputAsset: string },
+  route: Route,
   requester: Requester,
   now: number,
 ): Promise<Result<Claim, SettleReason>> {
+  for (const operator of world.operators.byTurns()) {
+    const claimed = await operator.inTurn(() =>
+      claimWith(world, operator, order, route, requester, now),
+    )
+    if (claimed.ok || claimed.reason !== 'operatorFull')
+      return claimed as Result<Claim, SettleReason>
+  }
+  return refuse('unavailable', { reason: 'operator_busy' })
+}
+
+/** Signs for the nonce that is next and claims with it; when the nonce was taken meanwhile, signs again. */
+async function claimWith(
+  world: World,
+  operator: Operator,
+  order: Settlable,
+  route: Route,
+  requester: Requester,
+  now: number,
+): Promise<Result<Claim, SettleReason | 'operatorFull'>> {
   const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = world.config
-  const { address, privateKey } = world.operator
+  const { address, privateKey } = operator
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
-    const nonce = await world.operator.expectedNonce()
+    const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile(now))?.nextNonce
+    if (nonce === undefined) return refuse('operatorFull')
     const transaction = await signSwap(
       { ...order, ...route, router },
       { privateKey, nonce, feeInMicroStx: FEE_IN_MICRO_STX, network },
@@ -82,41 +136,50 @@ async function claim(
       owner: order.owner,
       operator: address,
       transaction,
-      rawBox: await world.seal.seal(transaction.raw, `transaction ${transaction.txid}`),
+      rawBox: await seal(world, transaction),
       requestedBy: requester.keyId,
     }
-    const claimed = await store(world.db, claim, requester.action, now)
-    world.operator.expect(claimed.ok ? nonce + 1 : undefined)
-    if (claimed.ok) return ok(claim)
+    operator.expect(undefined)
+    const claimed = await store(world, claim, requester.action, now)
+    if (claimed.ok) {
+      operator.expect(nonce + 1)
+      return ok(claim)
+    }
     if (claimed.reason === 'messageReplayed') return refuse('messageReplayed')
-    const status = await statusOf(world.db, order.uuid)
+    const { status, isFull } = await whyLost(world.db, order.uuid, address)
     if (status !== 'open') return refuse('orderNotOpen', { status })
+    if (isFull && !(await hasRoom(operator, now))) return refuse('operatorFull')
   }
-  return refuse('unavailable', { reason: 'operator_busy' })
+  return refuse('operatorFull')
+}
+
+/** Whether the chain has mined some of what this operator has pending, as far as was known. */
+async function hasRoom(operator: Operator, now: number): Promise<boolean> {
+  const standing = await operator.reconcile(now)
+  return standing !== undefined && standing.nextNonce < standing.confirmed + MOST_PENDING
 }
 
 /** The claim, and the wallet's message when a message asked for it, or neither. */
-function store(
-  db: Database,
+async function store(
+  { db, config }: World,
   claim: Claim,
   action: SignedAction<unknown> | undefined,
   now: number,
 ): Promise<Result<null, 'lost' | 'messageReplayed'>> {
+  const leasedUntil = now + sendLeaseMs(config.NODE_TIMEOUT_MS)
   const attempt = async (tx: Database): Promise<Result<null, 'lost'>> =>
-    (await claimOrder(tx, claim, now)) ? ok(null) : refuse('lost')
-  if (action === undefined) return attempt(db)
-  return atomically<null, 'lost' | 'messageReplayed'>(db, async (tx) => {
-    const spent = await spendAction(tx, action, now)
-    return spent.ok ? attempt(tx) : spent
-  })
-}
-
-async function statusOf(db: Database, uuid: string): Promise<string | undefined> {
-  const [order] = await db
-    .select({ status: orders.status })
-    .from(orders)
-    .where(eq(orders.uuid, uuid))
-  return order?.status
+    (await claimOrder(tx, claim, now, leasedUntil)) ? ok(null) : refuse('lost')
+  try {
+    if (action === undefined) return await attempt(db)
+    return await atomically<null, 'lost' | 'messageReplayed'>(db, async (tx) => {
+      const spent = await spendAction(tx, action, now)
+      return spent.ok ? attempt(tx) : spent
+    })
+  } catch (error) {
+    // A connection that is lost in the middle of a commit does not say whether it was one.
+    if (await isClaimed(db, claim.transaction.txid).catch(() => false)) return ok(null)
+    throw error
+  }
 }
 
 /** Sends what is stored and records what the node said. An answer that says nothing leaves the order executing. */
@@ -124,28 +187,51 @@ async function send(
   world: World,
   claim: Claim,
   now: number,
-): Promise<Result<Settled, SettleReason>> {
+): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
   const { txid, raw } = claim.transaction
   const answer = await world.chain.submit(raw)
-  const reason = answer.kind === 'accepted' ? undefined : answer.reason
-  if (answer.kind !== 'accepted') world.operator.expect(undefined)
   world.log(answer.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
     uuid: claim.uuid,
     txid,
     answer: answer.kind,
-    reason,
+    reason: answer.kind === 'accepted' ? undefined : answer.reason,
   })
-  switch (answer.kind) {
-    case 'accepted':
-      await recordAccepted(world.db, claim, now)
-      return ok({ txid, state: 'accepted' })
-    case 'unknown':
-      return ok({ txid, state: 'unknown' })
+  try {
+    return await record(world, claim, answer, now)
+  } catch (error) {
+    // The bytes are stored and were sent: whatever became of them, the reconciler finds out.
+    const fault = error instanceof Error ? error.name : 'unknown'
+    world.log('error', 'answer_not_recorded', { uuid: claim.uuid, txid, fault })
+    return ok({ txid, state: 'unknown' })
+  }
+}
+
+async function record(
+  world: World,
+  { operator: address, transaction: { txid } }: Claim,
+  answer: Answer,
+  now: number,
+): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
+  const { db, config } = world
+  if (answer.kind === 'accepted') {
+    await recordAccepted(db, txid, now, now + config.RECONCILE_INTERVAL_MS)
+    return ok({ txid, state: 'accepted' })
+  }
+  const unknown = ok({ txid, state: 'unknown' as const })
+  if (answer.kind === 'unknown' || answer.kind === 'waiting') return unknown
+
+  const { kind, reason } = answer
+  const operator = world.operators.all.find((one) => one.address === address)
+  const next = kind === 'refused' ? 'failed' : 'open'
+  if (!(await recordRefused(db, { txid, operator: address, reason }, next, now))) return unknown
+  operator?.expect(undefined)
+  switch (kind) {
     case 'refused':
-      await recordRefused(world.db, claim, answer.reason, 'failed', now)
-      return refuse('executionFailed', { reason: answer.reason, txid })
+      return refuse('executionFailed', { reason, txid })
     case 'postponed':
-      await recordRefused(world.db, claim, answer.reason, 'open', now)
       return refuse('unavailable', { reason: 'operator' })
+    case 'nonceTaken':
+      await operator?.reconcile(now)
+      return refuse('nonceTaken')
   }
 }

@@ -1,13 +1,42 @@
 import * as z from 'zod'
 import { ok, refuse } from '../result.ts'
 import { answerOf } from './answer.ts'
-import type { Chain } from './chain.ts'
-
-const TIMEOUT_MS = 10_000
+import type { Chain, Nonces, Sighting } from './chain.ts'
+import { amountOutOf } from './transaction.ts'
 
 const Refused = z.object({ error: z.string(), reason: z.string() })
-const Account = z.object({ nonce: z.int().nonnegative() })
-const Nonces = z.object({ possible_next_nonce: z.int().nonnegative() })
+const nonce = z.int().nonnegative()
+const Account = z.object({ nonce })
+const NoncesV3 = z.object({
+  next_nonce: nonce,
+  mempool: z.object({ pending_nonces: z.array(nonce) }).optional(),
+})
+const NoncesV1 = z.object({
+  possible_next_nonce: nonce,
+  detected_mempool_nonces: z.array(nonce).optional(),
+})
+const Info = z.object({ stacks_tip_height: z.int().nonnegative() })
+
+const result = z.object({ hex: z.string() }).nullish()
+const FoundV3 = z.object({
+  status: z.string(),
+  canonical: z.boolean().optional(),
+  block: z.object({ height: z.int().nonnegative() }).optional(),
+  result,
+})
+const FoundV1 = z
+  .object({
+    tx_status: z.string(),
+    canonical: z.boolean().optional(),
+    block_height: z.int().optional(),
+    tx_result: result,
+  })
+  .transform(({ tx_status, canonical, block_height, tx_result }) => ({
+    status: tx_status,
+    canonical,
+    block: block_height === undefined ? undefined : { height: block_height },
+    result: tx_result,
+  }))
 const Interface = z.object({ fungible_tokens: z.array(z.object({ name: z.string() })) })
 const QuoteAnswer = z.discriminatedUnion('success', [
   z.object({
@@ -41,15 +70,43 @@ export function connectStacksNode({
   apiUrl,
   quoteUrl,
   fetch,
+  timeoutMs = 10_000,
 }: {
   apiUrl: string
   quoteUrl: string
   fetch: typeof globalThis.fetch
+  /** Longest wait for an answer. */
+  timeoutMs?: number
 }): Chain {
   const base = apiUrl.replace(/\/$/, '')
+  // A redirect is an answer like any other, and never followed: workerd has no `redirect: 'error'`.
   const get = (path: string) =>
-    fetch(base + path, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' })
+    fetch(base + path, { signal: AbortSignal.timeout(timeoutMs), redirect: 'manual' })
   const assetNames = new Map<string, string>()
+
+  /** What was asked for, `absent` for a 404, or undefined when there is no such answer. */
+  async function ask<T>(path: string, schema: z.ZodType<T>): Promise<T | 'absent' | undefined> {
+    try {
+      const response = await get(path)
+      if (response.status === 404) {
+        await response.body?.cancel()
+        return 'absent'
+      }
+      return response.ok ? schema.parse(await response.json()) : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  async function mempoolOf(address: string): Promise<Pick<Nonces, 'next' | 'pending'>> {
+    const v3 = await ask(`/extended/v3/principals/${address}/nonces`, NoncesV3)
+    if (v3 !== undefined && v3 !== 'absent')
+      return { next: v3.next_nonce, pending: v3.mempool?.pending_nonces ?? [] }
+    const v1 = await ask(`/extended/v1/address/${address}/nonces`, NoncesV1)
+    if (v1 !== undefined && v1 !== 'absent')
+      return { next: v1.possible_next_nonce, pending: v1.detected_mempool_nonces ?? [] }
+    return { next: 0, pending: [] }
+  }
 
   return {
     async submit(raw) {
@@ -58,8 +115,8 @@ export function connectStacksNode({
           method: 'POST',
           headers: { 'Content-Type': 'application/octet-stream' },
           body: raw,
-          signal: AbortSignal.timeout(TIMEOUT_MS),
-          redirect: 'error',
+          signal: AbortSignal.timeout(timeoutMs),
+          redirect: 'manual',
         })
         if (response.ok) return { kind: 'accepted' }
         if (response.status >= 500) return { kind: 'unknown', reason: `HTTP ${response.status}` }
@@ -72,19 +129,31 @@ export function connectStacksNode({
       }
     },
 
-    async nextNonce(address) {
-      const seen = await get(`/extended/v1/address/${address}/nonces`).catch(() => undefined)
-      const nonces = seen?.ok ? Nonces.safeParse(await seen.json()) : undefined
-      if (nonces?.success) return nonces.data.possible_next_nonce
-      const account = await get(`/v2/accounts/${address}?proof=0`)
-      return Account.parse(await account.json()).nonce
+    async find(txid) {
+      const v3 = await ask(`/extended/v3/transactions/0x${txid}?include=result`, FoundV3)
+      if (v3 !== undefined && v3 !== 'absent') return sightingOf(v3)
+      const v1 = await ask(`/extended/v1/tx/0x${txid}`, FoundV1)
+      if (v1 !== undefined && v1 !== 'absent') return sightingOf(v1)
+      return { kind: v3 ?? 'unknown' }
+    },
+
+    async height() {
+      const info = await ask('/v2/info', Info)
+      return info === 'absent' ? undefined : info?.stacks_tip_height
+    },
+
+    async nonces(address) {
+      const account = await ask(`/v2/accounts/${address}?proof=0`, Account)
+      if (account === undefined || account === 'absent') return undefined
+      const { next, pending } = await mempoolOf(address)
+      return { confirmed: account.nonce, next: Math.max(account.nonce, next), pending }
     },
 
     async quote(tokenIn, tokenOut, amount) {
       const query = new URLSearchParams({ tokenIn, tokenOut, amount })
       try {
         const response = await fetch(`${quoteUrl}?${query}`, {
-          signal: AbortSignal.timeout(TIMEOUT_MS),
+          signal: AbortSignal.timeout(timeoutMs),
         })
         const answer = QuoteAnswer.safeParse(await response.json())
         if (!answer.success) return refuse('chainUnavailable')
@@ -120,10 +189,28 @@ export function connectStacksNode({
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify({ address }),
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: AbortSignal.timeout(timeoutMs),
       })
       if (!response.ok) throw new Error(`faucet answered ${response.status}`)
       return response.json()
     },
+  }
+}
+
+type Found = z.output<typeof FoundV3>
+
+const OUTCOMES = ['success', 'abort_by_response', 'abort_by_post_condition'] as const
+
+function sightingOf({ status, canonical, block, result }: Found): Sighting {
+  if (status.startsWith('dropped_')) return { kind: 'dropped', reason: status }
+  const outcome = OUTCOMES.find((one) => one === status)
+  if (outcome === undefined || block === undefined) return { kind: 'pending' }
+  if (canonical === false) return { kind: 'orphaned' }
+  const amountOut = outcome === 'success' && result?.hex ? amountOutOf(result.hex) : undefined
+  return {
+    kind: 'mined',
+    outcome,
+    height: block.height,
+    ...(amountOut !== undefined && { amountOut }),
   }
 }

@@ -1,11 +1,17 @@
 import {
   bufferCV,
+  type ClarityValue,
   contractPrincipalCV,
+  deserializeCV,
+  deserializeTransaction,
   makeContractCall,
+  makeSTXTokenTransfer,
   type PostCondition,
   PostConditionMode,
   principalCV,
+  type StacksTransactionWire,
   stringAsciiCV,
+  TransactionSigner,
   tupleCV,
   uintCV,
 } from '@stacks/transactions'
@@ -36,11 +42,23 @@ export interface Swap {
   minimumReceived: string
 }
 
+/** What an operator signs with. */
+export interface Terms {
+  privateKey: string
+  nonce: number
+  feeInMicroStx: number
+  network: Network
+}
+
+/** Nobody has the keys of these. A transfer of nothing, or to oneself, is not taken. */
+const NOBODY = {
+  mainnet: 'SP000000000000000000002Q6VF78',
+  testnet: 'ST000000000000000000002AMW42H',
+  devnet: 'ST000000000000000000002AMW42H',
+} as const satisfies Record<Network, string>
+
 /** Builds and signs `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. */
-export async function signSwap(
-  swap: Swap,
-  operator: { privateKey: string; nonce: number; feeInMicroStx: number; network: Network },
-): Promise<SignedTransaction> {
+export async function signSwap(swap: Swap, operator: Terms): Promise<SignedTransaction> {
   const [routerAddress, routerName] = contractParts(swap.router)
   const transaction = await makeContractCall({
     contractAddress: routerAddress,
@@ -69,11 +87,56 @@ export async function signSwap(
     network: operator.network,
     validateWithAbi: false,
   })
+  return signed(transaction, operator)
+}
+
+/** Builds and signs what uses a nonce up: one micro-STX to nobody. */
+export async function signFiller(operator: Terms): Promise<SignedTransaction> {
+  const transaction = await makeSTXTokenTransfer({
+    recipient: NOBODY[operator.network],
+    amount: 1n,
+    senderKey: operator.privateKey,
+    nonce: operator.nonce,
+    fee: operator.feeInMicroStx,
+    network: operator.network,
+  })
+  return signed(transaction, operator)
+}
+
+/** Signs the same content again, nonce and all, at another fee: a node takes it in place of the first if it pays more. */
+export function signAgain(
+  raw: Uint8Array,
+  operator: Omit<Terms, 'network' | 'nonce'>,
+): SignedTransaction {
+  const transaction = deserializeTransaction(raw)
+  transaction.setFee(operator.feeInMicroStx)
+  new TransactionSigner(transaction).signOrigin(operator.privateKey)
+  const nonce = Number(transaction.auth.spendingCondition.nonce)
+  return signed(transaction, { ...operator, nonce })
+}
+
+function signed(
+  transaction: StacksTransactionWire,
+  { nonce, feeInMicroStx }: Pick<Terms, 'nonce' | 'feeInMicroStx'>,
+): SignedTransaction {
   return {
     txid: transaction.txid(),
     raw: new Uint8Array(transaction.serializeBytes()),
-    nonce: operator.nonce,
-    feeInMicroStx: operator.feeInMicroStx,
+    nonce,
+    feeInMicroStx,
+  }
+}
+
+/** Reads a router's answer, `(ok (list {dx, dy, dk} ..))`: the last `dy` is what was paid out. */
+export function amountOutOf(resultHex: string): string | undefined {
+  try {
+    const result: ClarityValue = deserializeCV(resultHex)
+    const hops = result.type === 'ok' ? result.value : undefined
+    const last = hops?.type === 'list' ? hops.value.at(-1) : undefined
+    const paid = last?.type === 'tuple' ? last.value.dy : undefined
+    return paid?.type === 'uint' ? String(paid.value) : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -24,6 +24,7 @@ const USAGE = `npm run bench -- [options]
   --rounds N          turns that each side takes (5)
   --seconds S         length of a turn (2)
   --connections A,B   how many at once (1,16,64,256)
+  --keys A,B          few keys and many (1000,1000000); one number leaves the many out
   --only A,B          of: ${SECTIONS.join(', ')}
   --json FILE         write down everything that was measured
   --cpu-prof FOLDER   write CPU profiles of the gate's servers
@@ -43,6 +44,7 @@ interface Plan {
   connections: number[]
   only: ReadonlySet<Section>
   smallKeys: number
+  /** The same as `smallKeys` when nothing is to be measured with many. */
   bigKeys: number
   json: string | undefined
   cpuProfile: string | undefined
@@ -61,6 +63,7 @@ function readPlan(): Plan {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       connections: { type: 'string' },
+      keys: { type: 'string' },
       only: { type: 'string' },
       json: { type: 'string' },
       'cpu-prof': { type: 'string' },
@@ -71,17 +74,26 @@ function readPlan(): Plan {
   const unknown = only.find((name) => !SECTIONS.includes(name as Section))
   if (unknown !== undefined) throw new Error(`no such part: ${unknown}`)
   const { quick } = values
+  const [smallKeys = 0, bigKeys = smallKeys] = numbers(
+    values.keys ?? (quick ? '1000,20000' : '1000,1000000'),
+  )
   return {
-    rounds: Number(values.rounds ?? (quick ? 1 : 5)),
-    seconds: Number(values.seconds ?? (quick ? 0.4 : 2)),
+    rounds: numbers(values.rounds ?? (quick ? '1' : '5'))[0] as number,
+    seconds: numbers(values.seconds ?? (quick ? '0.4' : '2'))[0] as number,
     warmSeconds: quick ? 0.1 : 0.5,
-    connections: (values.connections ?? (quick ? '1,64' : '1,16,64,256')).split(',').map(Number),
+    connections: numbers(values.connections ?? (quick ? '1,64' : '1,16,64,256')),
     only: new Set(only as Section[]),
-    smallKeys: 1_000,
-    bigKeys: quick ? 20_000 : 1_000_000,
+    smallKeys,
+    bigKeys,
     json: values.json,
     cpuProfile: values['cpu-prof'],
   }
+}
+
+function numbers(text: string): number[] {
+  const read = text.split(',').map(Number)
+  if (read.every((number) => number > 0)) return read
+  throw new Error(`not numbers above 0: ${text}`)
 }
 
 async function main(plan: Plan): Promise<void> {
@@ -145,7 +157,7 @@ function machineOf({ version, settings }: Postgres) {
 async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
   say('making keys')
   await postgres.query('CREATE DATABASE better_auth')
-  const counts = needsMany(plan) ? [plan.smallKeys, plan.bigKeys] : [plan.smallKeys]
+  const counts = new Set(needsMany(plan) ? [plan.smallKeys, plan.bigKeys] : [plan.smallKeys])
   for (const count of counts) {
     await postgres.query(`CREATE DATABASE keys_${count}`)
     const { db, close } = await openDatabase(postgres.urlOf(`keys_${count}`))
@@ -153,7 +165,7 @@ async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
     await db.execute('VACUUM ANALYZE')
     await close()
   }
-  await load.call('prepareKeys', counts.at(-1) as number)
+  await load.call('prepareKeys', Math.max(...counts))
 }
 
 function needsMany({ only }: Plan): boolean {
@@ -198,7 +210,7 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
   const { plan } = bench
   const chosen = SIDES.filter((side) => plan.only.has(side))
   const entrants: { side: SideName; keys: number; server: Remote<Server> }[] = []
-  for (const keys of [plan.smallKeys, plan.bigKeys])
+  for (const keys of new Set([plan.smallKeys, plan.bigKeys]))
     for (const side of chosen)
       if (keys === plan.smallKeys || SIDES_OF_MANY.includes(side)) {
         say(`starting ${side} with ${keys} keys`)
@@ -274,9 +286,11 @@ function say(what: string): void {
   process.stderr.write(`${what}\n`)
 }
 
-try {
-  await main(readPlan())
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n\n${USAGE}\n`)
-  process.exitCode = 1
-}
+main(readPlan()).then(
+  () => process.exit(),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n\n${USAGE}\n`)
+    // Whatever was started ends with this process.
+    process.exit(1)
+  },
+)

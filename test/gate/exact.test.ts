@@ -362,6 +362,26 @@ describe('a key', () => {
       ratelimit: state(minute + 1, [1, 0, 2]),
     })
   })
+
+  it('whose minute and hour are used up waits for the hour, and asks in vain until then', async () => {
+    const even = await withConfiguration({ RATE_LIMIT_PER_MINUTE: '4', RATE_LIMIT_PER_HOUR: '4' })
+    const { apiKey } = await newKey()
+    const statuses = async () =>
+      (await Promise.all(Array.from({ length: 4 }, () => ask(even, apiKey)))).map(
+        ({ status }) => status,
+      )
+    expect(await statuses()).toEqual([404, 404, 404, 404])
+    const hour = startOf(HOUR, 1)
+    expect(await ask(even, apiKey)).toMatchObject({
+      status: 429,
+      retryAfter: Math.ceil((hour - MIDDLE) / SECOND),
+      windowSeconds: 60,
+    })
+    even.clock.now = hour - 1
+    expect(await statuses()).toEqual([429, 429, 429, 429])
+    even.clock.now = hour
+    expect(await statuses()).toEqual([404, 404, 404, 404])
+  })
 })
 
 /** Keys as they are stored, read past the service. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import { openGate } from '../../src/gate/gate.ts'
 import { freshDatabase, type Service, startService } from '../service.ts'
 import { contend } from '../soak/contention.ts'
@@ -61,10 +61,12 @@ describe('the gate', () => {
       await held
     })
     await reached
-    return async () => {
+    const letGo = async () => {
       release()
       await session
     }
+    onTestFinished(letGo)
+    return letGo
   }
 
   /** Resolves once a statement of the service waits for a lock. */
@@ -143,8 +145,8 @@ describe('two processes', () => {
     const start = async () =>
       startProcess({ ...env, OPERATOR_PRIVATE_KEY: await fundedOperator(chain) })
     const [one, other] = await Promise.all([start(), start()])
-    const tally = await contend({ databaseUrl, processes: [one, other], requests: 4_000 })
+    const tally = await contend({ databaseUrl, processes: [one, other], requests: 2_500 })
     await Promise.all([one.stop(), other.stop()])
-    expect(tally).toMatchObject({ requests: 4_000, unexpected: {}, deadlocks: 0, miscounted: 0 })
+    expect(tally).toMatchObject({ requests: 2_500, unexpected: {}, deadlocks: 0, miscounted: 0 })
   })
 })

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ENGINES, type Service, startService } from '../service.ts'
+import { EVERYWHERE, type Service, startService } from '../service.ts'
 import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
 
 /** What each request costs the database. BEGIN and COMMIT are not counted: see `transactions`. */
-describe.each(ENGINES)('a request on %s', (engine) => {
+describe.each(EVERYWHERE)('a request on %s', (engine) => {
   let service: Service
   let wallet: Wallet
   let key: Record<string, string>

@@ -11,10 +11,12 @@ import {
 
 type JsonObject = Record<string, unknown>
 interface Operation {
-  responses: Record<
-    string,
-    { description: string; content: Record<string, { schema: JsonObject }> }
-  >
+  responses: Record<string, Documented>
+}
+interface Documented {
+  description: string
+  headers: JsonObject
+  content: Record<string, { schema: JsonObject }>
 }
 
 const document = openApiDocument(endpoints) as {
@@ -52,6 +54,10 @@ export async function isDocumented(
     documented,
     `${method} ${path} may answer ${status}: ${JSON.stringify(body)}`,
   ).toBeDefined()
+  const missing = Object.keys(documented?.headers ?? {}).filter(
+    (name) => !response.headers.has(name),
+  )
+  expect(missing, `${method} ${path} ${status}: headers that are not there`).toEqual([])
   const schema = documented?.content['application/json']?.schema
   const parsed = zodOf(schema ?? {}).safeParse(body)
   expect(parsed.error, `${method} ${path} ${status}: ${JSON.stringify(body)}`).toBeUndefined()

@@ -108,8 +108,8 @@ describe('A request', () => {
       devnet: { faucet: '/api/v1/devnet/faucet' },
     })
     expect(info).not.toHaveProperty('signedDomain')
-    const { OPERATOR_PRIVATE_KEY, ENCRYPTION_KEY = '' } = service.world.config
-    for (const secret of [OPERATOR_PRIVATE_KEY, ENCRYPTION_KEY])
+    const { OPERATOR_PRIVATE_KEYS, ENCRYPTION_KEY = '' } = service.world.config
+    for (const secret of [...OPERATOR_PRIVATE_KEYS, ENCRYPTION_KEY])
       expect(JSON.stringify(info)).not.toContain(secret)
   })
 })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { orderHash } from '../../src/orders/terms.ts'
-import { ENGINES, type Service } from '../service.ts'
+import { EVERYWHERE, type Service } from '../service.ts'
 import {
   besideOrder,
   inBody,
@@ -107,7 +107,7 @@ const routes: readonly ProtectedRoute[] = [
   },
 ]
 
-describe.each(ENGINES)('Strangers on %s', (engine) => {
+describe.each(EVERYWHERE)('Strangers on %s', (engine) => {
   let service: Service
   beforeAll(async () => {
     service = await startService(engine)

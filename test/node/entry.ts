@@ -5,11 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
+import { afterAll } from 'vitest'
 
 const ENTRY = fileURLToPath(new URL('../../src/node.ts', import.meta.url))
 
-/** The entry as a process, which ends with the test. */
+const started: ChildProcess[] = []
+const folders: string[] = []
+afterAll(async () => {
+  for (const child of started) child.kill('SIGKILL')
+  for (const folder of folders) await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+})
+
+/** The entry as a process. It ends with the tests of the file, if not sooner. */
 export interface Entry {
   child: ChildProcess
   /** The lines of its stdout so far. */
@@ -22,9 +29,10 @@ export interface Entry {
   ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 }
 
-/** Starts the entry with this environment and no other. */
-export function startEntry(env: Record<string, string>): Entry {
+/** Starts the entry with this environment and no other, in an empty folder or the given one. */
+export function startEntry(env: Record<string, string>, cwd = emptyFolder()): Entry {
   const child = spawn(process.execPath, [ENTRY], {
+    cwd,
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -42,10 +50,7 @@ export function startEntry(env: Record<string, string>): Entry {
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) =>
     child.once('close', (code, signal) => resolve({ code, signal })),
   )
-  onTestFinished(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
+  started.push(child)
   async function event(name: string): Promise<Record<string, unknown>> {
     const seen = stdout.map(parsed).find((fields) => fields?.event === name)
     if (seen !== undefined) return seen
@@ -66,10 +71,10 @@ export function startEntry(env: Record<string, string>): Entry {
   }
 }
 
-/** An empty folder that goes with the test. */
+/** An empty folder that goes with the tests of the file. */
 export function emptyFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-entry-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
+  folders.push(folder)
   return folder
 }
 

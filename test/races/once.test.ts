@@ -182,7 +182,7 @@ async function nonceOf(service: Service): Promise<number> {
     service.world.db,
     sql`SELECT next_nonce::int AS nonce FROM operators`,
   )
-  return operator?.nonce ?? service.world.operator.expectedNonce()
+  return operator?.nonce ?? 0
 }
 
 async function transactionsOf(service: Service, uuid: string): Promise<unknown[]> {

@@ -2,10 +2,10 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
-import { ENGINES, type Service, startService } from '../service.ts'
+import { EVERYWHERE, type Service, startService } from '../service.ts'
 import { createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
 
-describe.each(ENGINES)('the whole story on %s', (engine) => {
+describe.each(EVERYWHERE)('the whole story on %s', (engine) => {
   let service: Service
   let wallet: Wallet
   const secrets: string[] = []

@@ -5,6 +5,7 @@ import { createApp, endpoints } from '../../../src/app.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { readConfig } from '../../../src/env.ts'
 import type { Gate } from '../../../src/gate/gate.ts'
+import { answer } from '../../../src/http/answer.ts'
 import { passByKey } from '../../../src/http/authenticate.ts'
 import type { Endpoint } from '../../../src/http/endpoint.ts'
 import { openLog } from '../../../src/log.ts'
@@ -25,7 +26,7 @@ const bench: Endpoint = {
   refusals: [],
   async handle(c) {
     await passByKey(c, 'execute')
-    return c.json({ status: 'success' })
+    return answer(c, { status: 'success' })
   },
 }
 

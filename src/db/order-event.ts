@@ -1,0 +1,10 @@
+import { type SQL, sql } from 'drizzle-orm'
+
+/**
+ * The part of a statement that tells what became of orders; `changed` names the CTE whose rows are those orders, with
+ * their `uuid` and new `status`. `details` is a jsonb expression over that CTE.
+ */
+export function tellChange(changed: SQL, now: number, details: SQL = sql`NULL::jsonb`): SQL {
+  return sql`INSERT INTO order_events (order_uuid, status, at, details)
+    SELECT uuid, status, ${new Date(now).toISOString()}::timestamptz, ${details} FROM ${changed}`
+}

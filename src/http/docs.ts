@@ -1,0 +1,58 @@
+import { type Context, Hono } from 'hono'
+
+const FILES: Readonly<Record<string, string>> = {
+  'swagger-ui.css': 'text/css',
+  'swagger-ui-bundle.js': 'text/javascript',
+  'favicon-32x32.png': 'image/png',
+}
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Latchkey API</title>
+<link rel="icon" href="/docs/favicon-32x32.png">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="api"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+`
+
+const START = `SwaggerUIBundle({
+  url: '/openapi.json',
+  dom_id: '#api',
+  deepLinking: true,
+  validatorUrl: null,
+  tryItOutEnabled: true,
+})
+`
+
+const HEADERS = {
+  'Content-Security-Policy':
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+}
+
+/** A file of swagger-ui-dist, wherever the platform keeps it. */
+export type ReadDocsFile = (c: Context, name: string) => Promise<BodyInit | null>
+
+/** Serves /docs, which shows /openapi.json to people. Every file comes from this service. */
+export function docsPages(read: ReadDocsFile): Hono {
+  const app = new Hono()
+  app.get('/docs', (c) => c.html(PAGE, 200, HEADERS))
+  app.get('/docs/start.js', (c) =>
+    c.body(START, 200, { ...HEADERS, 'Content-Type': 'text/javascript' }),
+  )
+  app.get('/docs/:file', async (c) => {
+    const name = c.req.param('file')
+    const type = FILES[name]
+    if (type === undefined) return c.notFound()
+    return new Response(await read(c, name), { headers: { ...HEADERS, 'Content-Type': type } })
+  })
+  return app
+}

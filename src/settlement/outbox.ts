@@ -1,0 +1,130 @@
+import { sql } from 'drizzle-orm'
+import { fromHex } from '../bytes.ts'
+import { type Database, rows } from '../db/database.ts'
+import { tellChange } from '../db/order-event.ts'
+import type { TransactionStatus } from '../db/schema.ts'
+import { MOST_PENDING, type Standing } from './operator.ts'
+
+/** A signed transaction that somebody has to look at. */
+export interface Due {
+  txid: string
+  kind: 'swap' | 'filler'
+  orderUuid: string | undefined
+  operator: string
+  nonce: number
+  feeInMicroStx: number
+  rawBox: Uint8Array
+  status: TransactionStatus
+  looks: number
+  misses: number
+  outcome: string | undefined
+  blockHeight: number | undefined
+  minedAt: number | undefined
+  /** When it was signed, or a node accepted it. */
+  since: number
+  /** The nonce that the chain expects next of its operator, and since when. */
+  chainNonce: number
+  chainNonceAt: number
+}
+
+type Row = Omit<Due, 'orderUuid' | 'rawBox' | 'outcome' | 'blockHeight' | 'minedAt'> & {
+  order_uuid: string | null
+  box: string
+  outcome: string | null
+  height: number | null
+  mined: number | null
+}
+
+const milliseconds = (column: string) => sql.raw(`(extract(epoch FROM ${column}) * 1000)::float8`)
+
+/**
+ * Takes up transactions that are due, each by one process: until the lease ends no other one sees them. Whoever dies
+ * with a lease leaves them to the next.
+ */
+export async function leaseDue(
+  db: Database,
+  now: number,
+  leasedUntil: number,
+  most: number,
+): Promise<Due[]> {
+  const found = await rows<Row>(
+    db,
+    sql`WITH due AS (
+        SELECT txid FROM transactions WHERE check_at <= ${new Date(now).toISOString()}::timestamptz
+        ORDER BY check_at LIMIT ${most}::int FOR UPDATE SKIP LOCKED
+      )
+      UPDATE transactions SET looks = looks + 1, check_at = ${new Date(leasedUntil).toISOString()}::timestamptz
+      FROM due, operators
+      WHERE transactions.txid = due.txid AND operators.address = transactions.operator
+      RETURNING transactions.txid, kind, order_uuid, operator, nonce::float8 AS nonce,
+        fee_in_micro_stx::float8 AS "feeInMicroStx", encode(raw_box, 'hex') AS box, status, looks, misses, outcome,
+        block_height::float8 AS height, ${milliseconds('mined_at')} AS mined,
+        ${milliseconds('coalesce(answered_at, created_at)')} AS since,
+        chain_nonce::float8 AS "chainNonce", ${milliseconds('chain_nonce_at')} AS "chainNonceAt"`,
+  )
+  return found.map(({ order_uuid, box, height, mined, ...row }) => ({
+    ...row,
+    orderUuid: order_uuid ?? undefined,
+    rawBox: fromHex(box),
+    outcome: row.outcome ?? undefined,
+    blockHeight: height ?? undefined,
+    minedAt: mined ?? undefined,
+    chainNonceAt: row.chainNonceAt ?? 0,
+  }))
+}
+
+/** What else was signed for a transaction's nonce and may be mined in its place. */
+export async function rivalsOf(
+  db: Database,
+  { txid, operator, nonce }: Pick<Due, 'txid' | 'operator' | 'nonce'>,
+): Promise<string[]> {
+  const found = await rows<{ txid: string }>(
+    db,
+    sql`SELECT txid FROM transactions WHERE operator = ${operator} AND nonce = ${nonce}::bigint
+      AND txid <> ${txid} AND status IN ('signed', 'accepted', 'outbid', 'mined')`,
+  )
+  return found.map((one) => one.txid)
+}
+
+/** The operators of which something is pending. */
+export async function busyOperators(db: Database): Promise<Set<string>> {
+  const found = await rows<{ address: string }>(
+    db,
+    sql`SELECT address FROM operators WHERE next_nonce > chain_nonce`,
+  )
+  return new Set(found.map((one) => one.address))
+}
+
+/** The nonces that nothing will use: refused, while later ones were signed already. What comes after them waits for them. */
+export async function gapsOf(
+  db: Database,
+  operator: string,
+  { confirmed, nextNonce, pending }: Standing,
+): Promise<number[]> {
+  const end = Math.min(nextNonce, confirmed + MOST_PENDING)
+  const found = await rows<{ nonce: number }>(
+    db,
+    sql`SELECT gap::float8 AS nonce FROM generate_series(${confirmed}::bigint, ${end - 1}::bigint) AS gap
+      WHERE NOT EXISTS (SELECT FROM transactions
+        WHERE operator = ${operator} AND nonce = gap AND status <> 'refused')
+      ORDER BY gap`,
+  )
+  return found.map(({ nonce }) => nonce).filter((nonce) => !pending.includes(nonce))
+}
+
+/** Orders whose time has passed become expired, without anybody asking. Answers how many. */
+export async function expireOrders(db: Database, now: number, most: number): Promise<number> {
+  const at = sql`${new Date(now).toISOString()}::timestamptz`
+  const expired = await rows(
+    db,
+    sql`WITH late AS (
+        SELECT uuid FROM orders WHERE status = 'open' AND valid_to <= ${at}
+        ORDER BY valid_to LIMIT ${most}::int FOR UPDATE SKIP LOCKED
+      ), expired AS (
+        UPDATE orders SET status = 'expired' FROM late WHERE orders.uuid = late.uuid
+        RETURNING orders.uuid, orders.status
+      ), told AS (${tellChange(sql`expired`, now)})
+      SELECT uuid FROM expired`,
+  )
+  return expired.length
+}

@@ -1,0 +1,88 @@
+import type { World } from '../world.ts'
+import { lookAt, type Pass, seal } from './follow.ts'
+import type { Operator } from './operator.ts'
+import { busyOperators, expireOrders, gapsOf, leaseDue } from './outbox.ts'
+import { recordFiller } from './record.ts'
+import { sendLeaseMs } from './schedule.ts'
+import { signFiller } from './transaction.ts'
+
+/** How much one pass does at most, and how much of it at once. */
+const MOST_ORDERS = 1_000
+const MOST_TRANSACTIONS = 100
+const AT_ONCE = 8
+
+/** What a filler pays, in micro-STX: about three times the node's minimum for its size. */
+const FILLER_FEE_IN_MICRO_STX = 600
+
+/** What a pass of the reconciler did. */
+export interface Reconciled {
+  expired: number
+  looked: number
+  /** False when there is more to do at once. */
+  isDone: boolean
+}
+
+/**
+ * One pass over all that is under way: expires orders, asks the chain where the operators stand, fills nonces that
+ * nothing will use, sends again what is unanswered and follows what was sent until its order has ended. Any number of
+ * processes may run passes at once; a Node process runs one every now and then, Workers run one when their cron ticks.
+ */
+export async function reconcile(world: World, now: number): Promise<Reconciled> {
+  const expired = await expireOrders(world.db, now, MOST_ORDERS)
+  const busy = await busyOperators(world.db)
+  for (const operator of world.operators.all)
+    if (!operator.isReconciled() || busy.has(operator.address))
+      await guarded(world, 'operator_not_reconciled', () => reconcileOperator(world, operator, now))
+
+  const leasedUntil = now + sendLeaseMs(world.config.NODE_TIMEOUT_MS)
+  const due = await leaseDue(world.db, now, leasedUntil, MOST_TRANSACTIONS)
+  let height: Promise<number | undefined> | undefined
+  const pass: Pass = {
+    world,
+    now,
+    height() {
+      height ??= world.chain.height()
+      return height
+    },
+  }
+  const waiting = due.toSorted((a, b) => a.nonce - b.nonce)
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        const one = next
+        await guarded(world, 'transaction_not_looked_at', () => lookAt(pass, one))
+      }
+    }),
+  )
+  return {
+    expired,
+    looked: due.length,
+    isDone: due.length < MOST_TRANSACTIONS && expired < MOST_ORDERS,
+  }
+}
+
+async function reconcileOperator(world: World, operator: Operator, now: number): Promise<void> {
+  const standing = await operator.reconcile(now)
+  if (standing === undefined) return
+  const { address, privateKey } = operator
+  for (const nonce of await gapsOf(world.db, address, standing)) {
+    const filler = await signFiller({
+      privateKey,
+      nonce,
+      feeInMicroStx: FILLER_FEE_IN_MICRO_STX,
+      network: world.config.STACKS_NETWORK,
+    })
+    world.log('warn', 'nonce_filled', { operator: address, nonce, txid: filler.txid })
+    const sealed = { transaction: filler, rawBox: await seal(world, filler) }
+    await recordFiller(world.db, address, sealed, now)
+  }
+}
+
+/** What goes wrong with one does not keep the others waiting: its lease ends, and it is taken up again. */
+async function guarded(world: World, event: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    world.log('error', event, { error: error instanceof Error ? error.name : 'unknown' })
+  }
+}

@@ -1,0 +1,10 @@
+import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
+import { openWasmRecover } from './worker/recover.ts'
+import { createWorker } from './worker/serve.ts'
+
+export default createWorker({
+  now: () => Date.now(),
+  recover: openWasmRecover(libsecp256k1),
+  // biome-ignore lint/suspicious/noConsole: it is a worker's standard output
+  write: (line) => console.log(line),
+})

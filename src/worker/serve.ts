@@ -1,0 +1,211 @@
+import type { Hono } from 'hono'
+import { createApp } from '../app.ts'
+import { toHex } from '../bytes.ts'
+import { connectPostgres } from '../db/postgres.ts'
+import { type Config, readConfig } from '../env.ts'
+import { type ErrorBody, REFUSALS } from '../errors.ts'
+import { openGate } from '../gate/gate.ts'
+import type { AppEnv } from '../http/context.ts'
+import { docsPages } from '../http/docs.ts'
+import { type Log, openLog } from '../log.ts'
+import { openSeal, type Seal } from '../seal.ts'
+import type { Chain } from '../settlement/chain.ts'
+import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
+import { reconcile } from '../settlement/reconcile.ts'
+import { connectStacksNode } from '../settlement/stacks-node.ts'
+import type { Recover } from '../stacks/recover.ts'
+import type { World } from '../world.ts'
+import { type OpenIpLimits, openIpLimits, type RateLimit } from './ip-limits.ts'
+
+/** What wrangler.toml binds, beside the variables and secrets of src/env.ts. */
+export interface Bindings {
+  HYPERDRIVE: { connectionString: string }
+  KEYLESS_LIMIT: RateLimit
+  FAILED_KEYS_LIMIT: RateLimit
+  /** The files of swagger-ui-dist. */
+  DOCS: { fetch(url: string): Promise<Response> }
+}
+
+/** What the runtime hands over with a request. */
+export interface ExecutionContext {
+  waitUntil(work: Promise<unknown>): void
+}
+
+export interface WorkerOptions {
+  now: () => number
+  recover: Recover
+  write: (line: string) => void
+  /** Sees the text of every statement, for counting. */
+  onStatement?: (text: string) => void
+}
+
+/** What an isolate makes once and keeps: nothing in it belongs to a request, a socket or a timer. */
+interface Isolate {
+  config: Config
+  app: Hono<AppEnv>
+  chain: Chain
+  seal: Seal
+  log: Log
+  openIpLimits: OpenIpLimits
+  operatorMemory: OperatorMemory
+}
+
+/** Postgres sees one session a request; statements of a request follow one another. */
+const SESSIONS_PER_REQUEST = 1
+
+/** A pass that leaves work behind is followed by another; what these leave, the next tick finds. */
+const MOST_PASSES = 10
+
+/** The service as Workers call it. An isolate is opened by its first request, which alone may do what takes time. */
+export function createWorker({ now, recover, write, onStatement }: WorkerOptions) {
+  let opened: Isolate | undefined
+
+  /** Two first requests may both open it; the last one stays. */
+  async function isolate(bindings: Bindings): Promise<Isolate> {
+    opened ??= await openIsolate(bindings, write, now)
+    return opened
+  }
+
+  /** Does some work in a world with a database session of its own, which is closed after it. */
+  async function inWorld<T>(
+    bindings: Bindings,
+    context: ExecutionContext,
+    { config, chain, seal, log, openIpLimits, operatorMemory }: Isolate,
+    work: (world: World) => Promise<T>,
+  ): Promise<T> {
+    const { connectionString } = bindings.HYPERDRIVE
+    const { db, close } = connectPostgres(connectionString, {
+      maxConnections: SESSIONS_PER_REQUEST,
+      onStatement,
+    })
+    const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
+    const outlive = (rest: Promise<unknown>) => context.waitUntil(rest)
+    const done = work({
+      config,
+      db,
+      gate: openGate(db, limitsOf(config)),
+      chain,
+      operators: openOperators(db, chain, privateKeys, network, operatorMemory),
+      ipLimits: openIpLimits(
+        { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
+        outlive,
+      ),
+      seal,
+      recover,
+      log,
+      now,
+      randomBytes,
+    })
+    // A client that hangs up must not cut an execute in two: the work is finished, then the session is closed.
+    outlive(done.then(close, close))
+    return done
+  }
+
+  return {
+    async fetch(
+      request: Request,
+      bindings: Bindings,
+      context: ExecutionContext,
+    ): Promise<Response> {
+      try {
+        const one = await isolate(bindings)
+        return await inWorld(bindings, context, one, async (world) =>
+          one.app.fetch(request, { world, docs: bindings.DOCS }),
+        )
+      } catch (error) {
+        return unconfigured(error, now(), write)
+      }
+    },
+
+    /** What a Node process does every now and then, at the tick of a cron. */
+    async scheduled(_: unknown, bindings: Bindings, context: ExecutionContext): Promise<void> {
+      await inWorld(bindings, context, await isolate(bindings), async (world) => {
+        for (let pass = 0; pass < MOST_PASSES; pass++)
+          if ((await reconcile(world, now())).isDone) return
+      })
+    },
+  }
+}
+
+async function openIsolate(
+  bindings: Bindings,
+  write: (line: string) => void,
+  now: () => number,
+): Promise<Isolate> {
+  const config = readBindings(bindings)
+  const app = createApp({
+    worldOf: (c) => requestOf(c).world,
+    addressOf: (c) => c.req.header('cf-connecting-ip') ?? '',
+    allowedOrigins: config.ALLOWED_ORIGINS,
+  })
+  app.route(
+    '/',
+    docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
+  )
+  return {
+    config,
+    app,
+    chain: connectStacksNode({
+      apiUrl: config.STACKS_API_URL ?? '',
+      quoteUrl: config.QUOTE_URL ?? '',
+      fetch,
+      timeoutMs: config.NODE_TIMEOUT_MS,
+    }),
+    seal: await openSeal(
+      Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) => character.charCodeAt(0)),
+      randomBytes,
+    ),
+    log: openLog(config.LOG_LEVEL, write, now),
+    openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
+    operatorMemory: {},
+  }
+}
+
+/** What a request brings along through Hono. */
+function requestOf({ env }: { env: unknown }): { world: World; docs: Bindings['DOCS'] } {
+  return env as { world: World; docs: Bindings['DOCS'] }
+}
+
+/** A worker makes nothing for itself, not even on devnet: it has no folder to keep it in. */
+const NEEDED = ['STACKS_API_URL', 'QUOTE_URL', 'ENCRYPTION_KEY'] as const
+
+function readBindings(bindings: Bindings): Config {
+  const variables = Object.entries(bindings).flatMap(([name, value]) =>
+    ['string', 'number', 'boolean'].includes(typeof value) ? [[name, String(value)]] : [],
+  )
+  const config = readConfig({
+    ...Object.fromEntries(variables),
+    DATABASE_URL: bindings.HYPERDRIVE.connectionString,
+  })
+  const missing = NEEDED.filter((name) => config[name] === undefined)
+  if (missing.length === 0) return config
+  throw new Error(
+    `The configuration has faults:\n${missing.map((name) => `  ${name}: is needed on Workers`).join('\n')}`,
+  )
+}
+
+/** Whoever calls learns that there is no service; whoever reads the log learns why. */
+function unconfigured(error: unknown, at: number, write: (line: string) => void): Response {
+  const { status, code, error: text } = REFUSALS.unavailable
+  const requestId = `req_${toHex(randomBytes(12))}`
+  const timestamp = new Date(at).toISOString()
+  const fault = error instanceof Error ? error.message : String(error)
+  write(JSON.stringify({ time: timestamp, level: 'error', event: 'not_started', requestId, fault }))
+  const body: ErrorBody = { error: text, code, timestamp, requestId }
+  return Response.json(body, {
+    status,
+    headers: { 'Retry-After': '60', 'Cache-Control': 'no-store', 'X-Request-Id': requestId },
+  })
+}
+
+function limitsOf(config: Config) {
+  return {
+    perMinute: config.RATE_LIMIT_PER_MINUTE,
+    perHour: config.RATE_LIMIT_PER_HOUR,
+    perDay: config.RATE_LIMIT_PER_DAY,
+  }
+}
+
+function randomBytes(length: number): Uint8Array<ArrayBuffer> {
+  return crypto.getRandomValues(new Uint8Array(length))
+}

@@ -1,0 +1,545 @@
+import { randomBytes } from 'node:crypto'
+import { sql } from 'drizzle-orm'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { toHex } from '../../src/bytes.ts'
+import { rows } from '../../src/db/database.ts'
+import { makeToken } from '../../src/keys/token.ts'
+import type { NewOrder } from '../../src/orders/order.ts'
+import { orderHash } from '../../src/orders/terms.ts'
+import { signMessage } from '../../src/stacks/sign.ts'
+import { isDocumented } from '../http/documented.ts'
+import { type Service, startService } from '../service.ts'
+import { createKey, createOrder, fund, newWallet, type Wallet } from '../wallet.ts'
+import { json, name, objectChange, text, textChange } from './hostile.ts'
+
+/** A share of it in `npm test`; FUZZ_RUNS=100000 is the whole. */
+const RUNS = Number(process.env.FUZZ_RUNS ?? 10_000)
+
+/** The keys that no request revokes come first. */
+const LASTING_KEYS = 11
+
+interface Draft {
+  method: string
+  path: string
+  headers: Record<string, string>
+  body?: object | string | Uint8Array<ArrayBuffer>
+}
+
+/** Draws from what a wallet, a bot or an attacker may hold. */
+interface Dice {
+  pick<T>(from: readonly T[]): T
+}
+
+let service: Service
+let wallet: Wallet
+let stranger: Wallet
+let keys: { apiKey: string; keyId: string }[]
+let uuids: string[]
+const secrets = new Set<string>()
+
+beforeAll(async () => {
+  service = await startService('PGlite', {
+    env: {
+      RATE_LIMIT_PER_MINUTE: '1000000',
+      RATE_LIMIT_PER_HOUR: '10000000',
+      RATE_LIMIT_PER_DAY: '100000000',
+      MAX_ACTIVE_KEYS_PER_WALLET: '50',
+      LOG_LEVEL: 'warn',
+    },
+  })
+  wallet = newWallet(service)
+  stranger = newWallet(service)
+  await fund(service, wallet)
+  const expiresAt = service.clock.now + 1
+  keys = [
+    await createKey(service, wallet),
+    await createKey(service, wallet),
+    await createKey(service, wallet),
+    await createKey(service, wallet, { permissions: ['create'] }),
+    await createKey(service, wallet, { permissions: [] }),
+    await createKey(service, wallet, { expiresAt }),
+    await createKey(service, stranger),
+    { apiKey: makeToken('ck_live_', randomBytes(32)), keyId: 'key_never' },
+  ]
+  const suspended = await createKey(service, wallet)
+  const listed = await createKey(service, wallet)
+  const slow = await createKey(service, wallet)
+  keys.push(suspended, listed, slow, await createKey(service, wallet))
+  await rows(
+    service.world.db,
+    sql`UPDATE api_keys SET suspended_at = now() WHERE id = ${suspended.keyId}`,
+  )
+  await rows(
+    service.world.db,
+    sql`UPDATE api_keys SET ip_allowlist = '{192.0.2.0/24}'::cidr[] WHERE id = ${listed.keyId}`,
+  )
+  await rows(
+    service.world.db,
+    sql`UPDATE api_keys SET rate_limit_per_minute = 9 WHERE id = ${slow.keyId}`,
+  )
+  service.clock.now = expiresAt
+  uuids = [
+    await createOrder(service, wallet),
+    await createOrder(service, wallet),
+    await createOrder(service, stranger),
+    await createOrder(service, wallet, { validTo: '2024-01-01T00:00:00Z' }),
+    await createOrder(service, wallet, { validFrom: '2099-01-01T00:00:00Z' }),
+    'never-was',
+  ]
+  await countChanges()
+}, 120_000)
+afterAll(() => service.close())
+
+describe('No request, however hostile,', () => {
+  it(`makes the service fail, or changes anything without a success (${RUNS} tries)`, async () => {
+    const statuses = new Map<string, number>()
+    let changes = await changed()
+    await fc.assert(
+      fc.asyncProperty(request, async (draft) => {
+        const response = await send(draft)
+        const outcome = String(response?.status ?? 'not sent: the platform refuses to')
+        statuses.set(outcome, (statuses.get(outcome) ?? 0) + 1)
+        if (response === undefined) return
+        const { status } = response
+        const bare = pathOf(draft)
+        const body = await response.clone().text()
+        expect(status, `${body}\n${service.logged.at(-1)}`).not.toBe(500)
+        await isDocumented(draft.method, bare, response)
+        if (bare !== '') checkHeaders(response)
+        const isGrant = status === 201 && bare === '/api-keys'
+        if (isGrant) remember(JSON.parse(body))
+        else expect(secretIn(body)).toBeUndefined()
+
+        const now = await changed()
+        if (now !== changes) expect(mayChange(draft.method, bare, status), body).toBe(true)
+        else expect(mustChange(draft.method, bare, status), body).toBe(false)
+        changes = now
+      }),
+      { numRuns: RUNS, endOnFailure: true, verbose: 0 },
+    )
+    expect(secretIn(service.logged.join('\n'))).toBeUndefined()
+    console.log(`fuzz: ${RUNS} requests answered`, Object.fromEntries([...statuses].sort()))
+    // Noise alone would find no door: the valid requests among it must have got through.
+    for (const status of ['200', '201', '400', '401', '403', '404', '405', '409', '413', '429'])
+      expect(statuses.get(status) ?? 0, status).toBeGreaterThan(RUNS / 10_000)
+  }, 3_600_000)
+})
+
+/** What may change anything at all. */
+function mayChange(method: string, path: string, status: number): boolean {
+  return mustChange(method, path, status) || (/execute$/.test(path) && [502, 503].includes(status))
+}
+
+/** What is a change once it has succeeded. */
+function mustChange(method: string, path: string, status: number): boolean {
+  if (status === 201) return true
+  if (status !== 200 && status !== 202) return false
+  return (
+    (method === 'DELETE' && path.startsWith('/api-keys/')) ||
+    (method === 'POST' && /execute$/.test(path)) ||
+    (method === 'PATCH' && /cancel$/.test(path))
+  )
+}
+
+/** Counts, in the transaction that makes it, each change but those of a key's own counters. */
+async function countChanges(): Promise<void> {
+  const { db } = service.world
+  const statements = [
+    'CREATE SCHEMA fuzz',
+    'CREATE TABLE fuzz.changes (count bigint NOT NULL)',
+    'INSERT INTO fuzz.changes VALUES (0)',
+    `CREATE FUNCTION fuzz.count() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN UPDATE fuzz.changes SET count = count + 1; RETURN NULL; END'`,
+  ]
+  const tables = await rows<{ name: string }>(
+    db,
+    sql`SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'`,
+  )
+  for (const { name } of tables) {
+    const columns =
+      name === 'api_keys'
+        ? ' OF id, key_hash, name, permissions, revoked_at, suspended_at, expires_at, ip_allowlist'
+        : ''
+    statements.push(
+      `CREATE TRIGGER count AFTER INSERT OR DELETE OR UPDATE${columns} ON "${name}"
+        FOR EACH ROW EXECUTE FUNCTION fuzz.count()`,
+    )
+  }
+  for (const statement of statements) await db.execute(sql.raw(statement))
+}
+
+async function changed(): Promise<number> {
+  const [{ count } = { count: -1 }] = await rows<{ count: number }>(
+    service.world.db,
+    sql`SELECT count::int FROM fuzz.changes`,
+  )
+  return count
+}
+
+function secretIn(text: string): string | undefined {
+  return [...secrets].find((secret) => text.includes(secret))
+}
+
+function remember({ apiKey, keyId }: { apiKey: string; keyId: string }): void {
+  secrets.add(apiKey)
+  keys[LASTING_KEYS + Math.floor(Math.random() * 4)] = { apiKey, keyId }
+}
+
+const HEADERS = [
+  'X-RateLimit-Limit',
+  'X-RateLimit-Remaining',
+  'X-RateLimit-Reset',
+  'X-RateLimit-Window',
+  'RateLimit',
+  'RateLimit-Policy',
+  'X-Request-Id',
+]
+
+function checkHeaders({ headers, status }: Response): void {
+  const missing = HEADERS.filter((name) => !headers.has(name))
+  if (missing.length > 0 || headers.get('Cache-Control') !== 'no-store')
+    expect.unreachable(`headers missing: ${missing}`)
+  if ((status === 429 || status === 503) && !headers.has('Retry-After'))
+    expect.unreachable('Retry-After is missing')
+}
+
+/** The path under /api/v1 as a URL has it, without `..`; empty when it leads out of there. */
+function pathOf({ path }: Draft): string {
+  const { pathname } = new URL(`http://service/api/v1${path}`)
+  return pathname.startsWith('/api/v1/') ? pathname.slice('/api/v1'.length) : ''
+}
+
+/** Undefined for what the platform itself does not let through. */
+async function send({ method, path, headers, body }: Draft): Promise<Response | undefined> {
+  const init: RequestInit & { ip?: string } = { method }
+  try {
+    init.headers = new Headers(headers)
+    new Request(`http://service/api/v1${path}`, init)
+  } catch {
+    return undefined
+  }
+  const bodyless = method === 'GET' || method === 'HEAD'
+  if (body !== undefined && !bodyless)
+    init.body = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
+  return service.call(`//api/v1${path}`, init)
+}
+
+/** Signs members, or any text, as one of the wallets. */
+function signed(by: Wallet, members: object | string) {
+  const message =
+    typeof members === 'string'
+      ? members
+      : JSON.stringify({ timestamp: service.clock.now, ...members })
+  const signature = message.isWellFormed()
+    ? signMessage({ message, privateKey: by.privateKey })
+    : 'a'.repeat(130)
+  return { message, signature, walletAddress: by.address }
+}
+
+const asHeaders = ({ message, signature, walletAddress }: ReturnType<typeof signed>) => ({
+  'X-Message': message,
+  'X-Signature': signature,
+  'X-Wallet-Address': walletAddress,
+})
+
+/** The valid requests that hostile ones are made from. */
+const recipes: ((dice: Dice) => { draft: Draft; members?: object })[] = [
+  () => ({
+    draft: { method: 'POST', path: '/api-keys', headers: {} },
+    members: { action: 'create_api_key', keyName: toHex(randomBytes(4)), permissions: ['cancel'] },
+  }),
+  () => ({
+    draft: { method: 'GET', path: '/api-keys', headers: {} },
+    members: { action: 'list_api_keys' },
+  }),
+  ({ pick }) => {
+    const { keyId } = pick(keys)
+    return {
+      draft: { method: 'GET', path: `/api-keys/${keyId}`, headers: {} },
+      members: { action: 'get_api_key', keyId },
+    }
+  },
+  ({ pick }) => {
+    const { keyId } = pick(keys.slice(LASTING_KEYS))
+    return {
+      draft: { method: 'DELETE', path: `/api-keys/${keyId}`, headers: {} },
+      members: { action: 'delete_api_key', keyId },
+    }
+  },
+  ({ pick }) => ({
+    draft: {
+      method: 'POST',
+      path: '/orders/new',
+      headers: { 'X-API-Key': pick(keys).apiKey },
+      body: newOrder(),
+    },
+  }),
+  () => ({ draft: { method: 'POST', path: '/orders/new', headers: {}, body: newOrder() } }),
+  () => {
+    const order = wallet.order({ recipient: stranger.address })
+    const { message, signature } = signed(wallet, {
+      action: 'create_order',
+      orderHash: orderHash(order),
+    })
+    return {
+      draft: {
+        method: 'POST',
+        path: '/orders/new',
+        headers: {},
+        body: { ...order, message, messageSignature: signature },
+      },
+    }
+  },
+  ({ pick }) => ({
+    draft: {
+      method: 'POST',
+      path: `/orders/${pick(uuids)}/execute`,
+      headers: { 'X-API-Key': pick(keys).apiKey },
+    },
+  }),
+  ({ pick }) => ({
+    draft: {
+      method: 'PATCH',
+      path: `/orders/${pick(uuids)}/cancel`,
+      headers: { Authorization: `Bearer ${pick(keys).apiKey}` },
+    },
+  }),
+  ({ pick }) => {
+    const uuid = pick(uuids)
+    return {
+      draft: { method: 'POST', path: `/orders/${uuid}/execute`, headers: {} },
+      members: { action: 'execute_order', uuid },
+    }
+  },
+  ({ pick }) => {
+    const uuid = pick(uuids)
+    return {
+      draft: { method: 'PATCH', path: `/orders/${uuid}/cancel`, headers: {} },
+      members: { action: 'cancel_order', uuid },
+    }
+  },
+  ({ pick }) => ({ draft: { method: 'GET', path: `/orders/${pick(uuids)}`, headers: {} } }),
+  ({ pick }) => ({
+    draft: {
+      method: 'GET',
+      path: `/orders?owner=${wallet.address}&status=open&limit=5&cursor=9`,
+      headers: { 'X-API-Key': pick(keys).apiKey },
+    },
+  }),
+  () => ({
+    draft: { method: 'GET', path: '/orders?limit=2', headers: {} },
+    members: { action: 'list_orders' },
+  }),
+  ({ pick }) => ({
+    draft: { method: 'GET', path: pick(['/info', '/time', '/health', '/orders']), headers: {} },
+  }),
+  () => ({
+    draft: {
+      method: 'POST',
+      path: '/devnet/faucet',
+      headers: {},
+      // Never a valid one: the chain is not what is tried here.
+      body: { address: `${wallet.address}0` },
+    },
+  }),
+]
+
+/** A new order each time; some of them are there to be executed and cancelled later. */
+function newOrder(): NewOrder {
+  const order = wallet.order({
+    validTo: '2099-01-01T00:00:00Z',
+    ...(Math.random() < 0.5 && {
+      targetPrice: '1.5',
+      direction: 'lt',
+      conditionToken: '*',
+    }),
+  })
+  uuids[6 + Math.floor(Math.random() * 4)] = order.uuid
+  secrets.add(order.signature.slice(0, 64))
+  if (secrets.size > 400) secrets.delete([...secrets][0] ?? '')
+  return order
+}
+
+const method = fc.constantFrom('GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'HEAD2', 'POST', 'GET')
+const headerName = fc.constantFrom(
+  'X-API-Key',
+  'Authorization',
+  'X-Message',
+  'X-Signature',
+  'X-Wallet-Address',
+  'X-Public-Key',
+  'Content-Type',
+  'Content-Length',
+  'X-Forwarded-For',
+  'X-Request-Id',
+  'Origin',
+  'Accept',
+  'x-test-address',
+)
+const headerValue = fc.oneof(
+  text,
+  fc.constantFrom(
+    'Bearer ',
+    'Bearer  x',
+    'Basic eA==',
+    '10',
+    '-1',
+    '1e9',
+    '::1',
+    'fe80::1%eth0',
+    '192.0.2.7',
+    '1.2.3.4.5',
+    '::ffff:1.2.3.4',
+    '1::2::3',
+  ),
+)
+const bytes = fc.uint8Array({ maxLength: 200 }) as fc.Arbitrary<Uint8Array<ArrayBuffer>>
+
+type Change = (draft: Draft) => Draft
+const change: fc.Arbitrary<Change> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: objectChange.map(
+      (change): Change =>
+        (draft) =>
+          typeof draft.body === 'object' && !(draft.body instanceof Uint8Array)
+            ? { ...draft, body: change(draft.body) }
+            : draft,
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: textChange.map(
+      (change): Change =>
+        ({ body, ...draft }) => ({
+          ...draft,
+          body: change(typeof body === 'string' ? body : JSON.stringify(body ?? '')),
+        }),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: bytes.map(
+      (body): Change =>
+        (draft) => ({ ...draft, body }),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.nat(20_000), fc.constantFrom('[', '{"a":', ' ', '"', '9')).map(
+      ([times, piece]): Change =>
+        (draft) => ({ ...draft, body: piece.repeat(times) }),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: json.map(
+      (body): Change =>
+        (draft) => ({ ...draft, body: JSON.stringify(body) ?? '' }),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: method.map(
+      (method): Change =>
+        (draft) => ({ ...draft, method }),
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(headerName, headerValue).map(
+      ([name, value]): Change =>
+        (draft) => ({ ...draft, headers: { ...draft.headers, [name]: value } }),
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(fc.nat(), textChange).map(
+      ([at, change]): Change =>
+        (draft) => {
+          const names = Object.keys(draft.headers)
+          const name = names[at % Math.max(1, names.length)]
+          if (name === undefined) return draft
+          return {
+            ...draft,
+            headers: { ...draft.headers, [name]: change(draft.headers[name] ?? '') },
+          }
+        },
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.nat().map(
+      (at): Change =>
+        (draft) => {
+          const headers = Object.entries(draft.headers)
+          headers.splice(at % Math.max(1, headers.length), 1)
+          return { ...draft, headers: Object.fromEntries(headers) }
+        },
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(fc.nat(), text, fc.boolean()).map(
+      ([at, text, encode]): Change =>
+        (draft) => {
+          const [path = '', query] = draft.path.split('?')
+          const steps = path.split('/')
+          const piece = text
+            .replaceAll(/[?#\\/]/g, '')
+            .slice(0, 300)
+            .toWellFormed()
+          steps[1 + (at % (steps.length - 1))] = encode ? encodeURIComponent(piece) : piece
+          return { ...draft, path: steps.join('/') + (query === undefined ? '' : `?${query}`) }
+        },
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(fc.oneof(fc.constantFrom('owner', 'status', 'limit', 'cursor'), name), text)
+      .map(
+        ([name, value]): Change =>
+          (draft) => {
+            const parameter = new URLSearchParams({ [name.toWellFormed()]: value.toWellFormed() })
+            return {
+              ...draft,
+              path: `${draft.path}${draft.path.includes('?') ? '&' : '?'}${parameter}`,
+            }
+          },
+      ),
+  },
+)
+
+/** A valid request with up to four changes: some before it is signed, some after. */
+const request: fc.Arbitrary<Draft> = fc
+  .record({
+    recipe: fc.nat(recipes.length - 1),
+    draws: fc.array(fc.nat(), { minLength: 3, maxLength: 3 }),
+    strangers: fc.nat(9).map((one) => one === 0),
+    unsigned: fc.array(fc.oneof({ weight: 3, arbitrary: objectChange }), { maxLength: 1 }),
+    unwritten: fc.array(textChange, { maxLength: 1 }),
+    touch: fc.nat(5),
+    changes: fc.array(change, { maxLength: 3 }),
+  })
+  .map(({ recipe, draws, strangers, unsigned, unwritten, touch, changes }) => {
+    let draw = 0
+    const pick: Dice['pick'] = (from) => {
+      const filled = from.filter((one) => one !== undefined)
+      return filled[(draws[draw++ % 3] ?? 0) % filled.length] as never
+    }
+    const { draft, members } = (recipes[recipe] as (typeof recipes)[number])({ pick })
+    let made = draft
+    if (members !== undefined) {
+      const wish = touch > 3 ? unsigned.reduce((so, change) => change(so), members) : members
+      const plain = signed(strangers ? stranger : wallet, wish)
+      const proof =
+        touch === 3 && unwritten[0] !== undefined
+          ? signed(wallet, unwritten[0](plain.message))
+          : plain
+      made =
+        draft.method === 'GET' ? { ...draft, headers: asHeaders(proof) } : { ...draft, body: proof }
+    }
+    return touch === 0 ? made : changes.reduce((so, change) => change(so), made)
+  })

@@ -1,0 +1,71 @@
+import { randomUUID } from 'node:crypto'
+import postgres from 'postgres'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { freshDatabase } from '../service.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../soak/process.ts'
+import { revokeUnderLoad } from '../soak/revocation.ts'
+import { createKey, newWallet } from '../wallet.ts'
+
+/** `npm run soak` goes through 10,000. */
+const TRIALS = 200
+
+describe('of two processes', () => {
+  let one: ServiceProcess
+  let other: ServiceProcess
+  let admin: postgres.Sql
+  beforeAll(async () => {
+    const chain = { devnetUrl: inject('devnetUrl') }
+    const databaseUrl = await freshDatabase('Postgres')
+    const env = sharedEnv(databaseUrl, chain)
+    const start = async () =>
+      startProcess({ ...env, OPERATOR_PRIVATE_KEY: await fundedOperator(chain) })
+    ;[one, other] = await Promise.all([start(), start()])
+    admin = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+  })
+  afterAll(async () => {
+    await Promise.all([one.stop(), other.stop(), admin.end()])
+  })
+
+  /** 404 is what a key sees that was let through: the order is unknown. */
+  async function use(process: ServiceProcess, { apiKey }: { apiKey: string }) {
+    const answer = await process.ask(`/orders/${randomUUID()}/execute`, {
+      method: 'POST',
+      key: apiKey,
+    })
+    return answer?.status === 401 ? answer.body.details?.reason : answer?.status
+  }
+  const onBoth = (key: { apiKey: string }) => Promise.all([use(one, key), use(other, key)])
+
+  it('neither accepts a key whose DELETE the other has answered, and both accept a fresh one at once', async () => {
+    const tally = await revokeUnderLoad({ one, other, trials: TRIALS })
+    expect(tally).toMatchObject({
+      trials: TRIALS,
+      freshRefused: 0,
+      acceptedAfter: 0,
+      unexpected: {},
+    })
+    expect(tally.requests).toBeGreaterThan(5 * TRIALS)
+  })
+
+  it('neither accepts a key from the moment on that it is suspended, until it no longer is', async () => {
+    const key = await createKey(one, newWallet(one))
+    for (let time = 0; time < 20; time++) {
+      await admin`UPDATE api_keys SET suspended_at = now() WHERE id = ${key.keyId}`
+      expect(await onBoth(key)).toEqual(['suspended', 'suspended'])
+      await admin`UPDATE api_keys SET suspended_at = NULL WHERE id = ${key.keyId}`
+      expect(await onBoth(key)).toEqual([404, 404])
+    }
+  })
+
+  it('neither accepts a key from the moment on at which it expires', async () => {
+    const expiry = Date.UTC(2031, 4, 6, 7, 20, 30, 123)
+    const setClocks = (now: number) => Promise.all([one.setClock(now), other.setClock(now)])
+    await setClocks(expiry - 1)
+    const key = await createKey(one, newWallet(one), { expiresAt: new Date(expiry).toISOString() })
+    expect(await onBoth(key)).toEqual([404, 404])
+    await setClocks(expiry)
+    expect(await onBoth(key)).toEqual(['expired', 'expired'])
+    await setClocks(expiry - 1)
+    expect(await onBoth(key)).toEqual([404, 404])
+  })
+})

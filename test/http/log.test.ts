@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import { makeToken } from '../../src/keys/token.ts'
+import { openLog } from '../../src/log.ts'
+import { type Service, startService } from '../service.ts'
+import { createKey, createOrder, json, newWallet } from '../wallet.ts'
+
+describe('The log', () => {
+  it('has a line for each thing that happened, and no secret wherever a client put it', async () => {
+    const service = await startService('Postgres')
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const unknown = makeToken('ck_live_', randomBytes(32))
+    const order = wallet.order()
+    const uuid = await createOrder(service, wallet)
+    const proof = wallet.sign({ action: 'cancel_order', uuid })
+    const secrets = [apiKey, unknown, order.signature, proof.signature]
+    const tell = () => tellSecrets(service, { apiKey, unknown, order, uuid, proof })
+
+    const before = await tell()
+    expect(before).toContain(200)
+    expect(before).toContain(401)
+    await service.close()
+    expect(new Set(await tell())).toContain(503)
+
+    const { OPERATOR_PRIVATE_KEYS, ENCRYPTION_KEY = '', DATABASE_URL } = service.world.config
+    secrets.push(...OPERATOR_PRIVATE_KEYS, ENCRYPTION_KEY, new URL(DATABASE_URL).password)
+    const text = service.logged.join('\n').toLowerCase()
+    for (const secret of secrets)
+      for (const part of [secret, secret.slice(8, 40)])
+        if (part !== '' && part !== 'postgres') expect(text).not.toContain(part.toLowerCase())
+    expect(text).not.toMatch(/postgres:\/\//)
+
+    const lines = service.logged.map((line) => JSON.parse(line) as Record<string, unknown>)
+    for (const line of lines) {
+      expect(line).toMatchObject({ time: expect.any(String), level: expect.any(String) })
+      expect(line.event).toMatch(/^[a-z_]+$/)
+    }
+    const events = new Set(lines.map(({ event }) => event))
+    expect(events).toContain('api_key_created')
+    expect(events).toContain('order_created')
+    expect(events).toContain('order_cancelled')
+    expect(events).toContain('database_unavailable')
+    expect(lines).toContainEqual(expect.objectContaining({ event: 'api_key_created', keyId }))
+    for (const line of lines.filter(({ event }) => event === 'refused')) {
+      expect(line.requestId).toMatch(/^req_[0-9a-f]{24}$/)
+      expect(line.reason).toMatch(/^[a-zA-Z]+$/)
+    }
+  })
+
+  it('names a refused request as its answer does', async () => {
+    const service = await startService('Postgres')
+    const { requestId } = (await (await service.call('/orders/none')).json()) as Record<
+      string,
+      string
+    >
+    expect(service.logged.at(-1)).toBe(
+      JSON.stringify({
+        time: new Date(service.clock.now).toISOString(),
+        level: 'debug',
+        event: 'refused',
+        requestId,
+        reason: 'orderNotFound',
+        status: 404,
+      }),
+    )
+    await service.close()
+  })
+
+  it('is a line whatever a field holds, and silent below its level', () => {
+    const lines: string[] = []
+    const log = openLog(
+      'warn',
+      (line) => lines.push(line),
+      () => 0,
+    )
+    log('info', 'not_written')
+    log('error', 'written', { field: 'two\nlines"\u2028', absent: undefined })
+    expect(lines).toEqual([
+      '{"time":"1970-01-01T00:00:00.000Z","level":"error","event":"written","field":"two\\nlines\\"\u2028"}',
+    ])
+    openLog(
+      'silent',
+      (line) => lines.push(line),
+      () => 0,
+    )('error', 'never')
+    expect(lines).toHaveLength(1)
+  })
+})
+
+interface Told {
+  apiKey: string
+  unknown: string
+  order: ReturnType<ReturnType<typeof newWallet>['order']>
+  uuid: string
+  proof: ReturnType<ReturnType<typeof newWallet>['sign']>
+}
+
+/** Sends secrets in every place of a request where a client could put them; answers the statuses. */
+async function tellSecrets(
+  service: Service,
+  { apiKey, unknown, order, uuid, proof }: Told,
+): Promise<number[]> {
+  const key = { 'X-API-Key': apiKey }
+  const requests: [string, RequestInit][] = [
+    ['/orders', { headers: key }],
+    ['/orders', { headers: { 'X-API-Key': unknown } }],
+    ['/orders', { headers: { 'X-API-Key': `${apiKey.slice(0, -1)}_` } }],
+    ['/orders', { headers: { Authorization: `Basic ${apiKey}` } }],
+    [`/orders?apiKey=${apiKey}`, {}],
+    [`/orders?owner=${apiKey}`, {}],
+    [`/orders/${apiKey}`, {}],
+    [`/orders/${apiKey.slice(0, 36)}`, {}],
+    [`/api-keys/${apiKey}`, { method: 'DELETE' }],
+    [`/${apiKey}`, {}],
+    ['/api-keys', json({ message: apiKey, signature: order.signature, walletAddress: apiKey })],
+    ['/api-keys', json({ ...proof, apiKey, more: order.signature })],
+    ['/api-keys', { method: 'POST', body: `${apiKey}${order.signature}` }],
+    ['/orders/new', json({ ...order, uuid: apiKey, owner: order.signature })],
+    ['/orders/new', json({ ...order, amountIn: '1' })],
+    ['/orders/new', json(order, key)],
+    ['/orders/new', json({ ...order, amountIn: '2', signature: order.signature })],
+    [`/orders/${uuid}/cancel`, { ...json(proof), method: 'PATCH' }],
+    [`/orders/${uuid}/cancel`, { ...json(proof), method: 'PATCH' }],
+    [`/orders/${uuid}/execute`, { method: 'POST', headers: key }],
+    [
+      '/api-keys',
+      {
+        headers: {
+          'X-Message': apiKey,
+          'X-Signature': order.signature,
+          'X-Wallet-Address': apiKey,
+        },
+      },
+    ],
+    ['/devnet/faucet', json({ address: apiKey })],
+  ]
+  const statuses: number[] = []
+  for (const [path, init] of requests) {
+    const response = await service.call(path, init)
+    statuses.push(response.status)
+    const answer = await response.text()
+    for (const secret of [apiKey, unknown, order.signature, proof.signature])
+      expect(answer).not.toContain(secret)
+  }
+  return statuses
+}

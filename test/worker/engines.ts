@@ -1,0 +1,32 @@
+import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
+import { fromHex, toHex } from '../../src/bytes.ts'
+import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
+import { openWasmRecover } from '../../src/worker/recover.ts'
+
+export type EngineName = 'wasm' | 'stacks.js'
+
+/** Digest, r and s, recovery id: hex, hex and a number. */
+export type Case = [digest: string, compact: string, recovery: number]
+
+const ENGINES: Record<EngineName, Recover> = {
+  wasm: openWasmRecover(libsecp256k1),
+  'stacks.js': stacksRecover,
+}
+
+/** Recovers keys in workerd, for tests: as often as it is told, so that its work can be measured from outside. */
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const { engine, cases, times } = (await request.json()) as {
+      engine: EngineName
+      cases: Case[]
+      times: number
+    }
+    const recover = ENGINES[engine]
+    const parsed = cases.map(
+      ([digest, compact, recovery]) => [fromHex(digest), fromHex(compact), recovery] as const,
+    )
+    let keys: (Uint8Array | undefined)[] = []
+    for (let time = 0; time < times; time++) keys = parsed.map((one) => recover(...one))
+    return Response.json(keys.map((key) => (key === undefined ? 'no key' : toHex(key))))
+  },
+}

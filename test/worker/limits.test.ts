@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openIpLimits, type RateLimit } from '../../src/worker/ip-limits.ts'
+import { type Service, startService } from '../service.ts'
+
+const NOW = Date.UTC(2031, 4, 6, 7, 20, 30)
+
+/** A rate-limit binding: it counts by key, and cannot say how much is left. */
+function platform(allowed: number): RateLimit & { asked: string[] } {
+  const asked: string[] = []
+  return {
+    asked,
+    async limit({ key }) {
+      asked.push(key)
+      return { success: asked.filter((one) => one === key).length <= allowed }
+    },
+  }
+}
+
+/** Limits of an isolate, and a wait for whatever outlives a request. */
+function isolate(limitPerMinute: number, allowed: number) {
+  const open = openIpLimits(limitPerMinute)
+  const bindings = { keyless: platform(allowed), failedKeys: platform(allowed) }
+  const rest: Promise<unknown>[] = []
+  return {
+    bindings,
+    limits: open(bindings, (work) => rest.push(work)),
+    settled: () => Promise.all(rest),
+  }
+}
+
+describe('the limits of an isolate', () => {
+  it('tell what this isolate saw, and end where it saw too much, without asking the platform again', () => {
+    const { limits, bindings } = isolate(2, 100)
+    const remaining = () => limits.take('keyless', '192.0.2.7', NOW).remaining
+    expect([remaining(), remaining(), remaining(), remaining()]).toEqual([1, 0, -1, -1])
+    expect(bindings.keyless.asked).toHaveLength(2)
+    expect(limits.take('keyless', '192.0.2.8', NOW).remaining).toBe(1)
+    expect(limits.take('failedKeys', '192.0.2.7', NOW).remaining).toBe(1)
+  })
+
+  it("shut an address from the request after the platform's no until the minute is over", async () => {
+    const { limits, settled } = isolate(100, 1)
+    expect(limits.take('failedKeys', '192.0.2.7', NOW).remaining).toBe(99)
+    expect(limits.take('failedKeys', '192.0.2.7', NOW).remaining).toBe(98)
+    await settled()
+    expect(limits.peek('failedKeys', '192.0.2.7', NOW)).toMatchObject({ limit: 100, remaining: 0 })
+    expect(limits.take('failedKeys', '192.0.2.7', NOW).remaining).toBe(-1)
+    expect(limits.peek('keyless', '192.0.2.7', NOW).remaining).toBe(100)
+    expect(limits.peek('failedKeys', '192.0.2.8', NOW).remaining).toBe(100)
+    expect(limits.peek('failedKeys', '192.0.2.7', NOW + 60_000).remaining).toBe(100)
+  })
+
+  it('count the /64 around an IPv6 address as one sender', async () => {
+    const { limits, bindings, settled } = isolate(100, 1)
+    for (const last of ['1', '2', '3']) limits.take('keyless', `2001:db8:0:7::${last}`, NOW)
+    await settled()
+    expect(new Set(bindings.keyless.asked).size).toBe(1)
+    expect(limits.take('keyless', '2001:db8:0:7::4', NOW).remaining).toBe(-1)
+    expect(limits.take('keyless', '2001:db8:0:8::4', NOW).remaining).toBe(99)
+  })
+})
+
+describe('in workerd', () => {
+  let service: Service
+  beforeAll(async () => {
+    service = await startService('workerd', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+  })
+  afterAll(() => service.close())
+
+  it('a sixth request of one address in a minute is refused, with the headers of the contract', async () => {
+    const answers = []
+    for (let request = 0; request < 6; request++)
+      answers.push(await service.call('/time', { ip: '192.0.2.9' }))
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 429])
+    expect(answers.map(({ headers }) => headers.get('X-RateLimit-Remaining'))).toEqual([
+      '4',
+      '3',
+      '2',
+      '1',
+      '0',
+      '0',
+    ])
+    expect(answers[5]?.headers.get('Retry-After')).toMatch(/^[1-9][0-9]*$/)
+    expect((await service.call('/time', { ip: '192.0.2.10' })).status).toBe(200)
+  })
+
+  it('the address is what CF-Connecting-IP says, whatever X-Forwarded-For says', async () => {
+    for (let request = 0; request < 5; request++)
+      await service.call('/time', {
+        ip: '192.0.2.11',
+        headers: { 'X-Forwarded-For': `${request}` },
+      })
+    expect((await service.call('/time', { ip: '192.0.2.11' })).status).toBe(429)
+  })
+})

@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto'
+import postgres from 'postgres'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { freshDatabase, type Service, startService } from '../service.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../soak/process.ts'
+import { type Door, revokeUnderLoad } from '../soak/revocation.ts'
+import { createKey, newWallet } from '../wallet.ts'
+
+const MIDDLE = Date.UTC(2031, 4, 6, 7, 20, 30, 123)
+const NEXT_MINUTE = Date.UTC(2031, 4, 6, 7, 21)
+const LIMITS = { RATE_LIMIT_PER_MINUTE: '24', RATE_LIMIT_PER_HOUR: '60' }
+const CALLERS = 24
+/** `npm run soak` proves the same of Node with 10,000. */
+const TRIALS = 40
+
+describe('of two workerd processes and one of Node, on one Postgres,', () => {
+  let workers: [Service, Service]
+  let node: ServiceProcess
+  let doors: Door[]
+  let generous: { workers: [Service, Service]; node: ServiceProcess }
+  let sql: postgres.Sql
+
+  beforeAll(async () => {
+    const databaseUrl = await freshDatabase('Postgres')
+    const chain = { devnetUrl: inject('devnetUrl') }
+    const open = async (limits: Record<string, string>) => {
+      const env = sharedEnv(databaseUrl, chain, limits)
+      const operator = await fundedOperator(chain)
+      const start = () =>
+        startService('workerd', {
+          databaseUrl,
+          env: { ...env, OPERATOR_PRIVATE_KEY: operator },
+          maxConnections: 1,
+        })
+      const node = await startProcess({ ...env, OPERATOR_PRIVATE_KEY: operator })
+      return { workers: [await start(), await start()] as [Service, Service], node }
+    }
+    ;({ workers, node } = await open(LIMITS))
+    generous = await open({})
+    doors = [...workers.map(doorOf), node]
+    sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+  })
+  afterAll(async () => {
+    await Promise.all([node.stop(), generous.node.stop(), sql.end()])
+    for (const service of [...workers, ...generous.workers]) await service.close()
+  })
+
+  async function setClocks(now: number): Promise<void> {
+    for (const worker of workers) worker.clock.now = now
+    await node.setClock(now)
+  }
+
+  /** Many requests at once, a third through each door. 404 is what a key sees that was let through. */
+  async function burst(apiKey: string): Promise<number[]> {
+    const answers = await Promise.all(
+      Array.from({ length: 5 * CALLERS }, (_, place) =>
+        (doors[place % 3] as Door).ask(`/orders/${randomUUID()}/execute`, {
+          method: 'POST',
+          key: apiKey,
+        }),
+      ),
+    )
+    expect(new Set(answers.map((answer) => answer?.status))).toEqual(new Set([404, 429]))
+    return answers
+      .filter((answer) => answer?.status === 404)
+      .map((answer) => Number(answer?.headers['x-ratelimit-remaining']))
+      .sort((one, other) => other - one)
+  }
+
+  it('a limit of 24 a minute lets exactly 24 of 120 pass, and each sees a remaining of its own', async () => {
+    await setClocks(MIDDLE)
+    const { apiKey, keyId } = await createKey(workers[0], newWallet(workers[0]))
+    expect(await burst(apiKey)).toEqual(Array.from({ length: 24 }, (_, place) => 23 - place))
+    await setClocks(NEXT_MINUTE)
+    expect(await burst(apiKey)).toHaveLength(24)
+    await setClocks(NEXT_MINUTE + 60_000)
+    expect(await burst(apiKey)).toHaveLength(12)
+    const [row] =
+      await sql`SELECT minute_count, hour_count, total_requests::int, successful_requests::int
+      FROM api_keys WHERE id = ${keyId}`
+    expect(row).toEqual({
+      minute_count: 12,
+      hour_count: 60,
+      total_requests: 60,
+      successful_requests: 0,
+    })
+  })
+
+  it.each([
+    ['the other worker', () => doorOf(generous.workers[1])],
+    ['the Node process', () => generous.node],
+  ])('no key is let through once a DELETE was answered: a worker and %s', async (_, other) => {
+    const one = doorOf(generous.workers[0])
+    const tally = await revokeUnderLoad({ one, other: other(), trials: TRIALS, lanes: 4, users: 1 })
+    expect(tally).toMatchObject({
+      trials: TRIALS,
+      freshRefused: 0,
+      acceptedAfter: 0,
+      unexpected: {},
+    })
+  })
+})
+
+/** A worker, asked as processes are. */
+function doorOf(service: Service): Door {
+  return {
+    clock: service.clock,
+    call: service.call,
+    async ask(path, { method = 'GET', key, json } = {}) {
+      const response = await service.call(path, {
+        method,
+        headers: { ...(key !== undefined && { 'X-API-Key': key }) },
+        ...(json !== undefined && { body: JSON.stringify(json) }),
+      })
+      const { status, headers } = response
+      return { status, headers: Object.fromEntries(headers), body: await response.json(), ms: 0 }
+    },
+  }
+}
