@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { toHex } from './bytes.ts'
-import { EXPOSED_HEADERS, send } from './http/answer.ts'
+import { EXPOSED_HEADERS, ownHeaders, send } from './http/answer.ts'
 import { passByAddress } from './http/authenticate.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
@@ -46,6 +46,10 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
   })
   app.options(
     '*',
+    (c, next) => {
+      for (const [name, value] of Object.entries(ownHeaders(c))) c.header(name, value)
+      return next()
+    },
     cors({
       origin: (origin) => originFor(origin) ?? null,
       allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],

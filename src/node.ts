@@ -45,8 +45,7 @@ async function main(): Promise<void> {
     })
     app.route('/', docsFiles())
     const { port, finish } = await listen(app, config)
-    opened.push(finish)
-    opened.push(keepReconciling(world))
+    opened.push(keepReconciling(world), finish)
     log('info', 'listening', {
       host: config.HOST,
       port,

@@ -4,7 +4,7 @@ import { createWorker } from './worker/serve.ts'
 
 export default createWorker({
   now: () => Date.now(),
-  recover: openWasmRecover(libsecp256k1),
+  engine: { name: 'libsecp256k1 in WebAssembly', recover: openWasmRecover(libsecp256k1) },
   // biome-ignore lint/suspicious/noConsole: it is a worker's standard output
   write: (line) => console.log(line),
 })

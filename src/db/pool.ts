@@ -29,15 +29,33 @@ export interface Pool {
   end(): Promise<void>
 }
 
+/** What a connection is wanted for: one statement, or a transaction, which shares it with nobody. */
+interface Wish {
+  isAlone: boolean
+  text: string
+}
+
 interface Lane {
   connection: Connection
   lost: boolean
+  /** Statements that are under way, or one transaction. */
+  load: number
+  isAlone: boolean
+  /** Texts that the server has prepared here. One that is new to it has the connection to itself. */
+  known: Set<string>
+  isLearning: boolean
+  /** Runs while something was asked and nothing is heard. */
+  silence: ReturnType<typeof setTimeout> | undefined
 }
 
 interface Waiting {
+  wish: Wish
   proceed: (lane: Lane) => void
   timer: ReturnType<typeof setTimeout>
 }
+
+/** Statements that are sent ahead over one connection once all are in use: more keep it busier, and wait for each other. */
+const MOST_AHEAD = 8
 
 /** The connection is gone, or none could be had. `isOutage` knows the codes. */
 class ConnectionError extends Error {
@@ -49,7 +67,7 @@ class ConnectionError extends Error {
 }
 
 /**
- * Lends connections, to one statement or one transaction at a time, so that nobody waits behind another's slow one.
+ * Lends connections: one to each statement while there are enough, and to a transaction always alone.
  *
  * postgres.js (3.4.9) has a pool of its own, which reconnects in place. A transaction whose connection died then goes on
  * outside of any transaction, or inside another's, and its ROLLBACK ends the process (issues 1208, 1216). So here a
@@ -57,12 +75,20 @@ class ConnectionError extends Error {
  */
 export function openPool({ max, connect, turnTimeoutMs, answerTimeoutMs }: PoolOptions): Pool {
   const lanes = new Set<Lane>()
-  let free: Lane[] = []
   const waiting: Waiting[] = []
   let closing = false
 
   function open(): Lane {
-    const lane: Lane = { lost: false, connection: connect(() => drop(lane)) }
+    const connection = connect(() => drop(lane))
+    const lane: Lane = {
+      connection,
+      lost: false,
+      load: 0,
+      isAlone: false,
+      known: new Set(),
+      isLearning: false,
+      silence: undefined,
+    }
     lanes.add(lane)
     return lane
   }
@@ -71,53 +97,88 @@ export function openPool({ max, connect, turnTimeoutMs, answerTimeoutMs }: PoolO
     if (lane.lost) return
     lane.lost = true
     lanes.delete(lane)
-    free = free.filter((other) => other !== lane)
     void lane.connection.end({ timeout: 0 })
-    if (!closing && waiting.length > 0) serveNext(open())
+    serve()
   }
 
-  function serveNext(lane: Lane): void {
-    const next = waiting.shift()
-    if (next === undefined) return void free.push(lane)
-    clearTimeout(next.timer)
-    next.proceed(lane)
-  }
-
-  async function take(): Promise<Lane> {
-    if (closing) throw new ConnectionError('CONNECTION_ENDED')
-    const lane = free.pop()
-    if (lane !== undefined) return lane
+  /** The connection with least to do that may take one more; undefined when all are busy. */
+  function roomFor({ isAlone, text }: Wish): Lane | undefined {
+    let least: Lane | undefined
+    for (const lane of lanes) {
+      if (lane.load === 0) return lane
+      if (lane.isAlone || lane.isLearning || !lane.known.has(text)) continue
+      if (least === undefined || lane.load < least.load) least = lane
+    }
     if (lanes.size < max) return open()
+    return isAlone || least === undefined || least.load >= MOST_AHEAD ? undefined : least
+  }
+
+  /** In order of arrival: who needs a connection alone, at the head, lets nobody pass, or would never find one. */
+  function serve(): void {
+    while (!closing && waiting.length > 0) {
+      const { wish, proceed, timer } = waiting[0] as Waiting
+      const lane = roomFor(wish)
+      if (lane === undefined) return
+      waiting.shift()
+      clearTimeout(timer)
+      proceed(lend(lane, wish))
+    }
+  }
+
+  function lend(lane: Lane, { isAlone, text }: Wish): Lane {
+    lane.load++
+    lane.isAlone = isAlone
+    lane.isLearning = !lane.known.has(text)
+    return lane
+  }
+
+  async function take(wish: Wish): Promise<Lane> {
+    if (closing) throw new ConnectionError('CONNECTION_ENDED')
+    const lane = waiting.length === 0 ? roomFor(wish) : undefined
+    if (lane !== undefined) return lend(lane, wish)
     return new Promise((proceed, reject) => {
       const timer = setTimeout(() => {
         waiting.splice(waiting.indexOf(place), 1)
         reject(new ConnectionError('CONNECTION_BUSY'))
+        serve()
       }, turnTimeoutMs)
-      const place: Waiting = { proceed, timer }
+      const place: Waiting = { wish, proceed, timer }
       waiting.push(place)
     })
   }
 
   function giveBack(lane: Lane): void {
-    if (!lane.lost) serveNext(lane)
+    lane.load--
+    lane.isAlone = false
+    lane.isLearning = false
+    serve()
   }
 
   async function ask(lane: Lane, asArrays: boolean, ...statement: Parameters<Send>) {
     if (lane.lost) throw new ConnectionError('CONNECTION_LOST')
-    const timer = setTimeout(() => drop(lane), answerTimeoutMs)
+    lane.silence ??= setTimeout(() => drop(lane), answerTimeoutMs)
     try {
       const sent = lane.connection.unsafe(...statement)
-      return await (asArrays ? sent.values() : sent)
+      const answer = await (asArrays ? sent.values() : sent)
+      lane.known.add(statement[0])
+      return answer
     } catch (error) {
       if (!isWordOfServer(error)) drop(lane)
       throw error
     } finally {
-      clearTimeout(timer)
+      hear(lane)
     }
   }
 
+  /** Whoever is next on the connection has its time from now on. */
+  function hear(lane: Lane): void {
+    clearTimeout(lane.silence)
+    const isOver = lane.lost || lane.isAlone || lane.load <= 1
+    lane.silence = isOver ? undefined : setTimeout(() => drop(lane), answerTimeoutMs)
+  }
+
   async function askOnce(asArrays: boolean, ...statement: Parameters<Send>) {
-    const lane = await take()
+    const lane = await take({ isAlone: false, text: statement[0] })
     try {
       return await ask(lane, asArrays, ...statement)
     } finally {
@@ -148,7 +209,7 @@ export function openPool({ max, connect, turnTimeoutMs, answerTimeoutMs }: PoolO
   return {
     unsafe: (...statement) => lazily((asArrays) => askOnce(asArrays, ...statement)),
     async begin(work) {
-      const lane = await take()
+      const lane = await take({ isAlone: true, text: '' })
       try {
         return await inTransaction(lane, (unsafe) => work({ unsafe }))
       } finally {

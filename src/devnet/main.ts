@@ -18,9 +18,17 @@ if (options.exitWithParent) {
   process.stdin.resume()
 }
 
+/** Longer than clients keep an idle connection, so that none sends on one that is just being closed. */
+const KEEP_ALIVE_MS = 65_000
+
 const devnet = await startDevnet(options)
 const server = serve(
-  { fetch: createServer(devnet).fetch, port: options.port, hostname: options.host },
+  {
+    fetch: createServer(devnet).fetch,
+    port: options.port,
+    hostname: options.host,
+    serverOptions: { keepAliveTimeout: KEEP_ALIVE_MS },
+  },
   ({ port }) => {
     const url = `http://${options.host}:${port}`
     process.stdout.write(`${JSON.stringify({ ready: true, url })}\n`)

@@ -36,22 +36,22 @@ export function send(
   more: Record<string, string> = {},
 ): Response {
   const origin = c.get('origin')
-  const headers: Record<string, string> = {
-    'Content-Type': 'application/json',
-    'Cache-Control': 'no-store',
-    'X-Request-Id': c.get('requestId'),
-  }
+  const headers = ownHeaders(c)
+  headers['Content-Type'] = 'application/json'
   if (origin !== '*') headers.Vary = 'Origin'
   if (origin !== undefined) {
     headers['Access-Control-Allow-Origin'] = origin
     headers['Access-Control-Expose-Headers'] = EXPOSED
   }
-  if (c.req.path.startsWith('/api/')) {
-    const now = c.get('now')
-    const windows = c.get('windows') ?? [uncounted(c, now)]
-    Object.assign(headers, quotaHeaders(windows, now))
-  }
   return new Response(json, { status, headers: Object.assign(headers, more) })
+}
+
+/** What every answer carries, that to a preflight too. */
+export function ownHeaders(c: AppContext): Record<string, string> {
+  const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') }
+  if (!c.req.path.startsWith('/api/')) return headers
+  const now = c.get('now')
+  return Object.assign(headers, quotaHeaders(c.get('windows') ?? [uncounted(c, now)], now))
 }
 
 /** Where a caller stands whose request was refused before it was counted. */

@@ -4,6 +4,8 @@ import { serve } from '@hono/node-server'
 import type { Config } from '../env.ts'
 
 const SWEEP_MS = 50
+/** Longer than proxies keep an idle connection: the end that sends on it should be the one that closes it. */
+const KEEP_ALIVE_MS = 65_000
 
 export interface Listening {
   port: number
@@ -17,7 +19,12 @@ export function listen(
   { HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>,
 ): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: HOST, port: PORT }) as Server
+    const server = serve({
+      fetch: app.fetch,
+      hostname: HOST,
+      port: PORT,
+      serverOptions: { keepAliveTimeout: KEEP_ALIVE_MS },
+    }) as Server
     server.once('error', (error: NodeJS.ErrnoException) => reject(refusal(error, HOST, PORT)))
     server.once('listening', () => {
       const { port } = server.address() as AddressInfo

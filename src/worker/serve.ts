@@ -33,7 +33,8 @@ export interface ExecutionContext {
 
 export interface WorkerOptions {
   now: () => number
-  recover: Recover
+  /** What checks signatures, and its name for the log. */
+  engine: { name: string; recover: Recover }
   write: (line: string) => void
   /** Sees the text of every statement, for counting. */
   onStatement?: (text: string) => void
@@ -57,12 +58,15 @@ const SESSIONS_PER_REQUEST = 1
 const MOST_PASSES = 10
 
 /** The service as Workers call it. An isolate is opened by its first request, which alone may do what takes time. */
-export function createWorker({ now, recover, write, onStatement }: WorkerOptions) {
+export function createWorker({ now, engine, write, onStatement }: WorkerOptions) {
   let opened: Isolate | undefined
 
   /** Two first requests may both open it; the last one stays. */
   async function isolate(bindings: Bindings): Promise<Isolate> {
-    opened ??= await openIsolate(bindings, write, now)
+    if (opened !== undefined) return opened
+    opened = await openIsolate(bindings, write, now)
+    const { STACKS_NETWORK: network } = opened.config
+    opened.log('info', 'isolate_opened', { network, signatures: engine.name })
     return opened
   }
 
@@ -91,7 +95,7 @@ export function createWorker({ now, recover, write, onStatement }: WorkerOptions
         outlive,
       ),
       seal,
-      recover,
+      recover: engine.recover,
       log,
       now,
       randomBytes,

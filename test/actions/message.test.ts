@@ -12,7 +12,7 @@ describe('A signed message', () => {
   let wallet: Wallet
   let names = 0
   beforeAll(async () => {
-    service = await startService('PGlite', { env: { MAX_ACTIVE_KEYS_PER_WALLET: '1000' } })
+    service = await startService('Postgres', { env: { MAX_ACTIVE_KEYS_PER_WALLET: '1000' } })
     wallet = newWallet(service)
   })
   afterAll(() => service.close())
@@ -158,6 +158,19 @@ describe('A signed message', () => {
     }
   })
 
+  it('may come with that key in a header too', async () => {
+    const get = (publicKey: string) =>
+      service.call('/api-keys', {
+        headers: { ...wallet.signHeaders({ action: 'list_api_keys' }), 'X-Public-Key': publicKey },
+      })
+    await answered(await get(publicKeyOf(wallet.privateKey)))
+    const { details } = await refused(
+      await get(publicKeyOf(newWallet(service).privateKey)),
+      'signatureInvalid',
+    )
+    expect(details).toEqual({ reason: 'public_key_mismatch' })
+  })
+
   it('may be signed in RSV or VRS, with or without 0x, in any case', async () => {
     for (const write of [
       (rsv: string) => rsv,
@@ -211,7 +224,7 @@ describe('A signed message', () => {
 
 describe('A service that wants its domain signed', () => {
   it('refuses messages without it, tells it to the caller, and names it in /info', async () => {
-    const service = await startService('PGlite', {
+    const service = await startService('Postgres', {
       env: { SIGNED_DOMAIN: 'dex.example', REQUIRE_SIGNED_DOMAIN: 'true' },
     })
     const wallet = newWallet(service)

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
+import { verifyMessage } from '../../src/stacks/signature.ts'
 import { stored } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
 import { ENGINES, type Service } from '../service.ts'
@@ -68,6 +69,36 @@ describe.each(ENGINES)(`A message sent ${TIMES} times at once on %s`, (engine) =
     const codes = await othersOf(() => service.call(`/orders/${uuid}/execute`, json(body)))
     expect(codes).toEqual(allReplayed)
     expect(await spent(body.message)).toHaveLength(1)
+  })
+
+  it('is kept with all that proves what its wallet wanted', async () => {
+    const signer = newWallet(service)
+    const { keyId } = await createKey(service, signer)
+    const uuid = await createOrder(service, signer)
+    for (const [path, method, members] of [
+      [`/orders/${uuid}/cancel`, 'PATCH', { action: 'cancel_order', uuid }],
+      [`/api-keys/${keyId}`, 'DELETE', { action: 'delete_api_key', keyId }],
+    ] as const)
+      expect((await service.call(path, { ...json(signer.sign(members)), method })).ok).toBe(true)
+    const kept = await rows<Record<string, string>>(
+      service.world.db,
+      sql`SELECT action, message, signature, public_key AS "publicKey", wallet_address AS "walletAddress"
+        FROM signed_actions WHERE wallet_address = ${signer.address} ORDER BY id`,
+    )
+    expect(kept.map(({ action }) => action)).toEqual([
+      'create_api_key',
+      'cancel_order',
+      'delete_api_key',
+    ])
+    for (const { action, ...proof } of kept) {
+      expect(verifyMessage({ ...proof, network: 'devnet' } as never).ok).toBe(true)
+      expect(JSON.parse(proof.message ?? '').action).toBe(action)
+    }
+    const [grant] = await rows<{ message: string }>(
+      service.world.db,
+      sql`SELECT message FROM api_keys JOIN signed_actions a ON grant_id = a.id WHERE api_keys.id = ${keyId}`,
+    )
+    expect(grant?.message).toBe(kept[0]?.message)
   })
 
   it('works for two wallets that sign the same text', async () => {

@@ -22,7 +22,7 @@ type Section = (typeof SECTIONS)[number]
 
 const USAGE = `npm run bench -- [options]
   --rounds N          turns that each side takes (5)
-  --seconds S         length of a turn (2)
+  --seconds S         length of a turn (1.5)
   --connections A,B   how many at once (1,16,64,256)
   --keys A,B          few keys and many (1000,1000000); one number leaves the many out
   --only A,B          of: ${SECTIONS.join(', ')}
@@ -79,7 +79,7 @@ function readPlan(): Plan {
   )
   return {
     rounds: numbers(values.rounds ?? (quick ? '1' : '5'))[0] as number,
-    seconds: numbers(values.seconds ?? (quick ? '0.4' : '2'))[0] as number,
+    seconds: numbers(values.seconds ?? (quick ? '0.4' : '1.5'))[0] as number,
     warmSeconds: quick ? 0.1 : 0.5,
     connections: numbers(values.connections ?? (quick ? '1,64' : '1,16,64,256')),
     only: new Set(only as Section[]),
@@ -286,11 +286,11 @@ function say(what: string): void {
   process.stderr.write(`${what}\n`)
 }
 
-main(readPlan()).then(
-  () => process.exit(),
-  (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n\n${USAGE}\n`)
-    // Whatever was started ends with this process.
-    process.exit(1)
-  },
-)
+try {
+  await main(readPlan())
+  process.exit()
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}\n`)
+  // Whatever was started ends with this process.
+  process.exit(1)
+}

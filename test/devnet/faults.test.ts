@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Devnet, spawnDevnet, swap, transfer } from './devnet.ts'
 
@@ -130,6 +133,26 @@ describe('a fault of the devnet', () => {
     await devnet.postJson('/faults/mine', {})
     expect(await devnet.status(second.txid())).toMatchObject({ status: 'success', canonical: true })
     expect(await devnet.get(`/balances/${owner.address}`)).toEqual(after)
+  })
+
+  test('remembers over a restart what it aborted and what was reorganised away', async () => {
+    const data = await mkdtemp(join(tmpdir(), 'latchkey-faults-'))
+    const before = await spawnDevnet('--data', data)
+    const [owner, sender] = [await before.wallet(), await before.wallet()]
+    const abort = { on: '/v2/transactions', do: 'abort', as: 'abort_by_response', times: 1 }
+    await before.postJson('/faults', abort)
+    const swaps = [await swap({ owner, sender, nonce: 0 }), await swap({ owner, sender, nonce: 1 })]
+    for (const tx of swaps) await before.broadcast(tx)
+    await before.postJson('/faults/block-time', { ms: null })
+    await before.postJson('/faults/reorganise', { txid: swaps[1]?.txid() })
+    await before.stop()
+
+    const after = await spawnDevnet('--data', data, '--block-ms', '3600000')
+    const seen = await Promise.all(swaps.map((tx) => after.status(tx.txid())))
+    expect(seen.map(({ status }) => status)).toEqual(['abort_by_response', 'pending'])
+    expect((await after.get(`/v2/accounts/${sender.address}`)).nonce).toBe(1)
+    await after.stop()
+    await rm(data, { recursive: true })
   })
 
   test('tells which orders a sender’s transactions carry', async () => {

@@ -101,6 +101,83 @@ export const json: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 1, arbitrary: fc.nat(40).map((depth) => nest(depth)) },
 )
 
+const TIMES = [
+  '0000-01-01T00:00:00Z',
+  '0000-12-31T23:59:59-01:00',
+  '0001-01-01T00:00:00+10:00',
+  '0001-01-01T00:00:00Z',
+  '9999-12-31T23:59:59-10:00',
+  '9999-12-31T23:59:59Z',
+  '-000001-01-01T00:00:00Z',
+  '+010000-01-01T00:00:00Z',
+  '2099-02-29T00:00:00Z',
+  '2099-01-01T24:00:00Z',
+  '2099-12-31T23:59:60Z',
+  '2099-01-01T00:00:00',
+  '2099-01-01T00:00Z',
+  '2099-01-01T00:00:00.123456789Z',
+  '2099-01-01T00:00:00+23:59',
+  0,
+  -1,
+  8.64e15,
+  8.64e15 + 1,
+  4e12,
+]
+const AMOUNTS = [
+  '0',
+  '-1',
+  '00',
+  '1e3',
+  '0.1',
+  '.1',
+  '1.',
+  '340282366920938463463374607431768211456',
+  1,
+]
+const NAMES = [
+  'NULL',
+  'null',
+  '',
+  '{}',
+  'a"b',
+  'a,b',
+  '\u0000',
+  'new',
+  'a'.repeat(36),
+  'a'.repeat(37),
+]
+const PRINCIPALS = [
+  '.stx',
+  '*',
+  'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM',
+  'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token',
+  'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.größe',
+  'SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7',
+  'SN2QE43MMXFDMAT3TPRGQ38BQ50VSRMBRQ6B16W5J',
+  '\u0000',
+]
+const SIGNATURES = ['0'.repeat(130), 'f'.repeat(130), 'a'.repeat(130), `0x${'1'.repeat(130)}`, '00']
+/** Values that are nearly right for a member of that name. */
+const KIN: Readonly<Record<string, readonly unknown[]>> = {
+  validFrom: TIMES,
+  validTo: TIMES,
+  expiresAt: TIMES,
+  timestamp: TIMES,
+  amountIn: AMOUNTS,
+  targetPrice: AMOUNTS,
+  uuid: NAMES,
+  keyId: NAMES,
+  keyName: NAMES,
+  owner: PRINCIPALS,
+  recipient: PRINCIPALS,
+  walletAddress: PRINCIPALS,
+  inputToken: PRINCIPALS,
+  outputToken: PRINCIPALS,
+  conditionToken: PRINCIPALS,
+  signature: SIGNATURES,
+  messageSignature: SIGNATURES,
+}
+
 /** Names of members: those that mean something to JavaScript, and others. */
 export const name = fc.oneof(
   fc.constantFrom('__proto__', 'constructor', 'toString', 'length', '', 'a', 'then', 'status'),
@@ -150,6 +227,13 @@ export const objectChange: fc.Arbitrary<(value: object) => object> = fc.oneof(
     const members = Object.entries(object)
     const [name, value] = members[at % Math.max(1, members.length)] ?? []
     return typeof value === 'string' ? { ...object, [name ?? '']: change(value) } : object
+  }),
+  fc.tuple(fc.nat(), fc.nat(), fc.nat(7)).map(([at, which, add]) => (object: object) => {
+    const known = Object.keys(KIN)
+    const names = add === 0 ? known : Object.keys(object).filter((name) => name in KIN)
+    const name = names[at % Math.max(1, names.length)]
+    const kin = KIN[name ?? ''] ?? []
+    return name === undefined ? object : { ...object, [name]: kin[which % kin.length] }
   }),
   fc.nat().map((at) => (object: object) => {
     const members = Object.entries(object)

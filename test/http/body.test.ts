@@ -17,7 +17,7 @@ describe('A body', () => {
   let wallet: Wallet
   let uuid: string
   beforeAll(async () => {
-    service = await startService('PGlite')
+    service = await startService('Postgres')
     wallet = newWallet(service)
     uuid = await createOrder(service, wallet)
   })

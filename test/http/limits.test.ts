@@ -10,7 +10,7 @@ describe('A sender without a key', () => {
   let service: Service
   let senders = 0
   beforeAll(async () => {
-    service = await startService('PGlite', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+    service = await startService('Postgres', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
     // Half a minute in: nothing below crosses into the next one by itself.
     service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000 + 30_000
   })
@@ -99,6 +99,7 @@ describe('A sender without a key', () => {
       const response = await service.call('/orders', { ip, method: 'OPTIONS' })
       expect(response.status).toBe(204)
       expect(response.headers.get('X-RateLimit-Remaining')).toBe('5')
+      expect(response.headers.get('X-Request-Id')).toMatch(/^req_[0-9a-f]{24}$/)
     }
   })
 })
@@ -106,7 +107,7 @@ describe('A sender without a key', () => {
 describe('A sender of keys that fail', () => {
   let service: Service
   beforeAll(async () => {
-    service = await startService('PGlite', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+    service = await startService('Postgres', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
     service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000
   })
   afterAll(() => service.close())

@@ -6,7 +6,7 @@ import { answered, carriesHeaders, refused } from './answers.ts'
 describe('A request', () => {
   let service: Service
   beforeAll(async () => {
-    service = await startService('PGlite', { env: { ALLOWED_ORIGINS: '*' } })
+    service = await startService('Postgres', { env: { ALLOWED_ORIGINS: '*' } })
   })
   afterAll(() => service.close())
 

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { freshDatabase } from '../service.ts'
 import { createKey, createOrder, fund, json, newWallet } from '../wallet.ts'
-import { type Entry, emptyFolder, startEntry } from './entry.ts'
+import { type Entry, emptyFolder, npmStart, startEntry } from './entry.ts'
 
 /** What may pass between an install and the first answer. Tests run beside this one: their time is not counted. */
 const START_SECONDS = 20
@@ -214,6 +214,15 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   })
 })
 
+it('npm start passes SIGTERM on, and leaves nothing running', async () => {
+  const entry = npmStart({ DATABASE_URL: `pglite:${emptyFolder()}` })
+  const url = await entry.url()
+  entry.child.kill('SIGTERM')
+  await entry.event('stopped')
+  await entry.ended
+  await isDown(url)
+})
+
 /** A request on a connection that is kept alive, of whose body half is sent. */
 function begin(url: string, body: string) {
   const outgoing = request(url, {
@@ -224,6 +233,7 @@ function begin(url: string, body: string) {
   const answered = new Promise<IncomingMessage>((resolve, reject) =>
     outgoing.once('response', resolve).once('error', reject),
   )
+  answered.catch(() => {})
   const middle = body.length / 2
   return {
     sent: new Promise<void>((resolve) => outgoing.write(body.slice(0, middle), () => resolve())),

@@ -7,12 +7,13 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll } from 'vitest'
 
-const ENTRY = fileURLToPath(new URL('../../src/node.ts', import.meta.url))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const ENTRY = join(ROOT, 'src/node.ts')
 
 const started: ChildProcess[] = []
 const folders: string[] = []
 afterAll(async () => {
-  for (const child of started) child.kill('SIGKILL')
+  for (const { pid } of started) killGroup(pid)
   for (const folder of folders) await rm(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
@@ -31,10 +32,20 @@ export interface Entry {
 
 /** Starts the entry with this environment and no other, in an empty folder or the given one. */
 export function startEntry(env: Record<string, string>, cwd = emptyFolder()): Entry {
-  const child = spawn(process.execPath, [ENTRY], {
+  return follow(process.execPath, [ENTRY], env, cwd)
+}
+
+/** Starts it as a newcomer does. */
+export function npmStart(env: Record<string, string>): Entry {
+  return follow('npm', ['start'], env, ROOT)
+}
+
+function follow(command: string, args: string[], env: Record<string, string>, cwd: string): Entry {
+  const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
   })
   const stdout: string[] = []
   const awaited = new Map<string, (fields: Record<string, unknown>) => void>()
@@ -76,6 +87,15 @@ export function emptyFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-entry-'))
   folders.push(folder)
   return folder
+}
+
+/** npm's child too. */
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 function parsed(line: string): Record<string, unknown> | undefined {

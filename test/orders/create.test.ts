@@ -459,6 +459,9 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
       const { data } = await answered<{ data: Order }>(await send(order), 201)
       expect(data.recipient).toBe(order.recipient)
       expect(data).not.toHaveProperty('message')
+      const kept = (await stored(service)).filter((row) => row.includes(orderHash(order)))
+      expect(kept).toHaveLength(1)
+      expect(kept[0]).toMatch(/^signed_actions .*"create_order"/)
       // The same order again is answered; the message is not used again.
       await changesNothing(service, async () => answered(await send(order)))
     })

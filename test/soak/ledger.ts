@@ -4,7 +4,7 @@ import type { Sql } from 'postgres'
 interface Outcomes {
   succeeded: number
   failed: number
-  /** No answer, or a 503: nobody told the client what happened. */
+  /** No answer, a 202 or a 503: nobody told the client what happened. */
   unknown: number
 }
 
@@ -71,9 +71,9 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
         creation_count::int AS creations, execution_count::int AS executions,
         cancellation_count::int AS cancellations,
         (SELECT count(*)::int FROM orders WHERE created_by = k.id) AS created_orders,
-        (SELECT count(*)::int FROM transactions t JOIN orders o ON o.txid = t.txid
-          WHERE t.requested_by = k.id AND t.status = 'accepted'
-            AND o.status IN ('broadcasted', 'confirmed')) AS executed_orders,
+        (SELECT count(*)::int FROM order_events e JOIN orders o ON o.uuid = e.order_uuid
+          WHERE o.created_by = k.id AND e.status = 'broadcasted'
+            AND e.details ->> 'reason' IS NULL) AS executed_orders,
         (SELECT count(*)::int FROM orders o WHERE o.created_by = k.id AND o.status = 'cancelled'
           AND NOT EXISTS (SELECT FROM signed_actions a WHERE a.wallet_address = o.owner
             AND a.action = 'cancel_order' AND a.message::jsonb ->> 'uuid' = o.uuid)) AS cancelled_orders
@@ -118,9 +118,9 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
   }
 
   const orders = new Map(
-    all<{ uuid: string; status: string; txid: string | null }>(
-      await client`SELECT uuid, status, txid FROM orders`,
-    ).map((order) => [order.uuid, order]),
+    all<{ uuid: string; status: string }>(await client`SELECT uuid, status FROM orders`).map(
+      (order) => [order.uuid, order],
+    ),
   )
   for (const uuid of ledger.created)
     claim(orders.has(uuid), `order ${uuid} was created and is gone`)
@@ -129,11 +129,17 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
       orders.get(uuid)?.status === 'cancelled',
       `order ${uuid} was cancelled and is ${orders.get(uuid)?.status}`,
     )
+  const sent = new Set(
+    all<{ what: string }>(
+      await client`SELECT order_uuid || ' ' || (details ->> 'txid') AS what FROM order_events
+        WHERE status = 'broadcasted'`,
+    ).map(({ what }) => what),
+  )
   for (const [uuid, txid] of ledger.executed) {
-    const order = orders.get(uuid)
+    const status = orders.get(uuid)?.status ?? 'gone'
     claim(
-      order?.txid === txid && ['broadcasted', 'confirmed'].includes(order.status),
-      `order ${uuid} was sent as ${txid} and is ${order?.status} as ${order?.txid}`,
+      sent.has(`${uuid} ${txid}`) && ['broadcasted', 'confirmed', 'failed'].includes(status),
+      `order ${uuid} was sent as ${txid} and is ${status}`,
     )
   }
 
@@ -164,15 +170,15 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
           WHERE action = 'delete_api_key' AND message::jsonb ->> 'keyId' = k.id))
       UNION ALL SELECT 'orders on their way without their transaction', (SELECT count(*)::int FROM orders o
         WHERE status IN ('broadcasted', 'confirmed') AND 1 <> (SELECT count(*) FROM transactions t
-          WHERE t.order_uuid = o.uuid AND t.txid = o.txid AND t.status = 'accepted'))
+          WHERE t.order_uuid = o.uuid AND t.txid = o.txid AND t.status IN ('accepted', 'outbid', 'mined')))
       UNION ALL SELECT 'orders in execution without a signed transaction', (SELECT count(*)::int FROM orders o
         WHERE status = 'executing' AND NOT EXISTS (SELECT FROM transactions t
-          WHERE t.txid = o.txid AND t.status = 'signed'))
+          WHERE t.txid = o.txid AND t.status IN ('signed', 'outbid')))
       UNION ALL SELECT 'open or cancelled orders with a transaction', (SELECT count(*)::int FROM orders o
         WHERE status IN ('open', 'cancelled') AND EXISTS (SELECT FROM transactions t
-          WHERE t.order_uuid = o.uuid AND t.status <> 'refused'))
-      UNION ALL SELECT 'nonces used twice', (SELECT count(*) - count(DISTINCT (operator, nonce))
-        FROM transactions WHERE status <> 'refused')::int
+          WHERE t.order_uuid = o.uuid AND t.status NOT IN ('refused', 'replaced')))
+      UNION ALL SELECT 'nonces mined twice', (SELECT count(*) - count(DISTINCT (operator, nonce))
+        FROM transactions WHERE status = 'mined')::int
     ) AS wrong WHERE rows > 0`,
   ))
     found.push(`${rows} ${what}`)

@@ -82,8 +82,8 @@ export async function openLoad(through: ServiceProcess, traders = 8): Promise<Lo
       retryAfter: answer?.headers['retry-after'],
     })
     if (outcomes === undefined) return answer
-    if (answer === undefined || answer.status === 503) outcomes.unknown++
-    else if (answer.status < 300 && answer.status !== 202) outcomes.succeeded++
+    if (answer === undefined || answer.status === 202 || answer.status === 503) outcomes.unknown++
+    else if (answer.status < 300) outcomes.succeeded++
     else outcomes.failed++
     return answer
   }

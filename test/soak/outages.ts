@@ -97,14 +97,14 @@ export async function breakDatabase({
     tally.slowestMs = Math.max(tally.slowestMs, ms)
     if (name !== undefined) tally.unexpected[name] = (tally.unexpected[name] ?? 0) + 1
   }
-  const client = postgres(databaseUrl, { max: 1, onnotice: () => {} })
-  tally.mismatches.push(...(await mismatches(load.ledger, client)))
-  await client.end()
   for (const service of services) {
     const ended = service.ended()
     if (ended !== undefined) tally.died.push(`${ended}: ${service.output().slice(-1_000)}`)
     await service.stop()
   }
+  const client = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+  tally.mismatches.push(...(await mismatches(load.ledger, client)))
+  await client.end()
   return tally
 }
 

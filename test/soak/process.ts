@@ -67,8 +67,14 @@ export async function fundedOperator({ devnetUrl }: Chain): Promise<string> {
   return privateKey
 }
 
-export async function startProcess(env: Record<string, string>): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, ['--import', CLOCK, ENTRY], {
+export async function startProcess(
+  env: Record<string, string>,
+  /** A module that is loaded ahead of the entry. */
+  preload?: string,
+): Promise<ServiceProcess> {
+  const imports = [CLOCK, ...(preload === undefined ? [] : [preload])]
+  const options = imports.flatMap((module) => ['--import', module])
+  const child = spawn(process.execPath, [...options, ENTRY], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })

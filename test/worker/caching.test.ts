@@ -60,7 +60,7 @@ describe('behind a cache of answers, as Hyperdrive has unless it is told otherwi
   })
 
   it('the gate is never answered from it: a limit holds, and a revoked key is dead at once', async () => {
-    const { apiKey, keyId } = await createKey(direct, wallet)
+    const { apiKey } = await createKey(direct, wallet)
     const statuses = []
     for (let request = 0; request < 7; request++) statuses.push((await use(apiKey)).status)
     expect(statuses).toEqual([404, 404, 404, 404, 404, 429, 429])
@@ -72,6 +72,5 @@ describe('behind a cache of answers, as Hyperdrive has unless it is told otherwi
       method: 'DELETE',
     })
     expect((await use(other.apiKey)).status).toBe(401)
-    expect(keyId).not.toBe(other.keyId)
   })
 })

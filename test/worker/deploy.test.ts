@@ -32,13 +32,17 @@ describe('npm run deploy', () => {
   /** What the Cloudflare API says of the Hyperdrive. */
   let caching: object
   let api: Server
-  let asked: string[]
+  let asked: { what: string; body: string }[]
   let env: Record<string, string>
   let config: string
   beforeAll(async () => {
     asked = []
     api = createServer((request, response) => {
-      asked.push(`${request.method} ${request.url}`)
+      const one = { what: `${request.method} ${request.url}`, body: '' }
+      asked.push(one)
+      request.on('data', (chunk: Buffer) => {
+        one.body += chunk
+      })
       const result = { id: ID, name: 'latchkey', origin: { scheme: 'postgres' }, caching }
       response.setHeader('Content-Type', 'application/json')
       response.end(JSON.stringify({ success: true, errors: [], messages: [], result }))
@@ -84,8 +88,21 @@ describe('npm run deploy', () => {
     caching = given
     const { code, stderr } = await script('deploy.ts', ['--dry-run', '--config', config], env)
     expect(stderr).toContain(`wrangler hyperdrive update ${ID} --caching-disabled`)
-    expect(asked.at(-1)).toContain(`/hyperdrive/configs/${ID}`)
+    expect(asked.at(-1)?.what).toContain(`/hyperdrive/configs/${ID}`)
     expect(code).toBe(1)
+  })
+
+  it.each([
+    [
+      'create latchkey --caching-disabled --connection-string=postgres://latchkey:secret@db.example:5432/latchkey',
+      'POST',
+    ],
+    [`update ${ID} --caching-disabled`, 'PATCH'],
+  ])('is told apart from a Hyperdrive that caches by: wrangler hyperdrive %s', async (line, method) => {
+    caching = { disabled: true }
+    await wrangler(['hyperdrive', ...line.split(' ')], { ...env, CI: 'true' })
+    const sent = asked.findLast(({ what }) => what.startsWith(method))
+    expect(JSON.parse(sent?.body ?? '{}')).toMatchObject({ caching: { disabled: true } })
   })
 
   it('goes on where it is off', async () => {

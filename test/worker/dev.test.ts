@@ -32,7 +32,7 @@ describe('npm run dev:worker', () => {
     })
     ended.catch(() => {})
     await Promise.race([welcome, ended])
-  })
+  }, 180_000)
   afterAll(() => child.kill('SIGKILL'))
 
   it('says where the worker is and what to try', () => {

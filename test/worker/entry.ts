@@ -14,7 +14,7 @@ let trace: Trace = { statements: [], logged: [] }
 /** The worker of src/worker.ts in the hands of a test: it has the test's clock, and before each body goes what it did. */
 const worker = createWorker({
   now: () => now,
-  recover: openWasmRecover(libsecp256k1),
+  engine: { name: 'libsecp256k1 in WebAssembly', recover: openWasmRecover(libsecp256k1) },
   write: (line) => trace.logged.push(line),
   onStatement: (text) => trace.statements.push(text),
 })

@@ -1,0 +1,244 @@
+import { makeSTXTokenTransfer } from '@stacks/transactions'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { Chain } from '../../src/settlement/chain.ts'
+import { createOrder } from '../wallet.ts'
+import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
+
+const SUBMIT = '/v2/transactions'
+
+describe('the nonces of operators', () => {
+  let chain: OwnChain
+  const opened: Settling[] = []
+  beforeAll(async () => {
+    chain = await startOwnChain()
+  })
+  afterEach(async () => {
+    await chain.clear()
+    await chain.blockTime(0)
+    for (const service of opened.splice(0)) {
+      await expectNoGap(service)
+      await service.close()
+    }
+  })
+  afterAll(() => chain.stop())
+
+  async function start(options: Parameters<typeof startSettling>[1] = {}): Promise<Settling> {
+    const service = await startSettling(chain, { engine: 'Postgres', ...options })
+    opened.push(service)
+    return service
+  }
+  const orders = (service: Settling, count: number) =>
+    Promise.all(Array.from({ length: count }, () => createOrder(service, service.wallet)))
+
+  /** Every nonce up to the next one is on chain, once. */
+  async function expectNoGap(service: Settling) {
+    for (const { address } of service.world.operators.all) {
+      const mined = (await chain.transactionsOf(address)).filter((one) => one.height !== undefined)
+      const nonces = mined.map(({ nonce }) => nonce).sort((a, b) => a - b)
+      expect(nonces).toEqual(nonces.map((_, at) => at))
+      const uuids = mined.flatMap(({ uuid }) => uuid ?? [])
+      expect(new Set(uuids).size).toBe(uuids.length)
+    }
+  }
+
+  /** Another program that has the operator's key. */
+  async function strangerSends(service: Settling, nonce: number, fee = 400n) {
+    const [operator] = service.world.operators.all
+    const transaction = await makeSTXTokenTransfer({
+      recipient: service.wallet.address,
+      amount: 1n,
+      fee,
+      nonce,
+      network: 'devnet',
+      senderKey: operator?.privateKey ?? '',
+    })
+    const raw = new Uint8Array(transaction.serializeBytes())
+    expect(await service.world.chain.submit(raw)).toEqual({ kind: 'accepted' })
+  }
+
+  it('are given out 25 at most before the chain has mined some: then another operator’s, then none', async () => {
+    const service = await start({ operators: 2 })
+    await chain.blockTime(null)
+    const uuids = await orders(service, 51)
+    const answers = await Promise.all(uuids.map((uuid) => service.execute(uuid)))
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(50)
+    for (const { address } of service.world.operators.all)
+      expect(await chain.transactionsOf(address)).toHaveLength(25)
+    const refused = uuids[answers.findIndex(({ status }) => status !== 200)] ?? ''
+    expect(await service.execute(refused)).toMatchObject({
+      status: 503,
+      body: { details: { reason: 'operator_busy' } },
+    })
+    expect(await service.order(refused)).toMatchObject({ status: 'open' })
+    await chain.mine()
+    expect(await service.execute(refused)).toMatchObject({ status: 200 })
+  })
+
+  it('are filled where a refused transaction left one, for later ones wait for it', async () => {
+    const hold = Promise.withResolvers<void>()
+    let answers: Partial<Chain> = {}
+    const service = await start({
+      change: (world) => ({
+        ...world,
+        chain: new Proxy(world.chain, {
+          get: (real, name: keyof Chain) => answers[name] ?? real[name],
+        }),
+      }),
+    })
+    const [first = '', second = ''] = await orders(service, 2)
+    const asked = Promise.withResolvers<void>()
+    answers = {
+      submit: async () => {
+        answers = {}
+        asked.resolve()
+        await hold.promise
+        return { kind: 'refused', reason: 'NoSuchContract' }
+      },
+    }
+    const refused = service.execute(first)
+    await asked.promise
+    expect(await service.execute(second)).toMatchObject({ status: 200 })
+    hold.resolve()
+    expect(await refused).toMatchObject({ status: 502 })
+    expect(await service.until(second, 'confirmed')).toMatchObject({ status: 'confirmed' })
+    expect(await service.stored()).toMatchObject([
+      { nonce: 0, kind: 'filler', status: 'mined', order_uuid: null },
+      { nonce: 0, kind: 'swap', status: 'refused' },
+      { nonce: 1, kind: 'swap', status: 'mined' },
+    ])
+    expect(await service.order(first)).toMatchObject({ failureReason: 'NoSuchContract' })
+  })
+
+  it('start where the chain says, and skip what another program has used since', async () => {
+    const service = await start()
+    await strangerSends(service, 0)
+    const [first = '', second = '', third = ''] = await orders(service, 3)
+    expect(await service.execute(first)).toMatchObject({ status: 200 })
+    await strangerSends(service, 2)
+    expect(await service.execute(second)).toMatchObject({ status: 200 })
+    await chain.blockTime(null)
+    await strangerSends(service, 4, 9_000n)
+    expect(await service.execute(third)).toMatchObject({ status: 200 })
+    await chain.mine()
+    for (const uuid of [first, second, third]) await service.until(uuid, 'confirmed')
+    const live = (await service.stored()).filter(({ status }) => status !== 'refused')
+    expect(live.map(({ nonce, status }) => [nonce, status])).toEqual([
+      [1, 'mined'],
+      [3, 'mined'],
+      [5, 'mined'],
+    ])
+  })
+
+  it('are lost to another program only when nothing of ours is anywhere, and the order opens again', async () => {
+    const service = await start()
+    const [uuid = ''] = await orders(service, 1)
+    await chain.plan({ on: SUBMIT, do: 'hang-up-before', times: 1 })
+    expect(await service.execute(uuid)).toMatchObject({ status: 202 })
+    await strangerSends(service, 0)
+    await service.pass(20_000)
+    expect(await service.order(uuid)).toMatchObject({ status: 'executing' })
+    await service.until(uuid, 'open', 60)
+    expect(await service.execute(uuid)).toMatchObject({ status: 200 })
+    await service.until(uuid, 'confirmed')
+  })
+
+  it('carry a higher fee when what they carry is stuck, up to the limit', async () => {
+    const service = await start({
+      env: { STUCK_AFTER_SECONDS: '60', MAX_FEE_IN_MICRO_STX: '10000' },
+    })
+    await chain.blockTime(null)
+    const [first = '', second = ''] = await orders(service, 2)
+    for (const uuid of [first, second]) await service.execute(uuid)
+    for (let passes = 0; passes < 40; passes++) await service.pass(30_000)
+    expect(await service.stored()).toMatchObject([
+      { nonce: 0, fee: 3_000, status: 'outbid' },
+      { nonce: 0, fee: 6_000, status: 'outbid' },
+      { nonce: 0, fee: 10_000, status: 'accepted' },
+      { nonce: 1, fee: 3_000, status: 'accepted' },
+    ])
+    await chain.blockTime(0)
+    for (const uuid of [first, second]) await service.until(uuid, 'confirmed')
+    expect((await service.stored()).map(({ status }) => status)).toEqual([
+      'replaced',
+      'replaced',
+      'mined',
+      'mined',
+    ])
+    const stored = await service.stored()
+    expect(await service.order(first)).toMatchObject({ txid: stored[2]?.txid })
+    expect(await service.events(first)).toEqual(['open', 'executing', 'broadcasted', 'confirmed'])
+  })
+
+  it('carry either of two transactions, and the order is that of the one that was mined', async () => {
+    const service = await start({ env: { STUCK_AFTER_SECONDS: '60' } })
+    await chain.blockTime(null)
+    const [uuid = ''] = await orders(service, 1)
+    const { body } = await service.execute(uuid)
+    await chain.plan({ on: SUBMIT, do: 'answer', status: 503 })
+    for (let passes = 0; passes < 8; passes++) await service.pass(30_000)
+    expect(await service.stored()).toMatchObject([{ status: 'outbid' }, { status: 'signed' }])
+    await chain.blockTime(0)
+    expect(await service.until(uuid, 'confirmed')).toMatchObject({ txid: body.txid })
+    expect(await service.stored()).toMatchObject([{ status: 'mined' }, { status: 'replaced' }])
+  })
+})
+
+describe('an order', () => {
+  let chain: OwnChain
+  beforeAll(async () => {
+    chain = await startOwnChain()
+  })
+  afterAll(() => chain.stop())
+
+  it('with a target price is executed beyond it only, and never for less on chain', async () => {
+    const service = await startSettling(chain, {
+      engine: 'Postgres',
+      env: { ENFORCE_TARGET_PRICE: 'true' },
+    })
+    const condition = { conditionToken: '*' }
+    const [cheap, dear, below] = [
+      await createOrder(service, service.wallet, {
+        ...condition,
+        targetPrice: '0.1',
+        direction: 'gt',
+      }),
+      await createOrder(service, service.wallet, {
+        ...condition,
+        targetPrice: '0.9',
+        direction: 'gt',
+      }),
+      await createOrder(service, service.wallet, {
+        ...condition,
+        targetPrice: '0.1',
+        direction: 'lt',
+      }),
+    ]
+    expect(await service.execute(cheap)).toMatchObject({ status: 200 })
+    for (const uuid of [dear, below]) {
+      expect(await service.execute(uuid)).toMatchObject({
+        status: 502,
+        body: { code: 'EXECUTION_FAILED', details: { reason: 'target_price' } },
+      })
+      expect(await service.order(uuid)).toMatchObject({ status: 'open' })
+    }
+    await service.close()
+  })
+
+  it('expires without anybody asking, once, and is told of', async () => {
+    const service = await startSettling(chain, { engine: 'Postgres' })
+    const validTo = new Date(service.clock.now + 60_000).toISOString()
+    const uuid = await createOrder(service, service.wallet, { validTo })
+    await service.pass()
+    expect(await service.order(uuid)).toMatchObject({ status: 'open' })
+    for (const ahead of [60_000, 1, 1]) await service.pass(ahead)
+    expect(await service.order(uuid)).toMatchObject({ status: 'expired' })
+    expect(await service.events(uuid)).toEqual(['open', 'expired'])
+    expect(await service.execute(uuid)).toMatchObject({
+      status: 400,
+      body: { details: { status: 'expired' } },
+    })
+    const list = await service.call(`/orders?owner=${service.wallet.address}&status=expired`)
+    expect(((await list.json()) as { data: unknown[] }).data).toHaveLength(1)
+    await service.close()
+  })
+})

@@ -1,0 +1,71 @@
+import { Socket } from 'node:net'
+
+/*
+ * Loaded into a service process ahead of its entry: FAULT_POINT names a step and when to die there. The steps are told
+ * from what goes over the wire, so the service knows nothing of them.
+ *
+ * before: the step has not begun. sent: it is on its way, and nobody knows how far it came. after: it is done, and the
+ * service does not know it yet.
+ */
+
+/** A part of the one statement that does it. */
+const STATEMENTS: Readonly<Record<string, string>> = {
+  claim: "SET status = 'executing'",
+  accepted: "SET status = 'accepted'",
+  refused: "SET status = 'refused'",
+  mined: "SET status = 'mined'",
+  outbid: "SET status = 'outbid'",
+  lease: 'SET looks = looks + 1',
+  look: 'UPDATE transactions SET check_at',
+  operator: 'INSERT INTO operators',
+  filler: "'filler', address",
+}
+
+const CALLS: Readonly<Record<string, RegExp>> = {
+  quote: /\/quote\?/,
+  interface: /\/v2\/contracts\/interface\//,
+  submit: /\/v2\/transactions$/,
+  find: /\/extended\/v3\/transactions\//,
+  account: /\/v2\/accounts\//,
+  nonces: /\/extended\/v3\/principals\//,
+}
+
+const [moment, step = ''] = (process.env.FAULT_POINT ?? '').split(':')
+const SENT_FOR_MS = 1
+
+function die(): void {
+  process.kill(process.pid, 'SIGKILL')
+}
+
+const statement = STATEMENTS[step]
+if (statement !== undefined) {
+  const write = Socket.prototype.write as (this: Socket, ...given: unknown[]) => boolean
+  const spied = function (this: Socket, ...given: unknown[]): boolean {
+    const [chunk] = given
+    const isIt =
+      chunk instanceof Uint8Array &&
+      Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).includes(statement)
+    if (isIt && moment === 'before') die()
+    if (isIt && moment === 'after') this.prependOnceListener('data', die)
+    const done = write.apply(this, given)
+    if (isIt && moment === 'sent') setTimeout(die, SENT_FOR_MS)
+    return done
+  }
+  Socket.prototype.write = spied as typeof Socket.prototype.write
+}
+
+const path = CALLS[step]
+if (path !== undefined) {
+  const ask = globalThis.fetch
+  globalThis.fetch = async (...given) => {
+    const isIt = path.test(String(given[0]))
+    if (isIt && moment === 'before') die()
+    const asked = ask(...given)
+    if (isIt && moment === 'sent') setTimeout(die, SENT_FOR_MS)
+    const response = await asked
+    if (isIt && moment === 'after') die()
+    return response
+  }
+}
+
+export const STEPS = [...Object.keys(CALLS), ...Object.keys(STATEMENTS)]

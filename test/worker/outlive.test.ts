@@ -1,0 +1,69 @@
+import postgres from 'postgres'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { chooseEngine } from '../../src/node/recover.ts'
+import { createWorker } from '../../src/worker/serve.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
+import { createKey, createOrder, fund, newWallet } from '../wallet.ts'
+
+/** The runtime ends what belongs to a request when its client hangs up, but for what waitUntil was given. */
+describe('what a request has begun', () => {
+  let service: Service
+  let databaseUrl: string
+  let admin: postgres.Sql
+  beforeAll(async () => {
+    databaseUrl = await freshDatabase('Postgres')
+    service = await startService('Postgres', { databaseUrl })
+    admin = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+  })
+  afterAll(async () => {
+    await Promise.all([service.close(), admin.end()])
+  })
+
+  it('is in the hands of waitUntil: an order that is sent is recorded, and the session is closed', async () => {
+    const wallet = newWallet(service)
+    await fund(service, wallet)
+    const { apiKey } = await createKey(service, wallet)
+    const uuid = await createOrder(service, wallet)
+    const before = await sessions()
+
+    const outliving: Promise<unknown>[] = []
+    const worker = createWorker({
+      now: () => service.clock.now,
+      engine: chooseEngine(),
+      write: () => {},
+    })
+    const request = new Request(`https://latchkey.test/api/v1/orders/${uuid}/execute`, {
+      method: 'POST',
+      headers: { 'X-API-Key': apiKey },
+    })
+    const answer = worker.fetch(request, bindings(), {
+      waitUntil: (work) => void outliving.push(work),
+    })
+    answer.catch(() => {})
+    await expect.poll(() => outliving.length).toBeGreaterThan(0)
+    await Promise.all(outliving)
+
+    const [order] = await admin`SELECT status FROM orders WHERE uuid = ${uuid}`
+    expect(order).toEqual({ status: 'broadcasted' })
+    await expect.poll(sessions).toBe(before)
+  })
+
+  async function sessions(): Promise<number> {
+    const [row] = await admin`SELECT count(*)::int AS open FROM pg_stat_activity
+      WHERE datname = current_database()`
+    return row?.open
+  }
+
+  function bindings() {
+    const yes = { limit: async () => ({ success: true }) }
+    return {
+      ...secretsOf(service),
+      STACKS_API_URL: inject('devnetUrl'),
+      QUOTE_URL: `${inject('devnetUrl')}/quote`,
+      HYPERDRIVE: { connectionString: databaseUrl },
+      KEYLESS_LIMIT: yes,
+      FAILED_KEYS_LIMIT: yes,
+      DOCS: { fetch: async () => new Response(null, { status: 404 }) },
+    }
+  }
+})
