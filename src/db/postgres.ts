@@ -2,7 +2,7 @@ import { parsePgArray } from 'drizzle-orm/pg-core'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import type { Database } from './database.ts'
-import { type Connection, openPool } from './pool.ts'
+import { openPool } from './pool.ts'
 import * as schema from './schema.ts'
 
 export interface OpenDatabase {

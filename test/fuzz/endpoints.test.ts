@@ -66,6 +66,7 @@ beforeAll(async () => {
   const listed = await createKey(service, wallet)
   const slow = await createKey(service, wallet)
   keys.push(suspended, listed, slow, await createKey(service, wallet))
+  for (const { apiKey } of keys) secrets.add(apiKey)
   await rows(
     service.world.db,
     sql`UPDATE api_keys SET suspended_at = now() WHERE id = ${suspended.keyId}`,
