@@ -31,6 +31,15 @@ async function main(): Promise<void> {
   const close = async () => {
     for (const closeOne of opened.splice(0).reverse()) await closeOne()
   }
+  const stop = once(async (signal: string) => {
+    log('info', 'stopping', { signal })
+    setTimeout(() => {
+      log('error', 'stopped_unfinished')
+      process.exit(1)
+    }, GRACE_MS).unref()
+    await close()
+    log('info', 'stopped')
+  })
   try {
     const database = await openDatabase(given.DATABASE_URL)
     opened.push(database.close)
@@ -46,6 +55,8 @@ async function main(): Promise<void> {
     app.route('/', docsFiles())
     const { port, finish } = await listen(app, config)
     opened.push(keepReconciling(world), finish)
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
     log('info', 'listening', {
       host: config.HOST,
       port,
@@ -58,17 +69,6 @@ async function main(): Promise<void> {
     await close()
     throw error
   }
-  const stop = once(async (signal: string) => {
-    log('info', 'stopping', { signal })
-    setTimeout(() => {
-      log('error', 'stopped_unfinished')
-      process.exit(1)
-    }, GRACE_MS).unref()
-    await close()
-    log('info', 'stopped')
-  })
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
 }
 
 /** Follows what is under way, pass after pass. Answers how to stop; a pass that takes long is cut, which harms nothing. */
