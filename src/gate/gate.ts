@@ -44,6 +44,8 @@ export type Gate = (request: GateRequest) => Promise<GateAnswer>
 export interface GateOptions {
   /** Requests that may wait for their turn. Whoever comes next is refused at once, instead of answered late. */
   maxWaiting?: number
+  /** Waits until what has arrived is read, so that the next statement answers all of it. By default not at all. */
+  gather?: () => Promise<void>
 }
 
 interface Waiting {
@@ -64,7 +66,7 @@ const MAX_BATCH = 1_000
 export function openGate(
   db: Database,
   limits: Limits,
-  { maxWaiting = MAX_WAITING }: GateOptions = {},
+  { maxWaiting = MAX_WAITING, gather }: GateOptions = {},
 ): Gate {
   const spend = prepareSpend(db, limits)
   let waiting: Waiting[] = []
@@ -73,6 +75,7 @@ export function openGate(
   async function drain(): Promise<void> {
     busy = true
     while (waiting.length > 0) {
+      await gather?.()
       const batch = waiting.slice(0, MAX_BATCH)
       waiting = waiting.slice(MAX_BATCH)
       await answerAll(batch)

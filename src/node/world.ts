@@ -24,7 +24,7 @@ export async function openWorld({
   return {
     config,
     db,
-    gate: openGate(db, limitsOf(config)),
+    gate: openGate(db, limitsOf(config), { gather }),
     chain,
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
@@ -38,6 +38,9 @@ export async function openWorld({
     randomBytes,
   }
 }
+
+/** PGlite answers within this very turn of the event loop: without a pause nobody else would be heard. */
+const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 function limitsOf(config: Config) {
   return {

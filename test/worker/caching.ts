@@ -18,6 +18,12 @@ function isCacheable(statement: string): boolean {
   )
 }
 
+/** What a Bind binds, without the names of its portal and statement: the driver draws those anew for each session. */
+function valuesOf(bind: Buffer): Buffer {
+  const portalEnds = bind.indexOf(0, 5)
+  return bind.subarray(bind.indexOf(0, portalEnds + 1) + 1)
+}
+
 /**
  * Speaks as much of the protocol of Postgres (its manual, "Message Formats") as a cache needs: Parse brings a statement's
  * text, and Bind to Sync is one execution of it, whose answer ends with ReadyForQuery.
@@ -39,17 +45,21 @@ export async function openCachingProxy(postgresPort: number): Promise<CachingPro
     }
     let statement = ''
     let execution: Buffer[] | undefined
+    let bound: Buffer = Buffer.alloc(0)
     let recording: { name: string; answer: Buffer[] } | undefined
 
     const fromClient = framesOf((type, frame) => {
       if (type === 'P') statement = textOf(frame.subarray(frame.indexOf(0, 5) + 1))
-      if (type === 'B') execution = []
+      if (type === 'B') {
+        execution = []
+        bound = valuesOf(frame)
+      }
       if (execution === undefined) return void far.write(frame)
       execution.push(frame)
       if (type !== 'S') return
       const whole = Buffer.concat(execution)
       execution = undefined
-      const name = `${statement}\n${whole.toString('hex')}`
+      const name = `${statement}\n${bound.toString('hex')}`
       const known = isCacheable(statement) ? cache.get(name) : undefined
       if (known !== undefined) {
         proxy.served++
