@@ -3,6 +3,7 @@ import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
 import type { Log } from './log.ts'
+import type { Mac } from './mac.ts'
 import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
 import type { Operators } from './settlement/operator.ts'
@@ -17,6 +18,8 @@ export interface World {
   operators: Operators
   ipLimits: IpLimits
   seal: Seal
+  /** Authenticates what a key or a session may do. */
+  mac: Mac
   /** The engine that checks signatures. */
   recover: Recover
   log: Log

@@ -10,9 +10,12 @@ export const EXPOSED_HEADERS = [
   'RateLimit-Policy',
   'RateLimit',
   'Retry-After',
+  'X-API-Key-Expires',
   'X-Request-Id',
   'WWW-Authenticate',
 ]
+/** From when on a key's answers say when it ends. */
+const EXPIRY_NOTICE_MS = 14 * 86_400_000
 const EXPOSED = EXPOSED_HEADERS.join(',')
 
 /**
@@ -51,6 +54,9 @@ export function ownHeaders(c: AppContext): Record<string, string> {
   const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') }
   if (!c.req.path.startsWith('/api/')) return headers
   const now = c.get('now')
+  const endsAt = c.get('keyEndsAt')
+  if (endsAt !== undefined && endsAt - now <= EXPIRY_NOTICE_MS)
+    Object.assign(headers, { 'X-API-Key-Expires': new Date(endsAt).toISOString() })
   return Object.assign(headers, quotaHeaders(c.get('windows') ?? [uncounted(c, now)], now))
 }
 

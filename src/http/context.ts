@@ -15,6 +15,10 @@ export interface AppEnv {
     origin: string | undefined
     /** The windows that this request was counted in, for the headers of whatever answer it gets. */
     windows: Window[] | undefined
+    /** The key that the request came with, once the gate has found it. */
+    keyId: string | undefined
+    /** Milliseconds since 1970 at which the presented secret ends. */
+    keyEndsAt: number | undefined
   }
 }
 

@@ -8,6 +8,7 @@ import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
 import { type Log, openLog } from '../log.ts'
+import { type Mac, openMac } from '../mac.ts'
 import { openSeal, type Seal } from '../seal.ts'
 import type { Chain } from '../settlement/chain.ts'
 import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
@@ -46,6 +47,7 @@ interface Isolate {
   app: Hono<AppEnv>
   chain: Chain
   seal: Seal
+  mac: Mac
   log: Log
   openIpLimits: OpenIpLimits
   operatorMemory: OperatorMemory
@@ -74,7 +76,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
-    { config, chain, seal, log, openIpLimits, operatorMemory }: Isolate,
+    { config, chain, seal, mac, log, openIpLimits, operatorMemory }: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
     const { connectionString } = bindings.HYPERDRIVE
@@ -87,7 +89,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
     const done = work({
       config,
       db,
-      gate: openGate(db, limitsOf(config)),
+      gate: openGate(db, limitsOf(config), { mac, log }),
       chain,
       operators: openOperators(db, chain, privateKeys, network, operatorMemory),
       ipLimits: openIpLimits(
@@ -95,6 +97,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
         outlive,
       ),
       seal,
+      mac,
       recover: engine.recover,
       log,
       now,
@@ -146,6 +149,9 @@ async function openIsolate(
     '/',
     docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
   )
+  const encryptionKey = Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) =>
+    character.charCodeAt(0),
+  )
   return {
     config,
     app,
@@ -155,10 +161,8 @@ async function openIsolate(
       fetch,
       timeoutMs: config.NODE_TIMEOUT_MS,
     }),
-    seal: await openSeal(
-      Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) => character.charCodeAt(0)),
-      randomBytes,
-    ),
+    seal: await openSeal(encryptionKey, randomBytes),
+    mac: openMac(encryptionKey),
     log: openLog(config.LOG_LEVEL, write, now),
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
     operatorMemory: {},
