@@ -21,6 +21,7 @@ import type { World } from './world.ts'
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
 const LAST_PASS_MS = 2_000
+const USAGE_MS = 1_000
 
 const now = () => Date.now()
 
@@ -45,7 +46,7 @@ async function main(): Promise<void> {
     })
     app.route('/', docsFiles())
     const { port, finish } = await listen(app, config)
-    opened.push(keepReconciling(world), finish)
+    opened.push(keepWritingUsage(world), keepReconciling(world), finish)
     log('info', 'listening', {
       host: config.HOST,
       port,
@@ -69,6 +70,17 @@ async function main(): Promise<void> {
   })
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+}
+
+/** Writes the statistics every few seconds. Answers how to stop, which writes the last of them. */
+function keepWritingUsage({ usage, db }: World): () => Promise<void> {
+  const timer = setInterval(() => {
+    if (usage.isDue(now())) void usage.flush(db)
+  }, USAGE_MS)
+  return async () => {
+    clearInterval(timer)
+    await usage.flush(db)
+  }
 }
 
 /** Follows what is under way, pass after pass. Answers how to stop; a pass that takes long is cut, which harms nothing. */

@@ -8,6 +8,7 @@ import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
 import type { Operators } from './settlement/operator.ts'
 import type { Recover } from './stacks/recover.ts'
+import type { UsageRecorder } from './usage/record.ts'
 
 /** Everything that a verb may touch. The entries build it; nothing else reads a clock, randomness or the network. */
 export interface World {
@@ -20,6 +21,8 @@ export interface World {
   seal: Seal
   /** Authenticates what a key or a session may do. */
   mac: Mac
+  /** Statistics of how keys are used; not the exact counters. */
+  usage: UsageRecorder
   /** The engine that checks signatures. */
   recover: Recover
   log: Log

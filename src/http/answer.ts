@@ -38,6 +38,7 @@ export function send(
   status: number,
   more: Record<string, string> = {},
 ): Response {
+  recordUse(c, status)
   const origin = c.get('origin')
   const headers = ownHeaders(c)
   headers['Content-Type'] = 'application/json'
@@ -63,4 +64,20 @@ export function ownHeaders(c: AppContext): Record<string, string> {
 /** Where a caller stands whose request was refused before it was counted. */
 function uncounted(c: AppContext, now: number): Window {
   return c.get('world').ipLimits.peek('keyless', c.get('clientIp'), now)
+}
+
+/** What the statistics of a key learn of a request. Only how long an execution took asks the clock again. */
+function recordUse(c: AppContext, status: number): void {
+  const keyId = c.get('keyId')
+  if (keyId === undefined) return
+  const [world, at] = [c.get('world'), c.get('now')]
+  const isExecution = status < 300 && c.req.path.endsWith('/execute')
+  world.usage.record({
+    keyId,
+    at,
+    outcome: c.get('outcome') ?? 'OK',
+    ip: c.get('clientIp'),
+    userAgent: c.req.header('user-agent'),
+    executionMs: isExecution ? world.now() - at : undefined,
+  })
 }

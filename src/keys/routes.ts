@@ -9,10 +9,13 @@ import {
   readingOwner,
   signedBody,
 } from '../http/authenticate.ts'
+import { readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { refuse } from '../result.ts'
+import { findUsage } from '../usage/find.ts'
+import { UsageAnswer, UsageQuery } from '../usage/schemas.ts'
 import { createKey } from './create.ts'
 import { getKey, listKeys } from './find.ts'
 import { revokeAll, revokeKey, revokeSelf } from './revoke.ts'
@@ -155,6 +158,31 @@ export const keyEndpoints: readonly Endpoint[] = [
       )
       const apiKey = unwrap(await getKey(c.get('world'), walletAddress, keyId, c.get('now')))
       return answer(c, { status: 'success', apiKey })
+    },
+  },
+  {
+    method: 'get',
+    path: '/api-keys/{keyId}/usage',
+    operationId: 'getApiKeyUsage',
+    summary: 'How an API key was used: by hour or day, by outcome, from where',
+    description:
+      'Up to 90 days. Statistics, written every few seconds: a process that is killed loses the last of them. The exact counters are usageStats.',
+    credentials: ['wallet', 'session'],
+    params: wire.KeyParams,
+    query: UsageQuery,
+    headers: SignedHeaders.partial(),
+    messages: [wire.GetApiKey],
+    answers: { 200: { description: 'Its usage', schema: UsageAnswer } },
+    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    async handle(c) {
+      const keyId = keyIdOf(c)
+      const walletAddress = await readingOwner(c, get(keyId), (members) =>
+        requireSameKey(c, members.keyId),
+      )
+      const query = unwrap(readQuery(c, UsageQuery))
+      const [world, now] = [c.get('world'), c.get('now')]
+      unwrap(await getKey(world, walletAddress, keyId, now))
+      return answer(c, await findUsage(world, keyId, query, now))
     },
   },
   {

@@ -5,6 +5,7 @@ import { adoptKeys } from '../keys/adopt.ts'
 import { openSeal } from '../seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { openNativeMac } from './mac.ts'
 
@@ -35,6 +36,7 @@ export async function openWorld({
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     seal: await openSeal(encryptionKey, randomBytes),
     mac,
+    usage: openUsage(log),
     recover,
     log,
     now,

@@ -15,6 +15,7 @@ import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
 import { reconcile } from '../settlement/reconcile.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
+import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimit } from './ip-limits.ts'
 
@@ -48,6 +49,7 @@ interface Isolate {
   chain: Chain
   seal: Seal
   mac: Mac
+  usage: UsageRecorder
   log: Log
   openIpLimits: OpenIpLimits
   operatorMemory: OperatorMemory
@@ -76,7 +78,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
-    { config, chain, seal, mac, log, openIpLimits, operatorMemory }: Isolate,
+    { config, chain, seal, mac, usage, log, openIpLimits, operatorMemory }: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
     const { connectionString } = bindings.HYPERDRIVE
@@ -98,13 +100,17 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
       ),
       seal,
       mac,
+      usage,
       recover: engine.recover,
       log,
       now,
       randomBytes,
     })
     // A client that hangs up must not cut an execute in two: the work is finished, then the session is closed.
-    outlive(done.then(close, close))
+    const flushed = done
+      .catch(() => {})
+      .then(() => (usage.isDue(now()) ? usage.flush(db) : undefined))
+    outlive(flushed.then(close, close))
     return done
   }
 
@@ -149,6 +155,7 @@ async function openIsolate(
     '/',
     docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
   )
+  const log = openLog(config.LOG_LEVEL, write, now)
   const encryptionKey = Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) =>
     character.charCodeAt(0),
   )
@@ -163,7 +170,8 @@ async function openIsolate(
     }),
     seal: await openSeal(encryptionKey, randomBytes),
     mac: openMac(encryptionKey),
-    log: openLog(config.LOG_LEVEL, write, now),
+    usage: openUsage(log),
+    log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
     operatorMemory: {},
   }

@@ -44,6 +44,8 @@ const VERBS = [
   'settlement/reconcile',
   'settlement/record',
   'settlement/settle',
+  'usage/find',
+  'usage/record',
 ]
 
 const STACKS_JS = ['@stacks/common', '@stacks/encryption', '@stacks/transactions']
@@ -151,7 +153,7 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: 'noun',
-    files: /^(actions|audit|gate|keys|orders|service|sessions|settlement)\/[\w-]+\.ts$/,
+    files: /^(actions|audit|gate|keys|orders|service|sessions|settlement|usage)\/[\w-]+\.ts$/,
     imports: ['noun', 'stacks', 'pure'],
     packages: STACKS_JS,
     rule: 'a noun is pure: no zod, hono, drizzle or node:, no clock, no randomness (a verb is listed in VERBS)',
@@ -248,4 +250,5 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   orders: ['actions', 'gate', 'keys', 'settlement'],
   service: [],
   sessions: ['actions', 'audit', 'keys'],
+  usage: ['audit'],
 }
