@@ -109,8 +109,18 @@ const UNSIGNED: Readonly<Record<string, readonly string[]>> = {
   suspend_api_key: ['operator'],
   resume_api_key: ['operator'],
   delete_api_key: ['key'],
+  suspend_wallet: ['operator'],
+  resume_wallet: ['operator'],
   refused: ['service'],
 }
+
+/** Of these, what they did to keys is told by events of their own, or there is nothing to tell. */
+const SAYS_NOTHING_OF_KEYS = new Set([
+  'refused',
+  'create_session',
+  'suspend_wallet',
+  'resume_wallet',
+])
 
 function apply(
   keys: Map<string, ReplayedKey>,
@@ -125,7 +135,7 @@ function apply(
     return 'is another action than the signed one'
   if (members?.keyId !== undefined && members.keyId !== body.keyId)
     return 'is about another key than the signed one'
-  if (event === 'refused' || event === 'create_session') return undefined
+  if (SAYS_NOTHING_OF_KEYS.has(event)) return undefined
 
   if (event === 'create_api_key' || isAdopted) {
     const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details

@@ -2,7 +2,6 @@ import { type SQL, sql } from 'drizzle-orm'
 import { toHex } from '../bytes.ts'
 import type { Database } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
-import type { RightsRow } from '../keys/rights.ts'
 import type { KeyHash } from '../keys/token.ts'
 import { WINDOW_SECONDS } from './quota.ts'
 
@@ -25,8 +24,8 @@ export interface Verdict {
   keyId: string | null
   /** `busy` when another session holds the key's row, and it was not waited for. */
   refusal: 'revoked' | 'suspended' | 'expired' | 'rotated' | 'ip' | 'busy' | null
-  /** What the key may do, and what proves that nobody edited it; null when it is refused. */
-  rights: RightsRow | null
+  /** What the key may do, `RIGHTS` as text; null when it is refused. */
+  rights: string | null
   /** Hex; null when it was never sealed. */
   mac: string | null
   /** How many may pass of all that came with this key and are not refused, from whatever address. */
@@ -147,7 +146,7 @@ function statement(db: Database, limits: Limits, held: 'wait' | 'skip') {
     .select({
       keyId: sql<string | null>`id`,
       refusal: sql<Verdict['refusal']>`${refusal}`,
-      rights: sql<RightsRow | null>`CASE WHEN refusal IS NULL THEN rights END`,
+      rights: sql<string | null>`CASE WHEN refusal IS NULL THEN rights::text END`,
       mac: sql<string | null>`CASE WHEN refusal IS NULL THEN encode(rights_mac, 'hex') END`,
       room: sql<number>`room::int`,
       minuteLimit: sql<number>`minute_limit`,

@@ -26,6 +26,7 @@ const VERBS = [
   'keys/change',
   'keys/create',
   'keys/find',
+  'keys/operate',
   'keys/revoke',
   'keys/rotate',
   'keys/update',
@@ -202,6 +203,14 @@ export const PARTS: readonly Part[] = [
     types: ['schema'],
     touchesMachine: true,
     rule: 'the SDK is web standards over nouns: no hono, drizzle, zod or node:',
+  },
+  {
+    name: 'admin',
+    files: /^cli\/admin\.ts$/,
+    imports: ['entry', 'cli', 'open', 'verb', 'noun', 'config'],
+    packages: ['node:'],
+    touchesMachine: true,
+    rule: "the operator's command line talks to the database through the same verbs as the service",
   },
   {
     name: 'cli',
