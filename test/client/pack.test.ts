@@ -71,8 +71,8 @@ declare module '@stacks/connect' {
       join(folder, 'mistake.ts'),
       `import { createClient } from 'latchkey/client'
 const { keys } = createClient({ baseUrl: 'https://dex.example' })
-// @ts-expect-error: there is no such permission
-await keys.create({ name: 'bot', permissions: ['withdraw'] })
+// @ts-expect-error: permissions are a list
+await keys.create({ name: 'bot', permissions: 'withdraw' })
 `,
     )
     const compilerOptions = {
