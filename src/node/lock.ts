@@ -1,76 +1,31 @@
-import {
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+const SQLITE_BUSY = 5
+/** Of several that try at the same moment, one wins within this time; at once, all might give way to each other. */
+const CONTEST_MS = 100
 
 /**
- * The locks that this process holds. Any other lock with its number is left over: a container gives its service the
- * same number at every start.
- */
-const held = new Set<string>()
-
-/**
- * Keeps other processes out of a folder that two would destroy. A lock whose process is gone is taken over.
+ * Keeps other processes out of a folder that two would destroy. The lock is the kernel's, by way of SQLite: it goes
+ * with the process, however that ends, and knows no process numbers, which containers give out again.
  * `orElse` is what the refusal advises, besides stopping the other process.
  */
 export function lockFolder(folder: string, orElse: string): () => void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const path = join(realpathSync(folder), 'lock')
-  const own = `${path}.${process.pid}`
-  writeFileSync(own, String(process.pid))
+  const database = new DatabaseSync(join(folder, 'lock'), { timeout: CONTEST_MS })
+  const pidFile = join(folder, 'lock.pid')
   try {
-    while (!isDone('EEXIST', () => linkSync(own, path))) removeStale(path, orElse)
-  } finally {
-    rmSync(own)
+    database.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE')
+  } catch (error) {
+    database.close()
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error
+    const holder = existsSync(pidFile) ? `process ${readFileSync(pidFile, 'utf8')}` : 'a process'
+    throw new Error(`The folder ${folder} is in use by ${holder}. Stop it, or ${orElse}.`)
   }
-  held.add(path)
+  // Only to be named in the refusal: nothing is decided by it.
+  writeFileSync(pidFile, String(process.pid))
   return function unlock() {
-    held.delete(path)
-    rmSync(path, { force: true })
-  }
-}
-
-/** Moves the lock away before it is removed: whoever moves a younger one than was read here brings it back. */
-function removeStale(path: string, orElse: string): void {
-  const aside = `${path}.${process.pid}.stale`
-  let holder = ''
-  const isThere = isDone('ENOENT', () => {
-    holder = readFileSync(path, 'utf8')
-  })
-  if (!isThere) return
-  if (held.has(path) || isAnother(Number(holder)))
-    throw new Error(
-      `The folder ${dirname(path)} is in use by process ${holder}. Stop it, or ${orElse}.`,
-    )
-  if (!isDone('ENOENT', () => renameSync(path, aside))) return
-  if (readFileSync(aside, 'utf8') !== holder) isDone('EEXIST', () => linkSync(aside, path))
-  rmSync(aside)
-}
-
-/** Whether the number is that of another process that lives. */
-function isAnother(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
-/** Whether the work was done; false when it failed with the given code, which another process can cause. */
-function isDone(code: string, work: () => void): boolean {
-  try {
-    work()
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === code) return false
-    throw error
+    if (database.isOpen) database.close()
   }
 }

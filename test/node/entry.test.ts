@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { lockFolder } from '../../src/node/lock.ts'
 import { freshDatabase } from '../service.ts'
 import { createKey, createOrder, fund, json, newWallet } from '../wallet.ts'
 import { type Entry, emptyFolder, npmStart, startEntry } from './entry.ts'
@@ -98,7 +99,13 @@ describe('a start on an empty folder', () => {
     })
     entry.child.kill('SIGTERM')
     expect(await entry.ended).toEqual({ code: 0, signal: null })
-    expect(readdirSync(folder).sort()).toEqual(['chain', 'encryption.key', 'postgres'])
+    expect(readdirSync(folder).sort()).toEqual([
+      'chain',
+      'encryption.key',
+      'lock',
+      'lock.pid',
+      'postgres',
+    ])
   })
 })
 
@@ -158,7 +165,7 @@ describe('a start that cannot be', () => {
     expect(entry.stderr()).toBe(
       `Port ${port} of 127.0.0.1 is taken. Stop what listens there, or set PORT to another one.\n`,
     )
-    expect(readdirSync(join(cwd, '.latchkey/chain'))).not.toContain('lock')
+    lockFolder(join(cwd, '.latchkey/chain'), 'go away')()
   })
 
   it('says so in a sentence when Postgres does not answer, without its password', async () => {

@@ -11,7 +11,7 @@ const SUBMIT = '/v2/transactions'
 const BOTH = ['before', 'after']
 /** The steps of the way; when to die at them in `npm test` (in the soak: before, on the way, and after); and the faults
  * that make a process come by those that it usually does not. */
-const STEPS: readonly { step: string; moments: string[]; faults?: Fault[] }[] = [
+const STEPS: readonly { step: string; moments: string[]; faults?: Fault[]; orders?: number }[] = [
   { step: 'claim', moments: BOTH },
   { step: 'submit', moments: [...BOTH, 'sent'] },
   { step: 'accepted', moments: BOTH },
@@ -37,9 +37,10 @@ const STEPS: readonly { step: string; moments: string[]; faults?: Fault[] }[] = 
     step: 'filler',
     moments: ['after'],
     faults: [
-      { on: SUBMIT, do: 'delay', ms: 100, times: 3 },
+      { on: SUBMIT, do: 'delay', ms: 150, times: 8 },
       { on: SUBMIT, do: 'reject', reason: 'NotEnoughFunds', times: 1 },
     ],
+    orders: 8,
   },
 ]
 const CLEAN = {
@@ -69,15 +70,16 @@ describe('a service that is killed', { timeout: 1_800_000 }, () => {
 
   it('at every step of the way executes every order once or not at all, and loses none that it acknowledged', async () => {
     const campaign = openCampaign(service)
-    const points = STEPS.flatMap(({ step, moments, faults = [] }) =>
+    const points = STEPS.flatMap(({ step, moments, faults = [], orders = 3 }) =>
       (ALL ? ['before', 'sent', 'after'] : moments).map((moment) => ({
         point: `${moment}:${step}`,
         faults,
+        orders,
       })),
     )
     const unreached: string[] = []
-    const kill = async ({ point, faults }: (typeof points)[number]) => {
-      if (!(await campaign.killAt(point, faults))) unreached.push(point)
+    const kill = async ({ point, faults, orders }: (typeof points)[number]) => {
+      if (!(await campaign.killAt(point, faults, orders))) unreached.push(point)
       if (faults.length > 0) await chain.clear()
     }
     // Two at once, on the same database and the same operators; a fault is for one alone.

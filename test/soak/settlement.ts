@@ -59,7 +59,7 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
     QUOTE_URL: `${service.chain.url}/quote`,
     ENCRYPTION_KEY: service.world.config.ENCRYPTION_KEY ?? '',
     OPERATOR_PRIVATE_KEYS: service.world.config.OPERATOR_PRIVATE_KEYS.join(','),
-    NODE_TIMEOUT_MS: '2000',
+    NODE_TIMEOUT_MS: '1000',
     RECONCILE_INTERVAL_MS: '50',
     ...GENEROUS,
     ...more,
