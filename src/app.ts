@@ -1,5 +1,6 @@
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
+import { auditEndpoints } from './audit/routes.ts'
 import { toHex } from './bytes.ts'
 import { EXPOSED_HEADERS, ownHeaders, send } from './http/answer.ts'
 import { passByAddress } from './http/authenticate.ts'
@@ -11,11 +12,14 @@ import { keyEndpoints } from './keys/routes.ts'
 import { orderEndpoints } from './orders/routes.ts'
 import { type Refused, refuse } from './result.ts'
 import { health, ready, serviceEndpoints } from './service/routes.ts'
+import { sessionEndpoints } from './sessions/routes.ts'
 import type { World } from './world.ts'
 
 export const endpoints: readonly Endpoint[] = [
   ...keyEndpoints,
   ...orderEndpoints,
+  ...sessionEndpoints,
+  ...auditEndpoints,
   ...serviceEndpoints,
 ]
 

@@ -37,6 +37,15 @@ const cidr = z
     },
   )
 
+/** `read=See balances and positions`. */
+const scope = z
+  .string()
+  .regex(/^[a-z][a-z0-9_-]{0,31}=[^;]{1,200}$/, 'must be name=description, separated by semicolons')
+  .transform((text) => {
+    const at = text.indexOf('=')
+    return { name: text.slice(0, at), description: text.slice(at + 1).trim() }
+  })
+
 /** Exactly as a browser writes it, or it would never match. */
 const origin = z
   .string()
@@ -86,6 +95,13 @@ const Environment = z.object({
     .string()
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
     .default('ck_live_'),
+  EXTRA_SCOPES: z
+    .string()
+    .transform((value) => value.split(';').map((part) => part.trim()))
+    .transform((parts) => parts.filter((part) => part !== ''))
+    .pipe(z.array(scope))
+    .refine(isCatalogue, 'must not name a scope twice, or one of create, execute and cancel')
+    .default([]),
   TRUSTED_PROXIES: list.pipe(z.array(cidr)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -166,4 +182,9 @@ function isOnCurve(privateKey: string): boolean {
 /** The 64 digits that count, however a private key is written. */
 function secretOf(privateKey: string): string {
   return privateKey.toLowerCase().replace(/^0x/, '').slice(0, 64)
+}
+
+function isCatalogue(extra: readonly { name: string }[]): boolean {
+  const names = ['create', 'execute', 'cancel', ...extra.map(({ name }) => name)]
+  return new Set(names).size === names.length
 }

@@ -21,6 +21,7 @@ import type { World } from './world.ts'
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
 const LAST_PASS_MS = 2_000
+const USAGE_MS = 1_000
 
 const now = () => Date.now()
 
@@ -54,7 +55,7 @@ async function main(): Promise<void> {
     })
     app.route('/', docsFiles())
     const { port, finish } = await listen(app, config)
-    opened.push(keepReconciling(world), finish)
+    opened.push(keepWritingUsage(world), keepReconciling(world), finish)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
     log('info', 'listening', {
@@ -68,6 +69,17 @@ async function main(): Promise<void> {
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** Writes the statistics every few seconds. Answers how to stop, which writes the last of them. */
+function keepWritingUsage({ usage, db }: World): () => Promise<void> {
+  const timer = setInterval(() => {
+    if (usage.isDue(now())) void usage.flush(db)
+  }, USAGE_MS)
+  return async () => {
+    clearInterval(timer)
+    await usage.flush(db)
   }
 }
 

@@ -3,10 +3,12 @@ import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
 import type { Log } from './log.ts'
+import type { Mac } from './mac.ts'
 import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
 import type { Operators } from './settlement/operator.ts'
 import type { Recover } from './stacks/recover.ts'
+import type { UsageRecorder } from './usage/record.ts'
 
 /** Everything that a verb may touch. The entries build it; nothing else reads a clock, randomness or the network. */
 export interface World {
@@ -17,6 +19,10 @@ export interface World {
   operators: Operators
   ipLimits: IpLimits
   seal: Seal
+  /** Authenticates what a key or a session may do. */
+  mac: Mac
+  /** Statistics of how keys are used; not the exact counters. */
+  usage: UsageRecorder
   /** The engine that checks signatures. */
   recover: Recover
   log: Log

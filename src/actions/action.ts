@@ -3,7 +3,15 @@ export const ACTIONS = [
   'create_api_key',
   'list_api_keys',
   'get_api_key',
+  'update_api_key',
+  'rotate_api_key',
+  'suspend_api_key',
+  'resume_api_key',
   'delete_api_key',
+  'revoke_api_key',
+  'revoke_all_api_keys',
+  'create_session',
+  'list_audit',
   'create_order',
   'list_orders',
   'execute_order',
@@ -37,11 +45,21 @@ export const MAX_MESSAGE_BYTES = 2_048
 /** How far a client's clock may be ahead. */
 export const MAX_FUTURE_SECONDS = 60
 
+/** How long after its signing a certificate can be honoured, at most. */
+export const MAX_CERTIFICATE_SECONDS = 366 * 86_400
+
 export type Freshness = 'fresh' | 'stale' | 'future'
 
 /** Compares a message's timestamp with the service's clock, both in milliseconds. */
 export function freshness(timestamp: number, now: number, maxAgeSeconds: number): Freshness {
   if (now - timestamp > maxAgeSeconds * 1000) return 'stale'
+  if (timestamp - now > MAX_FUTURE_SECONDS * 1000) return 'future'
+  return 'fresh'
+}
+
+/** A certificate says itself until when it is good: kept offline, it is honoured whenever it comes, up to a year. */
+export function certificateFreshness(timestamp: number, notAfter: number, now: number): Freshness {
+  if (notAfter - timestamp > MAX_CERTIFICATE_SECONDS * 1000 || now > notAfter) return 'stale'
   if (timestamp - now > MAX_FUTURE_SECONDS * 1000) return 'future'
   return 'fresh'
 }

@@ -23,6 +23,8 @@ export type ActionSchema = z.ZodType<{
   domain?: string | undefined
   network?: string | undefined
   walletAddress?: string | undefined
+  /** Of a certificate: until when it is good, in place of its age. */
+  notAfter?: string | number | undefined
 }>
 
 /** How a signed message travels in a body. */

@@ -6,7 +6,13 @@ import { type JsonReason, parseJson } from '../json.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { verifyMessage } from '../stacks/signature.ts'
-import { freshness, MAX_MESSAGE_BYTES, type Presented, type SignedAction } from './action.ts'
+import {
+  certificateFreshness,
+  freshness,
+  MAX_MESSAGE_BYTES,
+  type Presented,
+  type SignedAction,
+} from './action.ts'
 import type { ActionSchema } from './schemas.ts'
 
 export type VerifyReason = 'invalidRequest' | 'timestampExpired' | 'signatureInvalid'
@@ -49,8 +55,11 @@ export function verifyAction<Schema extends ActionSchema>(
   const parsed = schema.safeParse(json.value)
   if (!parsed.success) return invalid('does not fit its action', { issues: issuesOf(parsed.error) })
 
-  const { timestamp, domain, network, walletAddress: signer, action } = parsed.data
-  const age = freshness(timestamp, now, config.SIGNATURE_MAX_AGE_SECONDS)
+  const { timestamp, domain, network, walletAddress: signer, action, notAfter } = parsed.data
+  const age =
+    notAfter === undefined
+      ? freshness(timestamp, now, config.SIGNATURE_MAX_AGE_SECONDS)
+      : certificateFreshness(timestamp, new Date(notAfter).getTime(), now)
   if (age !== 'fresh')
     return refuse('timestampExpired', { reason: age, timestamp, serverTime: now })
   if (domain === undefined ? config.REQUIRE_SIGNED_DOMAIN : domain !== config.SIGNED_DOMAIN)

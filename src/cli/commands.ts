@@ -1,11 +1,17 @@
+import { readFileSync } from 'node:fs'
 import {
+  type AuditExport,
   type Key,
+  type KeyChange,
+  type MaxAmountIn,
   type NewKey,
   ORDER_STATUSES,
   type Order,
   type OrderDraft,
   privateKeySigner,
+  type RevocationCertificate,
   SCOPES,
+  verifyAudit,
 } from '../client/index.ts'
 import { demo } from './demo.ts'
 import {
@@ -34,13 +40,25 @@ const auth = {
   help: 'api-key | signature; by default the API key when there is one',
 } as const
 
+const KEY_OPTIONS = {
+  name: { type: 'string', help: 'a name that no other living key of the wallet has' },
+  permissions: { type: 'string', help: `${SCOPES.join(',')}, or some of them` },
+  'expires-at': { type: 'string', help: 'ISO 8601, as 2027-01-31T00:00:00Z' },
+  'ip-allowlist': { type: 'string', help: 'addresses and CIDR ranges, separated by commas' },
+  'rate-limit': { type: 'string', help: 'requests a minute, 10 or more' },
+  tokens: { type: 'string', help: 'contract ids that its orders may trade, separated by commas' },
+  recipients: { type: 'string', help: 'who may receive, besides the owner' },
+  'max-amount-in': { type: 'string', help: 'JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}' },
+  'own-orders-only': { type: 'boolean', help: 'it may touch only orders made through it' },
+  label: { type: 'string', help: 'a text of your own' },
+  justification: { type: 'string', help: 'why it is needed' },
+} as const
+
 export const COMMANDS: Record<string, Command> = {
   'keys create': {
     summary: 'Create an API key for the wallet; its secret is shown this once',
     options: {
-      name: { type: 'string', help: 'a name that no other living key of the wallet has' },
-      permissions: { type: 'string', help: `${SCOPES.join(',')}, or some of them` },
-      'expires-at': { type: 'string', help: 'ISO 8601, as 2027-01-31T00:00:00Z' },
+      ...KEY_OPTIONS,
       save: {
         type: 'string',
         help: 'write the secret to this new file (0600), and do not show it',
@@ -54,7 +72,7 @@ export const COMMANDS: Record<string, Command> = {
       const created =
         path === undefined ? await create() : await keepSecret(path, create, ({ apiKey }) => apiKey)
       const { apiKey, ...key } = created
-      const { status: _, permissions, ...told } = key
+      const { status: _, permissions, ...told } = flat(key)
       return {
         json: path === undefined ? { apiKey, ...key } : { ...key, savedTo: path },
         text: facts({
@@ -77,10 +95,180 @@ export const COMMANDS: Record<string, Command> = {
     args: ['KEY_ID'],
     async run(session) {
       const key = await openClient(session).keys.get(session.args[0] ?? '')
-      const { id: _, permissions, usageStats, ...told } = key
+      return showKey(key)
+    },
+  },
+  'keys update': {
+    summary: 'Change what a key is called or may do; --lift names limits that go',
+    args: ['KEY_ID'],
+    options: { ...KEY_OPTIONS, lift: { type: 'string', help: 'as tokens,expiresAt' } },
+    async run(session) {
+      const { name, permissions, ...limits } = readTerms(session)
+      const lifted = list(session.options.lift)?.map((limit) => [limit, null]) ?? []
+      const change: KeyChange = {
+        ...(name !== undefined && { name }),
+        ...(permissions !== undefined && { permissions }),
+        ...limits,
+        ...Object.fromEntries(lifted),
+      }
+      return showKey(await openClient(session).keys.update(session.args[0] ?? '', change))
+    },
+  },
+  'keys suspend': {
+    summary: 'Refuse a key everything until it is resumed',
+    args: ['KEY_ID'],
+    run: async (session) => showKey(await openClient(session).keys.suspend(session.args[0] ?? '')),
+  },
+  'keys resume': {
+    summary: 'Let a suspended key work again',
+    args: ['KEY_ID'],
+    run: async (session) => showKey(await openClient(session).keys.resume(session.args[0] ?? '')),
+  },
+  'keys rotate': {
+    summary: 'Give a key a new secret; the old one works until the grace ends',
+    args: ['KEY_ID'],
+    options: {
+      'grace-seconds': { type: 'string', help: '0 to 604800; 3600 by default' },
+      save: { type: 'string', help: 'write the new secret to this new file (0600)' },
+    },
+    async run(session) {
+      const client = openClient(session)
+      const path = text(session.options.save)
+      const graceSeconds = Number(text(session.options['grace-seconds']) ?? 3_600)
+      const rotate = () => client.keys.rotate(session.args[0] ?? '', graceSeconds)
+      const rotated =
+        path === undefined ? await rotate() : await keepSecret(path, rotate, ({ apiKey }) => apiKey)
+      const { status: _, apiKey, ...told } = rotated
       return {
-        json: key,
-        text: facts({ ...told, permissions: permissions.join(', ') || 'none', ...usageStats }),
+        json: path === undefined ? { apiKey, ...told } : { ...told, savedTo: path },
+        text: facts({
+          apiKey: path === undefined ? `${apiKey}   (shown this once)` : `saved to ${path}`,
+          ...told,
+        }),
+      }
+    },
+  },
+  'keys revoke-all': {
+    summary: 'Revoke every key and end every session of the wallet, at once',
+    options: { 'cancel-open-orders': { type: 'boolean', help: 'and cancel its open orders' } },
+    async run(session) {
+      const cancels = session.options['cancel-open-orders'] === true
+      const answer = await openClient(session).keys.revokeAll(cancels)
+      return {
+        json: answer,
+        text: facts({
+          revoked: answer.keyIds.join(', ') || 'no key',
+          cancelledOrders: answer.cancelledOrders,
+        }),
+      }
+    },
+  },
+  'keys certificate': {
+    summary: 'Sign a revocation to be kept offline, good for --days (365)',
+    args: ['KEY_ID'],
+    options: { days: { type: 'string', help: '1 to 366' } },
+    async run(session) {
+      const days = Number(text(session.options.days) ?? 365)
+      const certificate = await openClient(session).keys.certificate(session.args[0] ?? '', days)
+      return { json: certificate, text: `${JSON.stringify(certificate)}\n` }
+    },
+  },
+  'keys use-certificate': {
+    summary: 'Revoke a key with a certificate that was kept; needs no wallet',
+    args: ['FILE'],
+    async run(session) {
+      const answer = await openClient(session).keys.useCertificate(
+        readJson(session.args[0] ?? '') as RevocationCertificate,
+      )
+      return { json: answer, text: `${answer.message}\n` }
+    },
+  },
+  'keys delete-self': {
+    summary: 'Revoke the API key that this is run with',
+    async run(session) {
+      const answer = await openClient(session).keys.deleteSelf()
+      return { json: answer, text: `${answer.message}\n` }
+    },
+  },
+  'keys usage': {
+    summary: 'Show how a key was used, and from where',
+    args: ['KEY_ID'],
+    options: {
+      by: { type: 'string', help: 'hour | day' },
+      days: { type: 'string', help: '1 to 90; 30 by default' },
+    },
+    async run(session) {
+      const by = session.options.by === 'hour' ? 'hour' : 'day'
+      const days = Number(text(session.options.days) ?? 30)
+      const usage = await openClient(session).keys.usage(session.args[0] ?? '', { by, days })
+      const rows = usage.usage.map(({ start, requests, outcomes }) => ({
+        start,
+        requests,
+        outcomes: Object.entries(outcomes)
+          .map(([outcome, count]) => `${outcome} ${count}`)
+          .join(', '),
+      }))
+      return { json: usage, text: rows.length === 0 ? 'No requests.\n' : table(rows) }
+    },
+  },
+  me: {
+    summary: 'Show what the API key that this is run with may do',
+    async run(session) {
+      const me = await openClient(session).keys.me()
+      const { limits, windows, permissions, spentToday, status: _, ...told } = me
+      const left = windows.map(({ name, remaining }) => `${remaining} this ${name}`).join(', ')
+      return {
+        json: me,
+        text: facts({
+          ...told,
+          permissions: permissions.join(', ') || 'none',
+          limits: JSON.stringify(limits),
+          spentToday: JSON.stringify(spentToday),
+          left,
+        }),
+      }
+    },
+  },
+  'audit export': {
+    summary: "Write the wallet's audit to a file that proves itself",
+    options: { out: { type: 'string', help: 'a new file; by default standard output' } },
+    async run(session) {
+      const audit = await openClient(session).audit.export()
+      const path = text(session.options.out)
+      if (path === undefined) return { json: audit, text: `${JSON.stringify(audit, null, 2)}\n` }
+      await keepSecret(
+        path,
+        async () => audit,
+        (made) => JSON.stringify(made, null, 2),
+      )
+      return {
+        json: { savedTo: path, events: audit.events.length },
+        text: `${audit.events.length} events saved to ${path}\n`,
+      }
+    },
+  },
+  'audit verify': {
+    summary: 'Check an exported audit offline: chain, signatures, and every live key',
+    args: ['FILE'],
+    options: {
+      older: { type: 'string', help: 'an export from before, which this one must continue' },
+    },
+    async run(session) {
+      const older = text(session.options.older)
+      const verdict = verifyAudit(
+        readJson(session.args[0] ?? '') as AuditExport,
+        older === undefined ? undefined : (readJson(older) as AuditExport),
+      )
+      const { faults, ...told } = verdict
+      const rows = faults.map(({ sequence, keyId, fault }) => ({
+        event: sequence,
+        key: keyId,
+        fault,
+      }))
+      return {
+        json: verdict,
+        text: facts({ ...told, faults: faults.length }) + (rows.length === 0 ? '' : table(rows)),
+        exitCode: verdict.ok ? 0 : 1,
       }
     },
   },
@@ -227,24 +415,86 @@ export const COMMANDS: Record<string, Command> = {
   },
 }
 
-function readNewKey({ options }: Session): NewKey {
-  const [name, permissions, expiresAt] = [
-    options.name,
-    options.permissions,
-    options['expires-at'],
-  ].map(text)
+function readNewKey(session: Session): NewKey {
+  const { name, permissions, ...limits } = readTerms(session)
   if (name === undefined || permissions === undefined)
     throw new UsageError(
       'A key needs --name and --permissions; --permissions "" for a key that may do nothing',
     )
-  const scopes = permissions.split(',').filter((scope) => scope !== '')
-  const wrong = scopes.find((scope) => !SCOPES.some((known) => known === scope))
+  return { name, permissions, ...limits }
+}
+
+function readTerms({ options }: Session): Partial<NewKey> {
+  const [permissions, tokens, recipients] = [
+    options.permissions,
+    options.tokens,
+    options.recipients,
+  ].map(list)
+  const [name, expiresAt, label, justification, rateLimit, maxAmountIn] = [
+    options.name,
+    options['expires-at'],
+    options.label,
+    options.justification,
+    options['rate-limit'],
+    options['max-amount-in'],
+  ].map(text)
+  const wrong = permissions?.find((scope) => !/^[a-z][a-z0-9_-]*$/.test(scope))
   if (wrong !== undefined) throw new UsageError(`--permissions are some of ${SCOPES.join(',')}`)
+  const ipAllowlist = list(options['ip-allowlist'])
   return {
-    name,
-    permissions: SCOPES.filter((scope) => scopes.includes(scope)),
+    ...(name !== undefined && { name }),
+    ...(permissions !== undefined && { permissions }),
     ...(expiresAt !== undefined && { expiresAt }),
+    ...(rateLimit !== undefined && { rateLimit: Number(rateLimit) }),
+    ...(ipAllowlist !== undefined && { ipAllowlist }),
+    ...(tokens !== undefined && { tokens }),
+    ...(recipients !== undefined && { recipients }),
+    ...(maxAmountIn !== undefined && { maxAmountIn: parseAmounts(maxAmountIn) }),
+    ...(options['own-orders-only'] === true && { ownOrdersOnly: true }),
+    ...(label !== undefined && { label }),
+    ...(justification !== undefined && { justification }),
   }
+}
+
+function parseAmounts(option: string): MaxAmountIn {
+  try {
+    return JSON.parse(option) as MaxAmountIn
+  } catch {
+    throw new UsageError('--max-amount-in is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}')
+  }
+}
+
+function list(option: string | boolean | undefined): string[] | undefined {
+  return text(option)
+    ?.split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    throw new UsageError(`${path} cannot be read, or is not JSON`)
+  }
+}
+
+function showKey(key: Key): Result {
+  const { id: _, permissions, usageStats, ...told } = key
+  return {
+    json: key,
+    text: facts({ ...flat(told), permissions: permissions.join(', ') || 'none', ...usageStats }),
+  }
+}
+
+/** Lists and amounts as text, for people. */
+function flat<T extends object>(told: T): T {
+  return Object.fromEntries(
+    Object.entries(told).map(([name, value]) => [
+      name,
+      name !== 'permissions' && typeof value === 'object' ? JSON.stringify(value) : value,
+    ]),
+  ) as T
 }
 
 const DRAFT_OPTIONS = [

@@ -1,3 +1,4 @@
+import { type Audit, createAudit } from './audit.ts'
 import { apiRoot } from './base-url.ts'
 import { type Clock, followServiceClock, systemClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
@@ -37,6 +38,7 @@ export interface ClientOptions {
 export interface Client {
   readonly keys: Keys
   readonly orders: Orders
+  readonly audit: Audit
   readonly devnet: {
     /** Gives an address STX and input tokens to try the service with. `NOT_FOUND` where there is no faucet. */
     faucet(address: string, options?: CallOptions): Promise<void>
@@ -108,6 +110,7 @@ export function createClient({
   const wallet = createWallet({ transport, signer, routerContract, clock })
   return {
     keys: createKeys(transport, wallet),
+    audit: createAudit(transport, wallet),
     orders: createOrders(transport, wallet, apiKey !== undefined),
     devnet: {
       async faucet(address, { signal } = {}) {

@@ -2,9 +2,19 @@
  * The client of a Latchkey service: API keys that a Stacks wallet grants, and orders that they execute. Web standards
  * only: browsers, Node, Deno, Bun, workers.
  */
+export type { AuditEvent, AuditFault } from '../audit/replay.ts'
 export type { ErrorCode } from '../errors.ts'
-export type { CreatedKey, Key, KeyStatus, UsageStats } from '../keys/key.ts'
-export { SCOPES, type Scope } from '../keys/scope.ts'
+export type {
+  CreatedKey,
+  Key,
+  KeyStatus,
+  KeyWindow,
+  Me,
+  RotatedKey,
+  UsageStats,
+} from '../keys/key.ts'
+export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/limits.ts'
+export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
 export {
   type NewOrder,
   ORDER_STATUSES,
@@ -15,11 +25,20 @@ export {
 export { orderHash } from '../orders/terms.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
+export type { KeyUsage, Sighting, UsageBucket } from '../usage/usage.ts'
+export { type Audit, type AuditExport, type AuditVerdict, verifyAudit } from './audit.ts'
 export { type Client, type ClientOptions, createClient } from './client.ts'
 export type { Clock } from './clock.ts'
 export { type ClientErrorCode, LatchkeyError, type LatchkeyErrorOptions } from './errors.ts'
 export type { DevnetInfo, ServiceInfo, ServiceLimits } from './info.ts'
-export type { CallOptions, Keys, NewKey } from './keys.ts'
+export type {
+  CallOptions,
+  KeyChange,
+  Keys,
+  NewKey,
+  NewKeyLimits,
+  RevocationCertificate,
+} from './keys.ts'
 export type { AuthOptions, Executed, OrderDraft, OrderFilter, OrderPage, Orders } from './orders.ts'
 export type { RateLimit } from './rate-limit.ts'
 export {

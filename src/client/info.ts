@@ -1,4 +1,4 @@
-import type { Scope } from '../keys/scope.ts'
+import type { Permission } from '../keys/scope.ts'
 import type { Network } from '../stacks/network.ts'
 
 /** What a service says about itself: all that a client must know to sign for it. */
@@ -12,7 +12,7 @@ export interface ServiceInfo {
   intentDomain: { name: string; version: string; 'chain-id': number }
   /** The `domain` that signed messages name, when the service has one. */
   signedDomain?: string
-  scopes: Scope[]
+  scopes: Permission[]
   limits: ServiceLimits
   version: string
   /** On devnet only: what there is to try the service with. */

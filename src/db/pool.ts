@@ -196,6 +196,7 @@ export function openPool({ max, connect, turnTimeoutMs, answerTimeoutMs }: PoolO
           return ask(lane, asArrays, ...statement)
         }),
       )
+      over = true
       await ask(lane, false, 'COMMIT')
       return result
     } catch (error) {

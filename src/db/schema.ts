@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import {
   bigint,
   bigserial,
+  boolean,
   check,
   customType,
   index,
@@ -9,11 +10,12 @@ import {
   jsonb,
   numeric,
   pgTable,
+  primaryKey,
   text,
   timestamp,
   unique,
 } from 'drizzle-orm/pg-core'
-import type { Scope } from '../keys/scope.ts'
+import type { MaxAmountIn } from '../keys/limits.ts'
 import type { OrderStatus } from '../orders/order.ts'
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
@@ -41,7 +43,8 @@ export const signedActions = pgTable(
 )
 
 /**
- * An API key, its limits and its counters. A window column holds the number of the UTC minute, hour or day that its
+ * An API key, its limits and its counters. `rights_mac` covers every column that gives or takes a right: see
+ * src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one key. A window column holds the number of the UTC minute, hour or day that its
  * count belongs to. Failed requests are not stored: they are `total_requests` less `successful_requests`.
  */
 export const apiKeys = pgTable(
@@ -52,15 +55,25 @@ export const apiKeys = pgTable(
     keyPreview: text('key_preview').notNull(),
     walletAddress: text('wallet_address').notNull(),
     name: text().notNull(),
-    permissions: text().array().$type<Scope[]>().notNull(),
+    permissions: text().array().notNull(),
     rateLimitPerMinute: integer('rate_limit_per_minute'),
     ipAllowlist: cidr('ip_allowlist').array(),
+    tokens: text().array(),
+    recipients: text().array(),
+    maxAmountIn: jsonb('max_amount_in').$type<MaxAmountIn>(),
+    ownOrdersOnly: boolean('own_orders_only').notNull().default(false),
+    label: text(),
+    justification: text(),
+    previousKeyHash: bytea('previous_key_hash').unique('api_keys_previous_hash'),
+    previousUntil: time('previous_until'),
+    rightsMac: bytea('rights_mac'),
     grantId: bigint('grant_id', { mode: 'number' })
       .notNull()
       .references(() => signedActions.id),
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at'),
     suspendedAt: time('suspended_at'),
+    suspendedBy: text('suspended_by').$type<'owner' | 'operator'>(),
     revokedAt: time('revoked_at'),
     lastUsedAt: time('last_used_at'),
     minuteWindow: count('minute_window'),
@@ -79,6 +92,123 @@ export const apiKeys = pgTable(
     index('api_keys_wallet').on(table.walletAddress, table.createdAt),
     check('api_keys_hash_length', sql`octet_length(${table.keyHash}) = 32`),
     check('api_keys_success', sql`${table.successfulRequests} <= ${table.totalRequests}`),
+  ],
+)
+
+/** Wallets that the operator lets have no new keys; the keys that they had are suspended one by one. */
+export const suspendedWallets = pgTable('suspended_wallets', {
+  walletAddress: text('wallet_address').primaryKey(),
+  reason: text().notNull(),
+  suspendedAt: time('suspended_at').notNull(),
+})
+
+/** What a key has reserved of its daily amounts, a row for each input token and UTC day. */
+export const keySpending = pgTable(
+  'key_spending',
+  {
+    keyId: text('key_id')
+      .notNull()
+      .references(() => apiKeys.id),
+    token: text().notNull(),
+    /** Days since 1970. */
+    day: integer().notNull(),
+    amount: numeric({ precision: 60, scale: 0 }).notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'key_spending_pk', columns: [table.keyId, table.token, table.day] }),
+    check('key_spending_amount', sql`${table.amount} >= 0`),
+  ],
+)
+
+/** What an order took of a key's daily amount: once for each key, until the order ends without having been settled. */
+export const keyReservations = pgTable(
+  'key_reservations',
+  {
+    keyId: text('key_id')
+      .notNull()
+      .references(() => apiKeys.id),
+    orderUuid: text('order_uuid').notNull(),
+    token: text().notNull(),
+    day: integer().notNull(),
+    amount: numeric({ precision: 39, scale: 0 }).notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'key_reservations_pk', columns: [table.orderUuid, table.keyId] }),
+    index('key_reservations_key').on(table.keyId, table.day),
+  ],
+)
+
+/** How often a key was used in an hour, by outcome: `OK`, or the code of the refusal. Statistics, not the exact counters. */
+export const keyUsage = pgTable(
+  'key_usage',
+  {
+    keyId: text('key_id').notNull(),
+    hour: time('hour').notNull(),
+    outcome: text().notNull(),
+    requests: count('requests'),
+    executions: count('executions'),
+    executionMs: count('execution_ms'),
+  },
+  (table) => [
+    primaryKey({ name: 'key_usage_pk', columns: [table.keyId, table.hour, table.outcome] }),
+    index('key_usage_hour').on(table.hour),
+  ],
+)
+
+/** The addresses and user agents that a key was used from. */
+export const keySightings = pgTable(
+  'key_sightings',
+  {
+    keyId: text('key_id').notNull(),
+    kind: text().$type<'ip' | 'userAgent'>().notNull(),
+    value: text().notNull(),
+    requests: count('requests'),
+    firstSeenAt: time('first_seen_at').notNull(),
+    lastSeenAt: time('last_seen_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'key_sightings_pk', columns: [table.keyId, table.kind, table.value] }),
+  ],
+)
+
+/** A short-lived, read-only bearer that a wallet signed for. `mac` covers all that gives rights. */
+export const sessions = pgTable(
+  'sessions',
+  {
+    id: text().primaryKey(),
+    secretHash: bytea('secret_hash').notNull().unique('sessions_hash'),
+    walletAddress: text('wallet_address').notNull(),
+    grantId: bigint('grant_id', { mode: 'number' })
+      .notNull()
+      .references(() => signedActions.id),
+    createdAt: time('created_at').notNull(),
+    expiresAt: time('expires_at').notNull(),
+    endedAt: time('ended_at'),
+    mac: bytea().notNull(),
+  },
+  (table) => [index('sessions_wallet').on(table.walletAddress, table.createdAt)],
+)
+
+/**
+ * What happened to a wallet's keys, a chain for each wallet: `hash` is SHA-256 of the hash before it and of SHA-256 of
+ * `body`. Rows are added and never changed; a trigger refuses anything else.
+ */
+export const auditEvents = pgTable(
+  'audit_events',
+  {
+    walletAddress: text('wallet_address').notNull(),
+    /** From 1, without gaps. */
+    sequence: bigint({ mode: 'number' }).notNull(),
+    keyId: text('key_id'),
+    /** The signed message that asked for it, when an owner did. */
+    actionId: bigint('action_id', { mode: 'number' }).references(() => signedActions.id),
+    /** Canonical JSON (RFC 8785): the very bytes that are hashed. */
+    body: text().notNull(),
+    hash: bytea().notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'audit_events_pk', columns: [table.walletAddress, table.sequence] }),
+    index('audit_events_key').on(table.keyId),
   ],
 )
 

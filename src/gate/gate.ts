@@ -1,9 +1,13 @@
 import { toHex } from '../bytes.ts'
 import { type Database, isLockTimeout, isOutage } from '../db/database.ts'
 import { type OrderRow, orderOfJson } from '../db/order-row.ts'
+import { type Rights, type RightsRow, readRights, rightsText } from '../keys/rights.ts'
 import type { Scope } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/token.ts'
+import type { Log } from '../log.ts'
+import type { Mac } from '../mac.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { remember } from '../stacks/memo.ts'
 import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './quota.ts'
 import { type Ask, type Limits, prepareSpend, type Spent, type Verdict } from './spend.ts'
 
@@ -11,6 +15,10 @@ import { type Ask, type Limits, prepareSpend, type Spent, type Verdict } from '.
 export interface Pass {
   keyId: string
   walletAddress: string
+  /** What the key may do. */
+  rights: Rights
+  /** Milliseconds since 1970 at which the secret ends, its key or its grace; undefined when neither does. */
+  endsAt: number | undefined
   windows: Window[]
   /** The order that the request names, as it was when the gate opened; undefined when there is none. */
   order: OrderRow | undefined
@@ -24,8 +32,11 @@ export type GateReason =
   | 'permissionDenied'
   | 'unavailable'
 
-/** An answer, and the windows that it was counted in, if any: refusals of steps 1 to 4 use up nothing. */
-export type GateAnswer = { windows?: Window[] } & Result<Pass, GateReason>
+/**
+ * An answer, the key if it is known, and the windows that the request was counted in, if any: refusals of steps 1 to 4 use
+ * up nothing. A key whose row was edited is the exception: only outside of the database can that be seen.
+ */
+export type GateAnswer = { windows?: Window[]; keyId?: string } & Result<Pass, GateReason>
 
 export interface GateRequest {
   hash: KeyHash
@@ -42,6 +53,9 @@ export interface GateRequest {
 export type Gate = (request: GateRequest) => Promise<GateAnswer>
 
 export interface GateOptions {
+  /** Checks that a key's row is as the service wrote it. */
+  mac: Mac
+  log: Log
   /** Requests that may wait for their turn. Whoever comes next is refused at once, instead of answered late. */
   maxWaiting?: number
   /** Waits until what has arrived is read, so that the next statement answers all of it. By default not at all. */
@@ -54,6 +68,13 @@ interface Waiting {
   fail: (error: unknown) => void
 }
 
+/** A verdict whose key's row was checked against its seal. */
+type Inspected = Omit<Verdict, 'refusal'> & {
+  refusal: Verdict['refusal'] | 'tampered'
+  may: Rights | undefined
+}
+
+const MOST_REMEMBERED = 10_000
 const MAX_WAITING = 10_000
 /** Requests that one statement answers, at most. */
 const MAX_BATCH = 1_000
@@ -66,7 +87,7 @@ const MAX_BATCH = 1_000
 export function openGate(
   db: Database,
   limits: Limits,
-  { maxWaiting = MAX_WAITING, gather }: GateOptions = {},
+  { mac, log, maxWaiting = MAX_WAITING, gather }: GateOptions,
 ): Gate {
   const spend = prepareSpend(db, limits)
   let waiting: Waiting[] = []
@@ -87,13 +108,28 @@ export function openGate(
     const groups = group(batch)
     try {
       const asks = [...groups.values()].map(askOf)
-      settle(batch, groups, await spend(asks, uuidsOf(batch), latest(batch), held), limits)
+      const { verdicts, orders } = await spend(asks, uuidsOf(batch), latest(batch), held)
+      settle(batch, groups, { verdicts: verdicts.map(inspect), orders }, limits)
     } catch (error) {
       // One request that the database chokes on must not take the others with it, nor one key that is held.
       if (isLockTimeout(error) && held === undefined) await answerAll(batch, 'skip')
       else if (isOutage(error) || batch.length === 1) for (const { fail } of batch) fail(error)
       else for (const one of batch) await answerAll([one])
     }
+  }
+
+  // Not a cache of keys: the text is of this request's row. That it always means the same is what is remembered.
+  const understand = remember(MOST_REMEMBERED, (text) => {
+    const row = JSON.parse(text) as RightsRow
+    return { may: readRights(row), seal: mac(rightsText(row)) }
+  })
+
+  function inspect(verdict: Verdict): Inspected {
+    const known = verdict.rights === null ? undefined : understand(verdict.rights)
+    if (known === undefined) return { ...verdict, may: undefined }
+    if (verdict.mac === known.seal) return { ...verdict, may: known.may }
+    log('error', 'api_key_tampered', { keyId: verdict.keyId ?? '' })
+    return { ...verdict, refusal: 'tampered', may: undefined }
   }
 
   return function gate(request) {
@@ -140,7 +176,7 @@ function latest(batch: readonly Waiting[]): number {
 function settle(
   batch: readonly Waiting[],
   groups: Map<string, Waiting[]>,
-  { verdicts, orders }: Spent,
+  { verdicts, orders }: { verdicts: Inspected[]; orders: Spent['orders'] },
   limits: Limits,
 ): void {
   const verdictOf = new Map([...groups.keys()].map((name, at) => [name, verdicts[at]]))
@@ -160,7 +196,7 @@ function settle(
 
 /** What a verdict means for a request, when that many with its key have passed before it. */
 function judge(
-  verdict: Verdict | undefined,
+  verdict: Inspected | undefined,
   before: number,
   request: GateRequest,
   order: OrderRow | undefined,
@@ -168,24 +204,37 @@ function judge(
 ): GateAnswer {
   if (verdict?.refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
   if (verdict === undefined || verdict.keyId === null) return refuse('apiKeyInvalid')
-  if (verdict.refusal === 'ip') return refuse('ipNotAllowed', { observedIp: request.ip ?? null })
-  if (verdict.refusal !== null) return refuse('apiKeyInactive', { reason: verdict.refusal })
+  const { keyId, may, refusal } = verdict
+  if (refusal === 'ip')
+    return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId }
+  if (may === undefined) return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
 
   const admitted = before < verdict.room
   const windows = windowsOf(verdict, admitted ? before + 1 : before, limits)
   if (!admitted) {
     const seconds = retryAfterSeconds(windows, request.now)
-    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows }
+    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId }
   }
-  const { keyId, walletAddress, permissions } = verdict
+  const { permissions, walletAddress } = may
   if (request.scope !== undefined && !permissions.includes(request.scope)) {
     const details = { required: request.scope, granted: permissions }
-    return { ...refuse('permissionDenied', details), windows }
+    return { ...refuse('permissionDenied', details), windows, keyId }
   }
-  return { ...ok({ keyId, walletAddress, windows, order }), windows }
+  const endsAt = endOfSecret(may, request.hash)
+  return { ...ok({ keyId, walletAddress, rights: may, endsAt, windows, order }), windows, keyId }
 }
 
-function windowsOf(verdict: Verdict, more: number, limits: Limits): Window[] {
+function endOfSecret(
+  { expiresAt, keyHash, previousUntil }: Rights,
+  hash: KeyHash,
+): number | undefined {
+  if (expiresAt === null && previousUntil === null) return undefined
+  const until = keyHash === toHex(hash) ? null : previousUntil
+  const ends = [expiresAt, until].filter((end) => end !== null)
+  return ends.length === 0 ? undefined : Math.min(...ends)
+}
+
+function windowsOf(verdict: Inspected, more: number, limits: Limits): Window[] {
   const window = (name: Window['name'], number: number, used: number, limit: number): Window => ({
     name,
     limit,

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { toHex } from '../bytes.ts'
 import type { Database } from '../db/database.ts'
+import { RIGHTS } from '../db/rights.ts'
 import type { KeyHash } from '../keys/token.ts'
 import { WINDOW_SECONDS } from './quota.ts'
 
@@ -21,10 +22,12 @@ export interface Limits {
 /** What the database says of one ask. `keyId` is null when no key has the hash. */
 export interface Verdict {
   keyId: string | null
-  walletAddress: string
-  permissions: string[]
   /** `busy` when another session holds the key's row, and it was not waited for. */
-  refusal: 'revoked' | 'suspended' | 'expired' | 'ip' | 'busy' | null
+  refusal: 'revoked' | 'suspended' | 'expired' | 'rotated' | 'ip' | 'busy' | null
+  /** What the key may do, `RIGHTS` as text; null when it is refused. */
+  rights: string | null
+  /** Hex; null when it was never sealed. */
+  mac: string | null
   /** How many may pass of all that came with this key and are not refused, from whatever address. */
   room: number
   minuteLimit: number
@@ -57,7 +60,8 @@ export type Spend = (
  * windows or none, and count what is let through as failed until its success is committed.
  *
  * Keys are locked in one order, so that two batches cannot wait for each other, and the UPDATE joins on the primary
- * key, so that a row which changed while its lock was waited for is read anew. A window that is newer than this
+ * key, so that a row which changed while its lock was waited for is read anew. While a rotation's grace lasts, two secrets
+ * lead to one row, and so to one quota. A window that is newer than this
  * process's clock is kept: the clocks of several processes differ, and a limit must hold all the same.
  */
 export function prepareSpend(db: Database, limits: Limits): Spend {
@@ -92,9 +96,10 @@ function statement(db: Database, limits: Limits, held: 'wait' | 'skip') {
       ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day`)
   const locked = db.$with('locked', {}).as(sql`
     SELECT api_keys.* FROM api_keys WHERE key_hash = ANY (${value('hashes')}::text::bytea[])
+      OR previous_key_hash = ANY (${value('hashes')}::text::bytea[])
     ORDER BY id FOR UPDATE${held === 'skip' ? sql` SKIP LOCKED` : sql``}`)
   const known = db.$with('known', {}).as(sql`
-    SELECT id, key_hash, wallet_address, permissions, ip_allowlist, at,
+    SELECT id, key_hash, previous_key_hash, previous_until, ip_allowlist, at, ${RIGHTS} AS rights, rights_mac,
       CASE
         WHEN revoked_at IS NOT NULL THEN 'revoked'
         WHEN suspended_at IS NOT NULL THEN 'suspended'
@@ -113,9 +118,11 @@ function statement(db: Database, limits: Limits, held: 'wait' | 'skip') {
       greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
         ${number(limits.perDay)} - day_used)) AS room,
       CASE WHEN dead IS NOT NULL THEN dead
+        WHEN is_previous AND previous_until <= at THEN 'rotated'
         WHEN ip_allowlist IS NOT NULL AND NOT coalesce(ip <<= ANY (ip_allowlist), false) THEN 'ip'
       END AS refusal
-    FROM known JOIN asked ON hash = key_hash`)
+    FROM known CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
+      JOIN asked ON hash = secret_hash`)
   const spent = db.$with('spent', {}).as(sql`
     UPDATE api_keys SET
       minute_window = total.minute_window, minute_count = total.minute_used + total.granted,
@@ -133,14 +140,14 @@ function statement(db: Database, limits: Limits, held: 'wait' | 'skip') {
     held === 'wait'
       ? sql`refusal`
       : sql`CASE WHEN id IS NOT NULL THEN refusal
-          WHEN EXISTS (SELECT FROM api_keys WHERE key_hash = asked.hash) THEN 'busy' END`
+          WHEN EXISTS (SELECT FROM api_keys WHERE key_hash = asked.hash OR previous_key_hash = asked.hash) THEN 'busy' END`
   return db
     .with(asked, now, locked, known, judged, spent)
     .select({
       keyId: sql<string | null>`id`,
-      walletAddress: sql<string>`wallet_address`,
-      permissions: sql<string[]>`permissions`,
       refusal: sql<Verdict['refusal']>`${refusal}`,
+      rights: sql<string | null>`CASE WHEN refusal IS NULL THEN rights::text END`,
+      mac: sql<string | null>`CASE WHEN refusal IS NULL THEN encode(rights_mac, 'hex') END`,
       room: sql<number>`room::int`,
       minuteLimit: sql<number>`minute_limit`,
       minuteUsed: sql<number>`minute_used`,

@@ -10,9 +10,12 @@ export const EXPOSED_HEADERS = [
   'RateLimit-Policy',
   'RateLimit',
   'Retry-After',
+  'X-API-Key-Expires',
   'X-Request-Id',
   'WWW-Authenticate',
 ]
+/** From when on a key's answers say when it ends. */
+const EXPIRY_NOTICE_MS = 14 * 86_400_000
 const EXPOSED = EXPOSED_HEADERS.join(',')
 
 /**
@@ -35,6 +38,7 @@ export function send(
   status: number,
   more: Record<string, string> = {},
 ): Response {
+  recordUse(c, status)
   const origin = c.get('origin')
   const headers = ownHeaders(c)
   headers['Content-Type'] = 'application/json'
@@ -51,10 +55,29 @@ export function ownHeaders(c: AppContext): Record<string, string> {
   const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') }
   if (!c.req.path.startsWith('/api/')) return headers
   const now = c.get('now')
+  const endsAt = c.get('keyEndsAt')
+  if (endsAt !== undefined && endsAt - now <= EXPIRY_NOTICE_MS)
+    Object.assign(headers, { 'X-API-Key-Expires': new Date(endsAt).toISOString() })
   return Object.assign(headers, quotaHeaders(c.get('windows') ?? [uncounted(c, now)], now))
 }
 
 /** Where a caller stands whose request was refused before it was counted. */
 function uncounted(c: AppContext, now: number): Window {
   return c.get('world').ipLimits.peek('keyless', c.get('clientIp'), now)
+}
+
+/** What the statistics of a key learn of a request. Only how long an execution took asks the clock again. */
+function recordUse(c: AppContext, status: number): void {
+  const keyId = c.get('keyId')
+  if (keyId === undefined) return
+  const [world, at] = [c.get('world'), c.get('now')]
+  const isExecution = status < 300 && c.req.path.endsWith('/execute')
+  world.usage.record({
+    keyId,
+    at,
+    outcome: c.get('outcome') ?? 'OK',
+    ip: c.get('clientIp'),
+    userAgent: c.req.header('user-agent'),
+    executionMs: isExecution ? world.now() - at : undefined,
+  })
 }

@@ -5,8 +5,10 @@ import { verifyAction } from '../actions/verify.ts'
 import type { Pass } from '../gate/gate.ts'
 import { retryAfterSeconds } from '../gate/quota.ts'
 import type { Scope } from '../keys/scope.ts'
-import { hashToken, parseToken } from '../keys/token.ts'
+import { hashToken, type KeyHash, parseToken } from '../keys/token.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { findSession } from '../sessions/find.ts'
+import { SESSION_PREFIX } from '../sessions/session.ts'
 import { readBody } from './body.ts'
 import type { AppContext } from './context.ts'
 import type { IpBucket } from './ip-limits.ts'
@@ -52,6 +54,26 @@ export async function passByKey(
   const world = c.get('world')
   const now = c.get('now')
   const clientIp = c.get('clientIp')
+  const hash = bareKey(c)
+  const answer = await world.gate({
+    hash,
+    ip: isIpAddress(clientIp) ? clientIp : undefined,
+    scope,
+    uuid,
+    now,
+  })
+  c.set('keyId', answer.keyId)
+  if (answer.ok) c.set('keyEndsAt', answer.value.endsAt)
+  if (answer.windows !== undefined) c.set('windows', answer.windows)
+  else if (!answer.ok && answer.reason !== 'unavailable') limitAddress(c, 'failedKeys')
+  return unwrap(answer)
+}
+
+/** The hash of the key that the request presents. A mistyped one ends here; whose it is, is not asked. */
+export function bareKey(c: AppContext): KeyHash {
+  const world = c.get('world')
+  const now = c.get('now')
+  const clientIp = c.get('clientIp')
   const failed = world.ipLimits.peek('failedKeys', clientIp, now)
   if (failed.remaining <= 0) limitAddress(c, 'failedKeys')
   const text = presentedKey(c)
@@ -60,16 +82,43 @@ export async function passByKey(
     limitAddress(c, 'failedKeys')
     return unwrap(text.ok ? refuse('apiKeyInvalid') : text)
   }
-  const answer = await world.gate({
-    hash: hashToken(token),
-    ip: isIpAddress(clientIp) ? clientIp : undefined,
-    scope,
-    uuid,
-    now,
-  })
-  if (answer.windows !== undefined) c.set('windows', answer.windows)
-  else if (!answer.ok && answer.reason !== 'unavailable') limitAddress(c, 'failedKeys')
-  return unwrap(answer)
+  return hashToken(token)
+}
+
+/** Makes guessing slow for whoever sent a key that is not known, or dead. */
+export function countFailedKey(c: AppContext): void {
+  limitAddress(c, 'failedKeys')
+}
+
+/** Whose session the request presents. It reads: no route that changes anything asks for one, but to end it. */
+export async function passBySession(c: AppContext): Promise<{ id: string; walletAddress: string }> {
+  const world = c.get('world')
+  const now = c.get('now')
+  const clientIp = c.get('clientIp')
+  const failed = world.ipLimits.peek('failedKeys', clientIp, now)
+  if (failed.remaining <= 0) limitAddress(c, 'failedKeys')
+  const token = parseToken(SESSION_PREFIX, bearerOf(c) ?? '')
+  const session =
+    token === undefined ? refuse('sessionInvalid') : await findSession(world, hashToken(token), now)
+  if (!session.ok) limitAddress(c, 'failedKeys')
+  return unwrap(session)
+}
+
+export function presentsSession(c: AppContext): boolean {
+  return bearerOf(c)?.startsWith(SESSION_PREFIX) === true
+}
+
+/** The wallet that wants to read what is its own: by its session, or by a signed message in headers. */
+export async function readingOwner<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+  isMeant: (members: z.output<Schema>) => void = () => {},
+): Promise<string> {
+  passByAddress(c)
+  if (presentsSession(c)) return (await passBySession(c)).walletAddress
+  const { walletAddress, members } = signedHeaders(c, signable)
+  isMeant(members)
+  return walletAddress
 }
 
 /** A signed message in a JSON body. */
@@ -144,13 +193,15 @@ function expectedOf(c: AppContext, { example }: Signable<ActionSchema>): Record<
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {
   const header = c.req.header('x-api-key')
-  const authorization = c.req.header('authorization')
-  const bearer =
-    authorization === undefined ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1]
+  const bearer = bearerOf(c)
   if (header !== undefined && bearer !== undefined && header !== bearer)
     return refuse('invalidRequest', { problem: 'X-API-Key and Authorization carry different keys' })
   const key = header ?? bearer
   return key === undefined ? refuse('apiKeyInvalid') : ok(key)
+}
+
+function bearerOf(c: AppContext): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1]
 }
 
 /** Counts the request by its address; one too many ends it. */

@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import type { ErrorCode } from '../errors.ts'
 import type { Window } from '../gate/quota.ts'
 import type { World } from '../world.ts'
 
@@ -15,6 +16,12 @@ export interface AppEnv {
     origin: string | undefined
     /** The windows that this request was counted in, for the headers of whatever answer it gets. */
     windows: Window[] | undefined
+    /** The key that the request came with, once the gate has found it. */
+    keyId: string | undefined
+    /** The code of the refusal that answers it; undefined for a success. */
+    outcome: ErrorCode | undefined
+    /** Milliseconds since 1970 at which the presented secret ends. */
+    keyEndsAt: number | undefined
   }
 }
 

@@ -2,8 +2,8 @@ import type { z } from 'zod'
 import type { RefusalReason } from '../errors.ts'
 import type { AppContext } from './context.ts'
 
-/** Who may call: anyone, a wallet with a signed message, or a bot with a key of the given scope. */
-export type Credential = 'none' | 'wallet' | 'key'
+/** Who may call: anyone, a wallet with a signed message, a page with its session, or a bot with a key of the given scope. */
+export type Credential = 'none' | 'wallet' | 'session' | 'key'
 
 /** One call of the API: what the router mounts and what /openapi.json says, from the same object. */
 export interface Endpoint {

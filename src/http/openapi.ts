@@ -47,6 +47,7 @@ const HEADERS_OF_STATUS: Record<string, JsonObject> = {
 const SECURITY: Record<Credential, JsonObject[]> = {
   none: [{}],
   wallet: [{ walletSignature: [] }],
+  session: [{ session: [] }],
   key: [{ apiKey: [] }, { bearer: [] }],
 }
 
@@ -74,6 +75,8 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
     servers: [{ url: '/' }],
     tags: [
       { name: 'api-keys', description: 'The life of an API key' },
+      { name: 'sessions', description: 'Read-only sessions for pages' },
+      { name: 'audit', description: 'What happened, provable later' },
       { name: 'orders', description: 'The life of an order' },
       { name: 'service', description: 'What a client must know' },
     ],
@@ -83,6 +86,11 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       securitySchemes: {
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
         bearer: { type: 'http', scheme: 'bearer' },
+        session: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'cs_..., from POST /sessions: reads, and changes nothing.',
+        },
         walletSignature: {
           type: 'apiKey',
           in: 'header',
@@ -133,9 +141,11 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
   }
 }
 
+const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders'])
+
 function tagOf(path: string): string {
   const room = path.split('/')[1]
-  return room === 'api-keys' || room === 'orders' ? room : 'service'
+  return room !== undefined && ROOMS.has(room) ? room : 'service'
 }
 
 function parameters(

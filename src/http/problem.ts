@@ -45,6 +45,7 @@ function problem(c: AppContext, reason: RefusalReason, details?: Details): Respo
     requestId: c.get('requestId'),
   }
   c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
+  c.set('outcome', code)
   return answer(c, body, status, headersOf(reason, status, details))
 }
 

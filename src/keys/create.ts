@@ -1,15 +1,27 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
-import { toBase62 } from '../bytes.ts'
+import { appendAudit } from '../audit/append.ts'
+import { toBase62, toHex } from '../bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
+import { RIGHTS } from '../db/rights.ts'
+import type { Config } from '../env.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
+import { columnsOf, ownerEntry } from './change.ts'
 import type { CreatedKey } from './key.ts'
+import { presentLimits, type RightsRow, rightsText, termsAfter } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
+import { catalogue } from './scope.ts'
+import { faultsOfTerms, type TermsPolicy } from './terms.ts'
 import { hashToken, makeToken, previewOf } from './token.ts'
 
-type CreateReason = 'invalidRequest' | 'messageReplayed' | 'keyNameTaken' | 'keyLimitReached'
+type CreateReason =
+  | 'invalidRequest'
+  | 'messageReplayed'
+  | 'keyNameTaken'
+  | 'keyLimitReached'
+  | 'walletSuspended'
 
 /** Grants a key to the wallet that signed for it. Its secret is in the answer and, from then on, nowhere. */
 export async function createKey(
@@ -17,55 +29,95 @@ export async function createKey(
   action: SignedAction<KeyGrant>,
   now: number,
 ): Promise<Result<CreatedKey, CreateReason>> {
-  const { keyName: name, permissions, expiresAt } = action.members
-  const expiry = expiresAt === undefined ? null : new Date(expiresAt)
-  if (expiry !== null && !(expiry.getTime() > now && expiry.getUTCFullYear() < 10_000))
-    return refuse('invalidRequest', {
-      issues: [{ path: 'expiresAt', message: 'must be in the future' }],
-      serverTime: now,
-    })
+  const { walletAddress } = action
+  const terms = termsAfter(action.members)
+  const issues = faultsOfTerms(terms, policyOf(world.config, now))
+  if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
 
   const { KEY_PREFIX, MAX_ACTIVE_KEYS_PER_WALLET, RATE_LIMIT_PER_MINUTE } = world.config
   const apiKey = makeToken(KEY_PREFIX, world.randomBytes(32))
+  const keyHash = hashToken(apiKey)
   const keyId = `key_${toBase62(world.randomBytes(12), 17)}`
   const at = sql`${new Date(now).toISOString()}::timestamptz`
-  const live = sql`FROM api_keys WHERE wallet_address = ${action.walletAddress}
-    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ${at})`
+  const live = liveKeys(walletAddress, now)
+  const columns = columnsOf(terms)
+  const names = sql.raw(columns.map(([column]) => column).join(', '))
+  const values = sql.join(
+    columns.map(([, value]) => value),
+    sql`, `,
+  )
 
   const made = await atomically<null, CreateReason>(world.db, async (tx) => {
     const spent = await spendAction(tx, action, now)
     if (!spent.ok) return spent
-    const inserted = await rows(
+    const [inserted] = await rows<{ rights: RightsRow }>(
       tx,
-      sql`INSERT INTO api_keys
-        (id, key_hash, key_preview, wallet_address, name, permissions, grant_id, created_at, expires_at)
-        SELECT ${keyId}, ${hashToken(apiKey)}::bytea, ${previewOf(KEY_PREFIX, apiKey)}, ${action.walletAddress}, ${name},
-          ${`{${permissions.join(',')}}`}::text::text[], ${spent.value}::bigint, ${at},
-          ${expiry?.toISOString() ?? null}::timestamptz
+      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${names})
+        SELECT ${keyId}, ${keyHash}::bytea, ${previewOf(KEY_PREFIX, apiKey)}, ${walletAddress},
+          ${spent.value}::bigint, ${at}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
-          AND NOT EXISTS (SELECT ${live} AND name = ${name})
-        RETURNING id`,
+          AND NOT EXISTS (SELECT ${live} AND name = ${terms.name})
+          AND NOT EXISTS (SELECT FROM suspended_wallets WHERE wallet_address = ${walletAddress})
+        RETURNING ${RIGHTS} AS rights`,
     )
-    if (inserted.length === 1) return ok(null)
-    return (await isTaken(tx, name, live))
-      ? refuse('keyNameTaken', { keyName: name })
-      : refuse('keyLimitReached', { limit: MAX_ACTIVE_KEYS_PER_WALLET })
+    if (inserted === undefined && (await isSuspended(tx, walletAddress)))
+      return refuse('walletSuspended')
+    if (inserted === undefined)
+      return (await isNameTaken(tx, walletAddress, terms.name, now))
+        ? refuse('keyNameTaken', { keyName: terms.name })
+        : refuse('keyLimitReached', { limit: MAX_ACTIVE_KEYS_PER_WALLET })
+    const entry = ownerEntry(action, spent.value, keyId, now, { keyHash: toHex(keyHash) })
+    await appendAudit(tx, entry, [{ keyId, mac: world.mac(rightsText(inserted.rights)) }])
+    return ok(null)
   })
   if (!made.ok) return made
 
-  world.log('info', 'api_key_created', { keyId, walletAddress: action.walletAddress })
+  world.log('info', 'api_key_created', { keyId, walletAddress })
   return ok({
     status: 'success',
     apiKey,
     keyId,
-    name,
-    permissions,
-    rateLimit: RATE_LIMIT_PER_MINUTE,
-    ...(expiry !== null && { expiresAt: expiry.toISOString() }),
+    name: terms.name,
+    permissions: terms.permissions,
+    rateLimit: terms.rateLimit ?? RATE_LIMIT_PER_MINUTE,
+    ...presentLimits(terms),
+    ...(terms.label !== null && { label: terms.label }),
+    ...(terms.justification !== null && { justification: terms.justification }),
+    ...(terms.expiresAt !== null && { expiresAt: new Date(terms.expiresAt).toISOString() }),
     createdAt: new Date(now).toISOString(),
   })
 }
 
-async function isTaken(tx: Database, name: string, live: ReturnType<typeof sql>): Promise<boolean> {
+/** What the service's configuration lets a key's terms be. */
+export function policyOf(config: Config, now: number): TermsPolicy {
+  return {
+    network: config.STACKS_NETWORK,
+    scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),
+    maxRateLimit: config.RATE_LIMIT_PER_MINUTE,
+    now,
+  }
+}
+
+/** The part of a statement that reads a wallet's live keys. */
+export function liveKeys(walletAddress: string, now: number) {
+  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND revoked_at IS NULL
+    AND (expires_at IS NULL OR expires_at > ${new Date(now).toISOString()}::timestamptz)`
+}
+
+export async function isNameTaken(
+  tx: Database,
+  walletAddress: string,
+  name: string,
+  now: number,
+): Promise<boolean> {
+  const live = liveKeys(walletAddress, now)
   return (await rows(tx, sql`SELECT 1 ${live} AND name = ${name}`)).length > 0
+}
+
+async function isSuspended(tx: Database, walletAddress: string): Promise<boolean> {
+  const found = await rows(
+    tx,
+    sql`SELECT 1 FROM suspended_wallets WHERE wallet_address = ${walletAddress}`,
+  )
+  return found.length > 0
 }

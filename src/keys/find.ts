@@ -4,6 +4,7 @@ import type { Config } from '../env.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
 import type { Key, KeyStatus } from './key.ts'
+import { presentLimits } from './rights.ts'
 
 type KeyRow = typeof apiKeys.$inferSelect
 
@@ -14,7 +15,7 @@ export async function listKeys(world: World, walletAddress: string, now: number)
     .from(apiKeys)
     .where(eq(apiKeys.walletAddress, walletAddress))
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
-  return found.map((row) => present(row, world.config, now))
+  return found.map((row) => presentKey(row, world.config, now))
 }
 
 /** One key of a wallet. Another wallet's key is not found, exactly as one that never was. */
@@ -28,10 +29,11 @@ export async function getKey(
     .select()
     .from(apiKeys)
     .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
-  return row === undefined ? refuse('keyNotFound') : ok(present(row, world.config, now))
+  return row === undefined ? refuse('keyNotFound') : ok(presentKey(row, world.config, now))
 }
 
-function present(row: KeyRow, config: Config, now: number): Key {
+/** A key's row as its owner sees it. */
+export function presentKey(row: KeyRow, config: Config, now: number): Key {
   return {
     id: row.id,
     keyId: row.id,
@@ -41,9 +43,15 @@ function present(row: KeyRow, config: Config, now: number): Key {
     permissions: row.permissions,
     rateLimit: row.rateLimitPerMinute ?? config.RATE_LIMIT_PER_MINUTE,
     status: statusOf(row, now),
+    ...presentLimits(row),
+    ...(row.label !== null && { label: row.label }),
+    ...(row.justification !== null && { justification: row.justification }),
     createdAt: row.createdAt.toISOString(),
     ...(row.lastUsedAt && { lastUsedAt: row.lastUsedAt.toISOString() }),
     ...(row.expiresAt && { expiresAt: row.expiresAt.toISOString() }),
+    ...(row.previousUntil &&
+      row.previousUntil.getTime() > now && { previousUntil: row.previousUntil.toISOString() }),
+    ...(row.suspendedAt && { suspendedAt: row.suspendedAt.toISOString() }),
     ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
     usageStats: {
       totalRequests: row.totalRequests,

@@ -1,14 +1,28 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import { describeSelf } from '../gate/me.ts'
 import { answer } from '../http/answer.ts'
-import { passByAddress, signedBody, signedHeaders } from '../http/authenticate.ts'
+import {
+  bareKey,
+  countFailedKey,
+  passByAddress,
+  passByKey,
+  readingOwner,
+  signedBody,
+} from '../http/authenticate.ts'
+import { readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { refuse } from '../result.ts'
+import { findUsage } from '../usage/find.ts'
+import { UsageAnswer, UsageQuery } from '../usage/schemas.ts'
 import { createKey } from './create.ts'
 import { getKey, listKeys } from './find.ts'
-import { revokeKey } from './revoke.ts'
+import { revokeAll, revokeKey, revokeSelf } from './revoke.ts'
+import { TERM_MEMBERS } from './rights.ts'
+import { rotateKey } from './rotate.ts'
 import * as wire from './schemas.ts'
+import { resumeKey, suspendKey, updateKey } from './update.ts'
 
 const CREATE = {
   schema: wire.CreateApiKey,
@@ -28,11 +42,45 @@ const remove = (keyId: string) => ({
   example: { action: 'delete_api_key', keyId },
 })
 
+const update = (keyId: string) => ({
+  schema: wire.UpdateApiKey,
+  example: { action: 'update_api_key', keyId, permissions: ['execute'], expiresAt: null },
+})
+const rotate = (keyId: string) => ({
+  schema: wire.RotateApiKey,
+  example: { action: 'rotate_api_key', keyId, graceSeconds: 3_600 },
+})
+const suspend = (keyId: string) => ({
+  schema: wire.SuspendApiKey,
+  example: { action: 'suspend_api_key', keyId },
+})
+const resume = (keyId: string) => ({
+  schema: wire.ResumeApiKey,
+  example: { action: 'resume_api_key', keyId },
+})
+const certificate = (c: AppContext, keyId: string) => ({
+  schema: wire.RevokeApiKey,
+  example: { action: 'revoke_api_key', keyId, notAfter: c.get('now') + CERTIFICATE_EXAMPLE_MS },
+})
+const REVOKE_ALL = {
+  schema: wire.RevokeAllApiKeys,
+  example: { action: 'revoke_all_api_keys', cancelOpenOrders: true },
+}
+const CERTIFICATE_EXAMPLE_MS = 365 * 86_400_000
+
 const signatureRefusals = [
   'invalidRequest',
   'signatureMissing',
   'signatureInvalid',
   'timestampExpired',
+] as const
+
+const changeRefusals = [
+  ...signatureRefusals,
+  'messageReplayed',
+  'keyNotFound',
+  'keyNotLive',
+  'bodyTooLarge',
 ] as const
 
 export const keyEndpoints: readonly Endpoint[] = [
@@ -52,6 +100,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       'messageReplayed',
       'keyNameTaken',
       'keyLimitReached',
+      'walletSuspended',
       'bodyTooLarge',
     ],
     async handle(c) {
@@ -66,16 +115,29 @@ export const keyEndpoints: readonly Endpoint[] = [
     operationId: 'listApiKeys',
     summary: "List a wallet's API keys",
     description: 'Newest first, revoked ones included. Never a secret.',
-    credentials: ['wallet'],
-    headers: SignedHeaders,
+    credentials: ['wallet', 'session'],
+    headers: SignedHeaders.partial(),
     messages: [wire.ListApiKeys],
     answers: { 200: { description: 'The keys', schema: wire.KeyListAnswer } },
-    refusals: signatureRefusals,
+    refusals: [...signatureRefusals, 'sessionInvalid'],
     async handle(c) {
-      passByAddress(c)
-      const { walletAddress } = signedHeaders(c, LIST)
+      const walletAddress = await readingOwner(c, LIST)
       const apiKeys = await listKeys(c.get('world'), walletAddress, c.get('now'))
       return answer(c, { status: 'success', apiKeys })
+    },
+  },
+  {
+    method: 'get',
+    path: '/me',
+    operationId: 'getMe',
+    summary: 'What the key that this is sent with may do',
+    description: 'So that the host of a bot can refuse a key that is too powerful.',
+    credentials: ['key'],
+    answers: { 200: { description: 'The key, seen from inside', schema: wire.MeAnswer } },
+    refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive', 'ipNotAllowed'],
+    async handle(c) {
+      const pass = await passByKey(c, undefined)
+      return answer(c, await describeSelf(c.get('world'), pass, c.get('now')))
     },
   },
   {
@@ -83,20 +145,190 @@ export const keyEndpoints: readonly Endpoint[] = [
     path: '/api-keys/{keyId}',
     operationId: 'getApiKey',
     summary: 'Show one API key and its usage',
-    credentials: ['wallet'],
+    credentials: ['wallet', 'session'],
     params: wire.KeyParams,
-    headers: SignedHeaders,
+    headers: SignedHeaders.partial(),
     messages: [wire.GetApiKey],
     answers: { 200: { description: 'The key', schema: wire.KeyAnswer } },
-    refusals: [...signatureRefusals, 'keyNotFound'],
+    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    async handle(c) {
+      const keyId = keyIdOf(c)
+      const walletAddress = await readingOwner(c, get(keyId), (members) =>
+        requireSameKey(c, members.keyId),
+      )
+      const apiKey = unwrap(await getKey(c.get('world'), walletAddress, keyId, c.get('now')))
+      return answer(c, { status: 'success', apiKey })
+    },
+  },
+  {
+    method: 'get',
+    path: '/api-keys/{keyId}/usage',
+    operationId: 'getApiKeyUsage',
+    summary: 'How an API key was used: by hour or day, by outcome, from where',
+    description:
+      'Up to 90 days. Statistics, written every few seconds: a process that is killed loses the last of them. The exact counters are usageStats.',
+    credentials: ['wallet', 'session'],
+    params: wire.KeyParams,
+    query: UsageQuery,
+    headers: SignedHeaders.partial(),
+    messages: [wire.GetApiKey],
+    answers: { 200: { description: 'Its usage', schema: UsageAnswer } },
+    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    async handle(c) {
+      const keyId = keyIdOf(c)
+      const walletAddress = await readingOwner(c, get(keyId), (members) =>
+        requireSameKey(c, members.keyId),
+      )
+      const query = unwrap(readQuery(c, UsageQuery))
+      const [world, now] = [c.get('world'), c.get('now')]
+      unwrap(await getKey(world, walletAddress, keyId, now))
+      return answer(c, await findUsage(world, keyId, query, now))
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/revoke-all',
+    operationId: 'revokeAllApiKeys',
+    summary: 'Revoke every key and end every session of a wallet, at once',
+    description: 'In one transaction; with cancelOpenOrders, its open orders as well.',
+    credentials: ['wallet'],
+    body: { schema: SignedBody },
+    messages: [wire.RevokeAllApiKeys],
+    answers: { 200: { description: 'What was revoked', schema: wire.RevokedAllAnswer } },
+    refusals: [...signatureRefusals, 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
       passByAddress(c)
-      const { walletAddress, members } = signedHeaders(c, get(keyIdOf(c)))
-      requireSameKey(c, members.keyId)
-      const apiKey = unwrap(
-        await getKey(c.get('world'), walletAddress, members.keyId, c.get('now')),
-      )
-      return answer(c, { status: 'success', apiKey })
+      const action = await signedBody(c, REVOKE_ALL)
+      const revoked = unwrap(await revokeAll(c.get('world'), action, c.get('now')))
+      return answer(c, { status: 'success', ...revoked })
+    },
+  },
+  {
+    method: 'delete',
+    path: '/api-keys/self',
+    operationId: 'revokeSelf',
+    summary: 'Revoke the key that this is sent with',
+    description:
+      'The only management that a key may do. It needs no quota and no allowed address: whoever has the secret may end it.',
+    credentials: ['key'],
+    answers: { 200: { description: 'The key is revoked', schema: wire.RevokedAnswer } },
+    refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
+    async handle(c) {
+      passByAddress(c)
+      const hash = bareKey(c)
+      const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
+      if (!revoked.ok) countFailedKey(c)
+      return answer(c, {
+        status: 'success',
+        message: `API key '${unwrap(revoked).name}' has been revoked`,
+      })
+    },
+  },
+  {
+    method: 'patch',
+    path: '/api-keys/{keyId}',
+    operationId: 'updateApiKey',
+    summary: 'Change the name, the permissions or the limits of an API key',
+    description:
+      'Only members that are given change; null lifts a limit. What has ended stays ended.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.UpdateApiKey],
+    answers: { 200: { description: 'The key as it is now', schema: wire.KeyAnswer } },
+    refusals: [...changeRefusals, 'keyNameTaken'],
+    async handle(c) {
+      passByAddress(c)
+      const action = await signedBody(c, update(keyIdOf(c)))
+      requireSameKey(c, action.members.keyId)
+      if (TERM_MEMBERS.every((name) => action.members[name] === undefined))
+        unwrap(
+          refuse('invalidRequest', {
+            problem: 'the message changes nothing',
+            members: TERM_MEMBERS,
+          }),
+        )
+      unwrap(await updateKey(c.get('world'), action, c.get('now')))
+      return keyAnswer(c, action)
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/rotate',
+    operationId: 'rotateApiKey',
+    summary: 'Give an API key a new secret',
+    description:
+      'The old one works for graceSeconds more, and never beyond the end of the key. Both are one key, with one quota.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.RotateApiKey],
+    answers: { 200: { description: 'The new secret', schema: wire.RotatedKeySchema } },
+    refusals: changeRefusals,
+    async handle(c) {
+      passByAddress(c)
+      const action = await signedBody(c, rotate(keyIdOf(c)))
+      requireSameKey(c, action.members.keyId)
+      return answer(c, unwrap(await rotateKey(c.get('world'), action, c.get('now'))))
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/suspend',
+    operationId: 'suspendApiKey',
+    summary: 'Refuse an API key everything until it is resumed',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.SuspendApiKey],
+    answers: { 200: { description: 'The key as it is now', schema: wire.KeyAnswer } },
+    refusals: changeRefusals,
+    async handle(c) {
+      passByAddress(c)
+      const action = await signedBody(c, suspend(keyIdOf(c)))
+      requireSameKey(c, action.members.keyId)
+      unwrap(await suspendKey(c.get('world'), action, c.get('now')))
+      return keyAnswer(c, action)
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/resume',
+    operationId: 'resumeApiKey',
+    summary: 'Let a suspended API key work again',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.ResumeApiKey],
+    answers: { 200: { description: 'The key as it is now', schema: wire.KeyAnswer } },
+    refusals: changeRefusals,
+    async handle(c) {
+      passByAddress(c)
+      const action = await signedBody(c, resume(keyIdOf(c)))
+      requireSameKey(c, action.members.keyId)
+      unwrap(await resumeKey(c.get('world'), action, c.get('now')))
+      return keyAnswer(c, action)
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/revoke',
+    operationId: 'useRevocationCertificate',
+    summary: 'Revoke an API key with a certificate that its owner signed and kept',
+    description:
+      'The message revoke_api_key is good until its notAfter, at most 366 days after its timestamp, and whoever has it may send it.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.RevokeApiKey],
+    answers: { 200: { description: 'The key is revoked', schema: wire.RevokedAnswer } },
+    refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
+    async handle(c) {
+      passByAddress(c)
+      const action = await signedBody(c, certificate(c, keyIdOf(c)))
+      requireSameKey(c, action.members.keyId)
+      const { name } = unwrap(await revokeKey(c.get('world'), action, c.get('now')))
+      return answer(c, { status: 'success', message: `API key '${name}' has been revoked` })
     },
   },
   {
@@ -120,6 +352,15 @@ export const keyEndpoints: readonly Endpoint[] = [
     },
   },
 ]
+
+async function keyAnswer(
+  c: AppContext,
+  { walletAddress, members }: { walletAddress: string; members: { keyId: string } },
+): Promise<Response> {
+  const [world, now] = [c.get('world'), c.get('now')]
+  const apiKey = unwrap(await getKey(world, walletAddress, members.keyId, now))
+  return answer(c, { status: 'success', apiKey })
+}
 
 /** What is no key id is not repeated in the answer: it may be a secret that strayed into the path. */
 function keyIdOf(c: AppContext): string {

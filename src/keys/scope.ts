@@ -1,4 +1,24 @@
-/** What a key may do: create orders, execute them, cancel them. */
+/** What a key may do here: create orders, execute them, cancel them. */
 export const SCOPES = ['create', 'execute', 'cancel'] as const
 
 export type Scope = (typeof SCOPES)[number]
+
+/** A scope that a key carries: one of this service's own, or one of its operator's catalogue. */
+export type Permission = Scope | (string & {})
+
+/** A scope and what it allows, in words. */
+export interface ScopeDescription {
+  name: string
+  description: string
+}
+
+export const OWN_SCOPES: readonly ScopeDescription[] = [
+  { name: 'create', description: "Place orders that carry the owner's signature" },
+  { name: 'execute', description: "Settle the owner's open orders on chain" },
+  { name: 'cancel', description: "Cancel the owner's open orders" },
+]
+
+/** Every scope that a key may carry here: the service's own, and its operator's. */
+export function catalogue(extra: readonly ScopeDescription[]): ScopeDescription[] {
+  return [...OWN_SCOPES, ...extra]
+}

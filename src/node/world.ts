@@ -1,10 +1,13 @@
 import type { Config } from '../env.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
+import { adoptKeys } from '../keys/adopt.ts'
 import { openSeal } from '../seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { openNativeMac } from './mac.ts'
 
 /** Builds the world of a Node process, which all its requests share. */
 export async function openWorld({
@@ -20,18 +23,20 @@ export async function openWorld({
     fetch,
     timeoutMs: config.NODE_TIMEOUT_MS,
   })
+  const encryptionKey = Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64'))
+  const mac = openNativeMac(encryptionKey)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
+  await adoptKeys({ db, mac, recover, config, log }, now())
   return {
     config,
     db,
-    gate: openGate(db, limitsOf(config), { gather }),
+    gate: openGate(db, limitsOf(config), { mac, log, gather }),
     chain,
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    seal: await openSeal(
-      Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64')),
-      randomBytes,
-    ),
+    seal: await openSeal(encryptionKey, randomBytes),
+    mac,
+    usage: openUsage(log),
     recover,
     log,
     now,

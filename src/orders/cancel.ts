@@ -56,6 +56,9 @@ async function cancel(
         eq(orders.owner, caller.walletAddress),
         eq(orders.status, 'open'),
         stillValid(now),
+        caller.by === 'key' && caller.rights.ownOrdersOnly
+          ? eq(orders.createdBy, caller.keyId)
+          : undefined,
       ),
     )
     .returning()

@@ -6,7 +6,10 @@ import { atomically, type Database } from '../db/database.ts'
 import { tellChange } from '../db/order-event.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
+import { giveBack, type Reservation, reserve } from '../gate/reserve.ts'
 import { countSuccess, succeed } from '../gate/spend.ts'
+import { excessOf, perDayOf } from '../keys/limits.ts'
+import { presentLimits, type Rights } from '../keys/rights.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { proveIntent } from '../stacks/intent.ts'
 import type { World } from '../world.ts'
@@ -18,13 +21,14 @@ type CreateReason =
   | 'invalidRequest'
   | 'keyOfAnotherWallet'
   | 'recipientNotGranted'
+  | 'limitExceeded'
   | 'signatureInvalid'
   | 'messageReplayed'
   | 'orderConflict'
 
 /** What came with an order besides the order: a key's owner, or the owner's word for the recipient. */
 export interface OrderCredentials {
-  key?: { keyId: string; walletAddress: string } | undefined
+  key?: { keyId: string; walletAddress: string; rights: Rights } | undefined
   /** A verified `create_order` message for exactly this order. */
   action?: SignedAction<unknown> | undefined
 }
@@ -59,7 +63,10 @@ export async function createOrder(
     recover,
   })
   if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
-  if (recipient !== owner && action === undefined)
+  const limits = key === undefined ? {} : presentLimits(key.rights)
+  const excess = excessOf({ ...order, recipient, createdBy: key?.keyId ?? null }, limits)
+  if (excess !== undefined) return refuse('limitExceeded', excess)
+  if (recipient !== owner && action === undefined && !limits.recipients?.includes(recipient))
     return refuse('recipientNotGranted', {
       recipient,
       expected: { action: 'create_order', orderHash: orderHash(order), timestamp: now },
@@ -98,17 +105,41 @@ export function sealName(uuid: string): string {
   return `order signature ${uuid}`
 }
 
+type StoreReason = 'messageReplayed' | 'orderConflict' | 'limitExceeded'
+
+/** The order, with the message that vouches for it and with what it takes of the key's day, or nothing at all. */
 async function store(
   world: World,
   row: typeof orders.$inferInsert,
   { key, action }: OrderCredentials,
   now: number,
-): Promise<Result<OrderRow, 'messageReplayed' | 'orderConflict'>> {
-  if (action === undefined) return insert(world.db, row, key?.keyId)
-  return atomically<OrderRow, 'messageReplayed' | 'orderConflict'>(world.db, async (tx) => {
-    const spent = await spendAction(tx, action, now)
-    return spent.ok ? insert(tx, row, key?.keyId) : spent
-  })
+): Promise<Result<OrderRow, StoreReason>> {
+  const reservation = key === undefined ? undefined : reservationOf(row, key, now)
+  if (action === undefined && reservation === undefined) return insert(world.db, row, key?.keyId)
+  const attempt = () =>
+    atomically<OrderRow, StoreReason>(world.db, async (tx) => {
+      const spent = action === undefined ? ok(0) : await spendAction(tx, action, now)
+      if (!spent.ok) return spent
+      const reserved = reservation === undefined ? ok(null) : await reserve(tx, reservation)
+      return reserved.ok ? insert(tx, row, key?.keyId) : reserved
+    })
+  const stored = await attempt()
+  const isFull = reservation !== undefined && !stored.ok && stored.reason === 'limitExceeded'
+  if (!isFull) return stored
+  await giveBack(world.db, reservation)
+  return attempt()
+}
+
+/** What an order takes of the day of a key that has a limit for it. */
+export function reservationOf(
+  { uuid, inputToken, amountIn }: Pick<OrderRow, 'uuid' | 'inputToken' | 'amountIn'>,
+  { keyId, rights }: { keyId: string; rights: Rights },
+  now: number,
+): Reservation | undefined {
+  const perDay = perDayOf(presentLimits(rights), inputToken)
+  return perDay === undefined
+    ? undefined
+    : { keyId, uuid, token: inputToken, amount: amountIn, perDay, now }
 }
 
 /** The order, its first event and the success of the key that brought it, in one statement. */

@@ -1,10 +1,13 @@
 import { isSpent } from '../actions/spend.ts'
+import { atomically } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
+import { giveBack, reserve } from '../gate/reserve.ts'
+import type { Rights } from '../keys/rights.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SettleReason, settle } from '../settlement/settle.ts'
 import type { World } from '../world.ts'
 import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
-import { sealName } from './create.ts'
+import { reservationOf, sealName } from './create.ts'
 import { findOrder } from './find.ts'
 
 export interface Executed {
@@ -29,6 +32,8 @@ export async function executeOrder(
     return isReplay ? refuse('messageReplayed') : judged
   }
 
+  const reserved = caller.by === 'key' ? await reserveFor(world, row, caller, now) : ok(null)
+  if (!reserved.ok) return reserved
   const signature = await world.seal.open(row.signatureBox, sealName(uuid))
   const settled = await settle(
     world,
@@ -45,4 +50,24 @@ export async function executeOrder(
         accepted: true,
       })
     : ok({ row: { ...row, status: 'executing', txid }, txid, accepted: false })
+}
+
+/**
+ * An order that was not made through this key takes its amount of the key's day now, and keeps it until it ends: the key
+ * may try again.
+ */
+async function reserveFor(
+  world: World,
+  row: OrderRow,
+  caller: { keyId: string; rights: Rights },
+  now: number,
+): Promise<Result<null, 'limitExceeded'>> {
+  const reservation = reservationOf(row, caller, now)
+  if (reservation === undefined) return ok(null)
+  const attempt = () =>
+    atomically<null, 'limitExceeded'>(world.db, (tx) => reserve(tx, reservation))
+  const reserved = await attempt()
+  if (reserved.ok) return reserved
+  await giveBack(world.db, reservation)
+  return attempt()
 }

@@ -5,7 +5,9 @@ import {
   keyOrSignedBody,
   passByAddress,
   passByKey,
+  passBySession,
   presentsKey,
+  presentsSession,
   presentsSignature,
   signedHeaders,
   verified,
@@ -41,6 +43,7 @@ const keyRefusals = [
   'ipNotAllowed',
   'permissionDenied',
   'keyOfAnotherWallet',
+  'limitExceeded',
 ] as const
 const actRefusals = [
   'credentialsMissing',
@@ -162,12 +165,12 @@ export const orderEndpoints: readonly Endpoint[] = [
     summary: 'List orders',
     description:
       'Newest first. Only the owner, proven by any of its keys or a signed list_orders, sees the uuids of orders that could still be burnt on chain.',
-    credentials: ['none', 'key', 'wallet'],
+    credentials: ['none', 'key', 'wallet', 'session'],
     query: wire.OrderQuery,
     headers: SignedHeaders.partial(),
     messages: [wire.ListOrders],
     answers: { 200: { description: 'A page of orders', schema: wire.OrderListAnswer } },
-    refusals: ['signatureMissing', ...signatureRefusals, ...keyRefusals],
+    refusals: ['signatureMissing', ...signatureRefusals, ...keyRefusals, 'sessionInvalid'],
     async handle(c) {
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
@@ -212,6 +215,10 @@ function recipientAction(c: AppContext, order: NewOrder) {
 }
 
 async function viewerOf(c: AppContext) {
+  if (presentsSession(c)) {
+    passByAddress(c)
+    return { walletAddress: (await passBySession(c)).walletAddress, keyId: undefined }
+  }
   if (presentsKey(c)) return passByKey(c, undefined)
   passByAddress(c)
   if (!presentsSignature(c)) return undefined

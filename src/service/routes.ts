@@ -6,7 +6,7 @@ import { readBody } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
-import { SCOPES } from '../keys/scope.ts'
+import { catalogue } from '../keys/scope.ts'
 import { refuse } from '../result.ts'
 import { isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
@@ -23,7 +23,7 @@ const InfoAnswer = z
     routerContract: z.string(),
     intentDomain: z.object({ name: z.string(), version: z.string(), 'chain-id': z.int() }),
     signedDomain: z.string().optional(),
-    scopes: z.array(z.enum(SCOPES)),
+    scopes: z.array(z.string()),
     limits: z.object({
       key: Limits,
       ipPerMinute: z.int(),
@@ -42,6 +42,10 @@ const InfoAnswer = z
   })
   .meta({ id: 'Info' })
 
+const ScopesAnswer = z.object({
+  status: z.literal('success'),
+  scopes: z.array(z.object({ name: z.string(), description: z.string() })),
+})
 const FaucetBody = z.strictObject({ address: z.string() })
 const FaucetAnswer = z.object({
   status: z.literal('success'),
@@ -68,6 +72,21 @@ export const serviceEndpoints: readonly Endpoint[] = [
     handle(c) {
       passByAddress(c)
       return answer(c, info(c))
+    },
+  },
+  {
+    method: 'get',
+    path: '/scopes',
+    operationId: 'listScopes',
+    summary: 'What a key may be allowed',
+    description:
+      "create, execute and cancel are this service's own. The others are its operator's: a key carries them, and GET /me shows them to whoever honours them.",
+    credentials: ['none'],
+    answers: { 200: { description: 'The scopes', schema: ScopesAnswer } },
+    refusals: [],
+    handle(c) {
+      passByAddress(c)
+      return answer(c, { status: 'success', scopes: catalogue(c.get('world').config.EXTRA_SCOPES) })
     },
   },
   {
@@ -159,7 +178,7 @@ function info(c: AppContext): z.output<typeof InfoAnswer> {
     routerContract: config.ROUTER_CONTRACT,
     intentDomain: { ...INTENT_DOMAIN, 'chain-id': chainId(network) },
     ...(config.SIGNED_DOMAIN !== undefined && { signedDomain: config.SIGNED_DOMAIN }),
-    scopes: [...SCOPES],
+    scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),
     limits: {
       key: {
         perMinute: config.RATE_LIMIT_PER_MINUTE,

@@ -23,8 +23,8 @@ export interface Operator {
   expect(nonce: number | undefined): void
   /** Asks the chain where the account stands, and stores it: what it says is pending, and where the next nonce is. */
   reconcile(now: number): Promise<Standing | undefined>
-  /** Whether this process has asked the chain once. */
-  isReconciled(): boolean
+  /** When this process asked the chain last, and was answered. */
+  reconciledAt(): number | undefined
   /** Runs one after another what would otherwise sign for the same nonce in vain. Other processes have turns of their own. */
   inTurn<T>(work: () => Promise<T>): Promise<T>
 }
@@ -50,7 +50,7 @@ export interface OperatorMemory {
 interface Remembered {
   address: string
   nonce?: number | undefined
-  isReconciled?: boolean
+  reconciledAt?: number
 }
 
 export function openOperators(
@@ -102,7 +102,7 @@ function openOperator(
         RETURNING next_nonce::float8 AS nonce`,
     )
     if (stored === undefined) return undefined
-    memory.isReconciled = true
+    memory.reconciledAt = now
     return { ...seen, nextNonce: stored.nonce }
   }
 
@@ -121,7 +121,7 @@ function openOperator(
       memory.nonce = nonce
     },
     reconcile,
-    isReconciled: () => memory.isReconciled === true,
+    reconciledAt: () => memory.reconciledAt,
     inTurn(work) {
       const turn = last.then(work, work)
       last = turn.catch(() => undefined)

@@ -51,6 +51,7 @@ export async function leaseDue(
     db,
     sql`WITH due AS (
         SELECT txid FROM transactions WHERE check_at <= ${new Date(now).toISOString()}::timestamptz
+          AND status IN ('signed', 'accepted', 'outbid', 'mined')
         ORDER BY check_at LIMIT ${most}::int FOR UPDATE SKIP LOCKED
       )
       UPDATE transactions SET looks = looks + 1, check_at = ${new Date(leasedUntil).toISOString()}::timestamptz

@@ -10,6 +10,8 @@ import { signFiller } from './transaction.ts'
 const MOST_ORDERS = 1_000
 const MOST_TRANSACTIONS = 100
 const AT_ONCE = 8
+/** How many passes go by before an operator with something pending is looked up again: a public API has limits. */
+const PASSES_BETWEEN = 5
 
 /** What a filler pays, in micro-STX: about three times the node's minimum for its size. */
 const FILLER_FEE_IN_MICRO_STX = 600
@@ -31,7 +33,7 @@ export async function reconcile(world: World, now: number): Promise<Reconciled> 
   const expired = await expireOrders(world.db, now, MOST_ORDERS)
   const busy = await busyOperators(world.db)
   for (const operator of world.operators.all)
-    if (!operator.isReconciled() || busy.has(operator.address))
+    if (isDue(world, operator, now, busy.has(operator.address)))
       await guarded(world, 'operator_not_reconciled', () => reconcileOperator(world, operator, now))
 
   const leasedUntil = now + sendLeaseMs(world.config.NODE_TIMEOUT_MS)
@@ -59,6 +61,13 @@ export async function reconcile(world: World, now: number): Promise<Reconciled> 
     looked: due.length,
     isDone: due.length < MOST_TRANSACTIONS && expired < MOST_ORDERS,
   }
+}
+
+/** Every operator once, when the process starts; those of which something is pending now and then. */
+function isDue(world: World, operator: Operator, now: number, isBusy: boolean): boolean {
+  const last = operator.reconciledAt()
+  if (last === undefined) return true
+  return isBusy && now - last >= world.config.RECONCILE_INTERVAL_MS * PASSES_BETWEEN
 }
 
 async function reconcileOperator(world: World, operator: Operator, now: number): Promise<void> {

@@ -180,6 +180,8 @@ export async function recordReorganised(
           failed_at = NULL, failure_reason = NULL
         FROM back WHERE uuid = order_uuid AND orders.status IN ('confirmed', 'failed')
         RETURNING uuid, orders.status
+      ), hidden AS (
+        UPDATE orders SET block_height = NULL FROM back WHERE uuid = order_uuid AND orders.status = 'broadcasted'
       ), told AS (${tellChange(sql`undone`, now, details)})
       SELECT uuid FROM undone`,
   )

@@ -8,12 +8,14 @@ import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
 import { type Log, openLog } from '../log.ts'
+import { type Mac, openMac } from '../mac.ts'
 import { openSeal, type Seal } from '../seal.ts'
 import type { Chain } from '../settlement/chain.ts'
 import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
 import { reconcile } from '../settlement/reconcile.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
+import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimit } from './ip-limits.ts'
 
@@ -46,6 +48,8 @@ interface Isolate {
   app: Hono<AppEnv>
   chain: Chain
   seal: Seal
+  mac: Mac
+  usage: UsageRecorder
   log: Log
   openIpLimits: OpenIpLimits
   operatorMemory: OperatorMemory
@@ -74,7 +78,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
-    { config, chain, seal, log, openIpLimits, operatorMemory }: Isolate,
+    { config, chain, seal, mac, usage, log, openIpLimits, operatorMemory }: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
     const { connectionString } = bindings.HYPERDRIVE
@@ -87,7 +91,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
     const done = work({
       config,
       db,
-      gate: openGate(db, limitsOf(config)),
+      gate: openGate(db, limitsOf(config), { mac, log }),
       chain,
       operators: openOperators(db, chain, privateKeys, network, operatorMemory),
       ipLimits: openIpLimits(
@@ -95,13 +99,18 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
         outlive,
       ),
       seal,
+      mac,
+      usage,
       recover: engine.recover,
       log,
       now,
       randomBytes,
     })
     // A client that hangs up must not cut an execute in two: the work is finished, then the session is closed.
-    outlive(done.then(close, close))
+    const flushed = done
+      .catch(() => {})
+      .then(() => (usage.isDue(now()) ? usage.flush(db) : undefined))
+    outlive(flushed.then(close, close))
     return done
   }
 
@@ -146,6 +155,10 @@ async function openIsolate(
     '/',
     docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
   )
+  const log = openLog(config.LOG_LEVEL, write, now)
+  const encryptionKey = Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) =>
+    character.charCodeAt(0),
+  )
   return {
     config,
     app,
@@ -155,11 +168,10 @@ async function openIsolate(
       fetch,
       timeoutMs: config.NODE_TIMEOUT_MS,
     }),
-    seal: await openSeal(
-      Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) => character.charCodeAt(0)),
-      randomBytes,
-    ),
-    log: openLog(config.LOG_LEVEL, write, now),
+    seal: await openSeal(encryptionKey, randomBytes),
+    mac: openMac(encryptionKey),
+    usage: openUsage(log),
+    log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
     operatorMemory: {},
   }

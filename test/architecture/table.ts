@@ -15,17 +15,29 @@ export interface Part {
 /** The files of the rooms that touch the world. What is not listed is a noun, and pure. */
 const VERBS = [
   'actions/spend',
+  'audit/append',
+  'audit/check',
+  'audit/list',
   'gate/gate',
+  'gate/me',
+  'gate/reserve',
   'gate/spend',
+  'keys/adopt',
+  'keys/change',
   'keys/create',
   'keys/find',
+  'keys/operate',
   'keys/revoke',
+  'keys/rotate',
+  'keys/update',
   'orders/caller',
   'orders/cancel',
   'orders/create',
   'orders/execute',
   'orders/find',
   'service/ready',
+  'sessions/create',
+  'sessions/find',
   'settlement/claim',
   'settlement/follow',
   'settlement/operator',
@@ -33,6 +45,8 @@ const VERBS = [
   'settlement/reconcile',
   'settlement/record',
   'settlement/settle',
+  'usage/find',
+  'usage/record',
 ]
 
 const STACKS_JS = ['@stacks/common', '@stacks/encryption', '@stacks/transactions']
@@ -140,7 +154,7 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: 'noun',
-    files: /^(actions|audit|gate|keys|orders|service|settlement)\/[\w-]+\.ts$/,
+    files: /^(actions|audit|gate|keys|orders|service|sessions|settlement|usage)\/[\w-]+\.ts$/,
     imports: ['noun', 'stacks', 'pure'],
     packages: STACKS_JS,
     rule: 'a noun is pure: no zod, hono, drizzle or node:, no clock, no randomness (a verb is listed in VERBS)',
@@ -191,6 +205,14 @@ export const PARTS: readonly Part[] = [
     rule: 'the SDK is web standards over nouns: no hono, drizzle, zod or node:',
   },
   {
+    name: 'admin',
+    files: /^cli\/admin\.ts$/,
+    imports: ['entry', 'cli', 'open', 'verb', 'noun', 'config'],
+    packages: ['node:'],
+    touchesMachine: true,
+    rule: "the operator's command line talks to the database through the same verbs as the service",
+  },
+  {
     name: 'cli',
     files: /^cli\//,
     imports: ['cli', 'client'],
@@ -230,9 +252,12 @@ export const PARTS: readonly Part[] = [
 /** Which rooms a room's nouns and verbs may know. Routes stand above all rooms and may know any. */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   actions: [],
-  keys: ['actions'],
+  audit: ['actions', 'keys'],
+  keys: ['actions', 'audit'],
   gate: ['keys'],
   settlement: ['actions', 'gate'],
   orders: ['actions', 'gate', 'keys', 'settlement'],
   service: [],
+  sessions: ['actions', 'audit', 'keys'],
+  usage: ['audit'],
 }

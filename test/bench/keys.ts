@@ -3,7 +3,9 @@ import { crc32 } from 'node:zlib'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
 import { parseToken } from '../../src/keys/token.ts'
+import { openNativeMac } from '../../src/node/mac.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
+import { reseal } from '../reseal.ts'
 
 export const PREFIX = 'ck_live_'
 export const TOKEN_CHARACTERS = PREFIX.length + 43 + 6
@@ -34,6 +36,9 @@ export function walletKey(n: number): string {
   return `${createHash('sha256').update(`bench wallet ${n}`).digest('hex')}01`
 }
 
+/** What the keys are sealed with, and the service that knows them is configured with. */
+export const ENCRYPTION_KEY = Buffer.alloc(32, 'bench').toString('base64')
+
 /** Puts so many live keys into an empty database, straight into its tables. */
 export async function seedKeys(db: Database, count: number): Promise<void> {
   const wallets = Array.from({ length: WALLETS }, (_, n) => addressOf(walletKey(n), 'devnet'))
@@ -51,5 +56,6 @@ export async function seedKeys(db: Database, count: number): Promise<void> {
         'bench ' || (${from}::int + ordinal), '{create,execute,cancel}',
         (SELECT min(id) FROM signed_actions), now()
       FROM unnest(${hashes}::text::bytea[]) WITH ORDINALITY AS made (key_hash, ordinal)`)
+    await reseal(db, openNativeMac(Buffer.from(ENCRYPTION_KEY, 'base64')), sql`rights_mac IS NULL`)
   }
 }

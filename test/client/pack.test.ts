@@ -37,7 +37,7 @@ describe('The package, as npm would publish it', () => {
     expect(files).toContain('package/dist/cli/main.js')
     const strange = files.filter(
       (file) =>
-        !/^package\/(dist\/(client|cli|stacks|keys|orders|actions)\/[\w-]+|dist\/\w+)\.(js|d\.ts)$/.test(
+        !/^package\/(dist\/(client|cli|stacks|keys|orders|actions|audit|usage)\/[\w-]+|dist\/\w+)\.(js|d\.ts)$/.test(
           file,
         ) && !/^package\/(package\.json|\w+\.md|LICENSE)$/.test(file),
     )
@@ -71,8 +71,8 @@ declare module '@stacks/connect' {
       join(folder, 'mistake.ts'),
       `import { createClient } from 'latchkey/client'
 const { keys } = createClient({ baseUrl: 'https://dex.example' })
-// @ts-expect-error: there is no such permission
-await keys.create({ name: 'bot', permissions: ['withdraw'] })
+// @ts-expect-error: permissions are a list
+await keys.create({ name: 'bot', permissions: 'withdraw' })
 `,
     )
     const compilerOptions = {

@@ -8,8 +8,10 @@ import { signStructuredData } from '@stacks/transactions'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   createClient,
+  type Key,
   privateKeySigner,
   type ServiceInfo,
+  verifyAudit,
   walletSigner,
 } from '../../src/client/index.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
@@ -67,6 +69,46 @@ describe('Against the service itself, the client', () => {
     await expect(bot.orders.execute(first.uuid ?? '')).rejects.toMatchObject({
       code: 'API_KEY_INACTIVE',
     })
+  })
+
+  it('gives a key its whole life', async () => {
+    const { client: owner } = await newWallet()
+    const { inputToken = '' } = info.devnet ?? {}
+    const { apiKey, keyId } = await owner.keys.create({
+      name: 'limited',
+      permissions: ['create', 'execute'],
+      maxAmountIn: { [inputToken]: { perOrder: '1000000', perDay: '2000000' } },
+      ownOrdersOnly: true,
+    })
+    const bot = createClient({ baseUrl: service.url, apiKey })
+    expect(await bot.keys.me()).toMatchObject({ keyId, limits: { ownOrdersOnly: true } })
+    expect(await owner.keys.update(keyId, { ownOrdersOnly: null, label: 'prod' })).toMatchObject({
+      label: 'prod',
+    })
+    expect((await owner.keys.suspend(keyId)).status).toBe('suspended')
+    expect((await owner.keys.resume(keyId)).status).toBe('active')
+    const { apiKey: next } = await owner.keys.rotate(keyId, 60)
+    const rotated = createClient({ baseUrl: service.url, apiKey: next })
+    expect((await rotated.keys.me()).keyId).toBe((await bot.keys.me()).keyId)
+    expect((await owner.keys.usage(keyId)).usage[0]?.requests).toBeGreaterThan(0)
+    const certificate = await owner.keys.certificate(keyId)
+    await createClient({ baseUrl: service.url }).keys.useCertificate(certificate)
+    await expect(rotated.keys.me()).rejects.toMatchObject({ code: 'API_KEY_INACTIVE' })
+    const other = await owner.keys.create({ name: 'other', permissions: [] })
+    await createClient({ baseUrl: service.url, apiKey: other.apiKey }).keys.deleteSelf()
+    expect(await owner.keys.revokeAll(true)).toEqual({ keyIds: [], cancelledOrders: 0 })
+
+    const audit = await owner.audit.export()
+    expect(verifyAudit(audit)).toEqual({
+      ok: true,
+      events: audit.events.length,
+      keys: 0,
+      faults: [],
+    })
+    const cut = { ...audit, events: audit.events.slice(0, -1) }
+    expect(verifyAudit(cut, audit).ok).toBe(false)
+    const wider = { ...audit.keys[0], status: 'active', permissions: ['cancel'] } as Key
+    expect(verifyAudit({ ...audit, keys: [wider] }).ok).toBe(false)
   })
 
   it('executes and cancels with the signature of the wallet, where there is no key', async () => {

@@ -104,15 +104,59 @@ describe('the pool of connections to Postgres', () => {
 
   it('commits a transaction whole, or nothing of it', async () => {
     const { begin } = pool()
+    let late = async (): Promise<unknown> => undefined
     await begin(async ({ unsafe }) => {
       await unsafe(`INSERT INTO notes VALUES ('kept'), ('kept too')`)
+      late = async () => unsafe(`INSERT INTO notes VALUES ('late')`)
     })
+    expect(await faultOf(late())).toEqual({ outage: true })
     const failed = begin(async ({ unsafe }) => {
       await unsafe(`INSERT INTO notes VALUES ('dropped')`)
       throw new Error('no')
     })
     await expect(failed).rejects.toThrow('no')
     expect(await notes()).toEqual(['kept', 'kept too'])
+  })
+
+  it('lets nobody else into a transaction, even when every connection is in one', async () => {
+    const { begin, unsafe } = pool()
+    const insert = (note: string) => unsafe('INSERT INTO notes VALUES ($1)', [note])
+    await Promise.all(Array.from({ length: MAX }, () => insert('before')))
+    const end = Promise.withResolvers<never>()
+    const transactions = Array.from({ length: MAX }, () =>
+      begin(async (transaction) => {
+        await transaction.unsafe('SELECT 1')
+        await end.promise
+      }),
+    )
+    const failures = Promise.all(transactions.map(faultOf))
+    const meanwhile = Promise.all(Array.from({ length: MAX }, () => insert('meanwhile')))
+    // Whatever was sent astray has arrived by then.
+    for (let time = 0; time < 20; time++) await admin`SELECT 1`
+    end.reject(new Error('no'))
+    expect(await failures).toEqual(Array(MAX).fill({ outage: false }))
+    await meanwhile
+    expect((await notes()).filter((note) => note === 'meanwhile')).toHaveLength(MAX)
+    await admin`DELETE FROM notes WHERE note IN ('before', 'meanwhile')`
+  })
+
+  it('sends statements ahead once all connections are in use, and answers each its own', async () => {
+    const { unsafe } = pool()
+    const double = async (n: number) =>
+      ((await unsafe('SELECT $1::int * 2 AS n', [n])) as { n: number }[])[0]?.n
+    for (let time = 0; time < 3; time++)
+      expect(await Promise.all([...Array(200).keys()].map(double))).toEqual(
+        [...Array(200).keys()].map((n) => 2 * n),
+      )
+    const mixed = await Promise.all(
+      [...Array(100).keys()].map((n) =>
+        n % 10 === 0 ? faultOf(unsafe('SELECT 1 / $1::int', [0])) : double(n),
+      ),
+    )
+    expect(mixed).toEqual(
+      [...Array(100).keys()].map((n) => (n % 10 === 0 ? { outage: false } : 2 * n)),
+    )
+    expect(opened).toBe(MAX)
   })
 
   it('lets no statement of a transaction go on over another connection, or after its end', async () => {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import { reseal } from '../reseal.ts'
 import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
 import { fundedOperator, sharedEnv, startProcess } from '../soak/process.ts'
 import { createKey, json, newWallet } from '../wallet.ts'
@@ -279,6 +281,8 @@ describe('a key', () => {
     const [low, high] = [await newKey(), await newKey()]
     await rows.change`UPDATE api_keys SET rate_limit_per_minute = 3 WHERE id = ${low.keyId}`
     await rows.change`UPDATE api_keys SET rate_limit_per_minute = 150 WHERE id = ${high.keyId}`
+    for (const { keyId } of [low, high])
+      await reseal(service.world.db, service.world.mac, sql`id = ${keyId}`)
     const admitted = async ({ apiKey }: { apiKey: string }) => {
       const seen = await Promise.all(Array.from({ length: 200 }, () => ask(service, apiKey)))
       return descending(seen.filter(({ status }) => status === 404))

@@ -21,7 +21,7 @@ describe('the gate', () => {
         gate: openGate(
           world.db,
           { perMinute: 1_000, perHour: 1_000, perDay: 1_000 },
-          { maxWaiting: MAX_WAITING },
+          { mac: world.mac, log: world.log, maxWaiting: MAX_WAITING },
         ),
       }),
     })

@@ -51,6 +51,62 @@ const routes: readonly ProtectedRoute[] = [
       return { path: `/api-keys/${keyId}`, message: { action: 'delete_api_key', keyId } }
     },
   },
+  ...(
+    [
+      ['PATCH', '', 'update_api_key', { keyName: 'renamed' }],
+      ['POST', '/rotate', 'rotate_api_key', { graceSeconds: 60 }],
+      ['POST', '/suspend', 'suspend_api_key', {}],
+      ['POST', '/resume', 'resume_api_key', {}],
+    ] as const
+  ).map(
+    ([method, suffix, action, members]): ProtectedRoute => ({
+      title: `${method} /api-keys/{keyId}${suffix}`,
+      method,
+      withoutCredentials: 'signatureMissing',
+      signed: { carry: inBody, ofAnotherWallet: 'keyNotFound', again: 'messageReplayed' },
+      async arrange(service, owner) {
+        const { keyId } = await createKey(service, owner)
+        return { path: `/api-keys/${keyId}${suffix}`, message: { action, keyId, ...members } }
+      },
+    }),
+  ),
+  {
+    title: 'POST /api-keys/revoke-all',
+    method: 'POST',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inBody, again: 'messageReplayed' },
+    async arrange() {
+      const message = { action: 'revoke_all_api_keys', cancelOpenOrders: true }
+      return { path: '/api-keys/revoke-all', message }
+    },
+  },
+  {
+    title: 'POST /sessions',
+    method: 'POST',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inBody, again: 'messageReplayed' },
+    async arrange() {
+      return { path: '/sessions', message: { action: 'create_session', ttlSeconds: 60 } }
+    },
+  },
+  {
+    title: 'GET /audit',
+    method: 'GET',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inHeaders },
+    async arrange() {
+      return { path: '/audit', message: { action: 'list_audit' } }
+    },
+  },
+  {
+    title: 'GET /me',
+    method: 'GET',
+    withoutCredentials: 'apiKeyInvalid',
+    key: {},
+    async arrange() {
+      return { path: '/me' }
+    },
+  },
   {
     title: 'POST /orders/new with a key',
     method: 'POST',

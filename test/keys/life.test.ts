@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toBase62 } from '../../src/bytes.ts'
-import { rows } from '../../src/db/database.ts'
 import type { Key } from '../../src/keys/key.ts'
 import { answered, changesNothing, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
@@ -42,9 +40,12 @@ describe.each(ENGINES)('The keys of a wallet on %s', (engine) => {
     }
     await createKey(service, newWallet(service))
     await answered(await revoke(wallet, made[0]?.keyId ?? ''))
-    await rows(
-      service.world.db,
-      sql`UPDATE api_keys SET suspended_at = now() WHERE id = ${made[1]?.keyId ?? ''}`,
+    const suspended = made[1]?.keyId ?? ''
+    await answered(
+      await service.call(
+        `/api-keys/${suspended}/suspend`,
+        json(wallet.sign({ action: 'suspend_api_key', keyId: suspended })),
+      ),
     )
     service.clock.now += 1_000
 
@@ -202,15 +203,11 @@ describe.each(ENGINES)('The keys of a wallet on %s', (engine) => {
 
   it('show the limit of the configuration, or their own', async () => {
     const wallet = newWallet(service)
-    const { apiKey, keyId } = await createKey(service, wallet)
-    await rows(
-      service.world.db,
-      sql`UPDATE api_keys SET rate_limit_per_minute = 7 WHERE id = ${keyId}`,
-    )
-    expect((await list(wallet))[0]?.rateLimit).toBe(7)
+    const { apiKey } = await createKey(service, wallet, { rateLimit: 17 })
+    expect((await list(wallet))[0]?.rateLimit).toBe(17)
     const response = await service.call('/orders', { headers: { 'X-API-Key': apiKey } })
-    expect(response.headers.get('X-RateLimit-Limit')).toBe('7')
-    expect(response.headers.get('X-RateLimit-Remaining')).toBe('6')
+    expect(response.headers.get('X-RateLimit-Limit')).toBe('17')
+    expect(response.headers.get('X-RateLimit-Remaining')).toBe('16')
   })
 })
 

@@ -12,7 +12,7 @@ describe('whatever the node answers to a transaction', () => {
   let service: Settling
   beforeAll(async () => {
     chain = await startOwnChain()
-    service = await startSettling(chain, { env: { NODE_TIMEOUT_MS: '400' } })
+    service = await startSettling(chain, { engine: 'Postgres' })
   })
   afterEach(() => chain.clear())
   afterAll(async () => {
@@ -144,7 +144,6 @@ describe('whatever the node answers to a transaction', () => {
   it.each<[string, Fault]>([
     ['hangs up before it took it', { on: SUBMIT, do: 'hang-up-before', times: 1 }],
     ['hangs up after it took it', { on: SUBMIT, do: 'hang-up-after', times: 1 }],
-    ['answers too late', { on: SUBMIT, do: 'delay', ms: 600, times: 1 }],
     ['answers 503', { on: SUBMIT, do: 'answer', status: 503, times: 1 }],
     ['answers 400 with something else', { on: SUBMIT, do: 'answer', status: 400, times: 1 }],
     ['answers a redirect', { on: SUBMIT, do: 'answer', status: 302, times: 1 }],
@@ -153,6 +152,20 @@ describe('whatever the node answers to a transaction', () => {
     expect(answer).toMatchObject({ status: 202, body: { status: 'pending' } })
     await service.until(uuid, 'confirmed')
     expect(await mined(uuid)).toMatchObject([{ txid: answer.body.txid }])
+  })
+
+  it('answers pending, and settles once, when it answers too late', async () => {
+    const hurried = await startSettling(chain, {
+      engine: 'Postgres',
+      env: { NODE_TIMEOUT_MS: '1500' },
+    })
+    const uuid = await createOrder(hurried, hurried.wallet)
+    await chain.plan({ on: SUBMIT, do: 'delay', ms: 2_500, times: 1 })
+    const answer = await hurried.execute(uuid)
+    expect(answer).toMatchObject({ status: 202, body: { status: 'pending' } })
+    await hurried.until(uuid, 'confirmed')
+    expect(await hurried.onChain()).toMatchObject([{ uuid, txid: answer.body.txid }])
+    await hurried.close()
   })
 
   it.each([
@@ -281,7 +294,10 @@ describe('whatever the node answers to a transaction', () => {
 describe('with three confirmations', () => {
   it('confirms an order when two more blocks are above its own', async () => {
     const chain = await startOwnChain()
-    const service = await startSettling(chain, { env: { CONFIRMATIONS: '3' } })
+    const service = await startSettling(chain, {
+      engine: 'Postgres',
+      env: { CONFIRMATIONS: '3' },
+    })
     const uuid = await createOrder(service, service.wallet)
     await service.execute(uuid)
     for (const status of ['broadcasted', 'broadcasted', 'confirmed']) {

@@ -4,7 +4,7 @@ import { openCampaign } from '../soak/settlement.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 /** Kills at random moments: a few in `npm test`, RANDOM_KILLS=200 in the soak. */
-const RANDOM_KILLS = Number(process.env.RANDOM_KILLS ?? 6)
+const RANDOM_KILLS = Number(process.env.RANDOM_KILLS ?? 4)
 const ALL = process.env.CRASH_POINTS === 'all'
 
 const SUBMIT = '/v2/transactions'
@@ -31,7 +31,7 @@ const STEPS: readonly { step: string; moments: string[]; faults?: Fault[]; order
   {
     step: 'look',
     moments: ['after'],
-    faults: [{ on: SUBMIT, do: 'reject', reason: 'TooMuchChaining', times: 2 }],
+    faults: [{ on: SUBMIT, do: 'reject', reason: 'TooMuchChaining', times: 8 }],
   },
   {
     step: 'filler',

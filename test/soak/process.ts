@@ -96,7 +96,7 @@ export async function startProcess(
   })
   const output = () => lines.join('\n')
   const failed = exit.then(() => {
-    throw new Error(`The service did not start:\n${output()}`)
+    throw new Error(`The service did not start:\n${output()}`, { cause: ended })
   })
   const port = await Promise.race([listening, failed])
   failed.catch(() => {})

@@ -59,7 +59,7 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
     QUOTE_URL: `${service.chain.url}/quote`,
     ENCRYPTION_KEY: service.world.config.ENCRYPTION_KEY ?? '',
     OPERATOR_PRIVATE_KEYS: service.world.config.OPERATOR_PRIVATE_KEYS.join(','),
-    NODE_TIMEOUT_MS: '1000',
+    NODE_TIMEOUT_MS: '2000',
     RECONCILE_INTERVAL_MS: '50',
     ...GENEROUS,
     ...more,
@@ -68,8 +68,12 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
   const uuids: string[] = []
   let kills = 0
 
+  /** Undefined when it was brought to its point by what others had left, before it listened. */
   const start = (faultPoint = '') =>
-    startProcess({ ...env, FAULT_POINT: faultPoint }, FAULT_POINT).catch(() => undefined)
+    startProcess({ ...env, FAULT_POINT: faultPoint }, FAULT_POINT).catch((error: Error) => {
+      if (error.cause === 'SIGKILL') return undefined
+      throw error
+    })
 
   async function execute(target: ServiceProcess, uuid: string): Promise<Attempt> {
     const answer = await target.ask(`/orders/${uuid}/execute`, {
@@ -94,7 +98,6 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
     const made = await newOrders(orders)
     if (faults.length > 0) await service.chain.plan(...faults)
     const target = await start(point)
-    // It may have died before it listened: whatever was left over brought it to the point.
     if (target === undefined) {
       kills++
       return true

@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import type { HttpBindings } from '@hono/node-server'
 import { z } from 'zod'
 import { createApp, endpoints } from '../../../src/app.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { readConfig } from '../../../src/env.ts'
-import type { Gate } from '../../../src/gate/gate.ts'
+import type { Gate, Pass } from '../../../src/gate/gate.ts'
 import { answer } from '../../../src/http/answer.ts'
 import { passByKey } from '../../../src/http/authenticate.ts'
 import type { Endpoint } from '../../../src/http/endpoint.ts'
@@ -12,7 +11,7 @@ import { openLog } from '../../../src/log.ts'
 import { trustProxies } from '../../../src/node/proxies.ts'
 import { chooseEngine } from '../../../src/node/recover.ts'
 import { openWorld } from '../../../src/node/world.ts'
-import { seedKeys } from '../keys.ts'
+import { ENCRYPTION_KEY, seedKeys } from '../keys.ts'
 import type { OpenSide, SideOptions } from './side.ts'
 
 /** The cheapest call by key that the service could have: all its middleware, the gate, and nothing behind it. */
@@ -45,7 +44,15 @@ const sayYes: Gate = async ({ now }) => {
     window('hour', 3_600, now),
     window('day', 86_400, now),
   ]
-  const pass = { keyId: 'key_1', walletAddress: 'ST', windows, order: undefined }
+  const rights = {} as Pass['rights']
+  const pass = {
+    keyId: 'key_1',
+    walletAddress: 'ST',
+    rights,
+    endsAt: undefined,
+    windows,
+    order: undefined,
+  }
   return { ok: true, value: pass, windows }
 }
 
@@ -62,7 +69,7 @@ async function openService(
     DATABASE_URL: databaseUrl,
     STACKS_API_URL: 'http://127.0.0.1:9',
     QUOTE_URL: 'http://127.0.0.1:9',
-    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ENCRYPTION_KEY,
     RATE_LIMIT_PER_MINUTE: '1000000',
     RATE_LIMIT_PER_HOUR: '10000000',
     RATE_LIMIT_PER_DAY: '100000000',

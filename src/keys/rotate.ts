@@ -1,0 +1,44 @@
+import { sql } from 'drizzle-orm'
+import type { SignedAction } from '../actions/action.ts'
+import { toHex } from '../bytes.ts'
+import { ok, type Result } from '../result.ts'
+import type { World } from '../world.ts'
+import { timeOf } from './change.ts'
+import type { RotatedKey } from './key.ts'
+import { hashToken, makeToken, previewOf } from './token.ts'
+import { type ChangeReason, changeLiveKey } from './update.ts'
+
+/**
+ * Gives a key a new secret. The old one works until the grace ends, and never beyond the key's own end; it is the same
+ * key, with one quota. A rotation within a rotation's grace ends the oldest secret.
+ */
+export async function rotateKey(
+  world: World,
+  action: SignedAction<{ keyId: string; graceSeconds: number }>,
+  now: number,
+): Promise<Result<RotatedKey, ChangeReason>> {
+  const { keyId, graceSeconds } = action.members
+  const { KEY_PREFIX } = world.config
+  const apiKey = makeToken(KEY_PREFIX, world.randomBytes(32))
+  const keyHash = hashToken(apiKey)
+  let previousUntil = now + graceSeconds * 1000
+  const rotated = await changeLiveKey(
+    world,
+    action,
+    keyId,
+    now,
+    async (_, { rights }) => {
+      previousUntil = Math.min(previousUntil, rights.expiresAt ?? previousUntil)
+      return ok(sql`previous_key_hash = key_hash, previous_until = ${timeOf(previousUntil)},
+        key_hash = ${keyHash}::bytea, key_preview = ${previewOf(KEY_PREFIX, apiKey)}`)
+    },
+    { keyHash: toHex(keyHash) },
+  )
+  if (!rotated.ok) return rotated
+  return ok({
+    status: 'success',
+    apiKey,
+    keyId,
+    previousUntil: new Date(previousUntil).toISOString(),
+  })
+}

@@ -1,0 +1,123 @@
+import { sql } from 'drizzle-orm'
+import type { SignedAction } from '../actions/action.ts'
+import { spendAction } from '../actions/spend.ts'
+import { atomically, type Database } from '../db/database.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import type { World } from '../world.ts'
+import { changeKeys, columnsOf, type LockedKey, lockKey, ownerEntry } from './change.ts'
+import { isNameTaken, policyOf } from './create.ts'
+import { type Rights, termsAfter } from './rights.ts'
+import type { KeyChange } from './schemas.ts'
+import { faultsOfTerms } from './terms.ts'
+
+export type ChangeReason =
+  | 'invalidRequest'
+  | 'messageReplayed'
+  | 'keyNotFound'
+  | 'keyNotLive'
+  | 'keyNameTaken'
+
+/** Changes what a live key is called or may do. Nothing brings a dead key back, and nothing extends an expired one. */
+export async function updateKey(
+  world: World,
+  action: SignedAction<KeyChange>,
+  now: number,
+): Promise<Result<null, ChangeReason>> {
+  const { keyId } = action.members
+  return changeLiveKey(world, action, keyId, now, async (tx, key) => {
+    const { name } = key.rights
+    const terms = termsAfter(action.members, key.terms)
+    const policy = policyOf(world.config, now)
+    // What the configuration has outgrown since does not stand in the way of another change.
+    const before = faultsOfTerms(key.terms, policy).map(({ path }) => path)
+    const issues = faultsOfTerms(terms, policy).filter(({ path }) => !before.includes(path))
+    if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
+    if (terms.name !== name && (await isNameTaken(tx, key.rights.walletAddress, terms.name, now)))
+      return refuse('keyNameTaken', { keyName: terms.name })
+    return ok(
+      sql.join(
+        columnsOf(terms).map(([column, value]) => sql`${sql.raw(column)} = ${value}`),
+        sql`, `,
+      ),
+    )
+  })
+}
+
+/** Refuses a key everything until it is resumed. Suspending it once more is answered the same. */
+export async function suspendKey(
+  world: World,
+  action: SignedAction<{ keyId: string }>,
+  now: number,
+): Promise<Result<null, ChangeReason>> {
+  const at = sql`${new Date(now).toISOString()}::timestamptz`
+  return changeLiveKey(world, action, action.members.keyId, now, async () =>
+    ok(
+      sql`suspended_by = CASE WHEN suspended_at IS NULL THEN 'owner' ELSE suspended_by END,
+        suspended_at = coalesce(suspended_at, ${at})`,
+    ),
+  )
+}
+
+/** Lets a suspended key work again, unless the operator suspended it. Resuming it once more is answered the same. */
+export async function resumeKey(
+  world: World,
+  action: SignedAction<{ keyId: string }>,
+  now: number,
+): Promise<Result<null, ChangeReason>> {
+  return changeLiveKey(world, action, action.members.keyId, now, async (_, { rights }) =>
+    rights.suspendedAt !== null && rights.suspendedBy !== 'owner'
+      ? refuse('keyNotLive', { reason: 'suspended_by_operator' })
+      : ok(sql`suspended_at = NULL, suspended_by = NULL`),
+  )
+}
+
+type Decide = (
+  tx: Database,
+  key: LockedKey,
+) => Promise<Result<ReturnType<typeof sql>, 'invalidRequest' | 'keyNameTaken' | 'keyNotLive'>>
+
+/** One change of one live, intact key, with its message and its audit, or nothing. */
+export async function changeLiveKey(
+  world: World,
+  action: SignedAction<unknown>,
+  keyId: string,
+  now: number,
+  decide: Decide,
+  details?: Parameters<typeof ownerEntry>[4],
+): Promise<Result<null, ChangeReason>> {
+  const changed = await atomically<null, ChangeReason>(world.db, async (tx) => {
+    const spent = await spendAction(tx, action, now)
+    if (!spent.ok) return spent
+    const key = await lockKey(tx, world, action.walletAddress, keyId)
+    if (key === undefined) return refuse('keyNotFound')
+    const end = endOf(key.rights, now)
+    if (end !== undefined) return refuse('keyNotLive', { reason: end })
+    if (!key.isIntact) {
+      world.log('error', 'api_key_tampered', { keyId })
+      return refuse('keyNotLive', { reason: 'tampered' })
+    }
+    const set = await decide(tx, key)
+    if (!set.ok) return set
+    await changeKeys(
+      tx,
+      world,
+      [key],
+      set.value,
+      ownerEntry(action, spent.value, keyId, now, details),
+    )
+    return ok(null)
+  })
+  if (changed.ok)
+    world.log('info', 'api_key_changed', {
+      keyId,
+      walletAddress: action.walletAddress,
+      action: action.action,
+    })
+  return changed
+}
+
+/** Why nothing can change a key any more; undefined while it lives, suspended or not. */
+export function endOf(rights: Rights, now: number): 'revoked' | 'expired' | undefined {
+  if (rights.revokedAt !== null) return 'revoked'
+  return rights.expiresAt !== null && rights.expiresAt <= now ? 'expired' : undefined
+}

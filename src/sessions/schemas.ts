@@ -1,0 +1,24 @@
+import * as z from 'zod'
+import { actionSchema } from '../actions/schemas.ts'
+import { type CreatedSession, MAX_SESSION_SECONDS } from './session.ts'
+
+export const CreateSession = actionSchema('create_session', {
+  ttlSeconds: z.int().min(1).max(MAX_SESSION_SECONDS),
+})
+
+export const CreatedSessionSchema = z
+  .object({
+    status: z.literal('success'),
+    session: z.string().meta({
+      description:
+        'Sent as Authorization: Bearer cs_... It appears in this answer and nowhere else.',
+    }),
+    walletAddress: z.string(),
+    expiresAt: z.iso.datetime(),
+  })
+  .meta({ id: 'CreatedSession' })
+
+export const EndedSessionAnswer = z.object({ status: z.literal('success'), message: z.string() })
+
+type Same<A, B> = [A, B] extends [B, A] ? true : never
+true satisfies Same<keyof z.output<typeof CreatedSessionSchema>, keyof CreatedSession>

@@ -1,0 +1,101 @@
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { administer } from '../../src/cli/admin.ts'
+import { rows } from '../../src/db/database.ts'
+import { answered, refused } from '../http/answers.ts'
+import { type Service, startService } from '../service.ts'
+import { createKey, json, newWallet } from '../wallet.ts'
+
+describe('latchkey-admin', () => {
+  let service: Service
+  beforeAll(async () => {
+    service = await startService('Postgres')
+  })
+  afterAll(() => service.close())
+
+  async function run(...args: string[]) {
+    const [out, err]: [string[], string[]] = [[], []]
+    const { ENCRYPTION_KEY } = service.world.config
+    const exitCode = await administer({
+      args,
+      env: { DATABASE_URL: service.databaseUrl, ENCRYPTION_KEY },
+      out: (text) => out.push(text),
+      err: (text) => err.push(text),
+      now: () => service.clock.now,
+    })
+    return { exitCode, out: out.join(''), err: err.join('') }
+  }
+  const use = (apiKey: string) => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
+
+  it('suspends and resumes a key, and its owner reads why but cannot undo it', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    expect((await run('suspend', '--key', keyId, '--reason', 'leaked on a forum')).exitCode).toBe(0)
+    const { details } = await refused(await use(apiKey), 'apiKeyInactive')
+    expect(details).toEqual({ reason: 'suspended' })
+    const resume = () =>
+      service.call(
+        `/api-keys/${keyId}/resume`,
+        json(wallet.sign({ action: 'resume_api_key', keyId })),
+      )
+    await refused(await resume(), 'keyNotLive')
+    const [event] = await rows<{ body: string }>(
+      service.world.db,
+      sql`SELECT body FROM audit_events WHERE key_id = ${keyId} ORDER BY sequence DESC LIMIT 1`,
+    )
+    expect(JSON.parse(event?.body ?? '')).toMatchObject({
+      event: 'suspend_api_key',
+      actor: 'operator',
+      details: { reason: 'leaked on a forum' },
+    })
+    expect((await run('resume', '--key', keyId, '--reason', 'a false alarm')).exitCode).toBe(0)
+    await answered(await use(apiKey))
+  })
+
+  it('suspends a wallet: its keys, and those that it would make', async () => {
+    const wallet = newWallet(service)
+    const keys = [await createKey(service, wallet), await createKey(service, wallet)]
+    await run('suspend', '--wallet', wallet.address, '--reason', 'court order')
+    for (const { apiKey } of keys) await refused(await use(apiKey), 'apiKeyInactive')
+    const grant = () =>
+      service.call(
+        '/api-keys',
+        json(wallet.sign({ action: 'create_api_key', keyName: 'c', permissions: [] })),
+      )
+    await refused(await grant(), 'walletSuspended')
+    await run('resume', '--wallet', wallet.address, '--reason', 'lifted')
+    for (const { apiKey } of keys) await answered(await use(apiKey))
+    service.clock.now += 1
+    await answered(await grant(), 201)
+  })
+
+  it('leaves alone what an owner suspended', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const body = json(wallet.sign({ action: 'suspend_api_key', keyId }))
+    await answered(await service.call(`/api-keys/${keyId}/suspend`, body))
+    await run('resume', '--key', keyId, '--reason', 'asked by phone')
+    await refused(await use(apiKey), 'apiKeyInactive')
+  })
+
+  it('looks a key up by its preview, and finds edited rows', async () => {
+    const { apiKey, keyId } = await createKey(service, newWallet(service))
+    const preview = `${apiKey.slice(0, 12)}...${apiKey.slice(-4)}`
+    const found = await run('keys', '--preview', preview, '--json')
+    expect(JSON.parse(found.out)).toMatchObject([{ keyId, keyPreview: preview }])
+    expect(await run('audit', 'check')).toMatchObject({ exitCode: 0 })
+    await rows(service.world.db, sql`UPDATE api_keys SET permissions = '{}' WHERE id = ${keyId}`)
+    const { exitCode, out } = await run('audit', 'check')
+    expect([exitCode, out]).toEqual([1, expect.stringContaining(keyId)])
+  })
+
+  it.each([
+    ['suspend', '--key', 'key_1'],
+    ['suspend', '--reason', 'x'],
+    ['suspend', '--key', 'a', '--wallet', 'b', '--reason', 'x'],
+    ['nothing'],
+    ['keys', '--colour', 'red'],
+  ])('refuses %s %s %s', async (...args) => {
+    expect((await run(...args)).exitCode).toBe(2)
+  })
+})

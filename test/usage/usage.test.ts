@@ -1,0 +1,131 @@
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rows } from '../../src/db/database.ts'
+import type { KeyUsage } from '../../src/usage/usage.ts'
+import { answered, refused } from '../http/answers.ts'
+import { startService } from '../http/documented.ts'
+import { ENGINES, type Service } from '../service.ts'
+import { createKey, createOrder, fund, newWallet, type Wallet } from '../wallet.ts'
+
+const HOUR = 3_600_000
+
+describe.each(ENGINES)('The usage of a key on %s', (engine) => {
+  let service: Service
+  beforeAll(async () => {
+    service = await startService(engine)
+    service.clock.now = Date.UTC(2031, 4, 6, 22, 30)
+  })
+  afterAll(() => service.close())
+
+  const read = async (wallet: Wallet, keyId: string, query = '') =>
+    answered<KeyUsage & Record<string, unknown>>(
+      await service.call(`/api-keys/${keyId}/usage${query}`, {
+        headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
+      }),
+    )
+  const use = (apiKey: string, path = '/orders', init: { ip?: string; agent?: string } = {}) =>
+    service.call(path, {
+      headers: { 'X-API-Key': apiKey, 'User-Agent': init.agent ?? 'bot/1.0' },
+      ip: init.ip ?? '192.0.2.1',
+    })
+
+  it('is told by hour and by day, by outcome, and with where it came from', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    expect(await read(wallet, keyId)).toEqual({
+      status: 'success',
+      keyId,
+      by: 'day',
+      usage: [],
+      ips: [],
+      userAgents: [],
+    })
+    for (let time = 0; time < 3; time++) await answered(await use(apiKey))
+    service.clock.now += HOUR
+    await refused(await use(apiKey, '/orders?limit=0', { agent: 'bot/2.0' }), 'invalidRequest')
+    service.clock.now += HOUR
+    await answered(await use(apiKey, '/orders', { ip: '198.51.100.7' }))
+
+    const byHour = await read(wallet, keyId, '?by=hour')
+    expect(byHour.usage).toEqual([
+      { start: '2031-05-06T22:00:00.000Z', requests: 3, outcomes: { OK: 3 } },
+      { start: '2031-05-06T23:00:00.000Z', requests: 1, outcomes: { INVALID_REQUEST: 1 } },
+      { start: '2031-05-07T00:00:00.000Z', requests: 1, outcomes: { OK: 1 } },
+    ])
+    expect((await read(wallet, keyId)).usage).toEqual([
+      { start: '2031-05-06T00:00:00.000Z', requests: 4, outcomes: { INVALID_REQUEST: 1, OK: 3 } },
+      { start: '2031-05-07T00:00:00.000Z', requests: 1, outcomes: { OK: 1 } },
+    ])
+    expect((await read(wallet, keyId, '?days=1')).usage).toHaveLength(1)
+    expect(byHour.ips.map(({ value, requests }) => [value, requests])).toEqual([
+      ['198.51.100.7', 1],
+      ['192.0.2.1', 4],
+    ])
+    expect(byHour.userAgents.map(({ value }) => value)).toEqual(['bot/1.0', 'bot/2.0'])
+  })
+
+  it('has the average of what executions took', async () => {
+    const wallet = newWallet(service)
+    await fund(service, wallet)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const uuid = await createOrder(service, wallet)
+    const headers = { 'X-API-Key': apiKey }
+    await answered(await service.call(`/orders/${uuid}/execute`, { method: 'POST', headers }))
+    expect((await read(wallet, keyId)).averageExecutionMs).toBe(0)
+  })
+
+  it('costs no statement before the answer', async () => {
+    const { apiKey } = await createKey(service, newWallet(service))
+    await service.world.usage.flush(service.world.db)
+    const before = service.statements.length
+    await answered(await use(apiKey))
+    expect(service.statements.length - before).toBe(3)
+  })
+
+  it('tells the audit of refusals worth knowing, once an hour', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet, { ipAllowlist: ['192.0.2.1'] })
+    const knock = () => use(apiKey, '/orders', { ip: '198.51.100.7' })
+    for (let time = 0; time < 5; time++) await refused(await knock(), 'ipNotAllowed')
+    await service.world.usage.flush(service.world.db)
+    service.clock.now += HOUR
+    await refused(await knock(), 'ipNotAllowed')
+    await service.world.usage.flush(service.world.db)
+    const events = await rows<{ body: string }>(
+      service.world.db,
+      sql`SELECT body FROM audit_events WHERE key_id = ${keyId} AND body LIKE '%"refused"%' ORDER BY sequence`,
+    )
+    expect(events.map(({ body }) => JSON.parse(body).details)).toEqual([
+      { code: 'IP_NOT_ALLOWED', ip: '198.51.100.7' },
+      { code: 'IP_NOT_ALLOWED', ip: '198.51.100.7' },
+    ])
+  })
+
+  it('is kept for 90 days', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    await answered(await use(apiKey))
+    await service.world.usage.flush(service.world.db)
+    service.clock.now += 91 * 24 * HOUR
+    await answered(await use(apiKey))
+    expect((await read(wallet, keyId, '?days=90')).usage).toHaveLength(1)
+    const [kept] = await rows(
+      service.world.db,
+      sql`SELECT count(*)::int AS hours FROM key_usage WHERE key_id = ${keyId}`,
+    )
+    expect(kept).toEqual({ hours: 1 })
+    for (const query of ['?days=0', '?days=91', '?by=week'])
+      await refused(
+        await service.call(`/api-keys/${keyId}/usage${query}`, {
+          headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
+        }),
+        'invalidRequest',
+      )
+  })
+
+  it('is shown to nobody else', async () => {
+    const { keyId } = await createKey(service, newWallet(service))
+    const headers = newWallet(service).signHeaders({ action: 'get_api_key', keyId })
+    await refused(await service.call(`/api-keys/${keyId}/usage`, { headers }), 'keyNotFound')
+  })
+})
