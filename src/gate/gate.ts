@@ -96,7 +96,7 @@ export function openGate(
   async function drain(): Promise<void> {
     busy = true
     while (waiting.length > 0) {
-      await gather?.()
+      if (gather !== undefined) await gather()
       const batch = waiting.slice(0, MAX_BATCH)
       waiting = waiting.slice(MAX_BATCH)
       await answerAll(batch)

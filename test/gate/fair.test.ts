@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import { openGate } from '../../src/gate/gate.ts'
+import type { World } from '../../src/world.ts'
 import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
 import { contend } from '../soak/contention.ts'
 import { fundedOperator, sharedEnv, startProcess } from '../soak/process.ts'
@@ -11,20 +12,18 @@ import { createKey, json, newWallet } from '../wallet.ts'
 const TIMEOUT_MS = 5_000
 const MAX_WAITING = 8
 
+/** A gate with a short queue, which gathers only while a statement is under way: whoever comes first is asked for alone. */
+function withSmallGate(world: World): World {
+  const limits = { perMinute: 1_000, perHour: 1_000, perDay: 1_000 }
+  const { db, mac, log } = world
+  return { ...world, gate: openGate(db, limits, { mac, log, maxWaiting: MAX_WAITING }) }
+}
+
 describe('the gate', () => {
   let service: Service
   let admin: postgres.Sql
   beforeAll(async () => {
-    service = await startService('Postgres', {
-      change: (world) => ({
-        ...world,
-        gate: openGate(
-          world.db,
-          { perMinute: 1_000, perHour: 1_000, perDay: 1_000 },
-          { mac: world.mac, log: world.log, maxWaiting: MAX_WAITING },
-        ),
-      }),
-    })
+    service = await startService('Postgres', { change: withSmallGate })
     admin = postgres(service.databaseUrl, { max: 4, onnotice: () => {} })
   })
   afterAll(async () => {
@@ -123,6 +122,7 @@ describe('the gate', () => {
     const other = await startService('Postgres', {
       databaseUrl: service.databaseUrl,
       env: secretsOf(service),
+      change: withSmallGate,
     })
     onTestFinished(other.close)
     const [mine, theirs, ...shared] = await Promise.all(Array.from({ length: 5 }, newKey))
