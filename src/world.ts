@@ -2,6 +2,7 @@ import type { Database } from './db/database.ts'
 import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
+import type { KeyHash, Token } from './keys/token.ts'
 import type { Log } from './log.ts'
 import type { Mac } from './mac.ts'
 import type { Seal } from './seal.ts'
@@ -19,6 +20,8 @@ export interface World {
   operators: Operators
   ipLimits: IpLimits
   seal: Seal
+  /** The platform's own SHA-256, for the token that every request of a bot brings. */
+  hashToken(token: Token): KeyHash
   /** Authenticates what a key or a session may do. */
   mac: Mac
   /** Statistics of how keys are used; not the exact counters. */

@@ -8,7 +8,11 @@ export type Database = PgDatabase<PgQueryResultHKT, typeof schema>
 
 /** Runs one hand-written statement and answers its rows. The statement casts what the drivers would read differently. */
 export async function rows<Row>(db: Database, statement: SQL): Promise<Row[]> {
-  const answer: unknown = await db.execute(statement)
+  return rowsOf(await db.execute(statement))
+}
+
+/** The rows of an answer, whichever driver gave it. */
+export function rowsOf<Row>(answer: unknown): Row[] {
   return Array.isArray(answer) ? answer : (answer as { rows: Row[] }).rows
 }
 

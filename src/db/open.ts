@@ -21,6 +21,8 @@ const SESSION = {
   statement_timeout: 5_000,
   lock_timeout: 2_000,
   idle_in_transaction_session_timeout: 5_000,
+  // Postgres would plan the gate's statement anew for each batch, which takes longer than to run it.
+  plan_cache_mode: 'force_generic_plan',
 }
 
 export interface OpenOptions {
@@ -50,6 +52,7 @@ async function openPglite(folder: string, options: OpenOptions): Promise<OpenDat
     : lockFolder(folder, 'set DATABASE_URL=pglite:<another folder>')
   try {
     const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
+    await client.exec(`SET plan_cache_mode = ${SESSION.plan_cache_mode}`)
     const db = drizzlePglite({ client, ...settings(options) })
     await migratePglite(db, { migrationsFolder: MIGRATIONS })
     return {

@@ -1,4 +1,3 @@
-import { toHex } from '../bytes.ts'
 import { type Database, isLockTimeout, isOutage } from '../db/database.ts'
 import { type OrderRow, orderOfJson } from '../db/order-row.ts'
 import { type Rights, type RightsRow, readRights, rightsText } from '../keys/rights.ts'
@@ -6,10 +5,17 @@ import type { Scope } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/token.ts'
 import type { Log } from '../log.ts'
 import type { Mac } from '../mac.ts'
-import { ok, type Result, refuse } from '../result.ts'
+import { type Result, refuse } from '../result.ts'
 import { remember } from '../stacks/memo.ts'
 import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './quota.ts'
-import { type Ask, type Limits, prepareSpend, type Spent, type Verdict } from './spend.ts'
+import {
+  type Ask,
+  type Limits,
+  prepareSpend,
+  type Quota,
+  type Spent,
+  type Verdict,
+} from './spend.ts'
 
 /** A request that the gate let through: whose key it came with, and what is left of its windows. */
 export interface Pass {
@@ -64,14 +70,18 @@ export interface GateOptions {
 
 interface Waiting {
   request: GateRequest
+  /** The same for requests with the same key from the same address. */
+  name: string
   answer: (answer: GateAnswer) => void
   fail: (error: unknown) => void
 }
 
 /** A verdict whose key's row was checked against its seal. */
-type Inspected = Omit<Verdict, 'refusal'> & {
+interface Inspected {
+  keyId: string | null
   refusal: Verdict['refusal'] | 'tampered'
   may: Rights | undefined
+  quota: Quota | undefined
 }
 
 const MOST_REMEMBERED = 10_000
@@ -125,18 +135,19 @@ export function openGate(
   })
 
   function inspect(verdict: Verdict): Inspected {
+    const { keyId, refusal, quota } = verdict
     const known = verdict.rights === null ? undefined : understand(verdict.rights)
-    if (known === undefined) return { ...verdict, may: undefined }
-    if (verdict.mac === known.seal) return { ...verdict, may: known.may }
-    log('error', 'api_key_tampered', { keyId: verdict.keyId ?? '' })
-    return { ...verdict, refusal: 'tampered', may: undefined }
+    if (known === undefined) return { keyId, refusal, may: undefined, quota }
+    if (verdict.mac === known.seal) return { keyId, refusal, may: known.may, quota }
+    log('error', 'api_key_tampered', { keyId: keyId ?? '' })
+    return { keyId, refusal: 'tampered', may: undefined, quota }
   }
 
   return function gate(request) {
     if (waiting.length >= maxWaiting)
       return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
     return new Promise<GateAnswer>((answer, fail) => {
-      waiting.push({ request, answer, fail })
+      waiting.push({ request, name: `${request.hash} ${request.ip}`, answer, fail })
       if (!busy) void drain()
     })
   }
@@ -146,16 +157,11 @@ export function openGate(
 function group(batch: readonly Waiting[]): Map<string, Waiting[]> {
   const groups = new Map<string, Waiting[]>()
   for (const one of batch) {
-    const name = nameOf(one)
-    const group = groups.get(name)
-    if (group === undefined) groups.set(name, [one])
+    const group = groups.get(one.name)
+    if (group === undefined) groups.set(one.name, [one])
     else group.push(one)
   }
   return groups
-}
-
-function nameOf({ request }: Waiting): string {
-  return `${toHex(request.hash)} ${request.ip}`
 }
 
 function askOf(group: Waiting[]): Ask {
@@ -184,12 +190,12 @@ function settle(
   const passed = new Map<string, number>()
   for (const one of batch) {
     const { request, answer } = one
-    const json = rows.get(request.uuid)
+    const json = request.uuid === undefined ? undefined : rows.get(request.uuid)
     const order = json === undefined ? undefined : orderOfJson(json)
-    const verdict = verdictOf.get(nameOf(one))
+    const verdict = verdictOf.get(one.name)
     const place = passed.get(verdict?.keyId ?? '') ?? 0
-    if (verdict?.keyId != null && verdict.refusal === null)
-      passed.set(verdict.keyId, Math.min(place + 1, verdict.room))
+    if (verdict?.keyId != null && verdict.quota !== undefined)
+      passed.set(verdict.keyId, Math.min(place + 1, verdict.quota.room))
     answer(judge(verdict, place, request, order, limits))
   }
 }
@@ -204,13 +210,14 @@ function judge(
 ): GateAnswer {
   if (verdict?.refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
   if (verdict === undefined || verdict.keyId === null) return refuse('apiKeyInvalid')
-  const { keyId, may, refusal } = verdict
+  const { keyId, may, quota, refusal } = verdict
   if (refusal === 'ip')
     return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId }
-  if (may === undefined) return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
+  if (may === undefined || quota === undefined)
+    return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
 
-  const admitted = before < verdict.room
-  const windows = windowsOf(verdict, admitted ? before + 1 : before, limits)
+  const admitted = before < quota.room
+  const windows = windowsOf(quota, admitted ? before + 1 : before, limits)
   if (!admitted) {
     const seconds = retryAfterSeconds(windows, request.now)
     return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId }
@@ -221,7 +228,8 @@ function judge(
     return { ...refuse('permissionDenied', details), windows, keyId }
   }
   const endsAt = endOfSecret(may, request.hash)
-  return { ...ok({ keyId, walletAddress, rights: may, endsAt, windows, order }), windows, keyId }
+  const pass = { keyId, walletAddress, rights: may, endsAt, windows, order }
+  return { ok: true, value: pass, windows, keyId }
 }
 
 function endOfSecret(
@@ -229,12 +237,12 @@ function endOfSecret(
   hash: KeyHash,
 ): number | undefined {
   if (expiresAt === null && previousUntil === null) return undefined
-  const until = keyHash === toHex(hash) ? null : previousUntil
+  const until = keyHash === hash ? null : previousUntil
   const ends = [expiresAt, until].filter((end) => end !== null)
   return ends.length === 0 ? undefined : Math.min(...ends)
 }
 
-function windowsOf(verdict: Inspected, more: number, limits: Limits): Window[] {
+function windowsOf(quota: Quota, more: number, limits: Limits): Window[] {
   const window = (name: Window['name'], number: number, used: number, limit: number): Window => ({
     name,
     limit,
@@ -243,8 +251,8 @@ function windowsOf(verdict: Inspected, more: number, limits: Limits): Window[] {
     lengthSeconds: WINDOW_SECONDS[name],
   })
   return [
-    window('minute', verdict.minuteWindow, verdict.minuteUsed, verdict.minuteLimit),
-    window('hour', verdict.hourWindow, verdict.hourUsed, limits.perHour),
-    window('day', verdict.dayWindow, verdict.dayUsed, limits.perDay),
+    window('minute', quota.minuteWindow, quota.minuteUsed, quota.minuteLimit),
+    window('hour', quota.hourWindow, quota.hourUsed, limits.perHour),
+    window('day', quota.dayWindow, quota.dayUsed, limits.perDay),
   ]
 }

@@ -29,16 +29,19 @@ export function retryAfterSeconds(windows: readonly Window[], now: number): numb
 export function quotaHeaders(windows: readonly Window[], now: number): Record<string, string> {
   const tight = tightest(windows)
   if (tight === undefined) return {}
-  const policy = windows.map((w) => `"${w.name}";q=${w.limit};w=${w.lengthSeconds}`)
-  const state = windows.map(
-    (w) => `"${w.name}";r=${w.remaining};t=${Math.max(0, Math.ceil(w.resetAt - now / 1000))}`,
-  )
+  let policy = ''
+  let state = ''
+  for (const { name, limit, remaining, resetAt, lengthSeconds } of windows) {
+    const comma = policy === '' ? '' : ', '
+    policy += `${comma}"${name}";q=${limit};w=${lengthSeconds}`
+    state += `${comma}"${name}";r=${remaining};t=${Math.max(0, Math.ceil(resetAt - now / 1000))}`
+  }
   return {
     'X-RateLimit-Limit': String(tight.limit),
     'X-RateLimit-Remaining': String(tight.remaining),
     'X-RateLimit-Reset': String(tight.resetAt),
     'X-RateLimit-Window': String(tight.lengthSeconds),
-    'RateLimit-Policy': policy.join(', '),
-    RateLimit: state.join(', '),
+    'RateLimit-Policy': policy,
+    RateLimit: state,
   }
 }

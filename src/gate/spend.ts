@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { toHex } from '../bytes.ts'
-import type { Database } from '../db/database.ts'
+import { PgDialect } from 'drizzle-orm/pg-core'
+import { type Database, rowsOf } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
 import type { KeyHash } from '../keys/token.ts'
 import { WINDOW_SECONDS } from './quota.ts'
@@ -28,10 +28,16 @@ export interface Verdict {
   rights: string | null
   /** Hex; null when it was never sealed. */
   mac: string | null
+  /** Undefined when the key is refused. */
+  quota: Quota | undefined
+}
+
+/** Where a key stands before any of a batch has passed. */
+export interface Quota {
   /** How many may pass of all that came with this key and are not refused, from whatever address. */
   room: number
   minuteLimit: number
-  /** What was used of each window before the first of them, and which window that is. */
+  /** What was used of each window, and which window that is. */
   minuteUsed: number
   minuteWindow: number
   hourUsed: number
@@ -55,6 +61,12 @@ export type Spend = (
   held?: 'wait' | 'skip',
 ) => Promise<Spent>
 
+/** A row of the statement: few columns, because each costs as much as what is in it. */
+interface Row extends Omit<Verdict, 'quota'> {
+  quota: string | null
+  orders: Record<string, unknown>[] | null
+}
+
 /**
  * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
  * windows or none, and count what is let through as failed until its success is committed.
@@ -65,14 +77,12 @@ export type Spend = (
  * process's clock is kept: the clocks of several processes differ, and a limit must hold all the same.
  */
 export function prepareSpend(db: Database, limits: Limits): Spend {
-  const prepared = {
-    wait: statement(db, limits, 'wait').prepare('gate'),
-    skip: statement(db, limits, 'skip').prepare('gate_skip'),
-  }
+  const prepared: { wait?: Prepared; skip?: Prepared } = {}
 
   return async function spend(asks, uuids, now, held = 'wait') {
-    const found = await prepared[held].execute({
-      hashes: `{${asks.map((ask) => `"\\\\x${toHex(ask.hash)}"`).join(',')}}`,
+    prepared[held] ??= prepare(db, `gate_${held}`, statement(limits, held))
+    const answer = await prepared[held].execute({
+      hashes: `{${asks.map((ask) => `"\\\\x${ask.hash}"`).join(',')}}`,
       ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
       wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
       // Quoted, because NULL is a name that an order may have.
@@ -82,88 +92,107 @@ export function prepareSpend(db: Database, limits: Limits): Spend {
       hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
       day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
     })
-    return { verdicts: found as Verdict[], orders: found[0]?.orders ?? [] }
+    const found = rowsOf<Row>(answer)
+    const verdicts = found.map((row) => ({ ...row, quota: readQuota(row.quota) }))
+    return { verdicts, orders: found[0]?.orders ?? [] }
   }
 }
 
-function statement(db: Database, limits: Limits, held: 'wait' | 'skip') {
+type Prepared = ReturnType<typeof prepare>
+
+/** Not by drizzle's query builder: what it does to each column of each row costs as much as the driver. */
+function prepare(db: Database, name: string, statement: SQL) {
+  return db._.session.prepareQuery(new PgDialect().sqlToQuery(statement), undefined, name, false)
+}
+
+function readQuota(text: string | null): Quota | undefined {
+  if (text === null) return undefined
+  const numbers = text.split(' ')
+  const at = (place: number) => Number(numbers[place])
+  return {
+    room: at(0),
+    minuteLimit: at(1),
+    minuteUsed: at(2),
+    minuteWindow: at(3),
+    hourUsed: at(4),
+    hourWindow: at(5),
+    dayUsed: at(6),
+    dayWindow: at(7),
+  }
+}
+
+function statement(limits: Limits, held: 'wait' | 'skip'): SQL {
   const value = sql.placeholder
-  const asked = db.$with('asked', { ordinal: sql<number>`ordinal` }).as(sql`
-    SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
-      WITH ORDINALITY AS asks (hash, ip, wanted, ordinal)`)
-  const now = db.$with('now', {}).as(sql`
-    SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute,
-      ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day`)
-  const locked = db.$with('locked', {}).as(sql`
-    SELECT api_keys.* FROM api_keys WHERE key_hash = ANY (${value('hashes')}::text::bytea[])
-      OR previous_key_hash = ANY (${value('hashes')}::text::bytea[])
-    ORDER BY id FOR UPDATE${held === 'skip' ? sql` SKIP LOCKED` : sql``}`)
-  const known = db.$with('known', {}).as(sql`
-    SELECT id, key_hash, previous_key_hash, previous_until, ip_allowlist, at, ${RIGHTS} AS rights, rights_mac,
-      CASE
-        WHEN revoked_at IS NOT NULL THEN 'revoked'
-        WHEN suspended_at IS NOT NULL THEN 'suspended'
-        WHEN expires_at <= at THEN 'expired'
-      END AS dead,
-      coalesce(rate_limit_per_minute, ${number(limits.perMinute)}) AS minute_limit,
-      greatest(minute_window, minute) AS minute_window,
-      greatest(hour_window, hour) AS hour_window,
-      greatest(day_window, day) AS day_window,
-      CASE WHEN minute_window >= minute THEN minute_count ELSE 0 END AS minute_used,
-      CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END AS hour_used,
-      CASE WHEN day_window >= day THEN day_count ELSE 0 END AS day_used
-    FROM locked, now`)
-  const judged = db.$with('judged', { ordinal: sql<number>`ordinal` }).as(sql`
-    SELECT *,
-      greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
-        ${number(limits.perDay)} - day_used)) AS room,
-      CASE WHEN dead IS NOT NULL THEN dead
-        WHEN is_previous AND previous_until <= at THEN 'rotated'
-        WHEN ip_allowlist IS NOT NULL AND NOT coalesce(ip <<= ANY (ip_allowlist), false) THEN 'ip'
-      END AS refusal
-    FROM known CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
-      JOIN asked ON hash = secret_hash`)
-  const spent = db.$with('spent', {}).as(sql`
-    UPDATE api_keys SET
-      minute_window = total.minute_window, minute_count = total.minute_used + total.granted,
-      hour_window = total.hour_window, hour_count = total.hour_used + total.granted,
-      day_window = total.day_window, day_count = total.day_used + total.granted,
-      total_requests = total_requests + total.granted,
-      last_used_at = greatest(last_used_at, total.at)
-    FROM (
-      SELECT id, at, minute_window, minute_used, hour_window, hour_used, day_window, day_used,
-        least(room, sum(wanted))::int AS granted
-      FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, room
-    ) AS total
-    WHERE api_keys.id = total.id`)
+  const skip = held === 'skip' ? sql` SKIP LOCKED` : sql``
   const refusal =
     held === 'wait'
       ? sql`refusal`
       : sql`CASE WHEN id IS NOT NULL THEN refusal
-          WHEN EXISTS (SELECT FROM api_keys WHERE key_hash = asked.hash OR previous_key_hash = asked.hash) THEN 'busy' END`
-  return db
-    .with(asked, now, locked, known, judged, spent)
-    .select({
-      keyId: sql<string | null>`id`,
-      refusal: sql<Verdict['refusal']>`${refusal}`,
-      rights: sql<string | null>`CASE WHEN refusal IS NULL THEN rights::text END`,
-      mac: sql<string | null>`CASE WHEN refusal IS NULL THEN encode(rights_mac, 'hex') END`,
-      room: sql<number>`room::int`,
-      minuteLimit: sql<number>`minute_limit`,
-      minuteUsed: sql<number>`minute_used`,
-      minuteWindow: sql<number>`minute_window::float8`,
-      hourUsed: sql<number>`hour_used`,
-      hourWindow: sql<number>`hour_window::float8`,
-      dayUsed: sql<number>`day_used`,
-      dayWindow: sql<number>`day_window::float8`,
-      orders: sql<Record<string, unknown>[] | null>`CASE WHEN asked.ordinal = 1 THEN (
+          WHEN EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash) THEN 'busy' END`
+  return sql`
+    WITH asked AS (
+      SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
+        WITH ORDINALITY AS asks (hash, ip, wanted, ordinal)
+    ), now AS (
+      SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute, ${value('hour')}::bigint AS hour,
+        ${value('day')}::bigint AS day
+    ), locked AS (
+      SELECT * FROM api_keys
+      WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
+      ORDER BY id FOR NO KEY UPDATE${skip}
+    ), known AS (
+      SELECT id, key_hash, previous_key_hash, previous_until <= at AS is_rotated, ip_allowlist,
+        ${RIGHTS}::text AS rights, encode(rights_mac, 'hex') AS mac,
+        CASE
+          WHEN revoked_at IS NOT NULL THEN 'revoked'
+          WHEN suspended_at IS NOT NULL THEN 'suspended'
+          WHEN expires_at <= at THEN 'expired'
+        END AS dead,
+        coalesce(rate_limit_per_minute, ${number(limits.perMinute)}) AS minute_limit,
+        CASE WHEN minute_window >= minute THEN minute_count ELSE 0 END AS minute_used,
+        CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END AS hour_used,
+        CASE WHEN day_window >= day THEN day_count ELSE 0 END AS day_used,
+        greatest(minute_window, minute) AS minute_window,
+        greatest(hour_window, hour) AS hour_window,
+        greatest(day_window, day) AS day_window
+      FROM locked, now
+    ), judged AS (
+      SELECT id, ordinal, wanted, rights, mac, minute_limit, minute_used, minute_window, hour_used, hour_window, day_used,
+        day_window,
+        greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
+          ${number(limits.perDay)} - day_used)) AS room,
+        CASE WHEN dead IS NOT NULL THEN dead
+          WHEN is_previous AND is_rotated THEN 'rotated'
+          WHEN ip_allowlist IS NOT NULL AND NOT coalesce(ip <<= ANY (ip_allowlist), false) THEN 'ip'
+        END AS refusal
+      FROM known CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
+        JOIN asked ON hash = secret_hash
+    ), spent AS (
+      UPDATE api_keys SET
+        minute_count = CASE WHEN minute_window >= minute THEN minute_count ELSE 0 END + granted,
+        hour_count = CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END + granted,
+        day_count = CASE WHEN day_window >= day THEN day_count ELSE 0 END + granted,
+        minute_window = greatest(minute_window, minute),
+        hour_window = greatest(hour_window, hour),
+        day_window = greatest(day_window, day),
+        total_requests = total_requests + granted,
+        last_used_at = greatest(last_used_at, at)
+      FROM now, (
+        SELECT id AS key_id, least(room, sum(wanted))::int AS granted
+        FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY id, room
+      ) AS total
+      WHERE id = key_id
+    )
+    SELECT id AS "keyId", ${refusal} AS refusal,
+      CASE WHEN refusal IS NULL THEN rights END AS rights,
+      CASE WHEN refusal IS NULL THEN mac END AS mac,
+      CASE WHEN refusal IS NULL THEN concat_ws(' ', room, minute_limit, minute_used, minute_window, hour_used, hour_window,
+        day_used, day_window) END AS quota,
+      CASE WHEN asked.ordinal = 1 THEN (
         SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text))
         FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[])
-      ) END`,
-    })
-    .from(asked)
-    .leftJoin(judged, sql`judged.ordinal = asked.ordinal`)
-    .orderBy(sql`asked.ordinal`)
+      ) END AS orders
+    FROM asked LEFT JOIN judged ON judged.ordinal = asked.ordinal ORDER BY asked.ordinal`
 }
 
 /** A configured number, written into the statement: it is the same for every request. */

@@ -5,17 +5,20 @@ import { verifyAction } from '../actions/verify.ts'
 import type { Pass } from '../gate/gate.ts'
 import { retryAfterSeconds } from '../gate/quota.ts'
 import type { Scope } from '../keys/scope.ts'
-import { hashToken, type KeyHash, parseToken } from '../keys/token.ts'
+import { type KeyHash, parseToken } from '../keys/token.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { findSession } from '../sessions/find.ts'
 import { SESSION_PREFIX } from '../sessions/session.ts'
+import { remember } from '../stacks/memo.ts'
 import { readBody } from './body.ts'
 import type { AppContext } from './context.ts'
 import type { IpBucket } from './ip-limits.ts'
 import { unwrap } from './problem.ts'
 
-const IpV4 = z.ipv4()
-const IpV6 = z.ipv6()
+const IpAddress = z.union([z.ipv4(), z.ipv6()])
+const MOST_ADDRESSES = 10_000
+/** The text if it is an IP address. */
+const ipAddress = remember(MOST_ADDRESSES, (text) => IpAddress.safeParse(text).data)
 
 /** Who asks: a bot with a key, or a wallet with a signed message. */
 export type Caller<Members> =
@@ -57,7 +60,7 @@ export async function passByKey(
   const hash = bareKey(c)
   const answer = await world.gate({
     hash,
-    ip: isIpAddress(clientIp) ? clientIp : undefined,
+    ip: ipAddress(clientIp),
     scope,
     uuid,
     now,
@@ -82,7 +85,7 @@ export function bareKey(c: AppContext): KeyHash {
     limitAddress(c, 'failedKeys')
     return unwrap(text.ok ? refuse('apiKeyInvalid') : text)
   }
-  return hashToken(token)
+  return world.hashToken(token)
 }
 
 /** Makes guessing slow for whoever sent a key that is not known, or dead. */
@@ -99,7 +102,9 @@ export async function passBySession(c: AppContext): Promise<{ id: string; wallet
   if (failed.remaining <= 0) limitAddress(c, 'failedKeys')
   const token = parseToken(SESSION_PREFIX, bearerOf(c) ?? '')
   const session =
-    token === undefined ? refuse('sessionInvalid') : await findSession(world, hashToken(token), now)
+    token === undefined
+      ? refuse('sessionInvalid')
+      : await findSession(world, world.hashToken(token), now)
   if (!session.ok) limitAddress(c, 'failedKeys')
   return unwrap(session)
 }
@@ -211,8 +216,4 @@ function limitAddress(c: AppContext, bucket: IpBucket): void {
   c.set('windows', windows)
   if (window.remaining < 0)
     unwrap(refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, c.get('now')) }))
-}
-
-function isIpAddress(text: string): boolean {
-  return (text.includes(':') ? IpV6 : IpV4).safeParse(text).success
 }

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { appendAudit } from '../audit/append.ts'
-import { toBase62, toHex } from '../bytes.ts'
+import { toBase62 } from '../bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
 import type { Config } from '../env.ts'
@@ -53,7 +53,7 @@ export async function createKey(
     const [inserted] = await rows<{ rights: RightsRow }>(
       tx,
       sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${names})
-        SELECT ${keyId}, ${keyHash}::bytea, ${previewOf(KEY_PREFIX, apiKey)}, ${walletAddress},
+        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${previewOf(KEY_PREFIX, apiKey)}, ${walletAddress},
           ${spent.value}::bigint, ${at}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
           AND NOT EXISTS (SELECT ${live} AND name = ${terms.name})
@@ -66,7 +66,7 @@ export async function createKey(
       return (await isNameTaken(tx, walletAddress, terms.name, now))
         ? refuse('keyNameTaken', { keyName: terms.name })
         : refuse('keyLimitReached', { limit: MAX_ACTIVE_KEYS_PER_WALLET })
-    const entry = ownerEntry(action, spent.value, keyId, now, { keyHash: toHex(keyHash) })
+    const entry = ownerEntry(action, spent.value, keyId, now, { keyHash })
     await appendAudit(tx, entry, [{ keyId, mac: world.mac(rightsText(inserted.rights)) }])
     return ok(null)
   })

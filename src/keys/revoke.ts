@@ -2,7 +2,6 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { lockWallet } from '../audit/append.ts'
-import { toHex } from '../bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { tellChange } from '../db/order-event.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -49,14 +48,14 @@ export async function revokeSelf(
   return atomically<{ keyId: string; name: string }, 'apiKeyInvalid' | 'apiKeyInactive'>(
     world.db,
     async (tx) => {
-      const isIts = sql`(key_hash = ${hash}::bytea OR previous_key_hash = ${hash}::bytea)`
+      const isIts = sql`decode(${hash}, 'hex') IN (key_hash, previous_key_hash)`
       const walletAddress = await walletOf(tx, isIts)
       if (walletAddress === undefined) return refuse('apiKeyInvalid')
       await lockWallet(tx, walletAddress)
       const [key] = await lockKeys(tx, world, walletAddress, isIts)
       if (key === undefined) return refuse('apiKeyInvalid')
       const { id: keyId, name, keyHash, previousUntil } = key.rights
-      const isCurrent = keyHash === toHex(hash)
+      const isCurrent = keyHash === hash
       const end =
         endOf(key.rights, now) ??
         (!isCurrent && (previousUntil ?? 0) <= now ? 'rotated' : undefined)

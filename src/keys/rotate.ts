@@ -1,6 +1,5 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { toHex } from '../bytes.ts'
 import { ok, type Result } from '../result.ts'
 import type { World } from '../world.ts'
 import { timeOf } from './change.ts'
@@ -30,9 +29,9 @@ export async function rotateKey(
     async (_, { rights }) => {
       previousUntil = Math.min(previousUntil, rights.expiresAt ?? previousUntil)
       return ok(sql`previous_key_hash = key_hash, previous_until = ${timeOf(previousUntil)},
-        key_hash = ${keyHash}::bytea, key_preview = ${previewOf(KEY_PREFIX, apiKey)}`)
+        key_hash = decode(${keyHash}, 'hex'), key_preview = ${previewOf(KEY_PREFIX, apiKey)}`)
     },
-    { keyHash: toHex(keyHash) },
+    { keyHash },
   )
   if (!rotated.ok) return rotated
   return ok({

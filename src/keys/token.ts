@@ -1,12 +1,12 @@
-import { BASE62, sha256, toBase62 } from '../bytes.ts'
+import { BASE62, sha256, toBase62, toHex } from '../bytes.ts'
 
 const RANDOM_CHARACTERS = 43
 const CHECKSUM_CHARACTERS = 6
 
 /** The secret of a key, as the bot sends it: prefix, 256 random bits and a checksum, in base62. */
 export type Token = string & { readonly brand: 'Token' }
-/** SHA-256 of a whole token: all that the service keeps of it. */
-export type KeyHash = Uint8Array & { readonly brand: 'KeyHash' }
+/** SHA-256 of a whole token, hex: all that the service keeps of it. */
+export type KeyHash = string & { readonly brand: 'KeyHash' }
 
 /** Writes 32 random bytes as a token. */
 export function makeToken(prefix: string, random: Uint8Array): Token {
@@ -24,8 +24,9 @@ export function parseToken(prefix: string, text: string): Token | undefined {
     : undefined
 }
 
+/** Works everywhere; where the platform has a SHA-256 of its own, its entry takes that. */
 export function hashToken(token: Token): KeyHash {
-  return sha256(token) as KeyHash
+  return toHex(sha256(token)) as KeyHash
 }
 
 /** Enough of a token to recognise it: 4 characters at each end of what follows the prefix. */
@@ -43,12 +44,17 @@ function checksum(text: string): string {
   return characters
 }
 
+/** What each byte does to a CRC-32 (ISO 3309), bit by bit. */
+const CRC_OF_BYTE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
+  return crc
+})
+
 /** CRC-32 as in ISO 3309, of ASCII text. */
 function crc32(text: string): number {
   let crc = 0xffffffff
-  for (let at = 0; at < text.length; at++) {
-    crc ^= text.charCodeAt(at)
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  }
+  for (let at = 0; at < text.length; at++)
+    crc = (crc >>> 8) ^ (CRC_OF_BYTE[(crc ^ text.charCodeAt(at)) & 0xff] as number)
   return (crc ^ 0xffffffff) >>> 0
 }

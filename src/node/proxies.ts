@@ -19,7 +19,8 @@ export function trustProxies(trusted: readonly string[]): ClientAddress {
     isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
   return function clientAddress(connection, forwardedFor) {
-    const heard = (forwardedFor ?? '').split(',').map((address) => unmapped(address.trim()))
+    if (forwardedFor === undefined) return unmapped(connection)
+    const heard = forwardedFor.split(',').map((address) => unmapped(address.trim()))
     let client = unmapped(connection)
     while (isTrusted(client)) {
       const before = heard.pop()

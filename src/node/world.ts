@@ -7,7 +7,7 @@ import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
-import { openNativeMac } from './mac.ts'
+import { hashTokenNatively, openNativeMac } from './mac.ts'
 
 /** Builds the world of a Node process, which all its requests share. */
 export async function openWorld({
@@ -35,6 +35,7 @@ export async function openWorld({
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     seal: await openSeal(encryptionKey, randomBytes),
+    hashToken: hashTokenNatively,
     mac,
     usage: openUsage(log),
     recover,

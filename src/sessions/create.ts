@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { spendAction } from '../actions/spend.ts'
 import { appendAudit } from '../audit/append.ts'
-import { toBase62, toHex } from '../bytes.ts'
+import { toBase62 } from '../bytes.ts'
 import { atomically, rows } from '../db/database.ts'
 import { hashToken, makeToken } from '../keys/token.ts'
 import { ok, type Result } from '../result.ts'
@@ -24,13 +24,11 @@ export async function createSession(
     const spent = await spendAction(tx, action, now)
     if (!spent.ok) return spent
     const grantId = spent.value
-    const mac = world.mac(
-      sessionText({ id, secretHash: toHex(secretHash), walletAddress, grantId, expiresAt }),
-    )
+    const mac = world.mac(sessionText({ id, secretHash, walletAddress, grantId, expiresAt }))
     await rows(
       tx,
       sql`INSERT INTO sessions (id, secret_hash, wallet_address, grant_id, created_at, expires_at, mac)
-        VALUES (${id}, ${secretHash}::bytea, ${walletAddress}, ${grantId}::bigint,
+        VALUES (${id}, decode(${secretHash}, 'hex'), ${walletAddress}, ${grantId}::bigint,
           ${new Date(now).toISOString()}::timestamptz, ${new Date(expiresAt).toISOString()}::timestamptz,
           decode(${mac}, 'hex'))`,
     )

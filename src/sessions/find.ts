@@ -16,7 +16,7 @@ export async function findSession(
     sql`SELECT id, encode(secret_hash, 'hex') AS "secretHash", wallet_address AS "walletAddress",
         grant_id::float8 AS "grantId", (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt",
         (extract(epoch FROM ended_at) * 1000)::float8 AS "endedAt", encode(mac, 'hex') AS mac
-      FROM sessions WHERE secret_hash = ${hash}::bytea`,
+      FROM sessions WHERE secret_hash = decode(${hash}, 'hex')`,
   )
   if (found === undefined) return refuse('sessionInvalid')
   if (found.endedAt !== null || found.expiresAt <= now)

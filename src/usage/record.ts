@@ -31,16 +31,24 @@ interface Seen {
   last: number
 }
 
+/** What was counted of a key. They are few, and the one that is wanted is nearly always the first. */
+interface Counted {
+  counts: Count[]
+  seen: Seen[]
+}
+
 const HOUR_MS = 3_600_000
 /** More different counts than this between two writes are not kept: memory stays bounded. */
 const MOST_COUNTS = 20_000
+/** More addresses and user agents than this between two writes are not kept of one key. */
+const MOST_SIGHTINGS = 50
 /** How long statistics wait in memory: what a process that is killed loses. */
 const DUE_MS = 5_000
 const MOST_CHARACTERS = 200
 
 export function openUsage(log: Log): UsageRecorder {
-  let counts = new Map<string, Count>()
-  let seen = new Map<string, Seen>()
+  let keys = new Map<string, Counted>()
+  let size = 0
   let refusals: Use[] = []
   let told = new Set<string>()
   let hourOfTold = 0
@@ -49,33 +57,39 @@ export function openUsage(log: Log): UsageRecorder {
 
   function record(use: Use): void {
     const { keyId, at, outcome, executionMs } = use
-    if (counts.size + seen.size > MOST_COUNTS) return
+    if (size > MOST_COUNTS) return
     oldest ??= at
     const hour = Math.floor(at / HOUR_MS)
-    const name = `${keyId} ${hour} ${outcome}`
-    let count = counts.get(name)
+    let key = keys.get(keyId)
+    if (key === undefined) {
+      key = { counts: [], seen: [] }
+      keys.set(keyId, key)
+    }
+    let count = key.counts.find((one) => one.hour === hour && one.outcome === outcome)
     if (count === undefined) {
       count = { keyId, hour, outcome, requests: 0, executions: 0, executionMs: 0 }
-      counts.set(name, count)
+      key.counts.push(count)
+      size += 1
     }
     count.requests += 1
     if (executionMs !== undefined) {
       count.executions += 1
       count.executionMs += Math.max(0, Math.round(executionMs))
     }
-    sight(use, 'ip', use.ip)
-    if (use.userAgent !== undefined) sight(use, 'userAgent', use.userAgent)
+    sight(key, use, 'ip', use.ip)
+    if (use.userAgent !== undefined) sight(key, use, 'userAgent', use.userAgent)
     if (WORTH_KNOWING.has(outcome)) noteRefusal(use, hour)
   }
 
-  function sight({ keyId, at }: Use, kind: Seen['kind'], text: string): void {
-    const value = text.slice(0, MOST_CHARACTERS)
-    const name = `${keyId} ${kind} ${value}`
-    const one = seen.get(name)
-    if (one === undefined) seen.set(name, { keyId, kind, value, requests: 1, first: at, last: at })
-    else {
+  function sight({ seen }: Counted, { keyId, at }: Use, kind: Seen['kind'], text: string): void {
+    const value = text.length > MOST_CHARACTERS ? text.slice(0, MOST_CHARACTERS) : text
+    const one = seen.find((other) => other.kind === kind && other.value === value)
+    if (one !== undefined) {
       one.requests += 1
       one.last = Math.max(one.last, at)
+    } else if (seen.length < MOST_SIGHTINGS) {
+      seen.push({ keyId, kind, value, requests: 1, first: at, last: at })
+      size += 1
     }
   }
 
@@ -92,11 +106,14 @@ export function openUsage(log: Log): UsageRecorder {
   }
 
   async function flush(db: Database): Promise<void> {
-    if (counts.size === 0) return
+    if (keys.size === 0) return
     oldest = undefined
-    const [writing, sighted, refused] = [[...counts.values()], [...seen.values()], refusals]
-    counts = new Map()
-    seen = new Map()
+    const counted = [...keys.values()]
+    const writing = counted.flatMap(({ counts }) => counts)
+    const sighted = counted.flatMap(({ seen }) => seen)
+    const refused = refusals
+    keys = new Map()
+    size = 0
     refusals = []
     try {
       await writeCounts(db, writing)

@@ -7,6 +7,7 @@ import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
+import { hashToken } from '../keys/token.ts'
 import { type Log, openLog } from '../log.ts'
 import { type Mac, openMac } from '../mac.ts'
 import { openSeal, type Seal } from '../seal.ts'
@@ -99,6 +100,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
         outlive,
       ),
       seal,
+      hashToken,
       mac,
       usage,
       recover: engine.recover,

@@ -74,7 +74,7 @@ describe('The keys of the release before', () => {
     const keyId = `key_${toBase62(randomBytes(12), 17)}`
     await client`INSERT INTO api_keys
         (id, key_hash, key_preview, wallet_address, name, permissions, grant_id, created_at, expires_at)
-      VALUES (${keyId}, ${Buffer.from(hashToken(apiKey))}, 'ck_live_0000...0000', ${wallet.address}, ${keyName},
+      VALUES (${keyId}, ${Buffer.from(hashToken(apiKey), 'hex')}, 'ck_live_0000...0000', ${wallet.address}, ${keyName},
         '{execute}', ${grantId}, now(), '2999-01-01T00:00:00+01:00')`
     return { apiKey, keyId, wallet }
   }
