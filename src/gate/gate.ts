@@ -105,11 +105,14 @@ export function openGate(
 
   async function drain(): Promise<void> {
     busy = true
+    let answered = 0
     while (waiting.length > 0) {
       if (gather !== undefined) await gather()
-      const batch = waiting.slice(0, MAX_BATCH)
-      waiting = waiting.slice(MAX_BATCH)
+      const size = shareOf(waiting.length, answered)
+      const batch = waiting.slice(0, size)
+      waiting = waiting.slice(size)
       await answerAll(batch)
+      answered = batch.length
     }
     busy = false
   }
@@ -151,6 +154,15 @@ export function openGate(
       if (!busy) void drain()
     })
   }
+}
+
+/**
+ * How many of those that wait the next statement answers: half of all who ask. So the database works on one half while
+ * this process works on the other, and neither ever waits for the other with nearly everybody in one batch.
+ */
+function shareOf(waiting: number, answered: number): number {
+  const share = answered === 0 ? waiting : Math.ceil((waiting + answered) / 2)
+  return Math.min(waiting, share, MAX_BATCH)
 }
 
 /** Requests with the same key from the same address. */
