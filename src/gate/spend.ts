@@ -3,7 +3,7 @@ import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
 import type { KeyHash } from '../keys/token.ts'
-import { WINDOW_SECONDS } from './quota.ts'
+import { WINDOW_SECONDS, type Window } from './quota.ts'
 
 /** Requests that came with one key from one address: how many ask to be let through. */
 export interface Ask {
@@ -61,48 +61,62 @@ export type Spend = (
   held?: 'wait' | 'skip',
 ) => Promise<Spent>
 
-/** A row of the statement: few columns, because each costs as much as what is in it. */
+/**
+ * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
+ * windows or none, and count what is let through as failed until its success is committed. A request that comes alone is
+ * asked for by a plain UPDATE, which costs half; when that lets nobody through, the other statement says why not.
+ */
+export function prepareSpend(db: Database, limits: Limits): Spend {
+  const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
+  const ask = async (name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
+    made[name] ??= prepare(db, `gate_${name}`, STATEMENTS[name](limits))
+    return read(await made[name].execute(values))
+  }
+
+  return async function spend(asks, uuids, now, held = 'wait') {
+    const values = {
+      at: new Date(now).toISOString(),
+      minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
+      hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
+      day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
+      // Quoted, because NULL is a name that an order may have.
+      uuids: `{${uuids.map((uuid) => `"${uuid}"`).join(',')}}`,
+    }
+    const [first] = asks
+    if (asks.length === 1 && first?.wanted === 1 && held === 'wait') {
+      const spent = await ask('alone', {
+        ...values,
+        hash: `\\x${first.hash}`,
+        ip: first.ip ?? null,
+      })
+      if (spent.verdicts.length === 1) return spent
+    }
+    return ask(held, {
+      ...values,
+      hashes: `{${asks.map((ask) => `"\\\\x${ask.hash}"`).join(',')}}`,
+      ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
+      wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
+    })
+  }
+}
+
+/** Not by drizzle's query builder: what it does to each column of each row costs as much as the driver. */
+function prepare(db: Database, name: string, statement: SQL) {
+  return db._.session.prepareQuery(new PgDialect().sqlToQuery(statement), undefined, name, false)
+}
+
+type Prepared = ReturnType<typeof prepare>
+
+/** A row of a statement: few columns, because each costs as much as what is in it. */
 interface Row extends Omit<Verdict, 'quota'> {
   quota: string | null
   orders: Record<string, unknown>[] | null
 }
 
-/**
- * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
- * windows or none, and count what is let through as failed until its success is committed.
- *
- * Keys are locked in one order, so that two batches cannot wait for each other, and the UPDATE joins on the primary
- * key, so that a row which changed while its lock was waited for is read anew. While a rotation's grace lasts, two secrets
- * lead to one row, and so to one quota. A window that is newer than this
- * process's clock is kept: the clocks of several processes differ, and a limit must hold all the same.
- */
-export function prepareSpend(db: Database, limits: Limits): Spend {
-  const prepared: { wait?: Prepared; skip?: Prepared } = {}
-
-  return async function spend(asks, uuids, now, held = 'wait') {
-    prepared[held] ??= prepare(db, `gate_${held}`, statement(limits, held))
-    const answer = await prepared[held].execute({
-      hashes: `{${asks.map((ask) => `"\\\\x${ask.hash}"`).join(',')}}`,
-      ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
-      wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
-      // Quoted, because NULL is a name that an order may have.
-      uuids: `{${uuids.map((uuid) => `"${uuid}"`).join(',')}}`,
-      at: new Date(now).toISOString(),
-      minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
-      hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
-      day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
-    })
-    const found = rowsOf<Row>(answer)
-    const verdicts = found.map((row) => ({ ...row, quota: readQuota(row.quota) }))
-    return { verdicts, orders: found[0]?.orders ?? [] }
-  }
-}
-
-type Prepared = ReturnType<typeof prepare>
-
-/** Not by drizzle's query builder: what it does to each column of each row costs as much as the driver. */
-function prepare(db: Database, name: string, statement: SQL) {
-  return db._.session.prepareQuery(new PgDialect().sqlToQuery(statement), undefined, name, false)
+function read(answer: unknown): Spent {
+  const found = rowsOf<Row>(answer)
+  const verdicts = found.map((row) => ({ ...row, quota: readQuota(row.quota) }))
+  return { verdicts, orders: found[0]?.orders ?? [] }
 }
 
 function readQuota(text: string | null): Quota | undefined {
@@ -121,8 +135,61 @@ function readQuota(text: string | null): Quota | undefined {
   }
 }
 
-function statement(limits: Limits, held: 'wait' | 'skip'): SQL {
-  const value = sql.placeholder
+const value = sql.placeholder
+const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute,
+  ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day)`
+const ORDERS = sql`(
+  SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text))
+  FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
+const SEAL = sql`encode(rights_mac, 'hex')`
+
+/**
+ * What was used of a window that lasts, in `now`. One that is newer than this process's clock is kept: the clocks of
+ * several processes differ, and a limit must hold all the same.
+ */
+function used(window: Window['name']): SQL {
+  return sql.raw(`CASE WHEN ${window}_window >= ${window} THEN ${window}_count ELSE 0 END`)
+}
+
+/** What letting so many through changes in a key's row. */
+function spending(granted: SQL): SQL {
+  return sql`
+    minute_count = ${used('minute')} + ${granted}, minute_window = greatest(minute_window, minute),
+    hour_count = ${used('hour')} + ${granted}, hour_window = greatest(hour_window, hour),
+    day_count = ${used('day')} + ${granted}, day_window = greatest(day_window, day),
+    total_requests = total_requests + ${granted}, last_used_at = greatest(last_used_at, at)`
+}
+
+function minuteLimit(limits: Limits): SQL {
+  return sql`coalesce(rate_limit_per_minute, ${number(limits.perMinute)})`
+}
+
+const STATEMENTS = {
+  /** Lets one request through, or answers no row. */
+  alone: (limits: Limits) => sql`
+    UPDATE api_keys SET ${spending(sql`1`)}
+    FROM ${NOW} AS now
+    WHERE key_hash = ${value('hash')}::text::bytea AND revoked_at IS NULL AND suspended_at IS NULL
+      AND (expires_at IS NULL OR expires_at > at)
+      AND (ip_allowlist IS NULL OR coalesce(${value('ip')}::text::inet <<= ANY (ip_allowlist), false))
+      AND ${used('minute')} < ${minuteLimit(limits)} AND ${used('hour')} < ${number(limits.perHour)}
+      AND ${used('day')} < ${number(limits.perDay)}
+    RETURNING id AS "keyId", NULL AS refusal, ${RIGHTS}::text AS rights, ${SEAL} AS mac,
+      concat_ws(' ', 1, ${minuteLimit(limits)}, minute_count - 1, minute_window, hour_count - 1, hour_window,
+        day_count - 1, day_window) AS quota,
+      ${ORDERS} AS orders`,
+  /** Waits for keys whose row another session holds. */
+  wait: (limits: Limits) => together(limits, 'wait'),
+  /** Answers `busy` for them. */
+  skip: (limits: Limits) => together(limits, 'skip'),
+}
+
+/**
+ * Keys are locked in one order, so that two batches cannot wait for each other, and the UPDATE joins on the primary key,
+ * so that a row which changed while its lock was waited for is read anew. While a rotation's grace lasts, two secrets
+ * lead to one row, and so to one quota.
+ */
+function together(limits: Limits, held: 'wait' | 'skip'): SQL {
   const skip = held === 'skip' ? sql` SKIP LOCKED` : sql``
   const refusal =
     held === 'wait'
@@ -133,28 +200,22 @@ function statement(limits: Limits, held: 'wait' | 'skip'): SQL {
     WITH asked AS (
       SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
         WITH ORDINALITY AS asks (hash, ip, wanted, ordinal)
-    ), now AS (
-      SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute, ${value('hour')}::bigint AS hour,
-        ${value('day')}::bigint AS day
-    ), locked AS (
+    ), now AS ${NOW}, locked AS (
       SELECT * FROM api_keys
       WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
       ORDER BY id FOR NO KEY UPDATE${skip}
     ), known AS (
       SELECT id, key_hash, previous_key_hash, previous_until <= at AS is_rotated, ip_allowlist,
-        ${RIGHTS}::text AS rights, encode(rights_mac, 'hex') AS mac,
+        ${RIGHTS}::text AS rights, ${SEAL} AS mac,
         CASE
           WHEN revoked_at IS NOT NULL THEN 'revoked'
           WHEN suspended_at IS NOT NULL THEN 'suspended'
           WHEN expires_at <= at THEN 'expired'
         END AS dead,
-        coalesce(rate_limit_per_minute, ${number(limits.perMinute)}) AS minute_limit,
-        CASE WHEN minute_window >= minute THEN minute_count ELSE 0 END AS minute_used,
-        CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END AS hour_used,
-        CASE WHEN day_window >= day THEN day_count ELSE 0 END AS day_used,
-        greatest(minute_window, minute) AS minute_window,
-        greatest(hour_window, hour) AS hour_window,
-        greatest(day_window, day) AS day_window
+        ${minuteLimit(limits)} AS minute_limit,
+        ${used('minute')} AS minute_used, greatest(minute_window, minute) AS minute_window,
+        ${used('hour')} AS hour_used, greatest(hour_window, hour) AS hour_window,
+        ${used('day')} AS day_used, greatest(day_window, day) AS day_window
       FROM locked, now
     ), judged AS (
       SELECT id, ordinal, wanted, rights, mac, minute_limit, minute_used, minute_window, hour_used, hour_window, day_used,
@@ -168,15 +229,7 @@ function statement(limits: Limits, held: 'wait' | 'skip'): SQL {
       FROM known CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
         JOIN asked ON hash = secret_hash
     ), spent AS (
-      UPDATE api_keys SET
-        minute_count = CASE WHEN minute_window >= minute THEN minute_count ELSE 0 END + granted,
-        hour_count = CASE WHEN hour_window >= hour THEN hour_count ELSE 0 END + granted,
-        day_count = CASE WHEN day_window >= day THEN day_count ELSE 0 END + granted,
-        minute_window = greatest(minute_window, minute),
-        hour_window = greatest(hour_window, hour),
-        day_window = greatest(day_window, day),
-        total_requests = total_requests + granted,
-        last_used_at = greatest(last_used_at, at)
+      UPDATE api_keys SET ${spending(sql`granted`)}
       FROM now, (
         SELECT id AS key_id, least(room, sum(wanted))::int AS granted
         FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY id, room
@@ -188,10 +241,7 @@ function statement(limits: Limits, held: 'wait' | 'skip'): SQL {
       CASE WHEN refusal IS NULL THEN mac END AS mac,
       CASE WHEN refusal IS NULL THEN concat_ws(' ', room, minute_limit, minute_used, minute_window, hour_used, hour_window,
         day_used, day_window) END AS quota,
-      CASE WHEN asked.ordinal = 1 THEN (
-        SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text))
-        FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[])
-      ) END AS orders
+      CASE WHEN asked.ordinal = 1 THEN ${ORDERS} END AS orders
     FROM asked LEFT JOIN judged ON judged.ordinal = asked.ordinal ORDER BY asked.ordinal`
 }
 
