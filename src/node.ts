@@ -11,6 +11,7 @@ import { docsFiles } from './node/docs.ts'
 import { dataFolder, keptEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { lockFolder } from './node/lock.ts'
+import { releaseMemory } from './node/memory.ts'
 import { trustProxies } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { openWorld } from './node/world.ts'
@@ -54,6 +55,7 @@ async function main(): Promise<void> {
       allowedOrigins: config.ALLOWED_ORIGINS,
     })
     app.route('/', docsFiles())
+    releaseMemory()
     const { port, finish } = await listen(app, config)
     opened.push(keepWritingUsage(world), keepReconciling(world), finish)
     process.on('SIGTERM', stop)
