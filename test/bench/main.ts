@@ -13,7 +13,16 @@ import type { Server } from './serve.ts'
 import type { Signatures } from './signatures.ts'
 import { median } from './statistics.ts'
 
-const SIDES = ['empty', 'map', 'middleware', 'gate', 'pglite', 'naive', 'better-auth'] as const
+const SIDES = [
+  'empty',
+  'map',
+  'middleware',
+  'gate',
+  'pglite',
+  'workerd',
+  'naive',
+  'better-auth',
+] as const
 type SideName = (typeof SIDES)[number]
 const OURS: readonly SideName[] = ['middleware', 'gate', 'pglite']
 /** Those that are measured with many keys too. */
@@ -32,6 +41,7 @@ const USAGE = `npm run bench -- [options]
   --quick             a smoke check: one short round, few keys; its figures mean nothing`
 
 const SERVE = new URL('serve.ts', import.meta.url)
+const SERVE_WORKERD = new URL('serve-workerd.ts', import.meta.url)
 const LOAD = new URL('load.ts', import.meta.url)
 const SIGNATURES = new URL('signatures.ts', import.meta.url)
 const BUSY = 64
@@ -175,6 +185,8 @@ function needsMany({ only }: Plan): boolean {
 
 function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote<Server>> {
   const { postgres, folder, plan } = bench
+  if (side === 'workerd')
+    return startRemote<Server>(SERVE_WORKERD, [postgres.urlOf(`keys_${keys}`)])
   const profile = plan.cpuProfile !== undefined && side === 'gate'
   const url =
     side === 'pglite'
@@ -221,7 +233,9 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
         entrants.push({ side, keys, server: await startServer(bench, side, keys) })
       }
   const cells: Cell[] = entrants.flatMap(({ side, keys }) =>
-    plan.connections.map((connections) => ({ side, keys, connections, samples: [] })),
+    plan.connections
+      .filter((connections) => isFor(side, connections))
+      .map((connections) => ({ side, keys, connections, samples: [] })),
   )
   const turn = (entrant: (typeof entrants)[number], connections: number, warmSeconds: number) => {
     const send = { what: 'gets', keys: entrant.keys, order: 'random' } as const
@@ -235,6 +249,7 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
       // Another one begins each time, so that no side always comes after the same one.
       for (const [at] of entrants.entries()) {
         const entrant = entrants[(at + round) % entrants.length] as (typeof entrants)[number]
+        if (!isFor(entrant.side, connections)) continue
         const { requests: _, ...sample } = await turn(entrant, connections, plan.warmSeconds)
         cells
           .find((cell) => isOf(cell, entrant.side, entrant.keys, connections))
@@ -243,6 +258,11 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
     }
   await Promise.all(entrants.map(({ server }) => server.stop()))
   return cells
+}
+
+/** A worker takes a session of Postgres for each request, and without a Hyperdrive in between they are not that many. */
+function isFor(side: SideName, connections: number): boolean {
+  return side !== 'workerd' || connections <= BUSY
 }
 
 function isOf(cell: Cell, side: string, keys: number, connections: number): boolean {

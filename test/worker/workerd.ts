@@ -38,6 +38,10 @@ export interface Workerd {
   tick(now: number): Promise<string>
   /** CPU time that the process has used, in milliseconds. Linux only. */
   cpuMs(): number
+  /** Memory that the process has, in bytes. Linux only. */
+  rssBytes(): number
+  /** Where the worker itself listens, if `unsafeDirectSockets` asked for that. */
+  directPort: number
   stop(): Promise<void>
 }
 
@@ -71,6 +75,8 @@ export async function startWorkerd(
     } as V4MiniflareOptions),
   )
   const address = await miniflare.ready
+  const direct =
+    options.unsafeDirectSockets === undefined ? address : await miniflare.unsafeGetDirectURL()
   const pid = workerds().find((one) => !before.includes(one))
   return {
     fetch: (url, init) => fetch(new URL(url, address), init),
@@ -83,6 +89,8 @@ export async function startWorkerd(
       return outcome
     },
     cpuMs: () => (pid === undefined ? Number.NaN : cpuMsOf(pid)),
+    rssBytes: () => (pid === undefined ? Number.NaN : rssBytesOf(pid)),
+    directPort: Number(direct.port),
     stop: () => miniflare.dispose(),
   }
 }
@@ -169,6 +177,11 @@ function parentOf(pid: string): number | undefined {
 function cpuMsOf(pid: number): number {
   const { fields } = statOf(String(pid)) ?? { fields: [] }
   return 10 * (Number(fields[11]) + Number(fields[12]))
+}
+
+/** Pages are 4 KiB where the bench runs. */
+function rssBytesOf(pid: number): number {
+  return 4_096 * Number(statOf(String(pid))?.fields[21])
 }
 
 /** proc(5): the name in parentheses, then the fields from the state on. */

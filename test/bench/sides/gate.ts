@@ -1,33 +1,16 @@
 import type { HttpBindings } from '@hono/node-server'
-import { z } from 'zod'
 import { createApp, endpoints } from '../../../src/app.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { readConfig } from '../../../src/env.ts'
 import type { Gate, Pass } from '../../../src/gate/gate.ts'
-import { answer } from '../../../src/http/answer.ts'
-import { passByKey } from '../../../src/http/authenticate.ts'
 import type { Endpoint } from '../../../src/http/endpoint.ts'
 import { openLog } from '../../../src/log.ts'
 import { trustProxies } from '../../../src/node/proxies.ts'
 import { chooseEngine } from '../../../src/node/recover.ts'
 import { openWorld } from '../../../src/node/world.ts'
-import { ENCRYPTION_KEY, seedKeys } from '../keys.ts'
+import { seedKeys } from '../keys.ts'
+import { bench, VARIABLES } from './endpoint.ts'
 import type { OpenSide, SideOptions } from './side.ts'
-
-/** The cheapest call by key that the service could have: all its middleware, the gate, and nothing behind it. */
-const bench: Endpoint = {
-  method: 'get',
-  path: '/bench',
-  operationId: 'bench',
-  summary: 'What the gate costs',
-  credentials: ['key'],
-  answers: { 200: { description: 'Passed', schema: z.object({ status: z.literal('success') }) } },
-  refusals: [],
-  async handle(c) {
-    await passByKey(c, 'execute')
-    return answer(c, { status: 'success' })
-  },
-}
 
 /** The service itself on Postgres. */
 export const gate: OpenSide = (options) => openService(options)
@@ -65,16 +48,7 @@ async function openService(
   { databaseUrl, keys }: SideOptions,
   { seed = false, gate }: { seed?: boolean; gate?: Gate } = {},
 ) {
-  const config = readConfig({
-    DATABASE_URL: databaseUrl,
-    STACKS_API_URL: 'http://127.0.0.1:9',
-    QUOTE_URL: 'http://127.0.0.1:9',
-    ENCRYPTION_KEY,
-    RATE_LIMIT_PER_MINUTE: '1000000',
-    RATE_LIMIT_PER_HOUR: '10000000',
-    RATE_LIMIT_PER_DAY: '100000000',
-    IP_RATE_LIMIT_PER_MINUTE: '1000000',
-  })
+  const config = readConfig({ ...VARIABLES, DATABASE_URL: databaseUrl })
   const { db, close } = await openDatabase(databaseUrl)
   if (seed) await seedKeys(db, keys)
   const now = () => Date.now()
