@@ -4,6 +4,7 @@ import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
 import type { Log } from './log.ts'
 import type { Mac } from './mac.ts'
+import type { Feed } from './orders/feed.ts'
 import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
 import type { Operators } from './settlement/operator.ts'
@@ -23,6 +24,8 @@ export interface World {
   mac: Mac
   /** Statistics of how keys are used; not the exact counters. */
   usage: UsageRecorder
+  /** What becomes of orders; absent where no process lives on between requests. */
+  feed?: Feed | undefined
   /** The engine that checks signatures. */
   recover: Recover
   log: Log

@@ -39,6 +39,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
   BODY_TOO_LARGE: 'Send less.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
+  TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
+  EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',
   EXECUTION_FAILED: 'The order could not be settled on chain; the details say why.',
   UNAVAILABLE: 'Nothing is lost; try again shortly.',
   INTERNAL: "Tell the service's operator the request id.",
