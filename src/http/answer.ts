@@ -46,7 +46,7 @@ export function send(
   recordUse(c, status)
   const origin = c.get('origin')
   const headers = ownHeaders(c)
-  headers['Content-Type'] = 'application/json'
+  if (body !== null) headers['Content-Type'] = 'application/json'
   if (origin !== '*') headers.Vary = 'Origin'
   if (origin !== undefined) {
     headers['Access-Control-Allow-Origin'] = origin

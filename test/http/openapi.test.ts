@@ -162,7 +162,7 @@ describe('A story told through every operation', () => {
       expect(response.ok, await response.clone().text()).toBe(true)
       seen.add(`${(init.method ?? 'GET').toLowerCase()} /api/v1${template} ${response.status}`)
       const isJson = response.headers.get('Content-Type') === 'application/json'
-      return isJson && response.status !== 204 ? response.json() : response.text()
+      return isJson ? response.json() : response.text()
     }
     const wallet = newWallet(service)
     await fund(service, wallet)
