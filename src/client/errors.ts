@@ -10,6 +10,7 @@ export type ClientErrorCode =
   | 'SIGNER_MISSING'
   | 'SIGNING_FAILED'
   | 'WRONG_NETWORK'
+  | 'ORDER_NOT_SETTLED'
 
 const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   INVALID_REQUEST: 'The details name the member that is wrong.',
@@ -53,6 +54,7 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   SIGNER_MISSING: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
   SIGNING_FAILED: 'Nothing was sent.',
   WRONG_NETWORK: 'Nothing was signed.',
+  ORDER_NOT_SETTLED: 'The details say what became of it.',
 }
 
 export interface LatchkeyErrorOptions {
