@@ -18,17 +18,17 @@ const MOST_UNREAD = 256
  */
 export function eventStream(past: readonly Said[], source?: Source): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
+  let isOpen = true
   let stop: (() => void) | undefined
   const leave = () => {
+    isOpen = false
     stop?.()
     stop = undefined
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      let isOpen = true
       const end = () => {
         if (!isOpen) return
-        isOpen = false
         controller.close()
         leave()
       }
@@ -42,6 +42,7 @@ export function eventStream(past: readonly Said[], source?: Source): ReadableStr
       for (const event of past) say(event)
       if (source === undefined) return end()
       stop = source({ say, beat: () => write(': still here\n\n'), end })
+      if (!isOpen) leave() // It ended before it could be stopped.
     },
     cancel: leave,
   })

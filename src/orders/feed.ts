@@ -92,6 +92,10 @@ export function openFeed(
       })
     },
     listen(listener) {
+      if (isClosed) {
+        listener.end()
+        return () => {}
+      }
       listeners.add(listener)
       if (!isPolling) {
         isPolling = true
