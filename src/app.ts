@@ -71,6 +71,7 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
         'X-Signature',
         'X-Wallet-Address',
         'X-Public-Key',
+        'Last-Event-ID',
       ],
       exposeHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,

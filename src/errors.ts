@@ -56,6 +56,12 @@ export const REFUSALS = {
   keyLimitReached: { status: 409, code: 'KEY_LIMIT_REACHED', error: 'API key limit reached' },
   bodyTooLarge: { status: 413, code: 'BODY_TOO_LARGE', error: 'Request body too large' },
   rateLimited: { status: 429, code: 'RATE_LIMIT_EXCEEDED', error: 'Rate limit exceeded' },
+  tooManyStreams: { status: 429, code: 'TOO_MANY_STREAMS', error: 'Too many event streams' },
+  eventsUnsupported: {
+    status: 501,
+    code: 'EVENTS_UNSUPPORTED',
+    error: 'Event streams are not available here',
+  },
   executionFailed: { status: 502, code: 'EXECUTION_FAILED', error: 'Execution failed' },
   unavailable: { status: 503, code: 'UNAVAILABLE', error: 'Service unavailable' },
   internal: { status: 500, code: 'INTERNAL', error: 'Internal error' },

@@ -57,7 +57,8 @@ async function main(): Promise<void> {
     app.route('/', docsFiles())
     releaseMemory()
     const { port, finish } = await listen(app, config)
-    opened.push(keepWritingUsage(world), keepReconciling(world), finish)
+    const hangUp = async () => world.feed?.close()
+    opened.push(keepWritingUsage(world), keepReconciling(world), finish, hangUp)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
     log('info', 'listening', {

@@ -5,6 +5,7 @@ import type { IpLimits } from './http/ip-limits.ts'
 import type { KeyHash, Token } from './keys/token.ts'
 import type { Log } from './log.ts'
 import type { Mac } from './mac.ts'
+import type { Feed } from './orders/feed.ts'
 import type { Seal } from './seal.ts'
 import type { Chain } from './settlement/chain.ts'
 import type { Operators } from './settlement/operator.ts'
@@ -26,6 +27,8 @@ export interface World {
   mac: Mac
   /** Statistics of how keys are used; not the exact counters. */
   usage: UsageRecorder
+  /** What becomes of orders; absent where no process lives on between requests. */
+  feed?: Feed | undefined
   /** The engine that checks signatures. */
   recover: Recover
   log: Log

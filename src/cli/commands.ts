@@ -25,6 +25,7 @@ import {
   text,
 } from './session.ts'
 import { facts, type Result, table, UsageError } from './terminal.ts'
+import { readPatience, watch } from './watch.ts'
 
 /** One command: what it takes, what it does, how its result reads. `--json` prints the result itself. */
 export interface Command {
@@ -39,6 +40,8 @@ const auth = {
   type: 'string',
   help: 'api-key | signature; by default the API key when there is one',
 } as const
+
+const TIMEOUT = { type: 'string', help: 'seconds to wait at most; by default for ever' } as const
 
 const KEY_OPTIONS = {
   name: { type: 'string', help: 'a name that no other living key of the wallet has' },
@@ -350,11 +353,29 @@ export const COMMANDS: Record<string, Command> = {
   'orders execute': {
     summary: 'Execute an open order: settle it on chain, once',
     args: ['UUID'],
-    options: { auth },
+    options: {
+      auth,
+      wait: { type: 'boolean', help: 'until it is confirmed, telling how it goes' },
+      timeout: TIMEOUT,
+    },
     async run(session) {
       const client = openClient(session)
+      const patience = readPatience(session)
       const executed = await client.orders.execute(session.args[0] ?? '', readAuth(session))
+      if (session.options.wait === true) {
+        const order = await watch(session, patience)
+        return { json: order, text: facts({ ...order }) }
+      }
       return { json: executed, text: facts({ txid: executed.txid, ...executed.order }) }
+    },
+  },
+  'orders wait': {
+    summary: 'Wait until an order is confirmed, telling how it goes',
+    args: ['UUID'],
+    options: { timeout: TIMEOUT },
+    async run(session) {
+      const order = await watch(session, readPatience(session))
+      return { json: order, text: facts({ ...order }) }
     },
   },
   'orders cancel': {

@@ -111,7 +111,7 @@ export function createClient({
   return {
     keys: createKeys(transport, wallet),
     audit: createAudit(transport, wallet),
-    orders: createOrders(transport, wallet, apiKey !== undefined),
+    orders: createOrders(transport, wallet, apiKey !== undefined, clock),
     devnet: {
       async faucet(address, { signal } = {}) {
         await transport.send({ method: 'POST', path: '/devnet/faucet', body: { address }, signal })

@@ -10,6 +10,7 @@ export type ClientErrorCode =
   | 'SIGNER_MISSING'
   | 'SIGNING_FAILED'
   | 'WRONG_NETWORK'
+  | 'ORDER_NOT_SETTLED'
 
 const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   INVALID_REQUEST: 'The details name the member that is wrong.',
@@ -39,6 +40,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
   BODY_TOO_LARGE: 'Send less.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
+  TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
+  EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',
   EXECUTION_FAILED: 'The order could not be settled on chain; the details say why.',
   UNAVAILABLE: 'Nothing is lost; try again shortly.',
   INTERNAL: "Tell the service's operator the request id.",
@@ -51,6 +54,7 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   SIGNER_MISSING: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
   SIGNING_FAILED: 'Nothing was sent.',
   WRONG_NETWORK: 'Nothing was signed.',
+  ORDER_NOT_SETTLED: 'The details say what became of it.',
 }
 
 export interface LatchkeyErrorOptions {

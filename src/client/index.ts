@@ -51,3 +51,4 @@ export {
   walletSigner,
 } from './signer.ts'
 export type { Fetch } from './transport.ts'
+export type { WaitOptions } from './wait.ts'

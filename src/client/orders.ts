@@ -1,9 +1,11 @@
 import type { NewOrder, Order, OrderStatus } from '../orders/order.ts'
 import { orderHash } from '../orders/terms.ts'
 import { isIntentUuid } from '../stacks/intent.ts'
+import type { ServiceClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
 import type { Proof, Transport } from './transport.ts'
+import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
 
 /** An order to be placed. What is absent, the client and its signer add. */
@@ -99,9 +101,36 @@ export interface Orders {
   execute(uuid: string, options?: AuthOptions): Promise<Executed>
   /** Cancels an open order. Repeated after a 503, like `execute`. */
   cancel(uuid: string, options?: AuthOptions): Promise<Order>
+  /**
+   * Waits until an order is confirmed, or as far as `until` says, and answers it. Needs neither key nor wallet. Follows the
+   * order's event stream; where there is none, asks again and again, more seldom as time goes by. An outage is waited out:
+   * give a `signal` for an end of the patience, which rejects with its reason.
+   *
+   * Rejects with `ORDER_NOT_SETTLED` when the order failed, was cancelled, expired, or opened again: the details say which.
+   * A confirmed order can still be reorganised away; the service's CONFIRMATIONS say how deep it looks.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * const { order } = await bot.orders.execute('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
+   * const settled = await bot.orders.waitFor(order.uuid ?? '', {
+   *   signal: AbortSignal.timeout(600_000),
+   *   onUpdate: ({ status }) => console.log(status),
+   * })
+   * console.log(settled.blockHeight, settled.amountOut)
+   * ```
+   */
+  waitFor(uuid: string, options?: WaitOptions): Promise<Order>
 }
 
-export function createOrders(transport: Transport, wallet: Wallet, hasApiKey: boolean): Orders {
+export function createOrders(
+  transport: Transport,
+  wallet: Wallet,
+  hasApiKey: boolean,
+  clock: ServiceClock,
+): Orders {
   async function create(draft: OrderDraft, { signal, auth }: AuthOptions = {}): Promise<Order> {
     const order = await complete(draft)
     const { data } = await transport.send<{ data: Order }>({
@@ -189,19 +218,27 @@ export function createOrders(transport: Transport, wallet: Wallet, hasApiKey: bo
     return { proof: wallet.prove({ action, uuid }, 'body') }
   }
 
+  async function get(uuid: string, { signal }: CallOptions = {}): Promise<Order> {
+    const { data } = await transport.send<{ data: Order }>({
+      method: 'GET',
+      path: uuidPath(uuid),
+      repeatable: true,
+      signal,
+    })
+    return data
+  }
+
   return {
     create,
     list,
     listAll,
-    async get(uuid, { signal } = {}) {
-      const { data } = await transport.send<{ data: Order }>({
-        method: 'GET',
-        path: uuidPath(uuid),
-        repeatable: true,
-        signal,
-      })
-      return data
-    },
+    get,
+    waitFor: (uuid, options = {}) =>
+      waitForOrder(
+        { transport, clock, get: () => get(uuid, options.signal && { signal: options.signal }) },
+        uuid,
+        options,
+      ),
     async execute(uuid, { signal, auth } = {}) {
       const { data, ...settled } = await transport.send<Omit<Executed, 'order'> & { data: Order }>({
         method: 'POST',

@@ -46,6 +46,8 @@ export interface TransportOptions {
 
 export interface Transport {
   send<T>(call: Call): Promise<T>
+  /** Asks for a stream of events, from the one after that id on. Once, without the API key, and whatever the answer. */
+  listen(path: string, lastEventId: string | undefined, signal: AbortSignal): Promise<Response>
   readonly rateLimit: RateLimit | undefined
 }
 
@@ -114,6 +116,17 @@ export function createTransport(options: TransportOptions): Transport {
 
   return {
     send,
+    listen(path, lastEventId, signal) {
+      const headers: Record<string, string> = { Accept: 'text/event-stream' }
+      if (lastEventId !== undefined) headers['Last-Event-ID'] = lastEventId
+      const signals = [options.signal, signal].filter((signal) => signal !== undefined)
+      return fetch(writeUrl(root, { method: 'GET', path }), {
+        method: 'GET',
+        headers,
+        redirect: 'manual',
+        signal: AbortSignal.any(signals),
+      })
+    },
     get rateLimit() {
       return rateLimit
     },

@@ -31,23 +31,28 @@ export function answer(
   return send(c, JSON.stringify(body), status, more)
 }
 
+/** An answer that goes on: server-sent events, which no proxy is to keep back. Null for a HEAD. */
+export function stream(c: AppContext, body: ReadableStream<Uint8Array> | null): Response {
+  return send(c, body, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
+}
+
 /** The same for a body that is JSON text already. */
 export function send(
   c: AppContext,
-  json: string,
+  body: string | ReadableStream<Uint8Array> | null,
   status: number,
   more: Record<string, string> = {},
 ): Response {
   recordUse(c, status)
   const origin = c.get('origin')
   const headers = ownHeaders(c)
-  headers['Content-Type'] = 'application/json'
+  if (body !== null) headers['Content-Type'] = 'application/json'
   if (origin !== '*') headers.Vary = 'Origin'
   if (origin !== undefined) {
     headers['Access-Control-Allow-Origin'] = origin
     headers['Access-Control-Expose-Headers'] = EXPOSED
   }
-  return new Response(json, { status, headers: Object.assign(headers, more) })
+  return new Response(body, { status, headers: Object.assign(headers, more) })
 }
 
 /** What every answer carries, that to a preflight too. */

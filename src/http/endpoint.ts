@@ -21,7 +21,10 @@ export interface Endpoint {
   body?: { schema: z.ZodType; optional?: boolean }
   /** The messages that a wallet may sign for it. */
   messages?: readonly z.ZodType[]
-  answers: Readonly<Record<number, { description: string; schema: z.ZodType }>>
+  /** What it answers: JSON, or a stream of events with JSON as their data; nothing where there is no schema. */
+  answers: Readonly<
+    Record<number, { description: string; schema?: z.ZodType; contentType?: 'text/event-stream' }>
+  >
   refusals: readonly RefusalReason[]
   handle(c: AppContext): Response | Promise<Response>
 }

@@ -132,7 +132,13 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
           {
             description: answer.description,
             headers: HEADERS,
-            content: { 'application/json': { schema: schemaOf(answer.schema, 'output') } },
+            ...(answer.schema !== undefined && {
+              content: {
+                [answer.contentType ?? 'application/json']: {
+                  schema: schemaOf(answer.schema, 'output'),
+                },
+              },
+            }),
           },
         ]),
       ),

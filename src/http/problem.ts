@@ -56,6 +56,7 @@ function headersOf(
   details?: Details,
 ): Record<string, string> {
   if (reason === 'rateLimited') return { 'Retry-After': String(details?.retryAfterSeconds ?? 1) }
+  if (reason === 'tooManyStreams') return { 'Retry-After': '5' }
   if (reason === 'unavailable') return { 'Retry-After': '1' }
   if (reason === 'methodNotAllowed') return { Allow: [details?.allow].flat().join(', ') }
   if (reason === 'permissionDenied')

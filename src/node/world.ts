@@ -1,7 +1,9 @@
+import { setTimeout as timer } from 'node:timers/promises'
 import type { Config } from '../env.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
 import { adoptKeys } from '../keys/adopt.ts'
+import { openFeed } from '../orders/feed.ts'
 import { openSeal } from '../seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
@@ -38,6 +40,7 @@ export async function openWorld({
     hashToken: hashTokenNatively,
     mac,
     usage: openUsage(log),
+    feed: openFeed(db, log, { now, pause }),
     recover,
     log,
     now,
@@ -47,6 +50,8 @@ export async function openWorld({
 
 /** PGlite answers within this very turn of the event loop: without a pause nobody else would be heard. */
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+const pause = (ms: number) => timer(ms, undefined, { ref: false })
 
 function limitsOf(config: Config) {
   return {

@@ -3,7 +3,7 @@ import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
-import type { Order, OrderStatus } from './order.ts'
+import type { Order, OrderChange, OrderEvent, OrderStatus } from './order.ts'
 
 export async function findOrder(world: World, uuid: string): Promise<OrderRow | undefined> {
   const [row] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
@@ -16,14 +16,6 @@ export async function getOrder(
 ): Promise<Result<OrderRow, 'orderNotFound'>> {
   const row = await findOrder(world, uuid)
   return row === undefined ? refuse('orderNotFound') : ok(row)
-}
-
-/** Something that became of an order. Ids of one order grow with time: what comes after one that was seen is new. */
-export interface OrderEvent {
-  id: number
-  status: OrderStatus
-  at: Date
-  details: Record<string, unknown> | null
 }
 
 /** What became of an order after the event that was seen last, oldest first. */
@@ -132,5 +124,19 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
     ...(row.blockHeight !== null && { blockHeight: row.blockHeight }),
     ...(row.confirmedAt !== null && { confirmedAt: row.confirmedAt.toISOString() }),
     ...(row.amountOut !== null && { amountOut: row.amountOut }),
+  }
+}
+
+/** A change as the wire shows it: of its details, what the order itself would show. */
+export function presentEvent(uuid: string, { status, at, details }: OrderEvent): OrderChange {
+  const { txid, blockHeight, amountOut, reason } = details ?? {}
+  return {
+    uuid,
+    status,
+    at: at.toISOString(),
+    ...(typeof txid === 'string' && { txid }),
+    ...(typeof blockHeight === 'number' && { blockHeight }),
+    ...(typeof amountOut === 'string' && { amountOut }),
+    ...(status === 'failed' && typeof reason === 'string' && { failureReason: reason }),
   }
 }

@@ -17,6 +17,35 @@ export const ORDER_STATUSES = [
   'expired',
 ] as const satisfies readonly OrderStatus[]
 
+/** Statuses in which nothing more happens, but for a reorganisation of the chain. */
+const ENDED: readonly OrderStatus[] = ['confirmed', 'failed', 'cancelled', 'expired']
+
+/** Whether an order with this status has ended. */
+export function orderHasEnded(status: OrderStatus): boolean {
+  return ENDED.includes(status)
+}
+
+/** Something that became of an order. Ids of one order grow with time: what comes after one that was seen is new. */
+export interface OrderEvent {
+  id: number
+  status: OrderStatus
+  at: Date
+  details: Record<string, unknown> | null
+}
+
+/** A change of an order's status, as its event stream tells it. */
+export interface OrderChange {
+  uuid: string
+  status: OrderStatus
+  /** ISO 8601. */
+  at: string
+  txid?: string
+  blockHeight?: number
+  /** Integer in the output token's smallest unit, as text. */
+  amountOut?: string
+  failureReason?: string
+}
+
 /** What an owner asks for: the members that a client sends, less every signature. */
 export interface OrderTerms {
   /** The Stacks address whose intent signature the order carries. */

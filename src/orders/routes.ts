@@ -1,7 +1,8 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
 import { succeed } from '../gate/spend.ts'
-import { answer } from '../http/answer.ts'
+import { answer, send, stream } from '../http/answer.ts'
 import {
+  bareKey,
   keyOrSignedBody,
   passByAddress,
   passByKey,
@@ -15,16 +16,18 @@ import {
 import { readBody, readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import type { Endpoint } from '../http/endpoint.ts'
+import { eventStream } from '../http/event-stream.ts'
 import { unwrap } from '../http/problem.ts'
 import { refuse } from '../result.ts'
 import { isIntentUuid } from '../stacks/intent.ts'
 import { cancelOrder } from './cancel.ts'
 import { createOrder } from './create.ts'
 import { executeOrder } from './execute.ts'
-import { getOrder, listOrders, presentOrder } from './find.ts'
-import type { NewOrder } from './order.ts'
+import { getOrder, listOrders, presentEvent, presentOrder } from './find.ts'
+import type { NewOrder, OrderEvent } from './order.ts'
 import * as wire from './schemas.ts'
 import { canonicalOrder, orderHash } from './terms.ts'
+import { watchOrder } from './watch.ts'
 
 const execute = (uuid: string) => ({
   schema: wire.ExecuteOrder,
@@ -160,6 +163,54 @@ export const orderEndpoints: readonly Endpoint[] = [
   },
   {
     method: 'get',
+    path: '/orders/{uuid}/events',
+    operationId: 'watchOrder',
+    summary: "Follow an order's changes",
+    description:
+      'Server-sent events: every change so far and every one to come, a comment every 15 seconds while there is none, and the end once the order has ended. Last-Event-ID resumes after the event that is known already. Whoever knows the uuid may listen; with an API key the stream is counted by the key and ends when the key does. Not on Workers: 501, and GET /orders/{uuid} says the same when asked.',
+    credentials: ['none', 'key'],
+    params: wire.OrderParams,
+    headers: wire.EventHeaders,
+    answers: {
+      200: {
+        description: 'The changes; the data of each is this',
+        schema: wire.OrderChangeSchema,
+        contentType: 'text/event-stream',
+      },
+      204: { description: 'The order has ended, and its last change is known already' },
+    },
+    refusals: [
+      'invalidRequest',
+      ...keyRefusals,
+      'orderNotFound',
+      'tooManyStreams',
+      'eventsUnsupported',
+    ],
+    async handle(c) {
+      const key = presentsKey(c) ? await passByKey(c, undefined) : passByAddress(c)
+      const [world, uuid] = [c.get('world'), uuidOf(c)]
+      const { past, follow } = unwrap(
+        await watchOrder(world, {
+          uuid,
+          after: lastEventId(c),
+          keyId: key?.keyId,
+          address: c.get('clientIp'),
+          hash: key && bareKey(c),
+        }),
+      )
+      if (follow === undefined && past.length === 0) return send(c, null, 204)
+      const said = (event: OrderEvent) => ({ id: event.id, data: presentEvent(uuid, event) })
+      const body = eventStream(
+        past.map(said),
+        follow && (({ say, ...to }) => follow({ ...to, tell: (event) => say(said(event)) })),
+      )
+      if (c.req.method !== 'HEAD') return stream(c, body)
+      await body.cancel() // Nobody would read it, and its place would stay taken.
+      return stream(c, null)
+    },
+  },
+  {
+    method: 'get',
     path: '/orders',
     operationId: 'listOrders',
     summary: 'List orders',
@@ -185,6 +236,13 @@ export const orderEndpoints: readonly Endpoint[] = [
 function uuidOf(c: AppContext): string {
   const uuid = c.req.param('uuid')
   return isIntentUuid(uuid) ? uuid : ''
+}
+
+function lastEventId(c: AppContext): number {
+  const given = wire.EventHeaders.safeParse({ 'Last-Event-ID': c.req.header('last-event-id') })
+  if (!given.success)
+    return unwrap(refuse('invalidRequest', { problem: 'Last-Event-ID must be the id of an event' }))
+  return Number(given.data['Last-Event-ID'] ?? 0)
 }
 
 /** A signature for one order must not act on another. */

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
-import { type NewOrder, ORDER_STATUSES, type Order } from './order.ts'
+import { type NewOrder, ORDER_STATUSES, type Order, type OrderChange } from './order.ts'
 
 const MAX_U128 = 2n ** 128n - 1n
 
@@ -143,6 +143,22 @@ export const OrderSchema = z
     ],
   })
 
+/** The data of one event; its id is the `id` of the stream. */
+export const OrderChangeSchema = z
+  .object({
+    uuid: z.string(),
+    status: z.enum(ORDER_STATUSES),
+    at: time,
+    txid: z.string().optional(),
+    blockHeight: z.int().optional(),
+    amountOut: z.string().optional(),
+    failureReason: z.string().optional(),
+  })
+  .meta({
+    id: 'OrderChange',
+    examples: [{ uuid: TERMS.uuid, status: 'executing', at: '2026-11-21T10:00:00.000Z' }],
+  })
+
 export const OrderAnswer = z.object({ status: z.literal('success'), data: OrderSchema })
 export const ExecutedAnswer = z.object({
   status: z.literal('success'),
@@ -161,6 +177,12 @@ export const OrderListAnswer = z.object({
 })
 
 export const OrderParams = z.object({ uuid: Uuid })
+export const EventHeaders = z.object({
+  'Last-Event-ID': z
+    .string()
+    .regex(/^[0-9]{1,15}$/, 'must be the id of an event')
+    .optional(),
+})
 export const OrderQuery = z.strictObject({
   owner: Principal.optional(),
   status: z.enum(ORDER_STATUSES).optional(),
@@ -178,4 +200,5 @@ export const OrderQuery = z.strictObject({
 /** The wire and the nouns say the same, or this does not compile. */
 type Same<A, B> = [A, B] extends [B, A] ? true : never
 true satisfies Same<keyof z.output<typeof OrderSchema>, keyof Order>
+true satisfies Same<keyof z.output<typeof OrderChangeSchema>, keyof OrderChange>
 true satisfies Same<keyof z.output<typeof NewOrderSchema>, keyof NewOrder>

@@ -53,9 +53,9 @@ export async function claimOrder(
       SELECT ${txid}, uuid, address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
         ${requestedBy ?? null}::text, ${at}, ${new Date(leasedUntil).toISOString()}::timestamptz
       FROM claimed
-      ON CONFLICT (txid) DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL, looks = 0,
+      ON CONFLICT (txid) DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL, misses = 0,
+        looks = CASE WHEN transactions.status = 'refused' THEN 0 ELSE transactions.looks + 1 END,
         requested_by = excluded.requested_by, created_at = excluded.created_at, check_at = excluded.check_at
-        WHERE transactions.status = 'refused'
       RETURNING txid`,
   )
   return claimed.length === 1
@@ -75,11 +75,14 @@ export async function whyLost(
   return { status: seen?.status ?? undefined, isFull: seen?.full === true }
 }
 
-/** Whether a claim was committed after all, when the connection was lost before it could say so. */
+/**
+ * Whether a claim was committed after all, when the connection was lost before it could say so. The same bytes may also be
+ * another process's claim, so from now on a refusal proves nothing: like the reconciler, this counts as a second sender.
+ */
 export async function isClaimed(db: Database, txid: string): Promise<boolean> {
   const found = await rows(
     db,
-    sql`SELECT txid FROM transactions WHERE txid = ${txid} AND status <> 'refused'`,
+    sql`UPDATE transactions SET looks = looks + 1 WHERE txid = ${txid} AND status <> 'refused' RETURNING txid`,
   )
   return found.length === 1
 }

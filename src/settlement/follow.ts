@@ -62,7 +62,9 @@ async function follow(pass: Pass, due: Due, seen: Sighting): Promise<void> {
   if (seen.kind === 'unknown') return later(pass, due)
   if (seen.kind === 'mined') return settle(pass, due, seen)
   if (due.status === 'mined') {
-    const isGone = seen.kind !== 'absent' || due.misses + 1 >= GONE_AFTER_MISSES
+    // A node that lags calls it pending, or has not heard of it.
+    const isSaid = seen.kind === 'orphaned' || seen.kind === 'dropped'
+    const isGone = isSaid || due.misses + 1 >= GONE_AFTER_MISSES
     if (!isGone) return later(pass, due, { missed: true })
     world.log('warn', 'transaction_reorganised', { uuid: due.orderUuid, txid: due.txid })
     return recordReorganised(world.db, due, now, now)
@@ -79,7 +81,8 @@ async function follow(pass: Pass, due: Due, seen: Sighting): Promise<void> {
 async function settle(pass: Pass, due: Due, seen: Mined): Promise<void> {
   const { world, now } = pass
   const { CONFIRMATIONS, RECONCILE_INTERVAL_MS } = world.config
-  if (due.status === 'signed') await recordAccepted(world.db, due.txid, now, soon(pass))
+  if (due.status === 'signed' || due.status === 'outbid')
+    await recordAccepted(world.db, due.txid, now, soon(pass))
   const isElsewhere = seen.height !== due.blockHeight || seen.outcome !== due.outcome
   if (due.status === 'mined' && isElsewhere) await recordReorganised(world.db, due, now, now)
   const isDeep =
@@ -140,7 +143,7 @@ async function giveUp(pass: Pass, due: Due, reason: string): Promise<void> {
   })
   world.log('warn', 'order_given_up', { uuid: due.orderUuid, txid: due.txid, reason })
   const sealed = { transaction: filler, rawBox: await seal(world, filler) }
-  await recordOutbid(world.db, due.txid, sealed, { kind: 'filler', reason }, now)
+  await recordOutbid(world.db, due, sealed, { kind: 'filler', reason }, now)
 }
 
 /** Signs the same transaction again for twice the fee, as long as that is within the limit. */
@@ -156,7 +159,7 @@ async function raiseFee(pass: Pass, due: Due, reason?: string): Promise<void> {
   const dearer = signAgain(raw, { privateKey: operator.privateKey, feeInMicroStx })
   world.log('warn', 'fee_raised', { uuid: due.orderUuid, txid: dearer.txid, feeInMicroStx })
   const sealed = { transaction: dearer, rawBox: await seal(world, dearer) }
-  await recordOutbid(world.db, due.txid, sealed, { kind: due.kind, reason: null }, now)
+  await recordOutbid(world.db, due, sealed, { kind: due.kind, reason: null }, now)
 }
 
 /** Only what the chain waits for can be stuck: what comes after it waits for its turn. */

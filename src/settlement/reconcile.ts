@@ -32,9 +32,11 @@ export interface Reconciled {
 export async function reconcile(world: World, now: number): Promise<Reconciled> {
   const expired = await expireOrders(world.db, now, MOST_ORDERS)
   const busy = await busyOperators(world.db)
-  for (const operator of world.operators.all)
-    if (isDue(world, operator, now, busy.has(operator.address)))
-      await guarded(world, 'operator_not_reconciled', () => reconcileOperator(world, operator, now))
+  await inLanes(
+    world.operators.all.filter((one) => isDue(world, one, now, busy.has(one.address))),
+    (operator) =>
+      guarded(world, 'operator_not_reconciled', () => reconcileOperator(world, operator, now)),
+  )
 
   const leasedUntil = now + sendLeaseMs(world.config.NODE_TIMEOUT_MS)
   const due = await leaseDue(world.db, now, leasedUntil, MOST_TRANSACTIONS)
@@ -47,14 +49,9 @@ export async function reconcile(world: World, now: number): Promise<Reconciled> 
       return height
     },
   }
-  const waiting = due.toSorted((a, b) => a.nonce - b.nonce)
-  await Promise.all(
-    Array.from({ length: AT_ONCE }, async () => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const one = next
-        await guarded(world, 'transaction_not_looked_at', () => lookAt(pass, one))
-      }
-    }),
+  await inLanes(
+    due.toSorted((a, b) => a.nonce - b.nonce),
+    (one) => guarded(world, 'transaction_not_looked_at', () => lookAt(pass, one)),
   )
   return {
     expired,
@@ -94,4 +91,13 @@ async function guarded(world: World, event: string, work: () => Promise<void>): 
   } catch (error) {
     world.log('error', event, { error: error instanceof Error ? error.name : 'unknown' })
   }
+}
+
+/** One after another in the order given, several at once. */
+async function inLanes<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const waiting = all.values()
+  const lane = async () => {
+    for (const one of waiting) await work(one)
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, lane))
 }

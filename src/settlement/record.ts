@@ -15,7 +15,10 @@ const time = (at: number) => sql`${new Date(at).toISOString()}::timestamptz`
 const lock = (operator: string) =>
   sql`payer AS (SELECT address FROM operators WHERE address = ${operator} FOR UPDATE)`
 
-/** A node has the transaction: the order is on its way, and whoever asked for it succeeded. */
+/**
+ * A node has the transaction: the order is on its way, and whoever asked for it succeeded. One that was outbid meanwhile
+ * stays so; the success is counted all the same.
+ */
 export async function recordAccepted(
   db: Database,
   txid: string,
@@ -25,17 +28,18 @@ export async function recordAccepted(
   await rows(
     db,
     sql`WITH accepted AS (
-        UPDATE transactions SET status = 'accepted', answered_at = ${time(now)},
-          reason = CASE WHEN kind = 'filler' THEN reason END, check_at = ${time(checkAt)}, looks = 0, misses = 0
-        WHERE txid = ${txid} AND status = 'signed'
-        RETURNING order_uuid, requested_by, kind
+        UPDATE transactions SET status = CASE WHEN status = 'signed' THEN 'accepted' ELSE status END,
+          answered_at = ${time(now)}, reason = CASE WHEN kind = 'filler' THEN reason END,
+          check_at = ${time(checkAt)}, looks = 0, misses = 0
+        WHERE txid = ${txid} AND status IN ('signed', 'outbid')
+        RETURNING order_uuid, requested_by, kind, status
       ), sent AS (
         UPDATE orders SET status = 'broadcasted', txid = ${txid}, executed_at = ${time(now)} FROM accepted
         WHERE uuid = order_uuid AND kind = 'swap' AND orders.status = 'executing'
         RETURNING uuid, orders.status, requested_by
       ), outbidding AS (
         UPDATE orders SET txid = ${txid} FROM accepted
-        WHERE uuid = order_uuid AND kind = 'swap' AND orders.status = 'broadcasted'
+        WHERE uuid = order_uuid AND kind = 'swap' AND accepted.status = 'accepted' AND orders.status = 'broadcasted'
       ), counted AS (
         ${countSuccess(sql`(SELECT requested_by FROM sent)`, sql`sent`, 'execution_count')}
       ), told AS (${tellChange(sql`sent`, now, sql`jsonb_build_object('txid', ${txid}::text)`)})
@@ -199,16 +203,16 @@ export interface Sealed {
  */
 export async function recordOutbid(
   db: Database,
-  txid: string,
+  { txid, operator }: { txid: string; operator: string },
   { transaction, rawBox }: Sealed,
   { kind, reason }: { kind: 'swap' | 'filler'; reason: string | null },
   now: number,
 ): Promise<void> {
   await rows(
     db,
-    sql`WITH outbid AS (
+    sql`WITH ${lock(operator)}, outbid AS (
         UPDATE transactions SET status = 'outbid', reason = coalesce(${reason}::text, reason)
-        WHERE txid = ${txid} AND status IN ('signed', 'accepted')
+        FROM payer WHERE txid = ${txid} AND status IN ('signed', 'accepted')
         RETURNING order_uuid, operator, nonce, requested_by, kind, reason
       )
       INSERT INTO transactions
@@ -220,7 +224,11 @@ export async function recordOutbid(
   )
 }
 
-/** Stores what uses up a nonce that nothing else will use. Two processes that do so at once store the same bytes. */
+/**
+ * Stores what uses up a nonce that nothing else will use. Two processes that do so at once store the same bytes. Since the
+ * caller looked, the nonce may have been given back and claimed by an order, which must never share it: the operator's
+ * lock comes first, and only a statement after it sees what was committed before.
+ */
 export async function recordFiller(
   db: Database,
   operator: string,
@@ -228,14 +236,18 @@ export async function recordFiller(
   now: number,
 ): Promise<void> {
   const { txid, nonce, feeInMicroStx } = transaction
-  await rows(
-    db,
-    sql`INSERT INTO transactions (txid, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at, check_at)
-      SELECT ${txid}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
-        ${time(now)}, ${time(now)}
-      FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint
-      ON CONFLICT (txid) DO NOTHING`,
-  )
+  await db.transaction(async (tx) => {
+    await rows(tx, sql`SELECT FROM operators WHERE address = ${operator} FOR UPDATE`)
+    await rows(
+      tx,
+      sql`INSERT INTO transactions (txid, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at, check_at)
+        SELECT ${txid}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
+          ${time(now)}, ${time(now)}
+        FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint AND NOT EXISTS (
+          SELECT FROM transactions WHERE operator = address AND nonce = ${nonce}::bigint AND status <> 'refused')
+        ON CONFLICT (txid) DO NOTHING`,
+    )
+  })
 }
 
 /**
@@ -249,9 +261,9 @@ export async function recordNonceLost(
 ): Promise<void> {
   await rows(
     db,
-    sql`WITH lost AS (
+    sql`WITH ${lock(operator)}, lost AS (
         UPDATE transactions SET status = 'replaced', reason = 'nonce_lost', check_at = NULL
-        WHERE operator = ${operator} AND nonce = ${nonce}::bigint AND status IN ('signed', 'accepted', 'outbid')
+        FROM payer WHERE operator = payer.address AND nonce = ${nonce}::bigint AND status IN ('signed', 'accepted', 'outbid')
         RETURNING order_uuid
       ), reopened AS (
         UPDATE orders SET status = 'open', txid = NULL, executed_at = NULL

@@ -161,12 +161,13 @@ async function hasRoom(operator: Operator, now: number): Promise<boolean> {
 
 /** The claim, and the wallet's message when a message asked for it, or neither. */
 async function store(
-  { db, config }: World,
+  { db, config, now: clock }: World,
   claim: Claim,
   action: SignedAction<unknown> | undefined,
   now: number,
 ): Promise<Result<null, 'lost' | 'messageReplayed'>> {
-  const leasedUntil = now + sendLeaseMs(config.NODE_TIMEOUT_MS)
+  // Since the request read the clock, the quote may have taken longer than the lease.
+  const leasedUntil = clock() + sendLeaseMs(config.NODE_TIMEOUT_MS)
   const attempt = async (tx: Database): Promise<Result<null, 'lost'>> =>
     (await claimOrder(tx, claim, now, leasedUntil)) ? ok(null) : refuse('lost')
   try {

@@ -3,6 +3,7 @@ import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openDatabase } from '../../src/db/open.ts'
+import { measureExecutes } from './executes.ts'
 import { seedKeys } from './keys.ts'
 import type { Load } from './load.ts'
 import { type Cell, takeTurn } from './measure.ts'
@@ -27,7 +28,7 @@ type SideName = (typeof SIDES)[number]
 const OURS: readonly SideName[] = ['middleware', 'gate', 'pglite']
 /** Those that are measured with many keys too. */
 const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
-const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders'] as const
+const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders', 'executes'] as const
 type Section = (typeof SECTIONS)[number]
 
 const USAGE = `npm run bench -- [options]
@@ -53,6 +54,8 @@ interface Plan {
   seconds: number
   warmSeconds: number
   connections: number[]
+  /** Orders that are executed end to end. */
+  executes: number
   only: ReadonlySet<Section>
   smallKeys: number
   /** The same as `smallKeys` when nothing is to be measured with many. */
@@ -93,6 +96,7 @@ function readPlan(): Plan {
     seconds: numbers(values.seconds ?? (quick ? '0.4' : '1.5'))[0] as number,
     warmSeconds: quick ? 0.1 : 0.5,
     connections: numbers(values.connections ?? (quick ? '1,64' : '1,16,64,256')),
+    executes: quick ? 40 : 1_000,
     only: new Set(only as Section[]),
     smallKeys,
     bigKeys,
@@ -118,6 +122,9 @@ async function main(plan: Plan): Promise<void> {
       memory: plan.only.has('memory') ? await measureMemory(bench) : undefined,
       cells: await measureSides(bench),
       orders: plan.only.has('orders') ? await measureOrders(bench) : [],
+      executes: plan.only.has('executes')
+        ? await measureExecutes(postgres, plan.executes, say)
+        : [],
       signatures: plan.only.has('signatures') ? await measureSignatures(plan) : {},
       smallKeys: plan.smallKeys,
       bigKeys: plan.bigKeys,
@@ -142,6 +149,9 @@ async function main(plan: Plan): Promise<void> {
     const refused = [...results.cells, ...results.orders]
       .flatMap(({ samples }) => samples)
       .reduce((sum, sample) => sum + sample.refused, 0)
+    const unsettled = results.executes.reduce((sum, one) => sum + one.unsettled, 0)
+    if (unsettled > 0)
+      throw new Error(`${unsettled} orders were not confirmed: nothing above counts`)
     if (refused > 0)
       throw new Error(`${refused} requests were not answered 2xx: nothing above counts`)
   } finally {

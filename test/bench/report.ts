@@ -1,3 +1,4 @@
+import type { Executes } from './executes.ts'
 import { type Cell, type Metric, medianOf, ratioOf } from './measure.ts'
 
 export interface Results {
@@ -6,6 +7,8 @@ export interface Results {
   signatures: Record<string, number>
   /** Orders created, at 64 connections. */
   orders: Cell[]
+  /** Orders executed end to end on the devnet. */
+  executes: Executes[]
   memory:
     | {
         keys: number
@@ -85,6 +88,7 @@ export function present(results: Results): string {
   const parts = [
     cellTable('The gate', results.cells),
     cellTable('Orders created', results.orders),
+    executesTable(results.executes),
     Object.keys(signatures).length === 0
       ? ''
       : table(
@@ -133,6 +137,36 @@ function cellTable(title: string, cells: readonly Cell[]): string {
         String(cell.samples.reduce((sum, { refused }) => sum + refused, 0)),
       ]
     }),
+  )
+}
+
+function executesTable(executes: readonly Executes[]): string {
+  if (executes.length === 0) return ''
+  return table(
+    [
+      'Orders executed, node answers after',
+      'operators',
+      'orders',
+      'connections',
+      'executes/s',
+      'confirmed/s',
+      'p50 ms',
+      'p99 ms',
+      'told to wait',
+      'most in flight',
+    ],
+    executes.map((one) => [
+      `${one.answerMs} ms`,
+      String(one.operators),
+      rounded(one.orders),
+      String(one.connections),
+      one.executesPerSecond.toFixed(1),
+      one.confirmedPerSecond.toFixed(1),
+      rounded(one.p50Ms),
+      rounded(one.p99Ms),
+      rounded(one.toldToWait),
+      String(one.mostInFlight),
+    ]),
   )
 }
 

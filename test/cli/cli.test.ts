@@ -3,9 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { promisify, stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { run } from '../../src/cli/run.ts'
+import { createClient } from '../../src/client/index.ts'
 import { type Service, startService } from '../client/service.ts'
 
 const PRIVATE_KEY = '1cf4469c146ca09479758b592ec41826e35e3ebbc127a568826a21d752d1abe701'
@@ -15,7 +16,11 @@ const NOWHERE = 'http://127.0.0.1:65531'
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-async function latchkey(line: string | string[], env: Record<string, string> = {}) {
+async function latchkey(
+  line: string | string[],
+  env: Record<string, string> = {},
+  isColourful = false,
+) {
   let [out, err] = ['', '']
   const exitCode = await run({
     args: typeof line === 'string' ? line.split(' ').filter((arg) => arg !== '') : line,
@@ -26,7 +31,7 @@ async function latchkey(line: string | string[], env: Record<string, string> = {
     err: (text) => {
       err += text
     },
-    isColourful: false,
+    isColourful,
   })
   return { exitCode, out, err }
 }
@@ -207,6 +212,36 @@ describe('Against the service itself', () => {
     expect(await json(`orders execute ${second.uuid}`, bot)).toMatchObject({
       txid: expect.any(String),
     })
+  })
+
+  it('waits for an order, and tells how it goes: to a log in plain lines, to a person in shorter ones', async () => {
+    const { address } = await json('wallet address', wallet)
+    await createClient({ baseUrl: service.url }).devnet.faucet(address)
+    const { uuid } = await json(newOrder(), wallet)
+    const plain = await latchkey(`orders execute ${uuid} --wait --timeout 60`, wallet)
+    expect(plain.exitCode).toBe(0)
+    expect(plain.out).toMatch(/^status +confirmed$/m)
+    const lines = plain.err.trimEnd().split('\n')
+    for (const line of lines) expect(line).toMatch(new RegExp(`^2\\S+Z order ${uuid} \\w+`))
+    expect(lines.at(-1)).toMatch(/ confirmed block \d+, paid \d+$/)
+    const pretty = await latchkey(`orders wait ${uuid}`, wallet, true)
+    expect(stripVTControlCharacters(pretty.err)).toMatch(
+      /^✓ confirmed +0\.\d s {2}block \d+, paid \d+\n$/,
+    )
+    expect(pretty.err).not.toBe(stripVTControlCharacters(pretty.err))
+    expect(await json(`orders wait ${uuid}`, wallet)).toMatchObject({ uuid, status: 'confirmed' })
+  })
+
+  it('waits no longer than it was told, and not for what has ended otherwise', async () => {
+    const { uuid } = await json(newOrder(), wallet)
+    const late = await latchkey(`orders wait ${uuid} --timeout 1`, wallet)
+    expect(late.exitCode).toBe(3)
+    expect(late.err).toMatch(/\nTIMEOUT: The order is open after 1 s/)
+    await json(`orders cancel ${uuid}`, wallet)
+    const ended = await latchkey(`orders wait ${uuid}`, wallet)
+    expect([ended.exitCode, ended.out]).toEqual([1, ''])
+    expect(ended.err).toMatch(/\nORDER_NOT_SETTLED: The order is cancelled\./)
+    expect((await latchkey(`orders wait ${uuid} --timeout soon`, wallet)).exitCode).toBe(2)
   })
 
   it('says why it was refused, and exits with 1', async () => {

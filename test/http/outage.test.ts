@@ -75,6 +75,7 @@ const requests: [string, (fixture: Fixture) => [string, RequestInit]][] = [
     ],
   ],
   ['GET /orders/{uuid}', ({ uuid }) => [`/orders/${uuid}`, {}]],
+  ['GET /orders/{uuid}/events', ({ uuid }) => [`/orders/${uuid}/events`, {}]],
   ['GET /orders', () => ['/orders', {}]],
   ['GET /orders with a key', ({ apiKey }) => ['/orders', { headers: { 'X-API-Key': apiKey } }]],
   ['GET /ready', () => ['/ready', {}]],

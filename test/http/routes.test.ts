@@ -146,6 +146,7 @@ describe('A browser on another site', () => {
       'x-signature',
       'x-wallet-address',
       'x-public-key',
+      'last-event-id',
     ])
     const headers = { Origin: 'https://dex.example' }
     for (const path of ['/info', '/orders/none', '/nowhere', '/api-keys']) {

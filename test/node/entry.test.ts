@@ -219,6 +219,20 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
     await entry.event('stopped')
     await isDown(info.devnet.stacksApiUrl)
   })
+
+  it('ends the streams that are open, and does not wait for their clients', async () => {
+    const entry = startEntry({ DATABASE_URL: await freshDatabase('Postgres') })
+    const url = await entry.url()
+    const uuid = await createOrder(at(url), newWallet({ clock }))
+    const streams = await Promise.all(
+      Array.from({ length: 5 }, () => fetch(`${url}/api/v1/orders/${uuid}/events`)),
+    )
+    const began = performance.now()
+    entry.child.kill(signal)
+    for (const stream of streams) expect(await stream.text()).toContain('"status":"open"')
+    expect(await entry.ended).toEqual({ code: 0, signal: null })
+    expect(performance.now() - began).toBeLessThan(5_000)
+  })
 })
 
 it('npm start passes SIGTERM on, and leaves nothing running', async () => {

@@ -80,6 +80,7 @@ describe('a service that is killed', { timeout: 1_800_000 }, () => {
     const unreached: string[] = []
     const kill = async ({ point, faults, orders }: (typeof points)[number]) => {
       if (!(await campaign.killAt(point, faults, orders))) unreached.push(point)
+      if (ALL) console.info(`so far: killed at ${point}`)
       if (faults.length > 0) await chain.clear()
     }
     // Two at once, on the same database and the same operators; a fault is for one alone.
@@ -100,7 +101,10 @@ describe('a service that is killed', { timeout: 1_800_000 }, () => {
 
   it('at any moment, while the node has troubles of its own, does so too', async () => {
     const campaign = openCampaign(service)
-    for (let kills = 0; kills < RANDOM_KILLS; kills += 2) await campaign.killAtRandom()
+    for (let kills = 0; kills < RANDOM_KILLS; kills += 2) {
+      if (kills > 0 && kills % 10 === 0) console.info(`so far: ${kills} of ${RANDOM_KILLS} kills`)
+      await campaign.killAtRandom()
+    }
     const verdict = await campaign.judge()
     console.info(JSON.stringify(verdict))
     expect(verdict).toEqual(CLEAN)

@@ -55,6 +55,30 @@ describe('executing an order', () => {
     return row?.nonce
   }
 
+  it('keeps the bytes to the one who sends them first, however long the quote took', async () => {
+    const uuid = await createOrder(service, wallet)
+    let leasedForMs: number | undefined
+    const { quote } = service.world.chain
+    const { status } = await execute(uuid, {
+      async quote(...asked) {
+        const quoted = await quote(...asked)
+        service.clock.now += 60_000
+        return quoted
+      },
+      async submit() {
+        const [row] = await rows<{ until: number }>(
+          service.world.db,
+          sql`SELECT (extract(epoch FROM check_at) * 1000)::float8 AS until FROM transactions
+            WHERE order_uuid = ${uuid}`,
+        )
+        leasedForMs = (row?.until ?? 0) - service.clock.now
+        return { kind: 'refused', reason: 'NoSuchContract' }
+      },
+    })
+    expect(status).toBe(502)
+    expect(leasedForMs).toBeGreaterThan(service.world.config.NODE_TIMEOUT_MS)
+  })
+
   it('pays the recipient through as many vaults as the route has', async () => {
     for (const outputToken of [OUTPUT_TOKEN, FAR_TOKEN]) {
       const uuid = await createOrder(service, wallet, { outputToken })

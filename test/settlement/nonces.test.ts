@@ -1,6 +1,11 @@
 import { makeSTXTokenTransfer } from '@stacks/transactions'
+import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { type Database, rows } from '../../src/db/database.ts'
 import type { Chain } from '../../src/settlement/chain.ts'
+import { seal } from '../../src/settlement/follow.ts'
+import { recordFiller } from '../../src/settlement/record.ts'
+import { signFiller } from '../../src/settlement/transaction.ts'
 import { createOrder } from '../wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
@@ -108,6 +113,39 @@ describe('the nonces of operators', () => {
     ])
     expect(await service.order(first)).toMatchObject({ failureReason: 'NoSuchContract' })
   })
+
+  it('are never filled under an order that has claimed them since somebody looked', async () => {
+    const service = await start()
+    const { db } = service.world
+    const [uuid = ''] = await orders(service, 1)
+    await chain.plan({ on: SUBMIT, do: 'reject', reason: 'NotEnoughFunds', times: 1 })
+    expect(await service.execute(uuid)).toMatchObject({ status: 503 })
+    const [operator] = service.world.operators.all
+    const { address = '', privateKey = '' } = operator ?? {}
+    const terms = { privateKey, nonce: 0, feeInMicroStx: 600, network: 'devnet' } as const
+    const transaction = await signFiller(terms)
+    let filled: Promise<void> | undefined
+    await db.transaction(async (tx) => {
+      await tx.execute(sql`SELECT FROM operators WHERE address = ${address} FOR UPDATE`)
+      const sealed = { transaction, rawBox: await seal(service.world, transaction) }
+      filled = recordFiller(db, address, sealed, service.clock.now)
+      await untilWaiting(db)
+      await tx.execute(sql`UPDATE operators SET next_nonce = 1 WHERE address = ${address}`)
+      await tx.execute(sql`UPDATE transactions SET status = 'signed', check_at = now()`)
+      await tx.execute(sql`UPDATE orders SET status = 'executing'`)
+    })
+    await filled
+    expect(await service.stored()).toMatchObject([{ nonce: 0, kind: 'swap', status: 'signed' }])
+    await service.until(uuid, 'confirmed')
+  })
+
+  /** Until some statement waits for a row that another transaction holds. */
+  async function untilWaiting(db: Database) {
+    for (;;) {
+      const waiting = await rows(db, sql`SELECT FROM pg_locks WHERE NOT granted`)
+      if (waiting.length > 0) return
+    }
+  }
 
   it('start where the chain says, and skip what another program has used since', async () => {
     const service = await start()

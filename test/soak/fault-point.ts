@@ -11,7 +11,7 @@ import { Socket } from 'node:net'
 /** A part of the one statement that does it. */
 const STATEMENTS: Readonly<Record<string, string>> = {
   claim: "SET status = 'executing'",
-  accepted: "SET status = 'accepted'",
+  accepted: 'WITH accepted AS',
   refused: "SET status = 'refused'",
   mined: "SET status = 'mined'",
   outbid: "SET status = 'outbid'",

@@ -1,4 +1,5 @@
 import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
 import { startDevnet } from '../../src/node/devnet.ts'
 import { burstAtBoundaries } from './bursts.ts'
 import { contend } from './contention.ts'
@@ -7,13 +8,17 @@ import { breakDatabase, OUTAGES } from './outages.ts'
 import { startOwnPostgres } from './postgres.ts'
 import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from './process.ts'
 import { revokeUnderLoad } from './revocation.ts'
+import { runTests } from './tests.ts'
 
-/**
- * The long forms of the proofs in test/gate and test/faults. SOAK=0.1 does a tenth of everything;
- * SOAK_ONLY=kills,outages does those alone.
- */
-const scale = Number(process.env.SOAK ?? 1)
-const only = process.env.SOAK_ONLY?.split(',')
+const USAGE = `npm run soak -- [options]
+  --only A,B    of: exactness, contention, revocation, kills, outages, settlement, model, fuzz, races
+  --scale S     how much of everything: 0.1 does a tenth (1)`
+
+const { values } = parseArgs({
+  options: { only: { type: 'string' }, scale: { type: 'string' }, help: { type: 'boolean' } },
+})
+const scale = Number(values.scale ?? 1)
+const only = values.only?.split(',')
 const times = (whole: number) => Math.max(1, Math.round(whole * scale))
 
 interface Outcome {
@@ -34,9 +39,21 @@ function progress(text: string): void {
   say(text)
 }
 
-const server = await startOwnPostgres()
-const devnet = await startDevnet()
-const chain = { devnetUrl: devnet.url }
+/** Started by the first proof that needs them: some bring their own. */
+const started: { close(): Promise<void> }[] = []
+const lazily = <T>(start: () => Promise<T>, close: (one: T) => Promise<void>) => {
+  let one: Promise<T> | undefined
+  return () => {
+    one ??= start().then((it) => {
+      started.push({ close: () => close(it) })
+      return it
+    })
+    return one
+  }
+}
+const openServer = lazily(startOwnPostgres, (server) => server.close())
+const openChain = lazily(startDevnet, (devnet) => devnet.stop())
+const chainOf = async () => ({ devnetUrl: (await openChain()).url })
 const LIMITS = { minute: 24, hour: 60, day: 130 }
 
 /** Two processes on a new database, for one proof. */
@@ -44,6 +61,7 @@ async function withPair<T>(
   limits: Record<string, string> | undefined,
   prove: (pair: { databaseUrl: string; processes: [ServiceProcess, ServiceProcess] }) => Promise<T>,
 ): Promise<T> {
+  const [server, chain] = [await openServer(), await chainOf()]
   const databaseUrl = await server.freshDatabase()
   const env = sharedEnv(databaseUrl, chain, limits)
   const start = async () =>
@@ -56,6 +74,7 @@ async function withPair<T>(
   }
 }
 
+/** The long forms of what `npm test` proves in a short one. */
 const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> = {
   async exactness() {
     const rounds = times(2_000)
@@ -115,15 +134,20 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
 
   async kills() {
     const kills = times(100)
-    const { mismatches, ...tally } = await killUnderLoad({
-      databaseUrl: await server.freshDatabase(),
-      chain,
+    const {
+      mismatches,
+      lost: unanswered,
+      ...tally
+    } = await killUnderLoad({
+      databaseUrl: await (await openServer()).freshDatabase(),
+      chain: await chainOf(),
       kills,
       onKill: (kill, requests) => progress(`kills: ${kill} of ${kills}, ${requests} requests`),
     })
     return {
       figures: {
         ...tally,
+        unanswered,
         unexpected: total(tally.unexpected),
         mismatches: mismatches.length,
       },
@@ -141,8 +165,8 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
       (_, place) => OUTAGES[place % OUTAGES.length] as (typeof OUTAGES)[number],
     )
     const { mismatches, died, ...tally } = await breakDatabase({
-      server,
-      chain,
+      server: await openServer(),
+      chain: await chainOf(),
       outages,
       onOutage: (so, outage) =>
         progress(
@@ -170,6 +194,57 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
       ],
     }
   },
+
+  async settlement() {
+    const { told, faults } = await runTests({
+      files: ['test/settlement/crash.test.ts'],
+      env: { CRASH_POINTS: 'all', RANDOM_KILLS: String(times(200)) },
+      onProgress: (line) => progress(`settlement: ${line}`),
+    })
+    const sum = (name: string) => told.reduce((all, one) => all + sizeOf(one[name]), 0)
+    return {
+      figures: {
+        kills: sum('kills'),
+        orders: sum('orders'),
+        acknowledged: sum('acknowledged'),
+        duplicates: sum('duplicates'),
+        lost: sum('lost'),
+        wrong: sum('wrong'),
+        unended: sum('unended'),
+        gaps: sum('gaps'),
+        miscounted: sum('miscounted'),
+        unreached: sum('unreached'),
+      },
+      faults,
+    }
+  },
+
+  async model() {
+    const trials = times(300)
+    const files = ['test/settlement/model.test.ts']
+    const { faults } = await runTests({ files, env: { MODEL_RUNS: String(trials) } })
+    return { figures: { trials }, faults }
+  },
+
+  async fuzz() {
+    const trials = Math.max(10_000, times(100_000)) // With fewer, not every answer is seen often enough.
+    const files = ['test/fuzz/endpoints.test.ts']
+    const { faults } = await runTests({ files, env: { FUZZ_RUNS: String(trials) } })
+    return { figures: { trials }, faults }
+  },
+
+  async races() {
+    const trials = times(50)
+    const files = ['test/races']
+    const { faults } = await runTests({ files, env: { RACE_ROUNDS: String(trials) } })
+    return { figures: { trials }, faults }
+  },
+}
+
+const unknown = only?.filter((proof) => !(proof in PROOFS)) ?? []
+if (values.help === true || unknown.length > 0 || !(scale > 0)) {
+  process.stderr.write(`${unknown.map((proof) => `There is no ${proof}.\n`).join('')}${USAGE}\n`)
+  process.exit(values.help === true ? 0 : 2)
 }
 
 const outcomes: Outcome[] = []
@@ -178,23 +253,50 @@ try {
     if (only !== undefined && !only.includes(proof)) continue
     const from = seconds()
     say(`${proof}: begins`)
-    const outcome = await prove()
+    const outcome = await prove().catch((error) => ({ figures: {}, faults: [String(error)] }))
     outcomes.push({ proof, seconds: seconds() - from, ...outcome })
     say(`${proof}: ${outcome.faults.length === 0 ? 'holds' : 'DOES NOT HOLD'}`)
   }
 } finally {
-  await Promise.all([server.close(), devnet.stop()])
+  await Promise.all(started.map((one) => one.close()))
 }
 
-say(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}, SOAK=${scale}\n`)
-for (const { proof, seconds: took, figures, faults } of outcomes) {
-  const shown = Object.entries(figures).map(([name, value]) => `${name} ${value}`)
-  process.stdout.write(
-    `${faults.length === 0 ? 'holds ' : 'FAULTS'}  ${proof.padEnd(11)} ${took} s  ${shown.join(', ')}\n`,
+say(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}, scale ${scale}\n`)
+const COLUMNS = ['kills', 'orders', 'trials', 'requests', 'duplicates', 'lost'] as const
+process.stdout.write(
+  table([
+    ['proof', '', 'seconds', ...COLUMNS],
+    ...outcomes.map(({ proof, seconds: took, figures, faults }) => [
+      proof,
+      faults.length === 0 ? 'holds' : 'DOES NOT HOLD',
+      String(took),
+      ...COLUMNS.map((column) => String(figures[column] ?? '-')),
+    ]),
+  ]),
+)
+for (const { proof, figures, faults } of outcomes) {
+  const more = Object.entries(figures).filter(
+    ([name]) => !COLUMNS.some((column) => column === name),
   )
-  for (const fault of faults.slice(0, 20)) process.stdout.write(`        ${fault}\n`)
+  const shown = more.map(([name, value]) => `${name} ${value}`).join(', ')
+  if (shown !== '') process.stdout.write(`${proof}: ${shown}\n`)
+  for (const fault of faults.slice(0, 20)) process.stdout.write(`${proof}: ${fault}\n`)
 }
 process.exit(outcomes.some(({ faults }) => faults.length > 0) ? 1 : 0)
+
+function table(rows: string[][]): string {
+  const widths = (rows[0] ?? []).map((_, at) =>
+    Math.max(...rows.map((row) => row[at]?.length ?? 0)),
+  )
+  const line = (row: string[]) =>
+    row.map((cell, at) => (at < 2 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
+  return `\n${rows.map((row) => line(row).join('  ')).join('\n')}\n\n`
+}
+
+/** A count, or how many there are. */
+function sizeOf(value: unknown): number {
+  return Array.isArray(value) ? value.length : Number(value ?? 0)
+}
 
 function total(counts: Record<string, number>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
