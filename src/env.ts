@@ -94,6 +94,7 @@ const Environment = z.object({
   KEY_PREFIX: z
     .string()
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
+    .refine((prefix) => !prefix.startsWith('cs_'), 'must not begin as sessions do, with cs_')
     .default('ck_live_'),
   EXTRA_SCOPES: z
     .string()

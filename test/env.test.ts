@@ -36,6 +36,7 @@ describe('The configuration', () => {
       IP_RATE_LIMIT_PER_MINUTE: 300,
       MAX_ACTIVE_KEYS_PER_WALLET: 10,
       KEY_PREFIX: 'ck_live_',
+      EXTRA_SCOPES: [],
       TRUSTED_PROXIES: [],
       ALLOWED_ORIGINS: ['*'],
       LOG_LEVEL: 'info',
