@@ -58,6 +58,9 @@ const EDITS: Record<string, Edit> = {
   cancellation_count: { to: '1000', gate: false, check: false },
 }
 
+const AUDIT_UPSERT = sql`INSERT INTO audit_events SELECT * FROM audit_events
+  ON CONFLICT (wallet_address, sequence) DO UPDATE SET body = excluded.body`
+
 describe.each(ENGINES)('An edit of the database behind the back of the service on %s', (engine) => {
   let service: Service
   beforeAll(async () => {
@@ -199,6 +202,22 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
   })
 
   it.each([
+    ['changed', sql`UPDATE audit_events SET body = body`],
+    ['changed by an insert', AUDIT_UPSERT],
+    ['deleted', sql`DELETE FROM audit_events`],
+    ['emptied', sql`TRUNCATE audit_events`],
+    ['emptied with what it refers to', sql`TRUNCATE signed_actions CASCADE`],
+  ])('of the audit is refused by the database itself: it cannot be %s', async (_, statement) => {
+    await limited(newWallet(service))
+    const count = () => rows(service.world.db, sql`SELECT count(*)::int FROM audit_events`)
+    const before = await count()
+    await expect(rows(service.world.db, statement)).rejects.toMatchObject({
+      cause: expect.objectContaining({ message: 'audit_events is append-only' }),
+    })
+    expect(await count()).toEqual(before)
+  })
+
+  it.each([
     ['a body', sql`body = replace(body, '"details":{', '"details":{"edited":1,')`],
     ['a hash', sql`hash = sha256(hash)`],
     ['a place in the chain', sql`sequence = sequence + 1000`],
@@ -206,7 +225,12 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
   ])('of the audit is found: %s', async (_, change) => {
     const wallet = newWallet(service)
     const { keyId } = await limited(wallet)
-    await rows(service.world.db, sql`UPDATE audit_events SET ${change} WHERE key_id = ${keyId}`)
+    // As whoever owns the table can, and nobody else.
+    await service.world.db.transaction(async (tx) => {
+      await rows(tx, sql`ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only`)
+      await rows(tx, sql`UPDATE audit_events SET ${change} WHERE key_id = ${keyId}`)
+      await rows(tx, sql`ALTER TABLE audit_events ENABLE TRIGGER audit_events_append_only`)
+    })
     const { faults } = await checkAudit(service.world)
     expect(faults.filter((fault) => fault.walletAddress === wallet.address)).not.toEqual([])
   })
