@@ -108,6 +108,8 @@ const Environment = z.object({
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 
+const Sealing = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enum(NETWORKS) })
+
 type Read = z.output<typeof Environment>
 
 /** A validated configuration. On devnet the chain's address and the encryption key may still be open: the entry makes them. */
@@ -147,6 +149,19 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
     ROUTER_CONTRACT: rest.ROUTER_CONTRACT ?? ROUTER,
   }
+}
+
+/** What sealing keys takes, and nothing else: a database is migrated where the rest is not at hand. */
+export function readSealing(environment: Record<string, string | undefined>): {
+  ENCRYPTION_KEY: string
+  STACKS_NETWORK: Config['STACKS_NETWORK']
+} {
+  const { ENCRYPTION_KEY, STACKS_NETWORK } = environment
+  const read = Sealing.safeParse({ ENCRYPTION_KEY, STACKS_NETWORK })
+  if (read.success) return read.data
+  throw new Error(
+    'keys of the release before have to be sealed: set ENCRYPTION_KEY and STACKS_NETWORK as the service has them',
+  )
 }
 
 /** What one variable demands of another, whether or not each is well formed. */

@@ -73,7 +73,7 @@ export const apiKeys = pgTable(
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at'),
     suspendedAt: time('suspended_at'),
-    suspendedBy: text('suspended_by').$type<'owner' | 'operator'>(),
+    suspendedBy: text('suspended_by').$type<'owner' | 'operator' | 'both'>(),
     revokedAt: time('revoked_at'),
     lastUsedAt: time('last_used_at'),
     minuteWindow: count('minute_window'),

@@ -5,6 +5,7 @@ import { type Database, rows } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
 import type { World } from '../world.ts'
 import { type KeyTerms, type Rights, type RightsRow, readRights, rightsText } from './rights.ts'
+import type { Suspension } from './suspension.ts'
 
 /** A key's row, which nobody else changes until the transaction ends. */
 export interface LockedKey {
@@ -118,6 +119,10 @@ export function columnsOf(terms: KeyTerms): readonly (readonly [column: string, 
     ['label', sql`${terms.label}::text`],
     ['justification', sql`${terms.justification}::text`],
   ]
+}
+
+export function suspensionColumns({ suspendedAt, suspendedBy }: Suspension): SQL {
+  return sql`suspended_at = ${timeOf(suspendedAt)}, suspended_by = ${suspendedBy}::text`
 }
 
 export function timeOf(ms: number | null): SQL {

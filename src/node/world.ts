@@ -1,12 +1,12 @@
 import type { Config } from '../env.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
-import { adoptKeys } from '../keys/adopt.ts'
 import { openSeal } from '../seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { adoptOldKeys } from './adopt.ts'
 import { openNativeMac } from './mac.ts'
 
 /** Builds the world of a Node process, which all its requests share. */
@@ -26,7 +26,8 @@ export async function openWorld({
   const encryptionKey = Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64'))
   const mac = openNativeMac(encryptionKey)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
-  await adoptKeys({ db, mac, recover, config, log }, now())
+  const seal = await openSeal(encryptionKey, randomBytes)
+  await adoptOldKeys({ db, mac, seal, recover, config, log }, now())
   return {
     config,
     db,
@@ -34,7 +35,7 @@ export async function openWorld({
     chain,
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    seal: await openSeal(encryptionKey, randomBytes),
+    seal,
     mac,
     usage: openUsage(log),
     recover,

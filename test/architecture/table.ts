@@ -35,6 +35,7 @@ const VERBS = [
   'orders/create',
   'orders/execute',
   'orders/find',
+  'orders/unseal',
   'service/ready',
   'sessions/create',
   'sessions/find',

@@ -91,6 +91,9 @@ describe('Against the service itself, the client', () => {
     const rotated = createClient({ baseUrl: service.url, apiKey: next })
     expect((await rotated.keys.me()).keyId).toBe((await bot.keys.me()).keyId)
     expect((await owner.keys.usage(keyId)).usage[0]?.requests).toBeGreaterThan(0)
+    await expect(owner.keys.certificate(keyId, 367)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
     const certificate = await owner.keys.certificate(keyId)
     await createClient({ baseUrl: service.url }).keys.useCertificate(certificate)
     await expect(rotated.keys.me()).rejects.toMatchObject({ code: 'API_KEY_INACTIVE' })
