@@ -14,6 +14,7 @@ CREATE TABLE "key_reservations" (
 	"token" text NOT NULL,
 	"day" integer NOT NULL,
 	"amount" numeric(39, 0) NOT NULL,
+	"holders" integer DEFAULT 1 NOT NULL,
 	CONSTRAINT "key_reservations_pk" PRIMARY KEY("order_uuid","key_id")
 );
 --> statement-breakpoint
