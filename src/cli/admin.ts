@@ -142,7 +142,9 @@ async function act(
   if (!result.ok)
     return { json: { error: result.reason }, text: NOT_DONE[result.reason], exitCode: 1 }
   const keyIds = result.value
-  return { json: { keyIds }, text: `${done}: ${keyIds.join(', ') || 'no key'}\n` }
+  const wallet =
+    options.wallet === undefined ? '' : `the wallet ${options.wallet}, and of its keys `
+  return { json: { keyIds }, text: `${done}: ${wallet}${keyIds.join(', ') || 'no key'}\n` }
 }
 
 function targetOf({ key, wallet }: Options): Target {

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { appendAudit, lockWallet } from '../audit/append.ts'
 import { atomically, rows } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -119,11 +119,16 @@ export async function findKeys(
   return rows<FoundKey>(
     db,
     sql`SELECT id AS "keyId", wallet_address AS "walletAddress", name, key_preview AS "keyPreview", permissions,
-        suspended_by AS "suspendedBy", suspended_at::text AS "suspendedAt", revoked_at::text AS "revokedAt",
-        expires_at::text AS "expiresAt"
+        suspended_by AS "suspendedBy", ${isoTime('suspended_at')} AS "suspendedAt",
+        ${isoTime('revoked_at')} AS "revokedAt", ${isoTime('expires_at')} AS "expiresAt"
       FROM api_keys WHERE key_preview = coalesce(${preview ?? null}::text, key_preview)
         AND id = coalesce(${keyId ?? null}::text, id)
         AND wallet_address = coalesce(${walletAddress ?? null}::text, wallet_address)
       ORDER BY api_keys.created_at DESC LIMIT 1000`,
   )
+}
+
+/** ISO 8601, whatever the session's settings. */
+function isoTime(column: string): SQL {
+  return sql.raw(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
 }

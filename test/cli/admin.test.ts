@@ -107,10 +107,18 @@ describe('latchkey-admin', () => {
   })
 
   it('looks a key up by its preview, and finds edited rows', async () => {
-    const { apiKey, keyId } = await createKey(service, newWallet(service))
+    const expiresAt = service.clock.now + 86_400_000
+    const { apiKey, keyId } = await createKey(service, newWallet(service), { expiresAt })
     const preview = `${apiKey.slice(0, 12)}...${apiKey.slice(-4)}`
     const found = await run('keys', '--preview', preview, '--json')
-    expect(JSON.parse(found.out)).toMatchObject([{ keyId, keyPreview: preview }])
+    expect(JSON.parse(found.out)).toMatchObject([
+      {
+        keyId,
+        keyPreview: preview,
+        expiresAt: new Date(expiresAt).toISOString(),
+        revokedAt: null,
+      },
+    ])
     expect(await run('audit', 'check')).toMatchObject({ exitCode: 0 })
     await rows(service.world.db, sql`UPDATE api_keys SET permissions = '{}' WHERE id = ${keyId}`)
     const { exitCode, out } = await run('audit', 'check')
