@@ -3,11 +3,11 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkAudit } from '../../src/audit/check.ts'
 import { rows } from '../../src/db/database.ts'
-import { INPUT_TOKEN } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
 import { answered, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
 import { ENGINES, type Service } from '../service.ts'
-import { createKey, json, newWallet, type Wallet } from '../wallet.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
 
 /** Who sees an edit of a column: the gate, at the next request, and the audit check. */
 interface Edit {
@@ -83,6 +83,11 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
       label: 'prod',
       justification: 'ticket 4711',
     })
+  const bounded = async (wallet: Wallet) => {
+    const recipients = [newWallet(service).address]
+    const tokens = [INPUT_TOKEN, OUTPUT_TOKEN]
+    return { recipients, tokens, ...(await createKey(service, wallet, { recipients, tokens })) }
+  }
   const use = (apiKey: string) => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
   const faultsOf = async (keyId: string) => {
     const { faults } = await checkAudit(service.world)
@@ -178,6 +183,26 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
     expect((await faultsOf(keyId)).map(({ fault }) => fault)).toEqual([
       'revokedAt is not what its events made it',
     ])
+  })
+
+  it('of an order leaves it within the recipients and tokens of the key that executes it', async () => {
+    const wallet = newWallet(service)
+    const { recipients, tokens, apiKey } = await bounded(wallet)
+    const thief = newWallet(service).address
+    for (const [column, value, limit, allowed] of [
+      ['recipient', thief, 'recipients', [wallet.address, ...recipients]],
+      ['output_token', `${thief}.worthless`, 'tokens', tokens],
+    ] as const) {
+      const uuid = await createOrder(service, wallet)
+      await rows(
+        service.world.db,
+        sql`UPDATE orders SET ${sql.raw(column)} = ${value} WHERE uuid = ${uuid}`,
+      )
+      const headers = { 'X-API-Key': apiKey }
+      const response = await service.call(`/orders/${uuid}/execute`, { method: 'POST', headers })
+      const { details } = await refused(response, 'limitExceeded')
+      expect(details).toEqual({ limit, value, allowed })
+    }
   })
 
   it('that adds a key of its own is stopped and found', async () => {
