@@ -129,7 +129,8 @@ export function timeOf(ms: number | null): SQL {
   return sql`${ms === null ? null : new Date(ms).toISOString()}::timestamptz`
 }
 
-/** Of scopes, contract ids and addresses: none has a character that means something in an array. */
+/** Of scopes, contract ids and addresses: none has a quote or a backslash. Quoted, because null is a name too. */
 function textArray(texts: readonly string[] | null): SQL {
-  return sql`${texts === null ? null : `{${texts.join(',')}}`}::text::text[]`
+  const quoted = texts?.map((text) => `"${text}"`).join(',')
+  return sql`${quoted === undefined ? null : `{${quoted}}`}::text::text[]`
 }

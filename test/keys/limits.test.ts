@@ -391,16 +391,27 @@ describe('An operator', () => {
   it('may have scopes of his own, which keys carry and GET /scopes describes', async () => {
     const service = await startService('PGlite', {
       env: {
-        EXTRA_SCOPES: 'read=See balances, positions and orders; rfq=Answer requests for quotes',
+        EXTRA_SCOPES:
+          'read=See balances, positions and orders; rfq=Answer requests for quotes; null=Nothing',
       },
     })
     const wallet = newWallet(service)
-    await createKey(service, wallet, { permissions: ['read', 'execute'] })
+    const permissions = ['read', 'execute', 'null']
+    const { apiKey } = await createKey(service, wallet, { permissions })
+    const me = await service.call('/me', { headers: { 'X-API-Key': apiKey } })
+    expect(await answered(me)).toMatchObject({ permissions })
     const { scopes } = await answered<{ scopes: { name: string }[] }>(await service.call('/scopes'))
-    expect(scopes.map(({ name }) => name)).toEqual(['create', 'execute', 'cancel', 'read', 'rfq'])
+    expect(scopes.map(({ name }) => name)).toEqual([
+      'create',
+      'execute',
+      'cancel',
+      'read',
+      'rfq',
+      'null',
+    ])
     expect(scopes[3]).toEqual({ name: 'read', description: 'See balances, positions and orders' })
     const { scopes: told } = await answered(await service.call('/info'))
-    expect(told).toEqual(['create', 'execute', 'cancel', 'read', 'rfq'])
+    expect(told).toEqual(['create', 'execute', 'cancel', 'read', 'rfq', 'null'])
     const body = wallet.sign({ action: 'create_api_key', keyName: 'b', permissions: ['withdraw'] })
     await refused(await service.call('/api-keys', json(body)), 'invalidRequest')
     await service.close()

@@ -161,6 +161,23 @@ describe('of many at once, on Postgres, through two services with 24 connections
     expect(row).toEqual({ minute_count: 20, minute_window: minute, total_requests: 20 })
   })
 
+  it.each(rounds())('rotations leave a key two secrets and no third (round %i)', async () => {
+    const owner = newWallet(one)
+    const { apiKey, keyId } = await createKey(one, owner)
+    const answers = await race((service, caller) => {
+      const timestamp = one.clock.now - caller
+      const members = { action: 'rotate_api_key', keyId, graceSeconds: 60, timestamp }
+      return service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(members)))
+    })
+    expect(codes(answers)).toEqual({ 200: CALLERS })
+    const secrets = [apiKey, ...answers.map(({ body }) => String(body.apiKey))]
+    const used = await Promise.all(
+      secrets.map((secret) => one.call('/orders', { headers: { 'X-API-Key': secret } })),
+    )
+    expect(used.filter(({ status }) => status === 200)).toHaveLength(2)
+    expect(used.filter(({ status }) => status === 401)).toHaveLength(CALLERS - 1)
+  })
+
   it.each(
     rounds(),
   )('changes of one key leave a sealed key and an unbroken chain (round %i)', async () => {
