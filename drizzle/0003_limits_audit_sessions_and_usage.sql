@@ -14,6 +14,7 @@ CREATE TABLE "key_reservations" (
 	"token" text NOT NULL,
 	"day" integer NOT NULL,
 	"amount" numeric(39, 0) NOT NULL,
+	"holders" integer DEFAULT 1 NOT NULL,
 	CONSTRAINT "key_reservations_pk" PRIMARY KEY("order_uuid","key_id")
 );
 --> statement-breakpoint
@@ -82,4 +83,12 @@ CREATE INDEX "audit_events_key" ON "audit_events" USING btree ("key_id");--> sta
 CREATE INDEX "key_reservations_key" ON "key_reservations" USING btree ("key_id","day");--> statement-breakpoint
 CREATE INDEX "key_usage_hour" ON "key_usage" USING btree ("hour");--> statement-breakpoint
 CREATE INDEX "sessions_wallet" ON "sessions" USING btree ("wallet_address","created_at");--> statement-breakpoint
-ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_previous_hash" UNIQUE("previous_key_hash");
+ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_previous_hash" UNIQUE("previous_key_hash");--> statement-breakpoint
+CREATE FUNCTION "refuse_change"() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+--> statement-breakpoint
+-- Only who owns the table can take this away again.
+CREATE TRIGGER "audit_events_append_only" BEFORE UPDATE OR DELETE OR TRUNCATE ON "audit_events" FOR EACH STATEMENT EXECUTE FUNCTION "refuse_change"();

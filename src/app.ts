@@ -121,7 +121,8 @@ function notFound(c: AppContext): Refused<'routeNotFound' | 'methodNotAllowed'> 
   const allow = endpoints
     .filter((endpoint) => pathPattern(endpoint.path).test(path))
     .map((endpoint) => endpoint.method.toUpperCase())
-  return allow.length === 0 ? refuse('routeNotFound') : refuse('methodNotAllowed', { allow })
+  const details = { allow: [...new Set(allow)] }
+  return allow.length === 0 ? refuse('routeNotFound') : refuse('methodNotAllowed', details)
 }
 
 function pathPattern(path: string): RegExp {

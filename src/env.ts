@@ -94,6 +94,7 @@ const Environment = z.object({
   KEY_PREFIX: z
     .string()
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
+    .refine((prefix) => !prefix.startsWith('cs_'), 'must not begin as sessions do, with cs_')
     .default('ck_live_'),
   EXTRA_SCOPES: z
     .string()
@@ -106,6 +107,8 @@ const Environment = z.object({
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
+
+const Sealing = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enum(NETWORKS) })
 
 type Read = z.output<typeof Environment>
 
@@ -146,6 +149,19 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
     ROUTER_CONTRACT: rest.ROUTER_CONTRACT ?? ROUTER,
   }
+}
+
+/** What sealing keys takes, and nothing else: a database is migrated where the rest is not at hand. */
+export function readSealing(environment: Record<string, string | undefined>): {
+  ENCRYPTION_KEY: string
+  STACKS_NETWORK: Config['STACKS_NETWORK']
+} {
+  const { ENCRYPTION_KEY, STACKS_NETWORK } = environment
+  const read = Sealing.safeParse({ ENCRYPTION_KEY, STACKS_NETWORK })
+  if (read.success) return read.data
+  throw new Error(
+    'keys of the release before have to be sealed: set ENCRYPTION_KEY and STACKS_NETWORK as the service has them',
+  )
 }
 
 /** What one variable demands of another, whether or not each is well formed. */

@@ -36,6 +36,7 @@ describe('The configuration', () => {
       IP_RATE_LIMIT_PER_MINUTE: 300,
       MAX_ACTIVE_KEYS_PER_WALLET: 10,
       KEY_PREFIX: 'ck_live_',
+      EXTRA_SCOPES: [],
       TRUSTED_PROXIES: [],
       ALLOWED_ORIGINS: ['*'],
       LOG_LEVEL: 'info',
@@ -86,6 +87,7 @@ describe('The configuration', () => {
       IP_RATE_LIMIT_PER_MINUTE: '00x',
       MAX_ACTIVE_KEYS_PER_WALLET: '0',
       KEY_PREFIX: 'CK-LIVE-UPPER',
+      EXTRA_SCOPES: 'execute=All of it',
       TRUSTED_PROXIES: '10.0.0.0/99, all-of-them',
       LOG_LEVEL: 'loudest',
     }
@@ -96,6 +98,10 @@ describe('The configuration', () => {
     }
     expect(message).not.toMatch(/pa55word|5ec2e7/)
     expect(message.split('\n').length - 1).toBeGreaterThanOrEqual(Object.keys(faulty).length)
+  })
+
+  it('lets no key look like a session', () => {
+    expect(faultOf({ KEY_PREFIX: 'cs_live_' })).toContain('KEY_PREFIX: ')
   })
 
   it.each([

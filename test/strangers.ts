@@ -8,7 +8,7 @@ import { rows } from '../src/db/database.ts'
 import type { RefusalReason } from '../src/errors.ts'
 import { SCOPES, type Scope } from '../src/keys/scope.ts'
 import { makeToken } from '../src/keys/token.ts'
-import { answered, asksNothing, changesNothing, refused, stored } from './http/answers.ts'
+import { answered, asksNothing, changesNothing, kept, refused } from './http/answers.ts'
 import type { Service } from './service.ts'
 import { toHighS } from './stacks/wallets.ts'
 import { createKey, newWallet, type Wallet } from './wallet.ts'
@@ -31,7 +31,17 @@ export interface ProtectedRoute {
   /** The answer to a request without any credentials; none where the route is also public. */
   withoutCredentials?: RefusalReason
   /** What a key needs to open it; none where keys open nothing. */
-  key?: { scope?: Scope; ofAnotherWallet?: RefusalReason }
+  key?: {
+    scope?: Scope
+    ofAnotherWallet?: RefusalReason
+    /** Whoever has the secret may: without quota, from any address, suspended or not. */
+    isUncounted?: true
+  }
+  /** How a session opens it; none where sessions open nothing. */
+  session?: {
+    /** The answer to the session of another wallet; none where it reads what is its own. */
+    ofAnotherWallet?: RefusalReason
+  }
   /** How it reads a signed message; none where messages open nothing. */
   signed?: {
     carry(target: Target, signed: Signed): RequestInit
@@ -39,6 +49,8 @@ export interface ProtectedRoute {
     ofAnotherWallet?: RefusalReason
     /** The answer to the same message once more; none where it may be repeated. */
     again?: RefusalReason
+    /** Members that make a message too old or too new; a timestamp of 301 s ago unless said. */
+    untimely?(now: number): readonly [members: object, reason: 'stale' | 'future'][]
   }
   arrange(service: Service, owner: Wallet): Promise<Target>
 }
@@ -80,7 +92,7 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
     const change = (keyId: string, column: string) =>
       rows(service.world.db, sql`UPDATE api_keys SET ${sql.raw(column)} WHERE id = ${keyId}`)
 
-    const { withoutCredentials, key, signed } = route
+    const { withoutCredentials, key, session, signed } = route
     if (withoutCredentials !== undefined)
       it('refuses a request without credentials', async () => {
         const { target } = await arrange()
@@ -90,6 +102,7 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
       })
 
     if (key !== undefined) {
+      const { scope, ofAnotherWallet, isUncounted = false } = key
       const withKey = (target: Target, apiKey: string) =>
         call(target, { headers: { 'X-API-Key': apiKey } })
 
@@ -103,6 +116,7 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
           headers: { Authorization: `Bearer ${apiKey}` },
         })
         expect(response.ok).toBe(true)
+        if (isUncounted) return
         expect(response.headers.get('X-RateLimit-Remaining')).toBe('99')
         expect(response.headers.get('RateLimit-Policy')).toBe(
           '"minute";q=100;w=60, "hour";q=1000;w=3600, "day";q=10000;w=86400',
@@ -157,13 +171,13 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
         )
       })
 
-      it('refuses a well-formed key that was never given, after one statement', async () => {
+      it('refuses a well-formed key that was never given, after one statement where it is counted', async () => {
         const { target } = await arrange()
         const unknown = makeToken('ck_live_', randomBytes(32))
         await changesNothing(service, async () => {
           const before = service.statements.length
           const body = await refused(await withKey(target, unknown), 'apiKeyInvalid')
-          expect(service.statements.length - before).toBe(1)
+          if (!isUncounted) expect(service.statements.length - before).toBe(1)
           expect(body).not.toHaveProperty('details')
         })
       })
@@ -186,15 +200,57 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
         })
       })
 
-      it('refuses a suspended key', async () => {
+      it('refuses a secret that was rotated away, from the end of its grace', async () => {
         const { owner, target } = await arrange()
         const { apiKey, keyId } = await createKey(service, owner)
-        await change(keyId, 'suspended_at = now()')
+        const rotation = owner.sign({ action: 'rotate_api_key', keyId, graceSeconds: 0 })
+        await answered(
+          await service.call(`/api-keys/${keyId}/rotate`, {
+            method: 'POST',
+            body: JSON.stringify(rotation),
+          }),
+        )
         await changesNothing(service, async () => {
           const body = await refused(await withKey(target, apiKey), 'apiKeyInactive')
-          expect(body.details).toEqual({ reason: 'suspended' })
+          expect(body.details).toEqual({ reason: 'rotated' })
         })
       })
+
+      it('refuses a session in its place', async () => {
+        const { owner, target } = await arrange()
+        const session = await openSession(service, owner)
+        await asksNothing(service, async () =>
+          refused(await withKey(target, session), 'apiKeyInvalid'),
+        )
+      })
+
+      if (!isUncounted)
+        it('refuses a suspended key', async () => {
+          const { owner, target } = await arrange()
+          const { apiKey, keyId } = await createKey(service, owner)
+          const suspension = owner.sign({ action: 'suspend_api_key', keyId })
+          await answered(
+            await service.call(`/api-keys/${keyId}/suspend`, {
+              method: 'POST',
+              body: JSON.stringify(suspension),
+            }),
+          )
+          await changesNothing(service, async () => {
+            const body = await refused(await withKey(target, apiKey), 'apiKeyInactive')
+            expect(body.details).toEqual({ reason: 'suspended' })
+          })
+        })
+
+      if (!isUncounted)
+        it('refuses a key whose row was edited', async () => {
+          const { owner, target } = await arrange()
+          const { apiKey, keyId } = await createKey(service, owner)
+          await change(keyId, "permissions = '{}'")
+          const others = await storedWithout(service, keyId)
+          const body = await refused(await withKey(target, apiKey), 'apiKeyInactive')
+          expect(body.details).toEqual({ reason: 'tampered' })
+          expect(await storedWithout(service, keyId)).toEqual(others)
+        })
 
       it('refuses a key from the very millisecond at which it expires', async () => {
         const { owner, target } = await arrange()
@@ -207,34 +263,35 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
         })
       })
 
-      it('refuses a key from an address that is not on its list', async () => {
-        const { owner, target } = await arrange()
-        const { apiKey } = await createKey(service, owner, {
-          ipAllowlist: ['192.0.2.0/24', '2001:db8::/32'],
-        })
-        const headers = { 'X-API-Key': apiKey }
-        for (const ip of ['198.51.100.7', '2001:db9::1', '::ffff:192.0.2.7', 'unix'])
-          await changesNothing(service, async () => {
-            const body = await refused(await call(target, { headers, ip }), 'ipNotAllowed')
-            expect(body.details).toEqual({ observedIp: ip === 'unix' ? null : ip })
+      if (!isUncounted)
+        it('refuses a key from an address that is not on its list', async () => {
+          const { owner, target } = await arrange()
+          const { apiKey } = await createKey(service, owner, {
+            ipAllowlist: ['192.0.2.0/24', '2001:db8::/32'],
           })
-        expect((await call(target, { headers, ip: '192.0.2.7' })).ok).toBe(true)
-      })
-
-      it('refuses a key whose minute is used up, and uses up nothing more', async () => {
-        const { owner, target } = await arrange()
-        const { apiKey, keyId } = await createKey(service, owner)
-        const minute = Math.floor(service.clock.now / 60_000)
-        await change(keyId, `minute_window = ${minute}, minute_count = 100`)
-        await changesNothing(service, async () => {
-          const response = await withKey(target, apiKey)
-          expect(response.headers.get('X-RateLimit-Remaining')).toBe('0')
-          expect(response.headers.get('X-RateLimit-Reset')).toBe(String((minute + 1) * 60))
-          await refused(response, 'rateLimited')
+          const headers = { 'X-API-Key': apiKey }
+          for (const ip of ['198.51.100.7', '2001:db9::1', '::ffff:192.0.2.7', 'unix'])
+            await changesNothing(service, async () => {
+              const body = await refused(await call(target, { headers, ip }), 'ipNotAllowed')
+              expect(body.details).toEqual({ observedIp: ip === 'unix' ? null : ip })
+            })
+          expect((await call(target, { headers, ip: '192.0.2.7' })).ok).toBe(true)
         })
-      })
 
-      const { scope, ofAnotherWallet } = key
+      if (!isUncounted)
+        it('refuses a key whose minute is used up, and uses up nothing more', async () => {
+          const { owner, target } = await arrange()
+          const { apiKey, keyId } = await createKey(service, owner)
+          const minute = Math.floor(service.clock.now / 60_000)
+          await change(keyId, `minute_window = ${minute}, minute_count = 100`)
+          await changesNothing(service, async () => {
+            const response = await withKey(target, apiKey)
+            expect(response.headers.get('X-RateLimit-Remaining')).toBe('0')
+            expect(response.headers.get('X-RateLimit-Reset')).toBe(String((minute + 1) * 60))
+            await refused(response, 'rateLimited')
+          })
+        })
+
       if (scope !== undefined)
         it('refuses a key without the permission, and counts the request as failed', async () => {
           const { owner, target } = await arrange()
@@ -266,8 +323,72 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
         })
     }
 
+    if (session !== undefined) {
+      const withSession = (target: Target, text: string) =>
+        call(target, { headers: { Authorization: `Bearer ${text}` } })
+
+      it('lets a session of the owner through', async () => {
+        const { owner, target } = await arrange()
+        expect((await withSession(target, await openSession(service, owner))).ok).toBe(true)
+      })
+
+      it('refuses what is not a session without asking the database', async () => {
+        const { owner, target } = await arrange()
+        const text = await openSession(service, owner)
+        for (const wrong of ['cs_', 'cs_x', text.slice(0, -1), `${text}0`, `${text.slice(0, -1)}-`])
+          await asksNothing(service, async () =>
+            refused(await withSession(target, wrong), 'sessionInvalid'),
+          )
+      })
+
+      it('refuses a well-formed session that was never opened', async () => {
+        const { target } = await arrange()
+        await changesNothing(service, async () =>
+          refused(await withSession(target, makeToken('cs_', randomBytes(32))), 'sessionInvalid'),
+        )
+      })
+
+      it('refuses a session that has ended, and one from the very millisecond at which it expires', async () => {
+        const { owner, target } = await arrange()
+        const [ended, expired] = [
+          await openSession(service, owner, 60),
+          await openSession(service, owner, 61),
+        ]
+        const headers = { Authorization: `Bearer ${ended}` }
+        await answered(await service.call('/sessions/self', { method: 'DELETE', headers }))
+        service.clock.now += 61_000
+        for (const [text, reason] of [
+          [ended, 'ended'],
+          [expired, 'expired'],
+        ] as const)
+          await changesNothing(service, async () => {
+            const body = await refused(await withSession(target, text), 'sessionInvalid')
+            expect(body.details).toEqual({ reason })
+          })
+      })
+
+      if (key === undefined)
+        it('refuses a key in its place', async () => {
+          const { owner, target } = await arrange()
+          const { apiKey } = await createKey(service, owner)
+          await changesNothing(service, async () =>
+            expect((await withSession(target, apiKey)).status).toBe(401),
+          )
+        })
+
+      const { ofAnotherWallet } = session
+      if (ofAnotherWallet !== undefined)
+        it("refuses another wallet's session", async () => {
+          const { target } = await arrange()
+          const theirs = await openSession(service, newWallet(service))
+          await changesNothing(service, async () =>
+            refused(await withSession(target, theirs), ofAnotherWallet),
+          )
+        })
+    }
+
     if (signed !== undefined) {
-      const { carry, ofAnotherWallet, again } = signed
+      const { carry, ofAnotherWallet, again, untimely = tooOldOrNew } = signed
       const present = (target: Target, proof: Signed) => call(target, carry(target, proof))
 
       it('lets a message of the owner through', async () => {
@@ -314,7 +435,10 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
 
       it('refuses a signature that is not exactly one of the contract', async () => {
         const { owner, target } = await arrange()
-        const proof = owner.sign(target.message ?? {})
+        const proof = plainlyRsv(
+          (timestamp) => owner.sign({ ...target.message, timestamp }),
+          service.clock.now,
+        )
         const { signature, message } = proof
         const legacy = signMessageHashRsv({
           messageHash: toHex(hashMessage(message, '\x18Stacks Signed Message:\n')),
@@ -346,12 +470,9 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
       it('refuses a message that is too old or too new, and tells the time', async () => {
         const { owner, target } = await arrange()
         const { now } = service.clock
-        for (const [timestamp, reason] of [
-          [now - 300_001, 'stale'],
-          [now + 60_001, 'future'],
-          [Math.floor(now / 1000), 'stale'],
-        ] as const) {
-          const proof = owner.sign({ ...target.message, timestamp })
+        for (const [members, reason] of untimely(now)) {
+          const proof = owner.sign({ ...target.message, ...members })
+          const { timestamp } = JSON.parse(proof.message)
           await changesNothing(service, async () => {
             const body = await refused(await present(target, proof), 'timestampExpired')
             expect(body.details).toEqual({ reason, timestamp, serverTime: now })
@@ -402,9 +523,29 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
   })
 }
 
+function tooOldOrNew(now: number): [object, 'stale' | 'future'][] {
+  return [
+    [{ timestamp: now - 300_001 }, 'stale'],
+    [{ timestamp: now + 60_001 }, 'future'],
+    [{ timestamp: Math.floor(now / 1000) }, 'stale'],
+  ]
+}
+
+async function openSession(service: Service, by: Wallet, ttlSeconds = 60): Promise<string> {
+  const body = JSON.stringify(by.sign({ action: 'create_session', ttlSeconds }))
+  const response = await service.call('/sessions', { method: 'POST', body })
+  return (await answered<{ session: string }>(response, 201)).session
+}
+
+/** Signs until the first byte of r is no recovery id: the signature then reads in one order only. */
+function plainlyRsv(sign: (timestamp: number) => Signed, timestamp: number): Signed {
+  const signed = sign(timestamp)
+  return /^0[0-3]/.test(signed.signature) ? plainlyRsv(sign, timestamp - 1) : signed
+}
+
 /** Every row but one key's. */
 async function storedWithout(service: Service, keyId: string): Promise<string[]> {
-  return (await stored(service)).filter((row) => !row.includes(`"id": "${keyId}"`))
+  return (await kept(service)).filter((row) => !row.includes(`"id": "${keyId}"`))
 }
 
 async function usage(service: Service, keyId: string) {

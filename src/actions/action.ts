@@ -45,6 +45,9 @@ export const MAX_MESSAGE_BYTES = 2_048
 /** How far a client's clock may be ahead. */
 export const MAX_FUTURE_SECONDS = 60
 
+/** How old messages may be at the very most: src/env.ts holds `SIGNATURE_MAX_AGE_SECONDS` to it. */
+export const MAX_MESSAGE_AGE_SECONDS = 86_400
+
 /** How long after its signing a certificate can be honoured, at most. */
 export const MAX_CERTIFICATE_SECONDS = 366 * 86_400
 

@@ -29,7 +29,11 @@ export async function checkAudit(world: CheckWorld): Promise<AuditCheck> {
     sql`SELECT wallet_address AS wallet FROM api_keys UNION SELECT wallet_address FROM audit_events ORDER BY 1`,
   )
   const check: AuditCheck = { wallets: wallets.length, keys: 0, events: 0, faults: [] }
-  for (const { wallet } of wallets) await checkWallet(world, wallet, check)
+  // Events and rows of one moment: the service goes on meanwhile.
+  for (const { wallet } of wallets)
+    await world.db.transaction((db) => checkWallet({ ...world, db }, wallet, check), {
+      isolationLevel: 'repeatable read',
+    })
   return check
 }
 

@@ -1,6 +1,8 @@
+import { certificateFreshness, freshness, MAX_MESSAGE_AGE_SECONDS } from '../actions/action.ts'
 import { sha256, toHex } from '../bytes.ts'
 import { canonicalRange } from '../keys/cidr.ts'
 import { type KeyTerms, TERM_MEMBERS, type TermMembers, termsAfter } from '../keys/rights.ts'
+import { resumed, suspended } from '../keys/suspension.ts'
 import type { Network } from '../stacks/network.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { verifyMessage } from '../stacks/signature.ts'
@@ -36,7 +38,7 @@ export interface ReplayedKey {
   previousUntil: number | null
   createdAt: number
   suspendedAt: number | null
-  suspendedBy: 'owner' | 'operator' | null
+  suspendedBy: string | null
   revokedAt: number | null
 }
 
@@ -51,7 +53,13 @@ export interface ReplayOptions {
   recover?: Recover
 }
 
-type Members = TermMembers & { action?: unknown; keyId?: unknown; graceSeconds?: unknown }
+type Members = TermMembers & {
+  action?: unknown
+  keyId?: unknown
+  graceSeconds?: unknown
+  timestamp?: unknown
+  notAfter?: string | number
+}
 
 /**
  * Goes through a wallet's audit with nothing but its events: every link of the chain, every signature, and every key as
@@ -114,6 +122,16 @@ const UNSIGNED: Readonly<Record<string, readonly string[]>> = {
   refused: ['service'],
 }
 
+/** Whether any service could have honoured a message then, however old it lets messages be. */
+function isTimely({ action, timestamp, notAfter }: Members, at: number): boolean {
+  const time = Number(timestamp)
+  const age =
+    action === 'revoke_api_key'
+      ? certificateFreshness(time, new Date(notAfter ?? 0).getTime(), at)
+      : freshness(time, at, MAX_MESSAGE_AGE_SECONDS)
+  return age === 'fresh'
+}
+
 /** Of these, what they did to keys is told by events of their own, or there is nothing to tell. */
 const SAYS_NOTHING_OF_KEYS = new Set([
   'refused',
@@ -133,6 +151,10 @@ function apply(
     if (!UNSIGNED[event]?.includes(actor)) return `is a ${event} that nobody signed`
   } else if (members.action !== (isAdopted ? 'create_api_key' : event))
     return 'is another action than the signed one'
+  else if (actor !== 'owner' && !isAdopted)
+    return 'was signed by its owner and done by somebody else'
+  else if (!isAdopted && !isTimely(members, at))
+    return 'comes at a time when its message was not good'
   if (members?.keyId !== undefined && members.keyId !== body.keyId)
     return 'is about another key than the signed one'
   if (SAYS_NOTHING_OF_KEYS.has(event)) return undefined
@@ -185,19 +207,14 @@ function change(key: ReplayedKey, body: AuditBody, members: Members): string | u
       )
       return undefined
     case 'suspend_api_key':
-      key.suspendedBy = actor === 'operator' || key.suspendedAt === null ? actor : key.suspendedBy
-      key.suspendedAt ??= at
+      Object.assign(key, suspended(key, actor, at))
       return undefined
-    case 'resume_api_key':
-      if (
-        key.suspendedAt !== null &&
-        key.suspendedBy !== actor &&
-        !(key.suspendedBy === null && actor === 'operator')
-      )
-        return 'lifts a suspension of somebody else'
-      key.suspendedAt = null
-      key.suspendedBy = null
+    case 'resume_api_key': {
+      const left = resumed(key, actor)
+      if (left === undefined) return 'lifts a suspension of somebody else'
+      Object.assign(key, left)
       return undefined
+    }
     default:
       return `is a ${event}, which is no change that keys know`
   }

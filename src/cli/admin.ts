@@ -64,10 +64,15 @@ export async function administer({ args, env, out, err, now }: Admin): Promise<n
       await close()
     }
   } catch (error) {
-    if (!(error instanceof UsageError) && !(error instanceof TypeError)) throw error
-    err(`${error.message}; see latchkey-admin help\n`)
-    return 2
+    if (!(error instanceof Error)) throw error
+    const isUsage = error instanceof UsageError || isBadOption(error)
+    err(isUsage ? `${error.message}; see latchkey-admin help\n` : `${error.message}\n`)
+    return isUsage ? 2 : 1
   }
+}
+
+function isBadOption(error: Error): boolean {
+  return 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
 }
 
 type AdminWorld = Parameters<typeof checkAudit>[0]
@@ -119,6 +124,11 @@ const COMMANDS: Record<
   },
 }
 
+const NOT_DONE = {
+  keyNotFound: 'There is no such key.\n',
+  invalidRequest: 'That is no wallet of this network.\n',
+}
+
 async function act(
   verb: typeof suspendByOperator,
   done: string,
@@ -130,9 +140,11 @@ async function act(
   if (reason.trim() === '') throw new UsageError('It needs a --reason, which the owner can read')
   const result = await verb(world, targetOf(options), reason, now)
   if (!result.ok)
-    return { json: { error: result.reason }, text: 'There is no such key.\n', exitCode: 1 }
+    return { json: { error: result.reason }, text: NOT_DONE[result.reason], exitCode: 1 }
   const keyIds = result.value
-  return { json: { keyIds }, text: `${done}: ${keyIds.join(', ') || 'no key'}\n` }
+  const wallet =
+    options.wallet === undefined ? '' : `the wallet ${options.wallet}, and of its keys `
+  return { json: { keyIds }, text: `${done}: ${wallet}${keyIds.join(', ') || 'no key'}\n` }
 }
 
 function targetOf({ key, wallet }: Options): Target {

@@ -104,10 +104,13 @@ export const COMMANDS: Record<string, Command> = {
   'keys update': {
     summary: 'Change what a key is called or may do; --lift names limits that go',
     args: ['KEY_ID'],
-    options: { ...KEY_OPTIONS, lift: { type: 'string', help: 'as tokens,expiresAt' } },
+    options: {
+      ...KEY_OPTIONS,
+      lift: { type: 'string', help: 'limits that go, as tokens,expires-at' },
+    },
     async run(session) {
       const { name, permissions, ...limits } = readTerms(session)
-      const lifted = list(session.options.lift)?.map((limit) => [limit, null]) ?? []
+      const lifted = list(session.options.lift)?.map((option) => [liftable(option), null]) ?? []
       const change: KeyChange = {
         ...(name !== undefined && { name }),
         ...(permissions !== undefined && { permissions }),
@@ -151,6 +154,14 @@ export const COMMANDS: Record<string, Command> = {
       }
     },
   },
+  'keys delete': {
+    summary: 'Revoke a key of the wallet, at once and for ever',
+    args: ['KEY_ID'],
+    async run(session) {
+      const answer = await openClient(session).keys.delete(session.args[0] ?? '')
+      return { json: answer, text: `${answer.message}\n` }
+    },
+  },
   'keys revoke-all': {
     summary: 'Revoke every key and end every session of the wallet, at once',
     options: { 'cancel-open-orders': { type: 'boolean', help: 'and cancel its open orders' } },
@@ -169,10 +180,20 @@ export const COMMANDS: Record<string, Command> = {
   'keys certificate': {
     summary: 'Sign a revocation to be kept offline, good for --days (365)',
     args: ['KEY_ID'],
-    options: { days: { type: 'string', help: '1 to 366' } },
+    options: {
+      days: { type: 'string', help: '1 to 366' },
+      out: { type: 'string', help: 'a new file (0600); by default standard output' },
+    },
     async run(session) {
+      const client = openClient(session)
       const days = Number(text(session.options.days) ?? 365)
-      const certificate = await openClient(session).keys.certificate(session.args[0] ?? '', days)
+      const sign = () => client.keys.certificate(session.args[0] ?? '', days)
+      const path = text(session.options.out)
+      if (path !== undefined) {
+        const { keyId } = await keepSecret(path, sign, (made) => JSON.stringify(made))
+        return { json: { keyId, savedTo: path }, text: `The end of ${keyId} is saved to ${path}\n` }
+      }
+      const certificate = await sign()
       return { json: certificate, text: `${JSON.stringify(certificate)}\n` }
     },
   },
@@ -201,9 +222,11 @@ export const COMMANDS: Record<string, Command> = {
       days: { type: 'string', help: '1 to 90; 30 by default' },
     },
     async run(session) {
-      const by = session.options.by === 'hour' ? 'hour' : 'day'
+      const { by = 'day' } = session.options
+      if (by !== 'hour' && by !== 'day') throw new UsageError('--by is hour or day')
       const days = Number(text(session.options.days) ?? 30)
       const usage = await openClient(session).keys.usage(session.args[0] ?? '', { by, days })
+      if (usage.usage.length === 0) return { json: usage, text: 'No requests.\n' }
       const rows = usage.usage.map(({ start, requests, outcomes }) => ({
         start,
         requests,
@@ -211,7 +234,13 @@ export const COMMANDS: Record<string, Command> = {
           .map(([outcome, count]) => `${outcome} ${count}`)
           .join(', '),
       }))
-      return { json: usage, text: rows.length === 0 ? 'No requests.\n' : table(rows) }
+      const seen = [...usage.ips, ...usage.userAgents].map(({ value, requests, lastSeenAt }) => ({
+        from: value,
+        requests,
+        'last seen': lastSeenAt,
+      }))
+      const average = facts({ averageExecutionMs: usage.averageExecutionMs ?? '-' })
+      return { json: usage, text: `${table(rows)}\n${table(seen)}\n${average}` }
     },
   },
   me: {
@@ -258,8 +287,9 @@ export const COMMANDS: Record<string, Command> = {
     },
     async run(session) {
       const older = text(session.options.older)
+      const audit = readJson(session.args[0] ?? '') as AuditExport
       const verdict = verifyAudit(
-        readJson(session.args[0] ?? '') as AuditExport,
+        audit,
         older === undefined ? undefined : (readJson(older) as AuditExport),
       )
       const { faults, ...told } = verdict
@@ -270,17 +300,11 @@ export const COMMANDS: Record<string, Command> = {
       }))
       return {
         json: verdict,
-        text: facts({ ...told, faults: faults.length }) + (rows.length === 0 ? '' : table(rows)),
+        text:
+          facts({ wallet: audit.walletAddress, ...told, faults: faults.length }) +
+          (rows.length === 0 ? '' : table(rows)),
         exitCode: verdict.ok ? 0 : 1,
       }
-    },
-  },
-  'keys delete': {
-    summary: 'Revoke a key of the wallet, at once and for ever',
-    args: ['KEY_ID'],
-    async run(session) {
-      const answer = await openClient(session).keys.delete(session.args[0] ?? '')
-      return { json: answer, text: `${answer.message}\n` }
     },
   },
   'orders create': {
@@ -475,6 +499,25 @@ function readTerms({ options }: Session): Partial<NewKey> {
     ...(label !== undefined && { label }),
     ...(justification !== undefined && { justification }),
   }
+}
+
+const LIFTABLE: Record<string, keyof KeyChange> = {
+  'expires-at': 'expiresAt',
+  'ip-allowlist': 'ipAllowlist',
+  'rate-limit': 'rateLimit',
+  tokens: 'tokens',
+  recipients: 'recipients',
+  'max-amount-in': 'maxAmountIn',
+  'own-orders-only': 'ownOrdersOnly',
+  label: 'label',
+  justification: 'justification',
+}
+
+function liftable(option: string): string {
+  const member = LIFTABLE[option]
+  if (member === undefined)
+    throw new UsageError(`--lift names some of ${Object.keys(LIFTABLE).join(', ')}`)
+  return member
 }
 
 function parseAmounts(option: string): MaxAmountIn {

@@ -69,8 +69,11 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
  */
 export function verifyAudit(audit: AuditExport, older?: AuditExport): AuditVerdict {
   const { walletAddress, network, events, keys } = audit
-  if (audit.format !== 'latchkey-audit 1' || !isNetwork(network) || !Array.isArray(events))
-    throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
+  for (const one of older === undefined ? [audit] : [audit, older])
+    if (one.format !== 'latchkey-audit 1' || ![one.events, one.keys].every(Array.isArray))
+      throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
+  if (!isNetwork(network))
+    throw new LatchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
   const replayed = replayAudit(events, { walletAddress, network })
   const faults = [...replayed.faults]
   const live = keys.filter(({ status }) => status === 'active' || status === 'suspended')

@@ -6,6 +6,7 @@ import type { ServiceInfo } from './info.ts'
 import { type CallOptions, createKeys, type Keys } from './keys.ts'
 import { createOrders, type Orders } from './orders.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'
 import { createTransport, type Fetch } from './transport.ts'
 import { createWallet } from './wallet.ts'
@@ -15,6 +16,8 @@ export interface ClientOptions {
   baseUrl: string | URL
   /** `ck_live_...`; travels in the header X-API-Key, never in a URL. */
   apiKey?: string | undefined
+  /** `cs_...`, from `sessions.open`: reads in the wallet's place, and signs nothing. */
+  session?: string | undefined
   /** Manages keys, signs orders, and vouches for calls where there is no API key. */
   signer?: Signer | undefined
   /** The only router contract that intents are signed for; by default the one that the service names. */
@@ -39,6 +42,7 @@ export interface Client {
   readonly keys: Keys
   readonly orders: Orders
   readonly audit: Audit
+  readonly sessions: Sessions
   readonly devnet: {
     /** Gives an address STX and input tokens to try the service with. `NOT_FOUND` where there is no faucet. */
     faucet(address: string, options?: CallOptions): Promise<void>
@@ -80,6 +84,7 @@ export interface Client {
 export function createClient({
   baseUrl,
   apiKey,
+  session,
   signer,
   routerContract,
   maxRetries = 3,
@@ -91,15 +96,17 @@ export function createClient({
   clock: ownClock = systemClock,
 }: ClientOptions): Client {
   // fetch would quote it in its own error.
-  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
-    throw new LatchkeyError(
-      'INVALID_ARGUMENT',
-      'apiKey is empty, or has characters that no key has',
-    )
+  for (const [name, secret] of Object.entries({ apiKey, session }))
+    if (secret !== undefined && !/^[\x21-\x7e]+$/.test(secret))
+      throw new LatchkeyError(
+        'INVALID_ARGUMENT',
+        `${name} is empty, or has characters that no ${name === 'apiKey' ? 'key' : name} has`,
+      )
   const clock = followServiceClock(ownClock)
   const transport = createTransport({
     root: apiRoot(baseUrl, allowInsecure),
     apiKey,
+    session,
     maxRetries,
     maxRetryWaitSeconds,
     timeoutSeconds,
@@ -111,6 +118,7 @@ export function createClient({
   return {
     keys: createKeys(transport, wallet),
     audit: createAudit(transport, wallet),
+    sessions: createSessions(transport, wallet),
     orders: createOrders(transport, wallet, apiKey !== undefined, clock),
     devnet: {
       async faucet(address, { signal } = {}) {

@@ -18,7 +18,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
     'Only an open order can be executed or cancelled; read its status with orders.get.',
   ORDER_NOT_YET_VALID: "Try again once the order's validFrom has passed.",
   INVALID_API_KEY: 'Check that the whole key was copied, and that it belongs to this service.',
-  API_KEY_INACTIVE: 'The key was revoked or suspended, or it expired; create another one.',
+  API_KEY_INACTIVE:
+    'The details say why: it was revoked, suspended, rotated away or edited, or it expired.',
   INVALID_SIGNATURE:
     "Check that the wallet's selected account and network are the ones that the message names.",
   EXPIRED_TIMESTAMP: 'Sign again, and send the message at once; check the clock of this machine.',

@@ -23,6 +23,7 @@ export {
   type OrderTerms,
 } from '../orders/order.ts'
 export { orderHash } from '../orders/terms.ts'
+export type { CreatedSession } from '../sessions/session.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { KeyUsage, Sighting, UsageBucket } from '../usage/usage.ts'
@@ -41,6 +42,7 @@ export type {
 } from './keys.ts'
 export type { AuthOptions, Executed, OrderDraft, OrderFilter, OrderPage, Orders } from './orders.ts'
 export type { RateLimit } from './rate-limit.ts'
+export type { Sessions } from './sessions.ts'
 export {
   type MessageSignature,
   type PrivateKeySigner,

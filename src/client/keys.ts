@@ -157,6 +157,8 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
     },
     async certificate(keyId, days = 365) {
       keyPath(keyId)
+      if (!(days > 0 && days <= 366))
+        throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
       const notAfter = (await wallet.time()).getTime() + days * 86_400_000
       const signed = await wallet
         .prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')

@@ -14,6 +14,7 @@ export interface Call {
   path: string
   query?: Record<string, string | number | undefined>
   apiKey?: boolean
+  session?: boolean
   /** JSON body. */
   body?: object
   proof?: Proof
@@ -36,6 +37,8 @@ export interface Proof {
 export interface TransportOptions {
   root: string
   apiKey: string | undefined
+  /** Stands in for the wallet's signature wherever something is read. */
+  session: string | undefined
   maxRetries: number
   maxRetryWaitSeconds: number
   timeoutSeconds: number
@@ -57,10 +60,18 @@ const MESSAGE_FRESH_MS = 240_000
 const DEFAULT_RETRY_SECONDS = 1
 
 export function createTransport(options: TransportOptions): Transport {
-  const { root, apiKey, maxRetries, maxRetryWaitSeconds, timeoutSeconds, fetch, clock } = options
+  const { root, apiKey, session, maxRetries, maxRetryWaitSeconds, timeoutSeconds, fetch, clock } =
+    options
   let rateLimit: RateLimit | undefined
 
-  async function send<T>(call: Call): Promise<T> {
+  function bySession({ proof, ...call }: Call): Call {
+    return { ...call, session: true }
+  }
+
+  async function send<T>(asked: Call): Promise<T> {
+    const isRead = asked.method === 'GET' && asked.apiKey !== true
+    const isOwners = asked.proof !== undefined || asked.path === '/orders'
+    const call = session !== undefined && isRead && isOwners ? bySession(asked) : asked
     const signals = [options.signal, call.signal].filter((signal) => signal !== undefined)
     const signal = AbortSignal.any(signals)
     let signed: SignedMessage | undefined
@@ -88,9 +99,11 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   async function attempt(call: Call, signed: SignedMessage | undefined, signal: AbortSignal) {
-    const secrets = [apiKey, signed?.signature, ...(call.secrets ?? [])]
+    const secrets = [apiKey, session, signed?.signature, ...(call.secrets ?? [])]
     const timeout = AbortSignal.timeout(timeoutSeconds * 1000)
     const init = writeRequest(call, signed, call.apiKey === true ? apiKey : undefined)
+    if (call.session === true && session !== undefined)
+      init.headers.Authorization = `Bearer ${session}`
     let response: Response
     let text: string
     try {

@@ -79,9 +79,9 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
   }
 
   function prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof {
-    const asked = demandSigner()
     const write = carriedIn === 'headers' ? asciiJson : JSON.stringify
     async function sign(): Promise<SignedMessage> {
+      const asked = demandSigner()
       const { network, signedDomain } = await info()
       const walletAddress = await address()
       // Nobody should be asked to sign a message that a wrong clock has made worthless.
@@ -96,7 +96,7 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
       })
       return { message, ...(await asked.signMessage(message, network)), walletAddress, timestamp }
     }
-    return { sign, interactive: asked.interactive }
+    return { sign, interactive: signer?.interactive === true }
   }
 
   async function signIntent(intent: Omit<Intent, 'router'>): Promise<string> {

@@ -73,7 +73,7 @@ export const apiKeys = pgTable(
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at'),
     suspendedAt: time('suspended_at'),
-    suspendedBy: text('suspended_by').$type<'owner' | 'operator'>(),
+    suspendedBy: text('suspended_by').$type<'owner' | 'operator' | 'both'>(),
     revokedAt: time('revoked_at'),
     lastUsedAt: time('last_used_at'),
     minuteWindow: count('minute_window'),
@@ -131,6 +131,8 @@ export const keyReservations = pgTable(
     token: text().notNull(),
     day: integer().notNull(),
     amount: numeric({ precision: 39, scale: 0 }).notNull(),
+    /** Requests that count on it: the one that made the order, and each that wants to execute it. */
+    holders: integer().notNull().default(1),
   },
   (table) => [
     primaryKey({ name: 'key_reservations_pk', columns: [table.orderUuid, table.keyId] }),

@@ -27,11 +27,12 @@ export async function reserve(
   const day = dayOf(now)
   const [outcome] = await rows<{ fresh: boolean; reserved: boolean }>(
     tx,
-    sql`WITH fresh AS (
-        INSERT INTO key_reservations (key_id, order_uuid, token, day, amount)
+    sql`WITH held AS (
+        INSERT INTO key_reservations AS held (key_id, order_uuid, token, day, amount)
         VALUES (${keyId}, ${uuid}, ${token}, ${day}::int, ${amount}::numeric)
-        ON CONFLICT DO NOTHING RETURNING key_id, token, day, amount
-      ), reserved AS (
+        ON CONFLICT (order_uuid, key_id) DO UPDATE SET holders = held.holders + 1
+        RETURNING held.*
+      ), fresh AS (SELECT * FROM held WHERE holders = 1), reserved AS (
         INSERT INTO key_spending AS spent (key_id, token, day, amount) SELECT key_id, token, day, amount FROM fresh
         ON CONFLICT (key_id, token, day) DO UPDATE SET amount = spent.amount + excluded.amount
           WHERE spent.amount + excluded.amount <= ${perDay}::numeric
@@ -41,6 +42,28 @@ export async function reserve(
   )
   if (outcome?.fresh === false || outcome?.reserved === true) return ok(null)
   return refuse('limitExceeded', excess(reservation, await spentOf(tx, keyId, token, now)))
+}
+
+/**
+ * Lets go of what a request reserved that was refused after all. An amount that nobody holds any more is given back: a
+ * request whose process was killed holds on, until its order ends.
+ */
+export async function letGo(
+  db: Database,
+  { keyId, uuid }: Pick<Reservation, 'keyId' | 'uuid'>,
+): Promise<void> {
+  await db.transaction(async (tx) => {
+    const isIts = sql`key_id = ${keyId} AND order_uuid = ${uuid}`
+    await rows(tx, sql`UPDATE key_reservations SET holders = holders - 1 WHERE ${isIts}`)
+    await rows(
+      tx,
+      sql`WITH released AS (
+          DELETE FROM key_reservations WHERE ${isIts} AND holders = 0 RETURNING key_id, token, day, amount
+        )
+        UPDATE key_spending AS spent SET amount = spent.amount - released.amount FROM released
+        WHERE spent.key_id = released.key_id AND spent.token = released.token AND spent.day = released.day`,
+    )
+  })
 }
 
 function excess({ token, amount, perDay, now }: Reservation, spent: bigint): Excess {

@@ -3,7 +3,7 @@ import { appendAudit, lockWallet } from '../audit/append.ts'
 import { bodyText, chainHash, FIRST_HASH } from '../audit/event.ts'
 import { differences, replayAudit } from '../audit/replay.ts'
 import { fromHex } from '../bytes.ts'
-import { rows } from '../db/database.ts'
+import { type Database, rows } from '../db/database.ts'
 import type { World } from '../world.ts'
 import { KEY_ROW, type KeyRow, readKey } from './change.ts'
 import { rightsText } from './rights.ts'
@@ -20,27 +20,35 @@ interface OldKey extends KeyRow {
   sharesGrant: boolean
 }
 
+/** The wallets that have keys of a release without seals; none once any key was sealed or anything audited. */
+export async function walletsToAdopt(db: Database): Promise<string[]> {
+  const found = await rows<{ wallet: string }>(
+    db,
+    sql`SELECT DISTINCT wallet_address AS wallet FROM api_keys WHERE rights_mac IS NULL
+      AND NOT EXISTS (SELECT FROM audit_events) AND NOT EXISTS (SELECT FROM api_keys WHERE rights_mac IS NOT NULL)`,
+  )
+  return found.map(({ wallet }) => wallet)
+}
+
 /**
  * Seals the keys of a database that comes from a release without seals, once: those whose rows say exactly what their
  * owners signed. The others stay unsealed, and the gate refuses them. A database that has seals or an audit already is
  * left alone: nobody gets a row sealed by taking its seal away.
  */
 export async function adoptKeys(
-  world: Pick<World, 'db' | 'mac' | 'recover' | 'config' | 'log'>,
+  world: Pick<World, 'db' | 'mac' | 'recover' | 'log'> & {
+    config: Pick<World['config'], 'STACKS_NETWORK'>
+  },
   now: number,
-): Promise<void> {
+): Promise<{ adopted: number; left: number }> {
   const { db, config, recover, mac, log } = world
-  const old = await rows<{ wallet: string }>(
-    db,
-    sql`SELECT DISTINCT wallet_address AS wallet FROM api_keys WHERE rights_mac IS NULL
-      AND NOT EXISTS (SELECT FROM audit_events) AND NOT EXISTS (SELECT FROM api_keys WHERE rights_mac IS NOT NULL)`,
-  )
-  if (old.length === 0) return
+  const old = await walletsToAdopt(db)
+  if (old.length === 0) return { adopted: 0, left: 0 }
   let [adopted, left] = [0, 0]
   await db.transaction(async (tx) => {
     await rows(tx, sql`SELECT pg_advisory_xact_lock(${ADOPTION_LOCK}::bigint)`)
     if ((await rows(tx, sql`SELECT 1 FROM audit_events LIMIT 1`)).length > 0) return
-    for (const { wallet: walletAddress } of old) {
+    for (const walletAddress of old) {
       await lockWallet(tx, walletAddress)
       const keys = await rows<OldKey>(
         tx,
@@ -105,4 +113,5 @@ export async function adoptKeys(
     }
   })
   log('warn', 'api_keys_adopted', { adopted, left })
+  return { adopted, left }
 }

@@ -5,6 +5,7 @@ import { type Database, rows } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
 import type { World } from '../world.ts'
 import { type KeyTerms, type Rights, type RightsRow, readRights, rightsText } from './rights.ts'
+import type { Suspension } from './suspension.ts'
 
 /** A key's row, which nobody else changes until the transaction ends. */
 export interface LockedKey {
@@ -120,11 +121,16 @@ export function columnsOf(terms: KeyTerms): readonly (readonly [column: string, 
   ]
 }
 
+export function suspensionColumns({ suspendedAt, suspendedBy }: Suspension): SQL {
+  return sql`suspended_at = ${timeOf(suspendedAt)}, suspended_by = ${suspendedBy}::text`
+}
+
 export function timeOf(ms: number | null): SQL {
   return sql`${ms === null ? null : new Date(ms).toISOString()}::timestamptz`
 }
 
-/** Of scopes, contract ids and addresses: none has a character that means something in an array. */
+/** Of scopes, contract ids and addresses: none has a quote or a backslash. Quoted, because null is a name too. */
 function textArray(texts: readonly string[] | null): SQL {
-  return sql`${texts === null ? null : `{${texts.join(',')}}`}::text::text[]`
+  const quoted = texts?.map((text) => `"${text}"`).join(',')
+  return sql`${quoted === undefined ? null : `{${quoted}}`}::text::text[]`
 }

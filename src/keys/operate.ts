@@ -2,13 +2,16 @@ import { type SQL, sql } from 'drizzle-orm'
 import { appendAudit, lockWallet } from '../audit/append.ts'
 import { atomically, rows } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { isStacksAddress } from '../stacks/address.ts'
 import type { World } from '../world.ts'
-import { changeKeys, lockKeys } from './change.ts'
+import { changeKeys, lockKeys, suspensionColumns } from './change.ts'
+import { resumed, suspended } from './suspension.ts'
 
 /** What an operator acts on: a key, or a wallet with all its keys, those that it has not made yet among them. */
 export type Target = { keyId: string } | { walletAddress: string }
 
-type OperatorWorld = Pick<World, 'db' | 'mac'>
+type OperatorWorld = Pick<World, 'db' | 'mac' | 'config'>
+type OperateReason = 'keyNotFound' | 'invalidRequest'
 
 export interface FoundKey {
   keyId: string
@@ -28,10 +31,8 @@ export function suspendByOperator(
   target: Target,
   reason: string,
   now: number,
-): Promise<Result<string[], 'keyNotFound'>> {
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
-  const set = sql`suspended_at = coalesce(suspended_at, ${at}), suspended_by = 'operator'`
-  return operate(world, 'suspend_api_key', target, set, reason, now)
+): Promise<Result<string[], OperateReason>> {
+  return operate(world, 'suspend_api_key', target, reason, now)
 }
 
 /** Takes back what `suspendByOperator` did. What an owner suspended stays so. */
@@ -40,20 +41,22 @@ export function resumeByOperator(
   target: Target,
   reason: string,
   now: number,
-): Promise<Result<string[], 'keyNotFound'>> {
-  const set = sql`suspended_at = NULL, suspended_by = NULL`
-  return operate(world, 'resume_api_key', target, set, reason, now)
+): Promise<Result<string[], OperateReason>> {
+  return operate(world, 'resume_api_key', target, reason, now)
 }
 
 async function operate(
   world: OperatorWorld,
   event: 'suspend_api_key' | 'resume_api_key',
   target: Target,
-  set: SQL,
   reason: string,
   now: number,
-): Promise<Result<string[], 'keyNotFound'>> {
-  return atomically<string[], 'keyNotFound'>(world.db, async (tx) => {
+): Promise<Result<string[], OperateReason>> {
+  const isSuspending = event === 'suspend_api_key'
+  const { STACKS_NETWORK: network } = world.config
+  if ('walletAddress' in target && !isStacksAddress(target.walletAddress, network))
+    return refuse('invalidRequest', { problem: `no wallet of ${network}` })
+  return atomically<string[], OperateReason>(world.db, async (tx) => {
     const walletAddress =
       'walletAddress' in target
         ? target.walletAddress
@@ -66,38 +69,37 @@ async function operate(
     if (walletAddress === undefined) return refuse('keyNotFound')
     await lockWallet(tx, walletAddress)
     const isMeant = 'keyId' in target ? sql`id = ${target.keyId}` : sql`revoked_at IS NULL`
-    const isTheirs =
-      event === 'resume_api_key'
-        ? sql`suspended_at IS NOT NULL AND suspended_by IS DISTINCT FROM 'owner'`
-        : sql`suspended_by IS DISTINCT FROM 'operator'`
-    const keys = await lockKeys(tx, world, walletAddress, sql`${isMeant} AND ${isTheirs}`)
-    for (const key of keys)
-      await changeKeys(tx, world, [key], set, {
-        event,
-        walletAddress,
-        keyId: key.rights.id,
-        actor: 'operator',
-        at: now,
+    const locked = await lockKeys(tx, world, walletAddress, isMeant)
+    const changed: string[] = []
+    for (const key of locked) {
+      const before = key.rights
+      const after = isSuspending ? suspended(before, 'operator', now) : resumed(before, 'operator')
+      if (after === undefined || after.suspendedBy === before.suspendedBy) continue
+      const keyId = before.id
+      const entry = { event, walletAddress, keyId, actor: 'operator', at: now } as const
+      await changeKeys(tx, world, [key], suspensionColumns(after), {
+        ...entry,
         details: { reason },
       })
+      changed.push(keyId)
+    }
     if ('walletAddress' in target) {
-      const isSuspended = event === 'suspend_api_key'
       await rows(
         tx,
-        isSuspended
+        isSuspending
           ? sql`INSERT INTO suspended_wallets (wallet_address, reason, suspended_at)
               VALUES (${walletAddress}, ${reason}, ${new Date(now).toISOString()}::timestamptz) ON CONFLICT DO NOTHING`
           : sql`DELETE FROM suspended_wallets WHERE wallet_address = ${walletAddress}`,
       )
       await appendAudit(tx, {
-        event: isSuspended ? 'suspend_wallet' : 'resume_wallet',
+        event: isSuspending ? 'suspend_wallet' : 'resume_wallet',
         walletAddress,
         actor: 'operator',
         at: now,
         details: { reason },
       })
     }
-    return ok(keys.map(({ rights }) => rights.id))
+    return ok(changed)
   })
 }
 
@@ -117,11 +119,16 @@ export async function findKeys(
   return rows<FoundKey>(
     db,
     sql`SELECT id AS "keyId", wallet_address AS "walletAddress", name, key_preview AS "keyPreview", permissions,
-        suspended_by AS "suspendedBy", suspended_at::text AS "suspendedAt", revoked_at::text AS "revokedAt",
-        expires_at::text AS "expiresAt"
+        suspended_by AS "suspendedBy", ${isoTime('suspended_at')} AS "suspendedAt",
+        ${isoTime('revoked_at')} AS "revokedAt", ${isoTime('expires_at')} AS "expiresAt"
       FROM api_keys WHERE key_preview = coalesce(${preview ?? null}::text, key_preview)
         AND id = coalesce(${keyId ?? null}::text, id)
         AND wallet_address = coalesce(${walletAddress ?? null}::text, wallet_address)
       ORDER BY api_keys.created_at DESC LIMIT 1000`,
   )
+}
+
+/** ISO 8601, whatever the session's settings. */
+function isoTime(column: string): SQL {
+  return sql.raw(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
 }

@@ -4,10 +4,18 @@ import { spendAction } from '../actions/spend.ts'
 import { atomically, type Database } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { World } from '../world.ts'
-import { changeKeys, columnsOf, type LockedKey, lockKey, ownerEntry } from './change.ts'
+import {
+  changeKeys,
+  columnsOf,
+  type LockedKey,
+  lockKey,
+  ownerEntry,
+  suspensionColumns,
+} from './change.ts'
 import { isNameTaken, policyOf } from './create.ts'
 import { type Rights, termsAfter } from './rights.ts'
 import type { KeyChange } from './schemas.ts'
+import { resumed, suspended } from './suspension.ts'
 import { faultsOfTerms } from './terms.ts'
 
 export type ChangeReason =
@@ -28,9 +36,12 @@ export async function updateKey(
     const { name } = key.rights
     const terms = termsAfter(action.members, key.terms)
     const policy = policyOf(world.config, now)
-    // What the configuration has outgrown since does not stand in the way of another change.
+    // What the configuration has outgrown since does not stand in the way of a change of something else.
     const before = faultsOfTerms(key.terms, policy).map(({ path }) => path)
-    const issues = faultsOfTerms(terms, policy).filter(({ path }) => !before.includes(path))
+    const isGiven = (path: string) => (path.split(/[.[]/)[0] ?? '') in action.members
+    const issues = faultsOfTerms(terms, policy).filter(
+      ({ path }) => isGiven(path) || !before.includes(path),
+    )
     if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
     if (terms.name !== name && (await isNameTaken(tx, key.rights.walletAddress, terms.name, now)))
       return refuse('keyNameTaken', { keyName: terms.name })
@@ -49,12 +60,8 @@ export async function suspendKey(
   action: SignedAction<{ keyId: string }>,
   now: number,
 ): Promise<Result<null, ChangeReason>> {
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
-  return changeLiveKey(world, action, action.members.keyId, now, async () =>
-    ok(
-      sql`suspended_by = CASE WHEN suspended_at IS NULL THEN 'owner' ELSE suspended_by END,
-        suspended_at = coalesce(suspended_at, ${at})`,
-    ),
+  return changeLiveKey(world, action, action.members.keyId, now, async (_, { rights }) =>
+    ok(suspensionColumns(suspended(rights, 'owner', now))),
   )
 }
 
@@ -64,11 +71,12 @@ export async function resumeKey(
   action: SignedAction<{ keyId: string }>,
   now: number,
 ): Promise<Result<null, ChangeReason>> {
-  return changeLiveKey(world, action, action.members.keyId, now, async (_, { rights }) =>
-    rights.suspendedAt !== null && rights.suspendedBy !== 'owner'
+  return changeLiveKey(world, action, action.members.keyId, now, async (_, { rights }) => {
+    const left = resumed(rights, 'owner')
+    return left === undefined
       ? refuse('keyNotLive', { reason: 'suspended_by_operator' })
-      : ok(sql`suspended_at = NULL, suspended_by = NULL`),
-  )
+      : ok(suspensionColumns(left))
+  })
 }
 
 type Decide = (

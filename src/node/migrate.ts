@@ -1,4 +1,12 @@
 import { migrateUnderLock } from '../db/open.ts'
+import { connectPostgres } from '../db/postgres.ts'
+import { readSealing } from '../env.ts'
+import { walletsToAdopt } from '../keys/adopt.ts'
+import { openLog } from '../log.ts'
+import { openSeal } from '../seal.ts'
+import { adoptOldKeys } from './adopt.ts'
+import { openNativeMac } from './mac.ts'
+import { chooseEngine } from './recover.ts'
 
 const url = process.env.DATABASE_URL ?? ''
 if (!/^postgres(ql)?:\/\//.test(url)) {
@@ -10,7 +18,39 @@ if (!/^postgres(ql)?:\/\//.test(url)) {
 try {
   await migrateUnderLock(url)
   process.stdout.write(`The schema of ${new URL(url).pathname.slice(1)} is up to date.\n`)
+  await sealOldKeys()
 } catch (error) {
   process.stderr.write(`The database cannot be migrated: ${(error as Error).message}\n`)
   process.exitCode = 1
+}
+
+/** What a service on Node does when it starts; workers have nobody else who would. */
+async function sealOldKeys(): Promise<void> {
+  const { db, close } = connectPostgres(url, { maxConnections: 1 })
+  try {
+    if ((await walletsToAdopt(db)).length === 0) return
+    const { ENCRYPTION_KEY, STACKS_NETWORK } = readSealing(process.env)
+    const encryptionKey = Uint8Array.from(Buffer.from(ENCRYPTION_KEY, 'base64'))
+    const now = Date.now()
+    const world = {
+      db,
+      mac: openNativeMac(encryptionKey),
+      seal: await openSeal(encryptionKey, (length) =>
+        crypto.getRandomValues(new Uint8Array(length)),
+      ),
+      recover: chooseEngine().recover,
+      log: openLog(
+        'error',
+        (line) => process.stderr.write(`${line}\n`),
+        () => now,
+      ),
+      config: { STACKS_NETWORK },
+    }
+    const { adopted, left } = await adoptOldKeys(world, now)
+    process.stdout.write(`Keys of the release before: ${adopted} sealed.\n`)
+    if (left > 0)
+      process.stdout.write(`${left} are not what their owners signed, and stay refused.\n`)
+  } finally {
+    await close()
+  }
 }

@@ -2,13 +2,13 @@ import { setTimeout as timer } from 'node:timers/promises'
 import type { Config } from '../env.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
-import { adoptKeys } from '../keys/adopt.ts'
 import { openFeed } from '../orders/feed.ts'
 import { openSeal } from '../seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { adoptOldKeys } from './adopt.ts'
 import { hashTokenNatively, openNativeMac } from './mac.ts'
 
 /** Builds the world of a Node process, which all its requests share. */
@@ -28,7 +28,8 @@ export async function openWorld({
   const encryptionKey = Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64'))
   const mac = openNativeMac(encryptionKey)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
-  await adoptKeys({ db, mac, recover, config, log }, now())
+  const seal = await openSeal(encryptionKey, randomBytes)
+  await adoptOldKeys({ db, mac, seal, recover, config, log }, now())
   return {
     config,
     db,
@@ -36,7 +37,7 @@ export async function openWorld({
     chain,
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    seal: await openSeal(encryptionKey, randomBytes),
+    seal,
     hashToken: hashTokenNatively,
     mac,
     usage: openUsage(log),

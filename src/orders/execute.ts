@@ -1,8 +1,7 @@
 import { isSpent } from '../actions/spend.ts'
 import { atomically } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
-import { giveBack, reserve } from '../gate/reserve.ts'
-import type { Rights } from '../keys/rights.ts'
+import { giveBack, letGo, type Reservation, reserve } from '../gate/reserve.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SettleReason, settle } from '../settlement/settle.ts'
 import type { World } from '../world.ts'
@@ -32,7 +31,8 @@ export async function executeOrder(
     return isReplay ? refuse('messageReplayed') : judged
   }
 
-  const reserved = caller.by === 'key' ? await reserveFor(world, row, caller, now) : ok(null)
+  const reservation = caller.by === 'key' ? reservationOf(row, caller, now) : undefined
+  const reserved = await reserveFor(world, reservation)
   if (!reserved.ok) return reserved
   const signature = await world.seal.open(row.signatureBox, sealName(uuid))
   const settled = await settle(
@@ -41,7 +41,10 @@ export async function executeOrder(
     caller.by === 'key' ? { keyId: caller.keyId } : { action: caller.action },
     now,
   )
-  if (!settled.ok) return settled
+  if (!settled.ok) {
+    if (reservation !== undefined) await letGo(world.db, reservation)
+    return settled
+  }
   const { txid, state } = settled.value
   return state === 'accepted'
     ? ok({
@@ -52,17 +55,11 @@ export async function executeOrder(
     : ok({ row: { ...row, status: 'executing', txid }, txid, accepted: false })
 }
 
-/**
- * An order that was not made through this key takes its amount of the key's day now, and keeps it until it ends: the key
- * may try again.
- */
+/** An order takes its amount of the key's day before it is sent, unless it did when the key made it. */
 async function reserveFor(
   world: World,
-  row: OrderRow,
-  caller: { keyId: string; rights: Rights },
-  now: number,
+  reservation: Reservation | undefined,
 ): Promise<Result<null, 'limitExceeded'>> {
-  const reservation = reservationOf(row, caller, now)
   if (reservation === undefined) return ok(null)
   const attempt = () =>
     atomically<null, 'limitExceeded'>(world.db, (tx) => reserve(tx, reservation))

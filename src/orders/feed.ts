@@ -1,5 +1,4 @@
 import { sql } from 'drizzle-orm'
-import { toHex } from '../bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import type { KeyHash } from '../keys/token.ts'
 import type { Log } from '../log.ts'
@@ -130,7 +129,7 @@ async function poll(db: Database, listeners: Set<Listener>, now: number): Promis
   const known = new Map<string, number>()
   for (const { uuid, after } of asked)
     known.set(uuid, Math.min(after, known.get(uuid) ?? Number.MAX_SAFE_INTEGER))
-  const hashes = [...new Set(asked.flatMap(({ hash }) => (hash === undefined ? [] : toHex(hash))))]
+  const hashes = [...new Set(asked.flatMap(({ hash }) => hash ?? []))]
   const at = sql`${new Date(now).toISOString()}::timestamptz`
   const [found] = await rows<{ told: Told[] | null; dead: string[] | null }>(
     db,
@@ -154,7 +153,7 @@ async function poll(db: Database, listeners: Set<Listener>, now: number): Promis
   const dead = new Set(found?.dead)
   for (const listener of asked) {
     if (!listeners.has(listener)) continue
-    if (listener.hash !== undefined && dead.has(toHex(listener.hash))) {
+    if (listener.hash !== undefined && dead.has(listener.hash)) {
       leave(listeners, listener)
       continue
     }

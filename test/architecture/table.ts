@@ -36,6 +36,7 @@ const VERBS = [
   'orders/execute',
   'orders/feed',
   'orders/find',
+  'orders/unseal',
   'orders/watch',
   'service/ready',
   'sessions/create',

@@ -129,6 +129,18 @@ describe.each(ENGINES)("A wallet's audit on %s", (engine) => {
         rehashed([...events, edited(events.at(-1), { messageHash: null, actor: 'operator' })]),
     ],
     [
+      "an owner's act in the name of the operator, who may more",
+      (events) => rehashed([...events.slice(0, -1), edited(events.at(-1), { actor: 'operator' })]),
+    ],
+    [
+      'an act that came a day after its message',
+      (events) => {
+        const last = events.at(-1)
+        const at = JSON.parse(last?.body ?? '').at + 86_400_001
+        return rehashed([...events.slice(0, -1), edited(last, { at })])
+      },
+    ],
+    [
       'an act on another key',
       (events) =>
         rehashed(events.map((e, at) => (at === 1 ? edited(e, { keyId: 'key_other' }) : e))),

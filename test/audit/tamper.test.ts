@@ -3,11 +3,11 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkAudit } from '../../src/audit/check.ts'
 import { rows } from '../../src/db/database.ts'
-import { INPUT_TOKEN } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
 import { answered, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
 import { ENGINES, type Service } from '../service.ts'
-import { createKey, json, newWallet, type Wallet } from '../wallet.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
 
 /** Who sees an edit of a column: the gate, at the next request, and the audit check. */
 interface Edit {
@@ -58,6 +58,9 @@ const EDITS: Record<string, Edit> = {
   cancellation_count: { to: '1000', gate: false, check: false },
 }
 
+const AUDIT_UPSERT = sql`INSERT INTO audit_events SELECT * FROM audit_events
+  ON CONFLICT (wallet_address, sequence) DO UPDATE SET body = excluded.body`
+
 describe.each(ENGINES)('An edit of the database behind the back of the service on %s', (engine) => {
   let service: Service
   beforeAll(async () => {
@@ -80,6 +83,11 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
       label: 'prod',
       justification: 'ticket 4711',
     })
+  const bounded = async (wallet: Wallet) => {
+    const recipients = [newWallet(service).address]
+    const tokens = [INPUT_TOKEN, OUTPUT_TOKEN]
+    return { recipients, tokens, ...(await createKey(service, wallet, { recipients, tokens })) }
+  }
   const use = (apiKey: string) => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
   const faultsOf = async (keyId: string) => {
     const { faults } = await checkAudit(service.world)
@@ -177,6 +185,26 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
     ])
   })
 
+  it('of an order leaves it within the recipients and tokens of the key that executes it', async () => {
+    const wallet = newWallet(service)
+    const { recipients, tokens, apiKey } = await bounded(wallet)
+    const thief = newWallet(service).address
+    for (const [column, value, limit, allowed] of [
+      ['recipient', thief, 'recipients', [wallet.address, ...recipients]],
+      ['output_token', `${thief}.worthless`, 'tokens', tokens],
+    ] as const) {
+      const uuid = await createOrder(service, wallet)
+      await rows(
+        service.world.db,
+        sql`UPDATE orders SET ${sql.raw(column)} = ${value} WHERE uuid = ${uuid}`,
+      )
+      const headers = { 'X-API-Key': apiKey }
+      const response = await service.call(`/orders/${uuid}/execute`, { method: 'POST', headers })
+      const { details } = await refused(response, 'limitExceeded')
+      expect(details).toEqual({ limit, value, allowed })
+    }
+  })
+
   it('that adds a key of its own is stopped and found', async () => {
     const wallet = newWallet(service)
     const { keyId } = await limited(wallet)
@@ -199,6 +227,22 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
   })
 
   it.each([
+    ['changed', sql`UPDATE audit_events SET body = body`],
+    ['changed by an insert', AUDIT_UPSERT],
+    ['deleted', sql`DELETE FROM audit_events`],
+    ['emptied', sql`TRUNCATE audit_events`],
+    ['emptied with what it refers to', sql`TRUNCATE signed_actions CASCADE`],
+  ])('of the audit is refused by the database itself: it cannot be %s', async (_, statement) => {
+    await limited(newWallet(service))
+    const count = () => rows(service.world.db, sql`SELECT count(*)::int FROM audit_events`)
+    const before = await count()
+    await expect(rows(service.world.db, statement)).rejects.toMatchObject({
+      cause: expect.objectContaining({ message: 'audit_events is append-only' }),
+    })
+    expect(await count()).toEqual(before)
+  })
+
+  it.each([
     ['a body', sql`body = replace(body, '"details":{', '"details":{"edited":1,')`],
     ['a hash', sql`hash = sha256(hash)`],
     ['a place in the chain', sql`sequence = sequence + 1000`],
@@ -206,7 +250,12 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
   ])('of the audit is found: %s', async (_, change) => {
     const wallet = newWallet(service)
     const { keyId } = await limited(wallet)
-    await rows(service.world.db, sql`UPDATE audit_events SET ${change} WHERE key_id = ${keyId}`)
+    // As whoever owns the table can, and nobody else.
+    await service.world.db.transaction(async (tx) => {
+      await rows(tx, sql`ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only`)
+      await rows(tx, sql`UPDATE audit_events SET ${change} WHERE key_id = ${keyId}`)
+      await rows(tx, sql`ALTER TABLE audit_events ENABLE TRIGGER audit_events_append_only`)
+    })
     const { faults } = await checkAudit(service.world)
     expect(faults.filter((fault) => fault.walletAddress === wallet.address)).not.toEqual([])
   })

@@ -78,15 +78,62 @@ describe('latchkey-admin', () => {
     await refused(await use(apiKey), 'apiKeyInactive')
   })
 
+  it('takes back what is his when both had suspended a key, in whatever order', async () => {
+    for (const order of [
+      ['owner', 'operator'],
+      ['operator', 'owner'],
+    ]) {
+      const wallet = newWallet(service)
+      const { apiKey, keyId } = await createKey(service, wallet)
+      const byOwner = (verb: 'suspend' | 'resume') =>
+        service.call(
+          `/api-keys/${keyId}/${verb}`,
+          json(wallet.sign({ action: `${verb}_api_key`, keyId })),
+        )
+      for (const one of order)
+        if (one === 'owner') await answered(await byOwner('suspend'))
+        else await run('suspend', '--key', keyId, '--reason', 'a court order')
+      await refused(await byOwner('resume'), 'keyNotLive')
+      expect((await run('resume', '--key', keyId, '--reason', 'lifted')).out).toContain(keyId)
+      const again = await run('resume', '--key', keyId, '--reason', 'lifted once more')
+      expect(again.out).toBe('Resumed: no key\n')
+      const { details } = await refused(await use(apiKey), 'apiKeyInactive')
+      expect(details).toEqual({ reason: 'suspended' })
+      service.clock.now += 1
+      await answered(await byOwner('resume'))
+      await answered(await use(apiKey))
+    }
+    expect(await run('audit', 'check')).toMatchObject({ exitCode: 0 })
+  })
+
   it('looks a key up by its preview, and finds edited rows', async () => {
-    const { apiKey, keyId } = await createKey(service, newWallet(service))
+    const expiresAt = service.clock.now + 86_400_000
+    const { apiKey, keyId } = await createKey(service, newWallet(service), { expiresAt })
     const preview = `${apiKey.slice(0, 12)}...${apiKey.slice(-4)}`
     const found = await run('keys', '--preview', preview, '--json')
-    expect(JSON.parse(found.out)).toMatchObject([{ keyId, keyPreview: preview }])
+    expect(JSON.parse(found.out)).toMatchObject([
+      {
+        keyId,
+        keyPreview: preview,
+        expiresAt: new Date(expiresAt).toISOString(),
+        revokedAt: null,
+      },
+    ])
     expect(await run('audit', 'check')).toMatchObject({ exitCode: 0 })
     await rows(service.world.db, sql`UPDATE api_keys SET permissions = '{}' WHERE id = ${keyId}`)
     const { exitCode, out } = await run('audit', 'check')
     expect([exitCode, out]).toEqual([1, expect.stringContaining(keyId)])
+  })
+
+  it('says so when there is no such key or wallet', async () => {
+    for (const target of [
+      ['--key', 'key_1'],
+      ['--wallet', 'ST1NOBODY'],
+    ])
+      expect(await run('suspend', ...target, '--reason', 'x')).toMatchObject({
+        exitCode: 1,
+        out: expect.stringMatching(/no such key|no wallet/),
+      })
   })
 
   it.each([

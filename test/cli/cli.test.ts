@@ -60,7 +60,12 @@ describe('The command line', () => {
   })
 
   it.each([
-    ['a command that does not exist', 'keys rotate'],
+    ['a command that does not exist', 'keys paint'],
+    ['a key that is not named', 'keys rotate'],
+    ['a limit that is none', 'keys update key_1 --lift colour'],
+    ['usage by the minute', `keys usage key_1 --by minute --url ${NOWHERE}`],
+    ['an audit that is none', `audit verify ${folder}`],
+    ['amounts that are no JSON', 'keys create --name b --permissions create --max-amount-in 5'],
     ['an option before the command', '--url http://127.0.0.1:65531 keys list'],
     ['an option that does not exist', 'keys list --colour'],
     ['an argument that is missing', 'orders execute'],
@@ -191,6 +196,67 @@ describe('Against the service itself', () => {
     const refused = await latchkey(`orders cancel ${uuid} --api-key-file ${path}`, bot)
     expect(refused.exitCode).toBe(1)
     expect(refused.err).toMatch(/^PERMISSION_DENIED: /)
+  })
+
+  it('goes with a key through its life, and proves it from files alone', async () => {
+    const at = (name: string) => join(folder, `life.${name}`)
+    const bot = (file: string) => ({
+      line: (command: string) => `${command} --api-key-file ${at(file)}`,
+      env: { LATCHKEY_URL: service.url },
+    })
+    const own = `wallet new --key-file ${at('wallet')}`
+    expect((await latchkey(own)).exitCode).toBe(0)
+    const owner = {
+      LATCHKEY_URL: service.url,
+      LATCHKEY_PRIVATE_KEY: readFileSync(at('wallet'), 'utf8').trim(),
+    }
+    const { inputToken, outputToken } = tokens
+    const { keyId } = JSON.parse(
+      (
+        await latchkey(
+          [
+            ...['keys', 'create', '--name', 'bot', '--permissions', 'create,execute', '--json'],
+            ...['--tokens', `${inputToken},${outputToken}`, '--rate-limit', '60'],
+            ...['--max-amount-in', JSON.stringify({ [inputToken]: { perOrder: '1000' } })],
+            ...['--ip-allowlist', '127.0.0.1', '--own-orders-only', '--save', at('one')],
+          ],
+          owner,
+        )
+      ).out,
+    )
+    const beyond = newOrder().replace(/1000$/, '1001')
+    const refused = await latchkey(bot('one').line(beyond), owner)
+    expect(refused.err).toMatch(/^KEY_LIMIT_EXCEEDED: .*\n.*"allowed":"1000"/)
+    await json(bot('one').line(newOrder()), owner)
+
+    await latchkey(`keys certificate ${keyId} --out ${at('end')}`, owner)
+    expect(statSync(at('end')).mode & 0o777).toBe(0o600)
+    await latchkey(`keys rotate ${keyId} --grace-seconds 60 --save ${at('two')}`, owner)
+    for (const file of ['one', 'two']) {
+      const { line, env } = bot(file)
+      expect(await json(line('me'), env)).toMatchObject({ keyId, limits: { ownOrdersOnly: true } })
+    }
+    const lifted = await json(`keys update ${keyId} --lift rate-limit,own-orders-only`, owner)
+    expect(lifted).toMatchObject({ rateLimit: 100 })
+    expect((await latchkey(`keys suspend ${keyId}`, owner)).out).toMatch(/status +suspended/)
+    expect((await latchkey(`keys resume ${keyId}`, owner)).out).toMatch(/status +active/)
+    const usage = await latchkey(`keys usage ${keyId} --by hour`, owner)
+    expect(usage.out).toMatch(/OK \d+/)
+    expect(usage.out).toMatch(/^127\.0\.0\.1 +\d+ /m)
+
+    await latchkey(`audit export --out ${at('before')}`, owner)
+    const ended = await latchkey(`keys use-certificate ${at('end')}`, { LATCHKEY_URL: service.url })
+    expect(ended.out).toBe("API key 'bot' has been revoked\n")
+    const all = await latchkey('keys revoke-all --cancel-open-orders', owner)
+    expect(all.out).toMatch(/^revoked +no key\ncancelledOrders +1\n$/)
+    await latchkey(`audit export --out ${at('after')}`, owner)
+    const verify = (line: string) => latchkey(`audit verify ${line}`)
+    const proven = await verify(`${at('after')} --older ${at('before')}`)
+    expect(proven.out).toMatch(/^wallet +ST\w+\nok +true\nevents +8\n/)
+    expect(proven.exitCode).toBe(0)
+    expect((await verify(`${at('before')} --older ${at('after')}`)).exitCode).toBe(1)
+    writeFileSync(at('edited'), readFileSync(at('after'), 'utf8').replace('60', '90'))
+    expect((await verify(at('edited'))).exitCode).toBe(1)
   })
 
   it('leaves no file behind when the key is refused', async () => {

@@ -37,7 +37,7 @@ describe('The package, as npm would publish it', () => {
     expect(files).toContain('package/dist/cli/main.js')
     const strange = files.filter(
       (file) =>
-        !/^package\/(dist\/(client|cli|stacks|keys|orders|actions|audit|usage)\/[\w-]+|dist\/\w+)\.(js|d\.ts)$/.test(
+        !/^package\/(dist\/(client|cli|stacks|keys|orders|actions|audit|sessions|usage)\/[\w-]+|dist\/\w+)\.(js|d\.ts)$/.test(
           file,
         ) && !/^package\/(package\.json|\w+\.md|LICENSE)$/.test(file),
     )

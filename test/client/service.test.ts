@@ -71,6 +71,23 @@ describe('Against the service itself, the client', () => {
     })
   })
 
+  it('watches keys with a session, and signs nothing for it', async () => {
+    const { client: owner } = await newWallet()
+    const { keyId } = await owner.keys.create({ name: 'watched', permissions: [] })
+    const { session } = await owner.sessions.open(60)
+    const page = createClient({ baseUrl: service.url, session })
+    expect((await page.keys.list()).map((key) => key.keyId)).toEqual([keyId])
+    expect((await page.keys.get(keyId)).name).toBe('watched')
+    expect((await page.keys.usage(keyId)).usage).toEqual([])
+    expect((await page.orders.list()).orders).toBeInstanceOf(Array)
+    expect(verifyAudit(await page.audit.export()).ok).toBe(true)
+    await expect(page.keys.delete(keyId)).rejects.toMatchObject({ code: 'SIGNER_MISSING' })
+    await expect(page.keys.me()).rejects.toMatchObject({ code: 'INVALID_API_KEY' })
+    await page.sessions.end()
+    await expect(page.keys.list()).rejects.toMatchObject({ code: 'INVALID_SESSION' })
+    expect(() => createClient({ baseUrl: service.url, session: 'cs_ x' })).toThrow('session')
+  })
+
   it('gives a key its whole life', async () => {
     const { client: owner } = await newWallet()
     const { inputToken = '' } = info.devnet ?? {}
@@ -91,6 +108,9 @@ describe('Against the service itself, the client', () => {
     const rotated = createClient({ baseUrl: service.url, apiKey: next })
     expect((await rotated.keys.me()).keyId).toBe((await bot.keys.me()).keyId)
     expect((await owner.keys.usage(keyId)).usage[0]?.requests).toBeGreaterThan(0)
+    await expect(owner.keys.certificate(keyId, 367)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
     const certificate = await owner.keys.certificate(keyId)
     await createClient({ baseUrl: service.url }).keys.useCertificate(certificate)
     await expect(rotated.keys.me()).rejects.toMatchObject({ code: 'API_KEY_INACTIVE' })

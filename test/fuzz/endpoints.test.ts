@@ -9,6 +9,7 @@ import type { NewOrder } from '../../src/orders/order.ts'
 import { orderHash } from '../../src/orders/terms.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { isDocumented } from '../http/documented.ts'
+import { reseal } from '../reseal.ts'
 import { type Service, startService } from '../service.ts'
 import { createKey, createOrder, fund, newWallet, type Wallet } from '../wallet.ts'
 import { json, name, objectChange, text, textChange } from './hostile.ts'
@@ -36,6 +37,7 @@ let wallet: Wallet
 let stranger: Wallet
 let keys: { apiKey: string; keyId: string }[]
 let uuids: string[]
+let sessions: string[]
 const secrets = new Set<string>()
 
 beforeAll(async () => {
@@ -70,7 +72,7 @@ async function arrange(): Promise<void> {
     { apiKey: makeToken('ck_live_', randomBytes(32)), keyId: 'key_never' },
   ]
   const suspended = await createKey(service, wallet)
-  const listed = await createKey(service, wallet)
+  const listed = await createKey(service, wallet, { ipAllowlist: ['192.0.2.0/24'] })
   const slow = await createKey(service, wallet)
   keys.push(suspended, listed, slow, await createKey(service, wallet))
   for (const { apiKey } of keys) secrets.add(apiKey)
@@ -80,12 +82,12 @@ async function arrange(): Promise<void> {
   )
   await rows(
     service.world.db,
-    sql`UPDATE api_keys SET ip_allowlist = '{192.0.2.0/24}'::cidr[] WHERE id = ${listed.keyId}`,
-  )
-  await rows(
-    service.world.db,
     sql`UPDATE api_keys SET rate_limit_per_minute = 9 WHERE id = ${slow.keyId}`,
   )
+  for (const { keyId } of [suspended, slow])
+    await reseal(service.world.db, service.world.mac, sql`id = ${keyId}`)
+  sessions = await Promise.all([wallet, wallet, stranger].map(openSession))
+  for (const session of sessions) secrets.add(session)
   service.clock.now = expiresAt
   uuids = [
     await createOrder(service, wallet),
@@ -95,6 +97,16 @@ async function arrange(): Promise<void> {
     await createOrder(service, wallet, { validFrom: '2099-01-01T00:00:00Z' }),
     'never-was',
   ]
+}
+
+async function openSession(by: Wallet, number: number): Promise<string> {
+  const timestamp = service.clock.now - number
+  const message = by.sign({ action: 'create_session', ttlSeconds: 3_600, timestamp })
+  const response = await service.call('/sessions', {
+    method: 'POST',
+    body: JSON.stringify(message),
+  })
+  return ((await response.json()) as { session: string }).session
 }
 
 describe('No request, however hostile,', () => {
@@ -119,8 +131,7 @@ describe('No request, however hostile,', () => {
         expect(status, `${body}\n${service.logged.at(-1)}`).not.toBe(500)
         await isDocumented(draft.method, bare, response)
         if (bare !== '') checkHeaders(response)
-        const isGrant = status === 201 && bare === '/api-keys'
-        if (isGrant) remember(JSON.parse(body))
+        if (isGrant(draft.method, bare, status)) remember(JSON.parse(body))
         else expect(secretIn(body)).toBeUndefined()
 
         const now = await changed()
@@ -138,6 +149,12 @@ describe('No request, however hostile,', () => {
   }, 3_600_000)
 })
 
+/** What answers a secret, for once. */
+function isGrant(method: string, path: string, status: number): boolean {
+  if (method !== 'POST') return false
+  return status === 201 ? !path.startsWith('/orders/') : status === 200 && /rotate$/.test(path)
+}
+
 /** What may change anything at all. */
 function mayChange(method: string, path: string, status: number): boolean {
   return mustChange(method, path, status) || (/execute$/.test(path) && [502, 503].includes(status))
@@ -148,13 +165,13 @@ function mustChange(method: string, path: string, status: number): boolean {
   if (status === 201) return true
   if (status !== 200 && status !== 202) return false
   return (
-    (method === 'DELETE' && path.startsWith('/api-keys/')) ||
-    (method === 'POST' && /execute$/.test(path)) ||
-    (method === 'PATCH' && /cancel$/.test(path))
+    method === 'DELETE' ||
+    method === 'PATCH' ||
+    (method === 'POST' && (/execute$/.test(path) || path.startsWith('/api-keys/')))
   )
 }
 
-/** Counts, in the transaction that makes it, each change but those of a key's own counters. */
+/** Counts, in the transaction that makes it, each change but those of statistics and of a key's own counters. */
 async function countChanges(): Promise<void> {
   const { db } = service.world
   const statements = [
@@ -169,14 +186,13 @@ async function countChanges(): Promise<void> {
     sql`SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'`,
   )
   for (const { name } of tables) {
-    const columns =
-      name === 'api_keys'
-        ? ' OF id, key_hash, name, permissions, revoked_at, suspended_at, expires_at, ip_allowlist'
-        : ''
-    statements.push(
-      `CREATE TRIGGER count AFTER INSERT OR DELETE OR UPDATE${columns} ON "${name}"
-        FOR EACH ROW EXECUTE FUNCTION fuzz.count()`,
-    )
+    if (name === 'key_usage' || name === 'key_sightings') continue
+    const columns = name === 'api_keys' ? ' OF id, key_hash, rights_mac, label, justification' : ''
+    const events =
+      name === 'audit_events'
+        ? `INSERT ON "${name}" FOR EACH ROW WHEN (NEW.body NOT LIKE '%"event":"refused"%')`
+        : `INSERT OR DELETE OR UPDATE${columns} ON "${name}" FOR EACH ROW`
+    statements.push(`CREATE TRIGGER count AFTER ${events} EXECUTE FUNCTION fuzz.count()`)
   }
   for (const statement of statements) await db.execute(sql.raw(statement))
 }
@@ -193,7 +209,13 @@ function secretIn(text: string): string | undefined {
   return [...secrets].find((secret) => text.includes(secret))
 }
 
-function remember({ apiKey, keyId }: { apiKey: string; keyId: string }): void {
+function remember(granted: { apiKey: string; keyId: string } | { session: string }): void {
+  if ('session' in granted) {
+    secrets.add(granted.session)
+    sessions[3 + Math.floor(Math.random() * 4)] = granted.session
+    return
+  }
+  const { apiKey, keyId } = granted
   secrets.add(apiKey)
   keys[LASTING_KEYS + Math.floor(Math.random() * 4)] = { apiKey, keyId }
 }
@@ -255,6 +277,14 @@ const asHeaders = ({ message, signature, walletAddress }: ReturnType<typeof sign
   'X-Wallet-Address': walletAddress,
 })
 
+/** What an owner signs about a key: how it goes, where, and members that are valid. */
+const ACTS_ON_KEYS = [
+  ['PATCH', '', 'update', { label: 'fuzzed', tokens: ['.stx'], maxAmountIn: null }],
+  ['POST', '/rotate', 'rotate', { graceSeconds: 60 }],
+  ['POST', '/suspend', 'suspend', {}],
+  ['POST', '/resume', 'resume', {}],
+] as const
+
 /** The valid requests that hostile ones are made from. */
 const recipes: ((dice: Dice) => { draft: Draft; members?: object })[] = [
   () => ({
@@ -279,6 +309,71 @@ const recipes: ((dice: Dice) => { draft: Draft; members?: object })[] = [
       members: { action: 'delete_api_key', keyId },
     }
   },
+  ({ pick }) => {
+    const { keyId } = pick(keys.slice(LASTING_KEYS))
+    const [method, suffix, verb, members] = pick(ACTS_ON_KEYS)
+    return {
+      draft: { method, path: `/api-keys/${keyId}${suffix}`, headers: {} },
+      members: { action: `${verb}_api_key`, keyId, ...members },
+    }
+  },
+  ({ pick }) => {
+    const { keyId } = pick(keys.slice(LASTING_KEYS))
+    const notAfter = service.clock.now + 86_400_000
+    return {
+      draft: { method: 'POST', path: `/api-keys/${keyId}/revoke`, headers: {} },
+      members: { action: 'revoke_api_key', keyId, notAfter },
+    }
+  },
+  ({ pick }) => ({
+    draft: {
+      method: 'POST',
+      path: '/api-keys/revoke-all',
+      headers: {},
+      body: signed(newWallet(service), {
+        action: 'revoke_all_api_keys',
+        cancelOpenOrders: pick([true, false]),
+      }),
+    },
+  }),
+  ({ pick }) => ({
+    draft: {
+      method: 'DELETE',
+      path: '/api-keys/self',
+      headers: { 'X-API-Key': pick(keys.slice(LASTING_KEYS)).apiKey },
+    },
+  }),
+  () => ({
+    draft: { method: 'POST', path: '/sessions', headers: {} },
+    members: { action: 'create_session', ttlSeconds: 60 },
+  }),
+  ({ pick }) => ({
+    draft: {
+      method: 'DELETE',
+      path: '/sessions/self',
+      headers: { Authorization: `Bearer ${pick(sessions.slice(2))}` },
+    },
+  }),
+  ({ pick }) => ({
+    draft: {
+      method: 'GET',
+      path: pick([
+        '/api-keys',
+        `/api-keys/${pick(keys).keyId}`,
+        `/api-keys/${pick(keys).keyId}/usage?by=hour&days=90`,
+        '/audit?after=1&limit=5',
+        `/orders?owner=${wallet.address}`,
+      ]),
+      headers: { Authorization: `Bearer ${pick(sessions)}` },
+    },
+  }),
+  () => ({
+    draft: { method: 'GET', path: '/audit?limit=1', headers: {} },
+    members: { action: 'list_audit' },
+  }),
+  ({ pick }) => ({
+    draft: { method: 'GET', path: '/me', headers: { 'X-API-Key': pick(keys).apiKey } },
+  }),
   ({ pick }) => ({
     draft: {
       method: 'POST',
@@ -344,7 +439,11 @@ const recipes: ((dice: Dice) => { draft: Draft; members?: object })[] = [
     members: { action: 'list_orders' },
   }),
   ({ pick }) => ({
-    draft: { method: 'GET', path: pick(['/info', '/time', '/health', '/orders']), headers: {} },
+    draft: {
+      method: 'GET',
+      path: pick(['/info', '/time', '/health', '/scopes', '/orders']),
+      headers: {},
+    },
   }),
   () => ({
     draft: {
@@ -517,7 +616,13 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc
-      .tuple(fc.oneof(fc.constantFrom('owner', 'status', 'limit', 'cursor'), name), text)
+      .tuple(
+        fc.oneof(
+          fc.constantFrom('owner', 'status', 'limit', 'cursor', 'after', 'by', 'days'),
+          name,
+        ),
+        text,
+      )
       .map(
         ([name, value]): Change =>
           (draft) => {

@@ -5,7 +5,7 @@ import { REFUSALS } from '../../src/errors.ts'
 import { honoPath } from '../../src/http/endpoint.ts'
 import { orderHash } from '../../src/orders/terms.ts'
 import type { Service } from '../service.ts'
-import { fund, json, newWallet } from '../wallet.ts'
+import { createKey, fund, json, newWallet } from '../wallet.ts'
 import { startService } from './documented.ts'
 
 interface Operation {
@@ -150,7 +150,19 @@ describe('/openapi.json', () => {
     const message = zodOf(document.components.schemas.create_api_key_message ?? {})
     const members = { action: 'create_api_key', keyName: 'a', permissions: [], timestamp: 1 }
     expect(message.safeParse(members).success).toBe(true)
-    expect(message.safeParse({ ...members, permissions: ['all'] }).success).toBe(false)
+    for (const changed of [
+      { permissions: ['All'] },
+      { permissions: 'create' },
+      { rateLimit: 10.5 },
+      { tokens: [] },
+      { maxAmountIn: { '.stx': { perHour: '1' } } },
+      { ownOrdersOnly: null },
+      { label: '' },
+      { unknown: 1 },
+    ])
+      expect(message.safeParse({ ...members, ...changed }).success, JSON.stringify(changed)).toBe(
+        false,
+      )
   })
 })
 
@@ -167,7 +179,7 @@ describe('A story told through every operation', () => {
     const wallet = newWallet(service)
     await fund(service, wallet)
     await call('/devnet/faucet', '/devnet/faucet', json({ address: wallet.address }))
-    for (const path of ['/info', '/time', '/health', '/ready']) await call(path, path)
+    for (const path of ['/info', '/time', '/health', '/ready', '/scopes']) await call(path, path)
 
     const { apiKey, keyId } = (await call(
       '/api-keys',
@@ -221,10 +233,40 @@ describe('A story told through every operation', () => {
     await call(`/api-keys/${keyId}`, '/api-keys/{keyId}', {
       headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
     })
-    await call(`/api-keys/${keyId}`, '/api-keys/{keyId}', {
-      ...json(wallet.sign({ action: 'delete_api_key', keyId })),
-      method: 'DELETE',
+    await call(`/api-keys/${keyId}/usage?by=hour`, '/api-keys/{keyId}/usage', {
+      headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
     })
+    await call('/me', '/me', { headers: key })
+    for (const [method, suffix, action, members] of [
+      ['PATCH', '', 'update_api_key', { label: 'told' }],
+      ['POST', '/rotate', 'rotate_api_key', { graceSeconds: 60 }],
+      ['POST', '/suspend', 'suspend_api_key', {}],
+      ['POST', '/resume', 'resume_api_key', {}],
+      ['POST', '/revoke', 'revoke_api_key', { notAfter: service.clock.now + 1_000 }],
+      ['DELETE', '', 'delete_api_key', {}],
+    ] as const)
+      await call(`/api-keys/${keyId}${suffix}`, `/api-keys/{keyId}${suffix}`, {
+        ...json(wallet.sign({ action, keyId, ...members })),
+        method,
+      })
+    const { session } = (await call(
+      '/sessions',
+      '/sessions',
+      json(wallet.sign({ action: 'create_session', ttlSeconds: 60 })),
+    )) as { session: string }
+    const bearer = { headers: { Authorization: `Bearer ${session}` } }
+    await call('/audit?limit=3', '/audit', bearer)
+    await call('/sessions/self', '/sessions/self', { ...bearer, method: 'DELETE' })
+    const last = await createKey(service, wallet)
+    await call('/api-keys/self', '/api-keys/self', {
+      method: 'DELETE',
+      headers: { 'X-API-Key': last.apiKey },
+    })
+    await call(
+      '/api-keys/revoke-all',
+      '/api-keys/revoke-all',
+      json(wallet.sign({ action: 'revoke_all_api_keys', cancelOpenOrders: true })),
+    )
 
     const documented = operations().flatMap(({ path, method, operation }) =>
       Object.keys(operation.responses)

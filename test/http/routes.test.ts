@@ -37,7 +37,11 @@ describe('A request', () => {
   it.each([
     ['PUT', '/api-keys', 'POST, GET'],
     ['DELETE', '/api-keys', 'POST, GET'],
-    ['PATCH', '/api-keys/key_1', 'GET, DELETE'],
+    ['PUT', '/api-keys/key_1', 'GET, PATCH, DELETE'],
+    ['GET', '/api-keys/key_1/rotate', 'POST'],
+    ['POST', '/api-keys/self', 'GET, PATCH, DELETE'],
+    ['PATCH', '/sessions/self', 'DELETE'],
+    ['POST', '/me', 'GET'],
     ['GET', '/orders/x/execute', 'POST'],
     ['POST', '/orders/x/cancel', 'PATCH'],
     ['POST', '/orders', 'GET'],
@@ -161,6 +165,7 @@ describe('A browser on another site', () => {
         'RateLimit-Policy',
         'RateLimit',
         'Retry-After',
+        'X-API-Key-Expires',
         'X-Request-Id',
         'WWW-Authenticate',
       ])

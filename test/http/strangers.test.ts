@@ -11,6 +11,8 @@ import {
 import { createKey, createOrder, fund, newWallet } from '../wallet.ts'
 import { startService } from './documented.ts'
 
+const DAY = 86_400_000
+
 const routes: readonly ProtectedRoute[] = [
   {
     title: 'POST /api-keys',
@@ -26,6 +28,7 @@ const routes: readonly ProtectedRoute[] = [
     title: 'GET /api-keys',
     method: 'GET',
     withoutCredentials: 'signatureMissing',
+    session: {},
     signed: { carry: inHeaders },
     async arrange() {
       return { path: '/api-keys', message: { action: 'list_api_keys' } }
@@ -35,10 +38,53 @@ const routes: readonly ProtectedRoute[] = [
     title: 'GET /api-keys/{keyId}',
     method: 'GET',
     withoutCredentials: 'signatureMissing',
+    session: { ofAnotherWallet: 'keyNotFound' },
     signed: { carry: inHeaders, ofAnotherWallet: 'keyNotFound' },
     async arrange(service, owner) {
       const { keyId } = await createKey(service, owner)
       return { path: `/api-keys/${keyId}`, message: { action: 'get_api_key', keyId } }
+    },
+  },
+  {
+    title: 'GET /api-keys/{keyId}/usage',
+    method: 'GET',
+    withoutCredentials: 'signatureMissing',
+    session: { ofAnotherWallet: 'keyNotFound' },
+    signed: { carry: inHeaders, ofAnotherWallet: 'keyNotFound' },
+    async arrange(service, owner) {
+      const { keyId } = await createKey(service, owner)
+      return { path: `/api-keys/${keyId}/usage`, message: { action: 'get_api_key', keyId } }
+    },
+  },
+  {
+    title: 'DELETE /api-keys/self',
+    method: 'DELETE',
+    withoutCredentials: 'apiKeyInvalid',
+    key: { isUncounted: true },
+    async arrange() {
+      return { path: '/api-keys/self' }
+    },
+  },
+  {
+    title: 'POST /api-keys/{keyId}/revoke with a certificate',
+    method: 'POST',
+    withoutCredentials: 'signatureMissing',
+    signed: {
+      carry: inBody,
+      ofAnotherWallet: 'keyNotFound',
+      again: 'messageReplayed',
+      untimely: (now) => [
+        [{ notAfter: now - 1 }, 'stale'],
+        [{ timestamp: now - 400 * DAY, notAfter: now - 399 * DAY }, 'stale'],
+        [{ notAfter: now + 366 * DAY + 1 }, 'stale'],
+        [{ timestamp: now + 60_001, notAfter: now + DAY }, 'future'],
+      ],
+    },
+    async arrange(service, owner) {
+      const { keyId } = await createKey(service, owner)
+      const notAfter = service.clock.now + 365 * DAY
+      const message = { action: 'revoke_api_key', keyId, notAfter }
+      return { path: `/api-keys/${keyId}/revoke`, message }
     },
   },
   {
@@ -90,9 +136,19 @@ const routes: readonly ProtectedRoute[] = [
     },
   },
   {
+    title: 'DELETE /sessions/self',
+    method: 'DELETE',
+    withoutCredentials: 'sessionInvalid',
+    session: {},
+    async arrange() {
+      return { path: '/sessions/self' }
+    },
+  },
+  {
     title: 'GET /audit',
     method: 'GET',
     withoutCredentials: 'signatureMissing',
+    session: {},
     signed: { carry: inHeaders },
     async arrange() {
       return { path: '/audit', message: { action: 'list_audit' } }
@@ -156,6 +212,7 @@ const routes: readonly ProtectedRoute[] = [
     title: 'GET /orders as the owner',
     method: 'GET',
     key: {},
+    session: {},
     signed: { carry: inHeaders },
     async arrange() {
       return { path: '/orders', message: { action: 'list_orders' } }

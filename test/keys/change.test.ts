@@ -79,6 +79,23 @@ describe.each(ENGINES)('The owner of a key on %s', (engine) => {
     )
   })
 
+  it('is held to limits that came after the grant, in what is changed and nothing else', async () => {
+    const generous = await startService(engine, { env: { RATE_LIMIT_PER_MINUTE: '1000' } })
+    const wallet = newWallet(generous)
+    const { keyId } = await createKey(generous, wallet, { rateLimit: 500 })
+    generous.world.config.RATE_LIMIT_PER_MINUTE = 100
+    const change = (members: object) =>
+      generous.call(`/api-keys/${keyId}`, {
+        ...json(wallet.sign({ action: 'update_api_key', keyId, ...members })),
+        method: 'PATCH',
+      })
+    for (const rateLimit of [500, 1000])
+      await refused(await change({ rateLimit }), 'invalidRequest')
+    await answered(await change({ label: 'as it was' }))
+    await answered(await change({ rateLimit: 100 }))
+    await generous.close()
+  })
+
   it('cannot give a key the name of another live one, but its own', async () => {
     const wallet = newWallet(service)
     await createKey(service, wallet, { keyName: 'taken' })

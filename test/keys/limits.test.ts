@@ -55,7 +55,7 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
     return details
   }
   const traces = () =>
-    rows(
+    rows<{ orders: number; reservations: number; spent: string }>(
       service.world.db,
       sql`SELECT (SELECT count(*) FROM orders)::int AS orders, (SELECT count(*) FROM key_reservations)::int AS reservations,
         (SELECT coalesce(sum(amount), 0) FROM key_spending)::text AS spent`,
@@ -296,6 +296,71 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
     await refusedFor('maxAmountIn.perDay', () => placeWith(apiKey, { amountIn: '1' }))
   })
 
+  it('lose nothing of a day to what is refused for another reason', async () => {
+    const { apiKey } = await createKey(service, wallet, {
+      maxAmountIn: { [INPUT_TOKEN]: { perDay: '1000' } },
+    })
+    const before = await traces()
+    const order = wallet.order({ amountIn: '1000' })
+    const { signature } = newWallet(service).order({ amountIn: '1000', uuid: order.uuid })
+    const forged = json({ ...order, signature }, { 'X-API-Key': apiKey })
+    await refused(await service.call('/orders/new', forged), 'signatureInvalid')
+    expect(await traces()).toEqual(before)
+
+    const taken = await createOrder(service, wallet, { amountIn: '1' })
+    const [without] = await traces()
+    await refused(await placeWith(apiKey, { amountIn: '1000', uuid: taken }), 'orderConflict')
+    const routeless = await createOrder(service, wallet, {
+      amountIn: '1000',
+      outputToken: OTHER_TOKEN,
+    })
+    await refused(await act('execute', apiKey, routeless), 'executionFailed')
+    expect(await traces()).toEqual([{ ...without, orders: (without?.orders ?? 0) + 1 }])
+    await answered(await placeWith(apiKey, { amountIn: '1000' }), 201)
+    await refusedFor('maxAmountIn.perDay', () => placeWith(apiKey, { amountIn: '1' }))
+  })
+
+  it('keep what the making of an order took when its execution is refused', async () => {
+    const { apiKey } = await createKey(service, wallet, {
+      maxAmountIn: { [INPUT_TOKEN]: { perDay: '1000' } },
+    })
+    const order = wallet.order({ amountIn: '1000', outputToken: OTHER_TOKEN })
+    await answered(await service.call('/orders/new', json(order, { 'X-API-Key': apiKey })), 201)
+    for (let time = 0; time < 2; time++)
+      await refused(await act('execute', apiKey, order.uuid), 'executionFailed')
+    await refusedFor('maxAmountIn.perDay', () => placeWith(apiKey, { amountIn: '1' }))
+    await answered(await act('cancel', apiKey, order.uuid))
+    await answered(await placeWith(apiKey, { amountIn: '1000' }), 201)
+  })
+
+  it('admit as many requests a minute as they say and not one more', async () => {
+    const { apiKey, keyId } = await createKey(service, newWallet(service), { rateLimit: 10 })
+    service.clock.now = (Math.floor(service.clock.now / 60_000) + 1) * 60_000
+    const use = () => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
+    for (let request = 0; request < 10; request++) await answered(await use())
+    await changesNothing(service, async () => refused(await use(), 'rateLimited'))
+    const [row] = await rows(
+      service.world.db,
+      sql`SELECT total_requests::int AS total FROM api_keys WHERE id = ${keyId}`,
+    )
+    expect(row).toEqual({ total: 10 })
+    service.clock.now += 60_000
+    await answered(await use())
+  })
+
+  it('let it live until the millisecond before its end', async () => {
+    const expiresAt = service.clock.now + 1_000
+    const { apiKey } = await createKey(service, newWallet(service), { expiresAt })
+    const use = () => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
+    service.clock.now = expiresAt - 1
+    await answered(await use())
+    service.clock.now = expiresAt
+    await changesNothing(service, async () => {
+      const { details } = await refused(await use(), 'apiKeyInactive')
+      expect(details).toEqual({ reason: 'expired' })
+    })
+  })
+
   it('let it touch only its own orders, and leave them to it alone', async () => {
     const { apiKey } = await createKey(service, wallet, { ownOrdersOnly: true })
     const other = await createKey(service, wallet)
@@ -326,16 +391,27 @@ describe('An operator', () => {
   it('may have scopes of his own, which keys carry and GET /scopes describes', async () => {
     const service = await startService('PGlite', {
       env: {
-        EXTRA_SCOPES: 'read=See balances, positions and orders; rfq=Answer requests for quotes',
+        EXTRA_SCOPES:
+          'read=See balances, positions and orders; rfq=Answer requests for quotes; null=Nothing',
       },
     })
     const wallet = newWallet(service)
-    await createKey(service, wallet, { permissions: ['read', 'execute'] })
+    const permissions = ['read', 'execute', 'null']
+    const { apiKey } = await createKey(service, wallet, { permissions })
+    const me = await service.call('/me', { headers: { 'X-API-Key': apiKey } })
+    expect(await answered(me)).toMatchObject({ permissions })
     const { scopes } = await answered<{ scopes: { name: string }[] }>(await service.call('/scopes'))
-    expect(scopes.map(({ name }) => name)).toEqual(['create', 'execute', 'cancel', 'read', 'rfq'])
+    expect(scopes.map(({ name }) => name)).toEqual([
+      'create',
+      'execute',
+      'cancel',
+      'read',
+      'rfq',
+      'null',
+    ])
     expect(scopes[3]).toEqual({ name: 'read', description: 'See balances, positions and orders' })
     const { scopes: told } = await answered(await service.call('/info'))
-    expect(told).toEqual(['create', 'execute', 'cancel', 'read', 'rfq'])
+    expect(told).toEqual(['create', 'execute', 'cancel', 'read', 'rfq', 'null'])
     const body = wallet.sign({ action: 'create_api_key', keyName: 'b', permissions: ['withdraw'] })
     await refused(await service.call('/api-keys', json(body)), 'invalidRequest')
     await service.close()

@@ -120,6 +120,27 @@ describe('of many at once, on Postgres, through two services with 24 connections
     expect(moved?.orders).toBe(3)
   })
 
+  it.each(
+    rounds(),
+  )('of two keys that execute one order, it takes from the day of the one that did (round %i)', async () => {
+    const keys = [await limited('1000'), await limited('1000')] as const
+    const uuid = await createOrder(one, wallet, { amountIn: '1000' })
+    const answers = await race((service, caller) =>
+      service.call(`/orders/${uuid}/execute`, {
+        method: 'POST',
+        headers: { 'X-API-Key': keys[caller % 2 === 0 ? 0 : 1].apiKey },
+      }),
+    )
+    expect(answers.filter(({ status }) => status < 300)).toHaveLength(1)
+    const taken = await Promise.all(keys.map(({ keyId }) => reserved(keyId)))
+    expect(
+      taken
+        .flat()
+        .map(({ spent, reserved }) => `${spent} ${reserved}`)
+        .sort(),
+    ).toEqual(['0 0', '1000 1000'])
+  })
+
   it.each(rounds())('two secrets of a rotated key have one quota (round %i)', async () => {
     const owner = newWallet(one)
     const { apiKey, keyId } = await createKey(one, owner, { rateLimit: 20 })
@@ -138,6 +159,23 @@ describe('of many at once, on Postgres, through two services with 24 connections
       sql`SELECT minute_count, minute_window::int, total_requests::int FROM api_keys WHERE id = ${keyId}`,
     )
     expect(row).toEqual({ minute_count: 20, minute_window: minute, total_requests: 20 })
+  })
+
+  it.each(rounds())('rotations leave a key two secrets and no third (round %i)', async () => {
+    const owner = newWallet(one)
+    const { apiKey, keyId } = await createKey(one, owner)
+    const answers = await race((service, caller) => {
+      const timestamp = one.clock.now - caller
+      const members = { action: 'rotate_api_key', keyId, graceSeconds: 60, timestamp }
+      return service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(members)))
+    })
+    expect(codes(answers)).toEqual({ 200: CALLERS })
+    const secrets = [apiKey, ...answers.map(({ body }) => String(body.apiKey))]
+    const used = await Promise.all(
+      secrets.map((secret) => one.call('/orders', { headers: { 'X-API-Key': secret } })),
+    )
+    expect(used.filter(({ status }) => status === 200)).toHaveLength(2)
+    expect(used.filter(({ status }) => status === 401)).toHaveLength(CALLERS - 1)
   })
 
   it.each(
