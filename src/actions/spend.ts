@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { lockOf } from '../db/wallet-lock.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { SignedAction } from './action.ts'
 
@@ -16,7 +17,7 @@ export async function spendAction(
   const [spent] = await rows<{ id: string }>(
     tx,
     sql`WITH wallet AS (
-        SELECT pg_advisory_xact_lock(hashtextextended(${action.walletAddress}, 0))
+        ${lockOf(action.walletAddress)}
       )
       INSERT INTO signed_actions
         (wallet_address, action, message, message_hash, signature, public_key, accepted_at)

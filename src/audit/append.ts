@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { fromHex, sha256, toHex } from '../bytes.ts'
 import { type Database, rows } from '../db/database.ts'
+import { lockOf } from '../db/wallet-lock.ts'
 import type { Json } from '../json.ts'
 import { type Actor, bodyText, FIRST_HASH } from './event.ts'
 
@@ -62,7 +63,7 @@ export async function appendAudit(
 
 /** The lock that `spendAction` takes, for changes that no signed message asks for. */
 export async function lockWallet(tx: Database, walletAddress: string): Promise<void> {
-  await rows(tx, sql`SELECT pg_advisory_xact_lock(hashtextextended(${walletAddress}, 0))`)
+  await rows(tx, lockOf(walletAddress))
 }
 
 /** Of texts that have neither quotes nor commas. */

@@ -26,6 +26,12 @@ const cidr = customType<{ data: string }>({ dataType: () => 'cidr' })
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
 const count = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0)
 
+/**
+ * Every wallet that ever changed something. Whoever changes something of a wallet's holds its row until the end: changes of
+ * one wallet happen one after another. An advisory lock would do, but Hyperdrive does not promise to carry one.
+ */
+export const wallets = pgTable('wallets', { address: text().primaryKey() })
+
 /** Every message that a wallet signed and that changed something: replay guard, audit log and proof, kept for ever. */
 export const signedActions = pgTable(
   'signed_actions',

@@ -5,8 +5,8 @@ import type { Scope } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/token.ts'
 import type { Log } from '../log.ts'
 import type { Mac } from '../mac.ts'
+import { remember } from '../memo.ts'
 import { type Result, refuse } from '../result.ts'
-import { remember } from '../stacks/memo.ts'
 import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './quota.ts'
 import {
   type Ask,

@@ -6,8 +6,8 @@ import {
   hash160 as hash160Of,
   publicKeyToAddress,
 } from '@stacks/transactions'
+import { remember } from '../memo.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { remember } from './memo.ts'
 import { isNetwork, multiSigVersion, NETWORKS, type Network, singleSigVersion } from './network.ts'
 
 declare const brand: unique symbol

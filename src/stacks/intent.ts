@@ -12,9 +12,9 @@ import {
   uintCV,
   uncompressPublicKey,
 } from '@stacks/transactions'
+import { remember } from '../memo.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type AddressReason, isContractId, isKeyOf, parseWalletAddress } from './address.ts'
-import { remember } from './memo.ts'
 import { chainId, isNetwork, NETWORKS, type Network } from './network.ts'
 import {
   parseSignature,

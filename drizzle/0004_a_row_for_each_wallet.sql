@@ -1,0 +1,3 @@
+CREATE TABLE "wallets" (
+	"address" text PRIMARY KEY NOT NULL
+);
