@@ -124,13 +124,14 @@ describe('the nonces of operators', () => {
     const { address = '', privateKey = '' } = operator ?? {}
     const terms = { privateKey, nonce: 0, feeInMicroStx: 600, network: 'devnet' } as const
     const transaction = await signFiller(terms)
+    // As it was seen before a later nonce, too, was given back and claimed anew.
+    await db.execute(sql`UPDATE operators SET next_nonce = 1 WHERE address = ${address}`)
     let filled: Promise<void> | undefined
     await db.transaction(async (tx) => {
       await tx.execute(sql`SELECT FROM operators WHERE address = ${address} FOR UPDATE`)
       const sealed = { transaction, rawBox: await seal(service.world, transaction) }
       filled = recordFiller(db, address, sealed, service.clock.now)
       await untilWaiting(db)
-      await tx.execute(sql`UPDATE operators SET next_nonce = 1 WHERE address = ${address}`)
       await tx.execute(sql`UPDATE transactions SET status = 'signed', check_at = now()`)
       await tx.execute(sql`UPDATE orders SET status = 'executing'`)
     })
