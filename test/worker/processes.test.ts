@@ -62,7 +62,8 @@ describe('of two workerd processes and one of Node, on one Postgres,', () => {
 
   it('a limit of 24 a minute lets exactly 24 of 120 pass, and each sees a remaining of its own', async () => {
     await setClocks(MIDDLE)
-    const { apiKey, keyId } = await createKey(workers[0], newWallet(workers[0]), { rateLimit: 24 })
+    const limits = { rateLimit: CALLERS }
+    const { apiKey, keyId } = await createKey(workers[0], newWallet(workers[0]), limits)
     expect(await burst(apiKey)).toEqual(Array.from({ length: 24 }, (_, place) => 23 - place))
     await setClocks(NEXT_MINUTE)
     expect(await burst(apiKey)).toHaveLength(24)
