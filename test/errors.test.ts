@@ -15,6 +15,8 @@ const CONTRACT: Record<string, [number, string]> = {
   'API key not authorized for this wallet': [403, 'UNAUTHORIZED_WALLET'],
   'Wallet not authorized for this order': [403, 'UNAUTHORIZED_WALLET'],
   'Recipient not authorized by the owner': [403, 'UNAUTHORIZED_WALLET'],
+  'Event streams are not available here': [501, 'EVENTS_UNSUPPORTED'],
+  'Too many event streams': [429, 'TOO_MANY_STREAMS'],
   "Beyond the API key's limits": [403, 'KEY_LIMIT_EXCEEDED'],
   'Wallet suspended': [403, 'WALLET_SUSPENDED'],
   'Permission denied': [403, 'PERMISSION_DENIED'],

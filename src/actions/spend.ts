@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { lockOf } from '../db/wallet-lock.ts'
+import { lockOf } from '../db/hold.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { SignedAction } from './action.ts'
 

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { fromHex, sha256, toHex } from '../bytes.ts'
 import { type Database, rows } from '../db/database.ts'
-import { lockOf } from '../db/wallet-lock.ts'
+import { lockOf } from '../db/hold.ts'
 import type { Json } from '../json.ts'
 import { type Actor, bodyText, FIRST_HASH } from './event.ts'
 

@@ -64,7 +64,8 @@ export type Spend = (
 /**
  * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
  * windows or none, and count what is let through as failed until its success is committed. A request that comes alone is
- * asked for by a plain UPDATE, which costs half; when that lets nobody through, the other statement says why not.
+ * asked for by a plain UPDATE, which costs half; when that lets a key's request not
+ * through, the other statement says why.
  */
 export function prepareSpend(db: Database, limits: Limits): Spend {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
@@ -89,7 +90,7 @@ export function prepareSpend(db: Database, limits: Limits): Spend {
         hash: `\\x${first.hash}`,
         ip: first.ip ?? null,
       })
-      if (spent.verdicts.length === 1) return spent
+      if (spent.verdicts.length > 0) return spent
     }
     return ask(held, {
       ...values,
@@ -141,6 +142,7 @@ const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::b
 const ORDERS = sql`(
   SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text))
   FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
+const IS_KNOWN = sql`EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash)`
 const SEAL = sql`encode(rights_mac, 'hex')`
 
 /**
@@ -165,19 +167,23 @@ function minuteLimit(limits: Limits): SQL {
 }
 
 const STATEMENTS = {
-  /** Lets one request through, or answers no row. */
+  /** Lets one request through, or answers that no key has the hash, or answers no row. */
   alone: (limits: Limits) => sql`
-    UPDATE api_keys SET ${spending(sql`1`)}
-    FROM ${NOW} AS now
-    WHERE key_hash = ${value('hash')}::text::bytea AND revoked_at IS NULL AND suspended_at IS NULL
-      AND (expires_at IS NULL OR expires_at > at)
-      AND (ip_allowlist IS NULL OR coalesce(${value('ip')}::text::inet <<= ANY (ip_allowlist), false))
-      AND ${used('minute')} < ${minuteLimit(limits)} AND ${used('hour')} < ${number(limits.perHour)}
-      AND ${used('day')} < ${number(limits.perDay)}
-    RETURNING id AS "keyId", NULL AS refusal, ${RIGHTS}::text AS rights, ${SEAL} AS mac,
-      concat_ws(' ', 1, ${minuteLimit(limits)}, minute_count - 1, minute_window, hour_count - 1, hour_window,
-        day_count - 1, day_window) AS quota,
-      ${ORDERS} AS orders`,
+    WITH asked AS (
+      SELECT ${value('hash')}::text::bytea AS hash, ${value('ip')}::text::inet AS ip
+    ), spent AS (
+      UPDATE api_keys SET ${spending(sql`1`)}
+      FROM asked, ${NOW} AS now
+      WHERE key_hash = hash AND revoked_at IS NULL AND suspended_at IS NULL AND (expires_at IS NULL OR expires_at > at)
+        AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
+        AND ${used('minute')} < ${minuteLimit(limits)} AND ${used('hour')} < ${number(limits.perHour)}
+        AND ${used('day')} < ${number(limits.perDay)}
+      RETURNING id, ${RIGHTS}::text AS rights, ${SEAL} AS mac,
+        concat_ws(' ', 1, ${minuteLimit(limits)}, minute_count - 1, minute_window, hour_count - 1, hour_window,
+          day_count - 1, day_window) AS quota
+    )
+    SELECT id AS "keyId", NULL AS refusal, rights, mac, quota, ${ORDERS} AS orders
+    FROM asked LEFT JOIN spent ON true WHERE id IS NOT NULL OR NOT ${IS_KNOWN}`,
   /** Waits for keys whose row another session holds. */
   wait: (limits: Limits) => together(limits, 'wait'),
   /** Answers `busy` for them. */
@@ -195,7 +201,7 @@ function together(limits: Limits, held: 'wait' | 'skip'): SQL {
     held === 'wait'
       ? sql`refusal`
       : sql`CASE WHEN id IS NOT NULL THEN refusal
-          WHEN EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash) THEN 'busy' END`
+          WHEN ${IS_KNOWN} THEN 'busy' END`
   return sql`
     WITH asked AS (
       SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
