@@ -33,7 +33,11 @@ export async function openWorld({
   return {
     config,
     db,
-    gate: openGate(db, limitsOf(config), { mac, log, gather }),
+    gate: openGate(db, limitsOf(config), {
+      mac,
+      log,
+      ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
+    }),
     chain,
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
