@@ -15,14 +15,19 @@ const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 /** Any number that nothing else in the database locks: whoever migrates holds it. */
 const MIGRATION_LOCK = 7_201_404_511
 
+/**
+ * Postgres would plan the gate's statement anew for each batch, which takes longer than to run it. A plan that is kept must
+ * still be right when a table has grown that was empty: by an index, always.
+ */
+const PLANNING = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off' }
+
 /** In milliseconds. A process that stops in the middle of a transaction holds no key's row for longer than this. */
 const SESSION = {
   application_name: 'latchkey',
   statement_timeout: 5_000,
   lock_timeout: 2_000,
   idle_in_transaction_session_timeout: 5_000,
-  // Postgres would plan the gate's statement anew for each batch, which takes longer than to run it.
-  plan_cache_mode: 'force_generic_plan',
+  ...PLANNING,
 }
 
 export interface OpenOptions {
@@ -52,7 +57,8 @@ async function openPglite(folder: string, options: OpenOptions): Promise<OpenDat
     : lockFolder(folder, 'set DATABASE_URL=pglite:<another folder>')
   try {
     const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
-    await client.exec(`SET plan_cache_mode = ${SESSION.plan_cache_mode}`)
+    for (const [name, value] of Object.entries(PLANNING))
+      await client.exec(`SET ${name} = ${value}`)
     const db = drizzlePglite({ client, ...settings(options) })
     await migratePglite(db, { migrationsFolder: MIGRATIONS })
     return {
