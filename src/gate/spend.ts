@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
+import { orderJson } from '../db/order-row.ts'
 import { RIGHTS } from '../db/rights.ts'
 import type { KeyHash } from '../keys/token.ts'
 import { WINDOW_SECONDS, type Window } from './quota.ts'
@@ -140,8 +141,7 @@ const value = sql.placeholder
 const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute,
   ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day)`
 const ORDERS = sql`(
-  SELECT jsonb_agg(to_jsonb(orders) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text))
-  FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
+  SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
 const IS_KNOWN = sql`EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash)`
 const SEAL = sql`encode(rights_mac, 'hex')`
 
