@@ -25,7 +25,6 @@ const SIDES = [
   'better-auth',
 ] as const
 type SideName = (typeof SIDES)[number]
-const OURS: readonly SideName[] = ['middleware', 'gate', 'pglite']
 /** Those that are measured with many keys too. */
 const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
 const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders', 'executes'] as const
@@ -202,9 +201,7 @@ function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote
     side === 'pglite'
       ? `pglite:${join(folder, `${side}_${keys}`)}`
       : postgres.urlOf(side === 'better-auth' ? 'better_auth' : `keys_${keys}`)
-  // The service runs as `npm start` runs it, and the others as they come.
-  const flags = OURS.includes(side) ? ['--max-semi-space-size=16'] : []
-  if (profile) flags.push('--cpu-prof', '--cpu-prof-dir', plan.cpuProfile as string)
+  const flags = profile ? ['--cpu-prof', '--cpu-prof-dir', plan.cpuProfile as string] : []
   return startRemote<Server>(SERVE, [side, String(keys), url], flags)
 }
 
