@@ -135,8 +135,8 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
     await service.chain.clear()
   }
 
-  /** Without any fault, everything ends. */
-  async function finish(patienceMs = 30_000): Promise<void> {
+  /** Without any fault, everything ends: at the latest after the longest time between two looks, and a lease. */
+  async function finish(patienceMs = 120_000): Promise<void> {
     await service.chain.clear()
     const until = Date.now() + patienceMs
     while (Date.now() < until && (await underWay()) > 0) {
