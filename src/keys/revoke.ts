@@ -48,7 +48,8 @@ export async function revokeSelf(
   return atomically<{ keyId: string; name: string }, 'apiKeyInvalid' | 'apiKeyInactive'>(
     world.db,
     async (tx) => {
-      const isIts = sql`decode(${hash}, 'hex') IN (key_hash, previous_key_hash)`
+      const bytes = sql`decode(${hash}, 'hex')`
+      const isIts = sql`(key_hash = ${bytes} OR previous_key_hash = ${bytes})`
       const walletAddress = await walletOf(tx, isIts)
       if (walletAddress === undefined) return refuse('apiKeyInvalid')
       await lockWallet(tx, walletAddress)

@@ -3,10 +3,10 @@ import { z } from 'zod'
 import { createApp, endpoints } from '../../src/app.ts'
 import { REFUSALS } from '../../src/errors.ts'
 import { honoPath } from '../../src/http/endpoint.ts'
-import { orderHash } from '../../src/orders/terms.ts'
 import type { Service } from '../service.ts'
-import { createKey, fund, json, newWallet } from '../wallet.ts'
+import { newWallet } from '../wallet.ts'
 import { startService } from './documented.ts'
+import { useEverything } from './everything.ts'
 
 interface Operation {
   operationId: string
@@ -168,106 +168,7 @@ describe('/openapi.json', () => {
 
 describe('A story told through every operation', () => {
   it('gets each success that is documented, in the documented form', async () => {
-    const seen = new Set<string>()
-    const call = async (path: string, template: string, init: RequestInit = {}) => {
-      const response = await service.call(path, init)
-      expect(response.ok, await response.clone().text()).toBe(true)
-      seen.add(`${(init.method ?? 'GET').toLowerCase()} /api/v1${template} ${response.status}`)
-      const isJson = response.headers.get('Content-Type') === 'application/json'
-      return isJson ? response.json() : response.text()
-    }
-    const wallet = newWallet(service)
-    await fund(service, wallet)
-    await call('/devnet/faucet', '/devnet/faucet', json({ address: wallet.address }))
-    for (const path of ['/info', '/time', '/health', '/ready', '/scopes']) await call(path, path)
-
-    const { apiKey, keyId } = (await call(
-      '/api-keys',
-      '/api-keys',
-      json(
-        wallet.sign({
-          action: 'create_api_key',
-          keyName: 'teller',
-          permissions: ['create', 'execute', 'cancel'],
-          expiresAt: '2099-01-01T00:00:00Z',
-        }),
-      ),
-    )) as { apiKey: string; keyId: string }
-    const key = { 'X-API-Key': apiKey }
-    const first = wallet.order({
-      targetPrice: '1.5',
-      direction: 'lt',
-      conditionToken: '*',
-      baseAsset: 'USD',
-      validFrom: '2026-01-01T00:00:00Z',
-      validTo: '2099-01-01T00:00:00Z',
-    })
-    await call('/orders/new', '/orders/new', json(first, key))
-    await call('/orders/new', '/orders/new', json(first, key))
-    const second = wallet.order({ recipient: newWallet(service).address })
-    const { message, signature } = wallet.sign({
-      action: 'create_order',
-      orderHash: orderHash(second),
-    })
-    await call(
-      '/orders/new',
-      '/orders/new',
-      json({ ...second, message, messageSignature: signature }),
-    )
-    await call(`/orders/${first.uuid}/execute`, '/orders/{uuid}/execute', {
-      method: 'POST',
-      headers: key,
-    })
-    await call(`/orders/${second.uuid}/cancel`, '/orders/{uuid}/cancel', {
-      method: 'PATCH',
-      headers: key,
-    })
-    await call(`/orders/${first.uuid}`, '/orders/{uuid}')
-    for (const known of ['0', '999999'])
-      await call(`/orders/${second.uuid}/events`, '/orders/{uuid}/events', {
-        headers: { 'Last-Event-ID': known },
-      })
-    await call(`/orders?owner=${wallet.address}&limit=1`, '/orders', { headers: key })
-    const headers = wallet.signHeaders({ action: 'list_api_keys' })
-    await call('/api-keys', '/api-keys', { headers })
-    await call(`/api-keys/${keyId}`, '/api-keys/{keyId}', {
-      headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
-    })
-    await call(`/api-keys/${keyId}/usage?by=hour`, '/api-keys/{keyId}/usage', {
-      headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
-    })
-    await call('/me', '/me', { headers: key })
-    for (const [method, suffix, action, members] of [
-      ['PATCH', '', 'update_api_key', { label: 'told' }],
-      ['POST', '/rotate', 'rotate_api_key', { graceSeconds: 60 }],
-      ['POST', '/suspend', 'suspend_api_key', {}],
-      ['POST', '/resume', 'resume_api_key', {}],
-      ['POST', '/revoke', 'revoke_api_key', { notAfter: service.clock.now + 1_000 }],
-      ['DELETE', '', 'delete_api_key', {}],
-    ] as const)
-      await call(`/api-keys/${keyId}${suffix}`, `/api-keys/{keyId}${suffix}`, {
-        ...json(wallet.sign({ action, keyId, ...members })),
-        method,
-      })
-    const { session } = (await call(
-      '/sessions',
-      '/sessions',
-      json(wallet.sign({ action: 'create_session', ttlSeconds: 60 })),
-    )) as { session: string }
-    const bearer = { headers: { Authorization: `Bearer ${session}` } }
-    await call('/audit?limit=3', '/audit', bearer)
-    await call('/sessions/self', '/sessions/self', { ...bearer, method: 'DELETE' })
-    const last = await createKey(service, wallet)
-    await call('/api-keys/self', '/api-keys/self', {
-      method: 'DELETE',
-      headers: { 'X-API-Key': last.apiKey },
-    })
-    await call(
-      '/api-keys/revoke-all',
-      '/api-keys/revoke-all',
-      json(wallet.sign({ action: 'revoke_all_api_keys', cancelOpenOrders: true })),
-    )
-
+    const seen = await useEverything(service)
     const documented = operations().flatMap(({ path, method, operation }) =>
       Object.keys(operation.responses)
         .filter((status) => Number(status) < 300)

@@ -1,0 +1,82 @@
+import postgres, { type Sql } from 'postgres'
+import { expect, it, onTestFinished } from 'vitest'
+import { reconcile } from '../../src/settlement/reconcile.ts'
+import { useEverything } from '../http/everything.ts'
+import { startService } from '../service.ts'
+
+/** As much of a plan as is looked at (EXPLAIN, FORMAT JSON). */
+interface Node {
+  'Node Type': string
+  'Relation Name'?: string
+  'Index Cond'?: string
+  Plans?: Node[]
+}
+
+/** What reads a whole table on purpose, and why it may. */
+const WHOLE_TABLES = [
+  /^SELECT DISTINCT wallet_address AS wallet FROM api_keys WHERE rights_mac IS NULL/, // Once, when a process starts.
+  /^DELETE FROM key_sightings WHERE last_seen_at/, // Once an hour.
+]
+/** There are a few operators: their table is a page. */
+const SMALL = ['operators']
+
+/** How tables grow: what tells row number `n` from the one that it is copied from. */
+const ROWS = 20_000
+const GROWTH: Readonly<Record<string, string>> = {
+  wallets: `'address', 'W' || n`,
+  signed_actions: `'id', 1000 + n, 'wallet_address', 'W' || n % 1000, 'message_hash', '\\x' || md5('m' || n)`,
+  api_keys: `'id', 'key_' || n, 'wallet_address', 'W' || n % 1000, 'key_hash', '\\x' || md5('a' || n) || md5('b' || n),
+    'previous_key_hash', '\\x' || md5('c' || n) || md5('d' || n)`,
+  audit_events: `'wallet_address', 'W' || n % 1000, 'sequence', n`,
+  sessions: `'id', 'ses_' || n, 'wallet_address', 'W' || n % 1000, 'secret_hash', '\\x' || md5('s' || n)`,
+  orders: `'uuid', 'order-' || n, 'sequence', 1000 + n, 'owner', 'W' || n % 1000,
+    'status', CASE WHEN n % 4 = 0 THEN 'open' ELSE 'confirmed' END`,
+  order_events: `'id', 1000 + n, 'order_uuid', 'order-' || n`,
+  transactions: `'txid', 'tx' || n, 'order_uuid', 'order-' || n, 'nonce', n, 'status', 'mined', 'check_at', NULL`,
+  key_usage: `'key_id', 'key_' || n`,
+  key_sightings: `'key_id', 'key_' || n`,
+}
+
+it('finds rows by an index once tables have grown', { timeout: 120_000 }, async () => {
+  const service = await startService('Postgres')
+  await useEverything(service)
+  await reconcile(service.world, service.clock.now)
+  await service.world.usage.flush(service.world.db)
+  const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
+  onTestFinished(async () => {
+    await sql.end()
+    await service.close()
+  })
+  for (const [table, changed] of Object.entries(GROWTH)) await grow(sql, table, changed)
+  await sql`ANALYZE`
+  await sql`SET enable_seqscan = off`
+
+  const texts = [...new Set(service.statements)]
+    .map((text) => text.trim())
+    .filter((text) => /^(select|insert|update|delete|with)\b/i.test(text))
+    .filter((text) => !WHOLE_TABLES.some((statement) => statement.test(text)))
+  expect(texts.length).toBeGreaterThan(40)
+  for (const text of texts) {
+    const [row] = await sql.unsafe(`EXPLAIN (GENERIC_PLAN, FORMAT JSON) ${text}`)
+    const [{ Plan: plan }] = row?.['QUERY PLAN'] as [{ Plan: Node }]
+    expect(wholeScans(plan), text).toEqual([])
+  }
+})
+
+async function grow(sql: Sql, table: string, changed: string): Promise<void> {
+  await sql.unsafe(`INSERT INTO ${table}
+    SELECT (jsonb_populate_record(${table}, jsonb_build_object(${changed}))).*
+    FROM ${table}, generate_series(1, ${ROWS}) AS n WHERE ctid = (SELECT min(ctid) FROM ${table})`)
+}
+
+/** Nodes that read all of a table, or all of an index. Under a limit, an index is read in its order as far as is wanted. */
+function wholeScans(node: Node, isLimited = false): string[] {
+  const { 'Node Type': type, 'Relation Name': table = '' } = node
+  const isUnbound = node['Index Cond'] === undefined && !isLimited
+  const isWhole = type === 'Seq Scan' || (/Index (Only )?Scan$/.test(type) && isUnbound)
+  const below = isLimited || type === 'Limit'
+  return [
+    ...(isWhole && !SMALL.includes(table) ? [`${type} of ${table}`] : []),
+    ...(node.Plans ?? []).flatMap((plan) => wholeScans(plan, below)),
+  ]
+}
