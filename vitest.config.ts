@@ -19,7 +19,7 @@ export default defineConfig({
           name: 'service',
           include: ['test/**/*.test.ts'],
           exclude: [HOUSE],
-          globalSetup: ['test/setup.ts'],
+          globalSetup: ['test/support/setup.ts'],
         },
       },
     ],

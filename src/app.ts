@@ -1,18 +1,19 @@
 import { Hono } from 'hono'
-import { cors } from 'hono/cors'
-import { auditEndpoints } from './audit/routes.ts'
-import { toHex } from './bytes.ts'
-import { EXPOSED_HEADERS, ownHeaders, send } from './http/answer.ts'
-import { passByAddress } from './http/authenticate.ts'
+import { toHex } from './crypto/bytes.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
+import { allowOrigins, preflight } from './http/cors.ts'
+import { limitByAddress } from './http/credentials/address.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
-import { keyEndpoints } from './keys/routes.ts'
-import { orderEndpoints } from './orders/routes.ts'
+import { baseHeaders, respondWithText } from './http/respond.ts'
 import { type Refused, refuse } from './result.ts'
-import { health, ready, serviceEndpoints } from './service/routes.ts'
-import { sessionEndpoints } from './sessions/routes.ts'
+import { auditEndpoints } from './routes/audit.ts'
+import { health, ready, serviceEndpoints } from './routes/info.ts'
+import { keyEndpoints } from './routes/keys.ts'
+import { orderEndpoints } from './routes/orders.ts'
+import { sessionEndpoints } from './routes/sessions.ts'
+import { canonicalAddress } from './wire/ip.ts'
 import type { World } from './world.ts'
 
 export const endpoints: readonly Endpoint[] = [
@@ -24,77 +25,60 @@ export const endpoints: readonly Endpoint[] = [
 ]
 
 export interface AppOptions {
-  /** The world of a request: on Node always the same, on Workers one for each. */
+  /** The world of a request: on Node one for the process, on Workers one per request. */
   worldOf: (c: AppContext) => World
-  /** The address that the request came from, as far as the platform and its proxies can be believed. */
+  /** The client address, as reported by the platform or by trusted proxies. */
   addressOf: (c: AppContext) => string
   allowedOrigins: readonly string[]
 }
 
-/** Mounts the rooms. Reads no environment, listens to nothing, keeps nothing between requests. */
+/** Mounts the routes. Reads no environment, opens no socket, keeps no state between requests. */
 export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
-  const requestId = drawRequestIds()
-  const isOpen = allowedOrigins.includes('*')
-  const originFor = (origin: string | undefined) =>
-    isOpen && origin !== undefined ? '*' : allowedOrigins.find((allowed) => allowed === origin)
+  const requestId = createRequestIds()
+  const allowOrigin = allowOrigins(allowedOrigins)
 
-  function enter(c: AppContext): void {
+  function prepareContext(c: AppContext): void {
     const world = worldOf(c)
     c.set('world', world)
     c.set('now', world.now())
     c.set('requestId', requestId(world))
-    c.set('clientIp', addressOf(c))
-    c.set('origin', originFor(c.req.header('origin')))
+    c.set('clientIp', canonicalAddress(addressOf(c)))
+    c.set('origin', allowOrigin(c.req.header('origin')))
   }
-  // Not as middleware, nor with a route for everything: the router takes the short way when one handler is all.
-  const entered = (handle: Endpoint['handle']) => (c: AppContext) => {
-    enter(c)
+  // A wrapper instead of middleware: Hono composes handlers anew for each request where several match a path.
+  const withContext = (handle: Endpoint['handle']) => (c: AppContext) => {
+    prepareContext(c)
     return handle(c)
   }
 
   app.options(
     '*',
     (c, next) => {
-      enter(c)
-      for (const [name, value] of Object.entries(ownHeaders(c))) c.header(name, value)
+      prepareContext(c)
+      for (const [name, value] of Object.entries(baseHeaders(c))) c.header(name, value)
       return next()
     },
-    cors({
-      origin: (origin) => originFor(origin) ?? null,
-      allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
-      allowHeaders: [
-        'Content-Type',
-        'Authorization',
-        'X-API-Key',
-        'X-Message',
-        'X-Signature',
-        'X-Wallet-Address',
-        'X-Public-Key',
-        'Last-Event-ID',
-      ],
-      exposeHeaders: EXPOSED_HEADERS,
-      maxAge: 86_400,
-    }),
+    preflight(allowOrigin),
   )
   for (const { method, path, handle } of endpoints)
-    app.on(method.toUpperCase(), `/api/v1${honoPath(path)}`, entered(handle))
+    app.on(method.toUpperCase(), `/api/v1${honoPath(path)}`, withContext(handle))
 
-  app.get('/health', entered(health))
-  app.get('/ready', entered(ready))
+  app.get('/health', withContext(health))
+  app.get('/ready', withContext(ready))
   let document: string | undefined
   app.get(
     '/openapi.json',
-    entered((c) => {
+    withContext((c) => {
       document ??= JSON.stringify(openApiDocument(endpoints))
-      return send(c, document, 200)
+      return respondWithText(c, document, 200)
     }),
   )
 
   app.notFound(
-    entered((c) => {
+    withContext((c) => {
       if (!c.req.path.startsWith('/api/')) return unwrap(refuse('routeNotFound'))
-      passByAddress(c)
+      limitByAddress(c)
       return unwrap(notFound(c))
     }),
   )
@@ -104,18 +88,18 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
 
 const ID_BYTES = 12
 
-/** Random ids, a hundred from each draw: a draw is a system call. */
-function drawRequestIds(): (world: World) => string {
-  let drawn = new Uint8Array()
+/** Random request ids, a hundred from each call for random bytes, which is a system call. */
+function createRequestIds(): (world: World) => string {
+  let pool = new Uint8Array()
   return ({ randomBytes }) => {
-    if (drawn.length === 0) drawn = randomBytes(100 * ID_BYTES)
-    const id = drawn.subarray(0, ID_BYTES)
-    drawn = drawn.subarray(ID_BYTES)
+    if (pool.length === 0) pool = randomBytes(100 * ID_BYTES)
+    const id = pool.subarray(0, ID_BYTES)
+    pool = pool.subarray(ID_BYTES)
     return `req_${toHex(id)}`
   }
 }
 
-/** Whether the path is wrong or only the method. */
+/** 405 with the allowed methods when another method of the path exists, else 404. */
 function notFound(c: AppContext): Refused<'routeNotFound' | 'methodNotAllowed'> {
   const path = c.req.path.replace(/^\/api\/v1/, '')
   const allow = endpoints

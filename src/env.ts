@@ -1,7 +1,9 @@
 import * as z from 'zod'
-import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from './devnet/facts.ts'
+import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from './devnet/constants.ts'
+import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
+import { parseIpRange } from './wire/ip.ts'
 
 /** Of secp256k1 (SEC 2, s2.4.1). Lower-case hex of one length sorts as the numbers do. */
 const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
@@ -27,14 +29,11 @@ const privateKey = z
 const encryptionKey = z
   .string()
   .regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, 'must be 32 bytes in base64')
-const cidr = z
-  .union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()])
-  .catch((context) => context.value as string)
+const ipRange = z
+  .string()
   .refine(
-    (value) => z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()]).safeParse(value).success,
-    {
-      error: 'must be IP addresses or CIDR ranges, separated by commas',
-    },
+    (value) => parseIpRange(value) !== undefined,
+    'must be IP addresses or CIDR ranges without bits beyond their prefix, separated by commas',
   )
 
 /** `read=See balances and positions`. */
@@ -103,7 +102,7 @@ const Environment = z.object({
     .pipe(z.array(scope))
     .refine(isCatalogue, 'must not name a scope twice, or one of create, execute and cancel')
     .default([]),
-  TRUSTED_PROXIES: list.pipe(z.array(cidr)).default([]),
+  TRUSTED_PROXIES: list.pipe(z.array(ipRange)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
@@ -137,7 +136,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   const read = Environment.safeParse(given)
   const faults = [
     ...(read.error?.issues ?? []).map((issue) => `${String(issue.path[0])}: ${issue.message}`),
-    ...faultsAcross(given),
+    ...validateCombinations(given),
   ]
   if (!read.success || faults.length > 0)
     throw new Error(
@@ -165,7 +164,7 @@ export function readSealing(environment: Record<string, string | undefined>): {
 }
 
 /** What one variable demands of another, whether or not each is well formed. */
-function faultsAcross(given: Record<string, string | undefined>): string[] {
+function validateCombinations(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
   if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
     faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
@@ -200,7 +199,7 @@ function secretOf(privateKey: string): string {
   return privateKey.toLowerCase().replace(/^0x/, '').slice(0, 64)
 }
 
-function isCatalogue(extra: readonly { name: string }[]): boolean {
-  const names = ['create', 'execute', 'cancel', ...extra.map(({ name }) => name)]
+function isCatalogue(extra: readonly ScopeDescription[]): boolean {
+  const names = catalogue(extra).map(({ name }) => name)
   return new Set(names).size === names.length
 }

@@ -1,28 +1,25 @@
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { createApp } from './app.ts'
+import { messageOf } from './db/database.ts'
+import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
 import type { AppContext } from './http/context.ts'
 import { openLog } from './log.ts'
-import { type Devnet, startDevnet } from './node/devnet.ts'
+import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
 import { docsFiles } from './node/docs.ts'
-import { dataFolder, keptEncryptionKey } from './node/folder.ts'
+import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
-import { lockFolder } from './node/lock.ts'
 import { releaseMemory } from './node/memory.ts'
 import { trustProxies } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
+import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
-import { reconcile } from './settlement/reconcile.ts'
 import { VERSION } from './version.ts'
-import type { World } from './world.ts'
 
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
-const LAST_PASS_MS = 2_000
-const USAGE_MS = 1_000
 
 const now = () => Date.now()
 
@@ -57,8 +54,8 @@ async function main(): Promise<void> {
     app.route('/', docsFiles())
     releaseMemory()
     const { port, finish } = await listen(app, config)
-    const hangUp = async () => world.feed?.close()
-    opened.push(keepWritingUsage(world), keepReconciling(world), finish, hangUp)
+    const closeStreams = async () => world.feed?.close()
+    opened.push(runJobs(world), finish, closeStreams)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
     log('info', 'listening', {
@@ -75,50 +72,14 @@ async function main(): Promise<void> {
   }
 }
 
-/** Writes the statistics every few seconds. Answers how to stop, which writes the last of them. */
-function keepWritingUsage({ usage, db }: World): () => Promise<void> {
-  const timer = setInterval(() => {
-    if (usage.isDue(now())) void usage.flush(db)
-  }, USAGE_MS)
-  return async () => {
-    clearInterval(timer)
-    await usage.flush(db)
-  }
-}
-
-/** Follows what is under way, pass after pass. Answers how to stop; a pass that takes long is cut, which harms nothing. */
-function keepReconciling(world: World): () => Promise<void> {
-  const { RECONCILE_INTERVAL_MS } = world.config
-  if (RECONCILE_INTERVAL_MS === 0) return async () => {}
-  const stopping = new AbortController()
-  const { signal } = stopping
-  async function run(): Promise<void> {
-    while (!signal.aborted) {
-      const isDone = await reconcile(world, now()).then(
-        (pass) => pass.isDone,
-        (error) => {
-          world.log('error', 'not_reconciled', { fault: error instanceof Error ? error.name : '' })
-          return true
-        },
-      )
-      if (isDone) await pause(RECONCILE_INTERVAL_MS, undefined, { signal }).catch(() => {})
-    }
-  }
-  const running = run()
-  return () => {
-    stopping.abort()
-    return Promise.race([running, pause(LAST_PASS_MS, undefined, { ref: false })])
-  }
-}
-
 /** A devnet makes for itself what other networks must be told. */
 async function withDevnet(
   config: Config,
   onLost: () => void,
-): Promise<{ config: Config; devnet?: Devnet }> {
+): Promise<{ config: Config; devnet?: DevnetProcess }> {
   if (config.STACKS_NETWORK !== 'devnet') return { config }
   const folder = dataFolder(config.DATABASE_URL)
-  const key = { ENCRYPTION_KEY: config.ENCRYPTION_KEY ?? keptEncryptionKey(folder) }
+  const key = { ENCRYPTION_KEY: config.ENCRYPTION_KEY ?? devnetEncryptionKey(folder) }
   if (config.STACKS_API_URL !== undefined)
     return {
       config: {
@@ -129,7 +90,7 @@ async function withDevnet(
     }
   const chain = join(folder, 'chain')
   const unlock = lockFolder(chain, 'set STACKS_API_URL to the chain that it started')
-  const devnet = await startDevnet({ folder: chain, onLost }).catch((error) => {
+  const devnet = await startDevnetProcess({ folder: chain, onLost }).catch((error) => {
     unlock()
     throw error
   })
@@ -179,7 +140,7 @@ function once<A>(work: (argument: A) => Promise<void>): (argument: A) => void {
 }
 
 function fail(error: unknown): never {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`${messageOf(error)}\n`)
   process.exit(1)
 }
 

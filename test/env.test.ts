@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from '../src/devnet/facts.ts'
+import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from '../src/devnet/constants.ts'
 import { readConfig } from '../src/env.ts'
 
 const SECRET_KEY = `${'5ec2e7'.repeat(10)}abcd01`

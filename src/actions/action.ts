@@ -21,14 +21,14 @@ export const ACTIONS = [
 export type Action = (typeof ACTIONS)[number]
 
 /** A message as a client presents it: nothing of it is believed yet. */
-export interface Presented {
+export interface PresentedMessage {
   message: string
   signature: string
   walletAddress: string
   publicKey?: string | undefined
 }
 
-/** A message that its wallet signed, fresh and for this service. Whether it was used before, only `spend` knows. */
+/** A message that its wallet signed, fresh and for this service. Whether it was used before is decided by `consumeMessage`. */
 export interface SignedAction<Members> {
   action: Action
   members: Members
@@ -53,16 +53,26 @@ export const MAX_CERTIFICATE_SECONDS = 366 * 86_400
 
 export type Freshness = 'fresh' | 'stale' | 'future'
 
-/** Compares a message's timestamp with the service's clock, both in milliseconds. */
-export function freshness(timestamp: number, now: number, maxAgeSeconds: number): Freshness {
-  if (now - timestamp > maxAgeSeconds * 1000) return 'stale'
-  if (timestamp - now > MAX_FUTURE_SECONDS * 1000) return 'future'
-  return 'fresh'
+/**
+ * Whether a message is honoured at a time. A revoke_api_key message is a certificate: it states its own end, notAfter, at
+ * most `MAX_CERTIFICATE_SECONDS` after its timestamp. Every other message is honoured up to an age. A time that is not a
+ * finite number makes a message stale.
+ */
+export function messageFreshness(
+  { action, timestamp, notAfter }: DatedMessage,
+  now: number,
+  maxAgeSeconds: number,
+): Freshness {
+  const isCertificate = action === 'revoke_api_key'
+  const longestMs = (isCertificate ? MAX_CERTIFICATE_SECONDS : maxAgeSeconds) * 1000
+  const end = isCertificate ? new Date(notAfter ?? Number.NaN).getTime() : timestamp + longestMs
+  if (!(now <= end && end - timestamp <= longestMs)) return 'stale'
+  return timestamp - now > MAX_FUTURE_SECONDS * 1000 ? 'future' : 'fresh'
 }
 
-/** A certificate says itself until when it is good: kept offline, it is honoured whenever it comes, up to a year. */
-export function certificateFreshness(timestamp: number, notAfter: number, now: number): Freshness {
-  if (notAfter - timestamp > MAX_CERTIFICATE_SECONDS * 1000 || now > notAfter) return 'stale'
-  if (timestamp - now > MAX_FUTURE_SECONDS * 1000) return 'future'
-  return 'fresh'
+/** What a message says of its time: milliseconds since 1970; notAfter also ISO 8601. */
+export interface DatedMessage {
+  action: string
+  timestamp: number
+  notAfter?: string | number | undefined
 }

@@ -1,9 +1,12 @@
 import * as z from 'zod'
 import type { Action } from './action.ts'
 
-/** Members that any action message may carry. When present they must match this service, its network and the signer. */
+/** Members of every action message. Optional ones must match this service, its network and the signer when present. */
 const commonMembers = {
-  timestamp: z.int().meta({ description: 'Milliseconds since 1970. At most 300 s old.' }),
+  timestamp: z.int().meta({
+    description:
+      'Milliseconds since 1970. GET /info says how old it may be: limits.signatureMaxAgeSeconds.',
+  }),
   domain: z.string().optional(),
   network: z.string().optional(),
   walletAddress: z.string().optional(),
@@ -23,11 +26,11 @@ export type ActionSchema = z.ZodType<{
   domain?: string | undefined
   network?: string | undefined
   walletAddress?: string | undefined
-  /** Of a certificate: until when it is good, in place of its age. */
+  /** Of a revoke_api_key certificate: when it ends. */
   notAfter?: string | number | undefined
 }>
 
-/** How a signed message travels in a body. */
+/** A signed message in a JSON body. */
 export const SignedBody = z
   .strictObject({
     message: z.string().meta({ description: 'The exact text that was signed.' }),
@@ -49,7 +52,7 @@ export const SignedBody = z
     ],
   })
 
-/** How a signed message travels in headers, for GET. */
+/** A signed message in headers, for GET. */
 export const SignedHeaders = z.object({
   'X-Message': z.string(),
   'X-Signature': z.string(),

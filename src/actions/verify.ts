@@ -1,16 +1,15 @@
 import type { z } from 'zod'
-import { sha256 } from '../bytes.ts'
+import { sha256 } from '../crypto/bytes.ts'
 import type { Config } from '../env.ts'
-import { issuesOf } from '../issues.ts'
-import { type JsonReason, parseJson } from '../json.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { verifyMessage } from '../stacks/signature.ts'
+import { issuesOf } from '../wire/issues.ts'
+import { type JsonReason, parseJson } from '../wire/json.ts'
 import {
-  certificateFreshness,
-  freshness,
   MAX_MESSAGE_BYTES,
-  type Presented,
+  messageFreshness,
+  type PresentedMessage,
   type SignedAction,
 } from './action.ts'
 import type { ActionSchema } from './schemas.ts'
@@ -36,7 +35,7 @@ const JSON_FAULTS: Record<JsonReason, string> = {
 
 /** Checks a presented message, cheap things first: size, shape, freshness, addressee, and only then the curve. */
 export function verifyAction<Schema extends ActionSchema>(
-  presented: Presented,
+  presented: PresentedMessage,
   schema: Schema,
   { config, recover, example }: Policy,
   now: number,
@@ -55,13 +54,10 @@ export function verifyAction<Schema extends ActionSchema>(
   const parsed = schema.safeParse(json.value)
   if (!parsed.success) return invalid('does not fit its action', { issues: issuesOf(parsed.error) })
 
-  const { timestamp, domain, network, walletAddress: signer, action, notAfter } = parsed.data
-  const age =
-    notAfter === undefined
-      ? freshness(timestamp, now, config.SIGNATURE_MAX_AGE_SECONDS)
-      : certificateFreshness(timestamp, new Date(notAfter).getTime(), now)
-  if (age !== 'fresh')
-    return refuse('timestampExpired', { reason: age, timestamp, serverTime: now })
+  const { timestamp, domain, network, walletAddress: signer, action } = parsed.data
+  const freshness = messageFreshness(parsed.data, now, config.SIGNATURE_MAX_AGE_SECONDS)
+  if (freshness !== 'fresh')
+    return refuse('timestampExpired', { reason: freshness, timestamp, serverTime: now })
   if (domain === undefined ? config.REQUIRE_SIGNED_DOMAIN : domain !== config.SIGNED_DOMAIN)
     return refuse('signatureInvalid', {
       reason: 'wrong_domain',

@@ -1,8 +1,7 @@
 import { sql } from 'drizzle-orm'
-import { fromHex, sha256, toHex } from '../bytes.ts'
+import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
-import { lockOf } from '../db/hold.ts'
-import type { Json } from '../json.ts'
+import type { Json } from '../wire/json.ts'
 import { type Actor, bodyText, FIRST_HASH } from './event.ts'
 
 export interface AuditEntry {
@@ -17,7 +16,7 @@ export interface AuditEntry {
 }
 
 /** A key's rights as they are from now on: written by the statement that also says so in the audit. */
-export interface Sealed {
+export interface RightsMac {
   keyId: string
   /** Hex. */
   mac: string
@@ -25,12 +24,12 @@ export interface Sealed {
 
 /**
  * Adds an event to a wallet's chain, and seals the keys that it changed. The caller's transaction holds the wallet's
- * lock, which `spendAction` or `lockWallet` took: two events cannot have the same predecessor.
+ * lock, which `consumeMessage` or `lockWallet` took: two events cannot have the same predecessor.
  */
 export async function appendAudit(
   tx: Database,
   entry: AuditEntry,
-  sealed: readonly Sealed[] = [],
+  sealed: readonly RightsMac[] = [],
 ): Promise<void> {
   const { walletAddress, keyId = null, action } = entry
   const body = bodyText({
@@ -59,11 +58,6 @@ export async function appendAudit(
         ORDER BY sequence DESC LIMIT 1
       ) AS last ON true`,
   )
-}
-
-/** The lock that `spendAction` takes, for changes that no signed message asks for. */
-export async function lockWallet(tx: Database, walletAddress: string): Promise<void> {
-  await rows(tx, lockOf(walletAddress))
 }
 
 /** Of texts that have neither quotes nor commas. */

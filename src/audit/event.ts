@@ -1,5 +1,5 @@
-import { fromHex, sha256, toHex } from '../bytes.ts'
-import type { Json } from '../json.ts'
+import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
+import type { Json } from '../wire/json.ts'
 
 /** Who did it: the wallet with a signed message, a key with itself, the operator with a reason, or the service. */
 export type Actor = 'owner' | 'key' | 'operator' | 'service'

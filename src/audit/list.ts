@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import type { AuditEvent } from './replay.ts'
+import type { AuditEvent } from '../provenance/replay.ts'
 
 /** A stretch of a wallet's audit, oldest first. */
 export async function listAudit(

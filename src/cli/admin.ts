@@ -1,13 +1,19 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { checkAudit } from '../audit/check.ts'
+import { messageOf } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
 import { readConfig } from '../env.ts'
-import { findKeys, resumeByOperator, suspendByOperator, type Target } from '../keys/operate.ts'
-import { dataFolder, keptEncryptionKey } from '../node/folder.ts'
+import {
+  findKeys,
+  resumeByOperator,
+  type SuspensionTarget,
+  suspendByOperator,
+} from '../keys/operate.ts'
+import { dataFolder, devnetEncryptionKey } from '../node/folder.ts'
 import { openNativeMac } from '../node/mac.ts'
 import { chooseEngine } from '../node/recover.ts'
-import { facts, table, UsageError } from './terminal.ts'
+import { checkAudit } from '../provenance/check.ts'
+import { keyValues, table, UsageError } from './terminal.ts'
 
 const HELP = `latchkey-admin: what the operator of a service may do to keys. It reads the service's own configuration
 (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and talks to its database; each act is kept in the wallet's audit.
@@ -54,7 +60,7 @@ export async function administer({ args, env, out, err, now }: Admin): Promise<n
     const { db, close } = await openDatabase(config.DATABASE_URL)
     try {
       const encryptionKey =
-        config.ENCRYPTION_KEY ?? keptEncryptionKey(dataFolder(config.DATABASE_URL))
+        config.ENCRYPTION_KEY ?? devnetEncryptionKey(dataFolder(config.DATABASE_URL))
       const mac = openNativeMac(Buffer.from(encryptionKey, 'base64'))
       const world = { db, mac, config, recover: chooseEngine().recover }
       const { json, text, exitCode = 0 } = await run(world, values, now())
@@ -66,7 +72,7 @@ export async function administer({ args, env, out, err, now }: Admin): Promise<n
   } catch (error) {
     if (!(error instanceof Error)) throw error
     const isUsage = error instanceof UsageError || isBadOption(error)
-    err(isUsage ? `${error.message}; see latchkey-admin help\n` : `${error.message}\n`)
+    err(isUsage ? `${error.message}; see latchkey-admin help\n` : `${messageOf(error)}\n`)
     return isUsage ? 2 : 1
   }
 }
@@ -108,7 +114,7 @@ const COMMANDS: Record<
     return {
       json: check,
       text:
-        facts({ ...counts, faults: faults.length }) +
+        keyValues({ ...counts, faults: faults.length }) +
         (faults.length === 0
           ? ''
           : table(
@@ -147,7 +153,7 @@ async function act(
   return { json: { keyIds }, text: `${done}: ${wallet}${keyIds.join(', ') || 'no key'}\n` }
 }
 
-function targetOf({ key, wallet }: Options): Target {
+function targetOf({ key, wallet }: Options): SuspensionTarget {
   if (key !== undefined && wallet === undefined) return { keyId: key }
   if (wallet !== undefined && key === undefined) return { walletAddress: wallet }
   throw new UsageError('It needs either --key or --wallet')

@@ -15,16 +15,16 @@ import {
 } from '../client/index.ts'
 import { demo } from './demo.ts'
 import {
+  type CommandContext,
   keepSecret,
   newPrivateKey,
   openClient,
   readNetwork,
   readPrivateKey,
   readSigner,
-  type Session,
   text,
 } from './session.ts'
-import { facts, type Result, table, UsageError } from './terminal.ts'
+import { type CommandResult, keyValues, table, UsageError } from './terminal.ts'
 import { readPatience, watch } from './watch.ts'
 
 /** One command: what it takes, what it does, how its result reads. `--json` prints the result itself. */
@@ -33,7 +33,7 @@ export interface Command {
   /** What must follow the name. */
   args?: readonly string[]
   options?: Record<string, { type: 'string' | 'boolean'; help: string }>
-  run(session: Session): Promise<Result>
+  run(session: CommandContext): Promise<CommandResult>
 }
 
 const auth = {
@@ -78,7 +78,7 @@ export const COMMANDS: Record<string, Command> = {
       const { status: _, permissions, ...told } = flat(key)
       return {
         json: path === undefined ? { apiKey, ...key } : { ...key, savedTo: path },
-        text: facts({
+        text: keyValues({
           apiKey: path === undefined ? `${apiKey}   (shown this once)` : `saved to ${path}`,
           ...told,
           permissions: permissions.join(', ') || 'none',
@@ -147,7 +147,7 @@ export const COMMANDS: Record<string, Command> = {
       const { status: _, apiKey, ...told } = rotated
       return {
         json: path === undefined ? { apiKey, ...told } : { ...told, savedTo: path },
-        text: facts({
+        text: keyValues({
           apiKey: path === undefined ? `${apiKey}   (shown this once)` : `saved to ${path}`,
           ...told,
         }),
@@ -170,7 +170,7 @@ export const COMMANDS: Record<string, Command> = {
       const answer = await openClient(session).keys.revokeAll(cancels)
       return {
         json: answer,
-        text: facts({
+        text: keyValues({
           revoked: answer.keyIds.join(', ') || 'no key',
           cancelledOrders: answer.cancelledOrders,
         }),
@@ -239,7 +239,7 @@ export const COMMANDS: Record<string, Command> = {
         requests,
         'last seen': lastSeenAt,
       }))
-      const average = facts({ averageExecutionMs: usage.averageExecutionMs ?? '-' })
+      const average = keyValues({ averageExecutionMs: usage.averageExecutionMs ?? '-' })
       return { json: usage, text: `${table(rows)}\n${table(seen)}\n${average}` }
     },
   },
@@ -251,7 +251,7 @@ export const COMMANDS: Record<string, Command> = {
       const left = windows.map(({ name, remaining }) => `${remaining} this ${name}`).join(', ')
       return {
         json: me,
-        text: facts({
+        text: keyValues({
           ...told,
           permissions: permissions.join(', ') || 'none',
           limits: JSON.stringify(limits),
@@ -301,7 +301,7 @@ export const COMMANDS: Record<string, Command> = {
       return {
         json: verdict,
         text:
-          facts({ wallet: audit.walletAddress, ...told, faults: faults.length }) +
+          keyValues({ wallet: audit.walletAddress, ...told, faults: faults.length }) +
           (rows.length === 0 ? '' : table(rows)),
         exitCode: verdict.ok ? 0 : 1,
       }
@@ -325,7 +325,7 @@ export const COMMANDS: Record<string, Command> = {
     },
     async run(session) {
       const order = await openClient(session).orders.create(readDraft(session), readAuth(session))
-      return { json: order, text: facts({ ...order }) }
+      return { json: order, text: keyValues({ ...order }) }
     },
   },
   'orders get': {
@@ -333,7 +333,7 @@ export const COMMANDS: Record<string, Command> = {
     args: ['UUID'],
     async run(session) {
       const order = await openClient(session).orders.get(session.args[0] ?? '')
-      return { json: order, text: facts({ ...order }) }
+      return { json: order, text: keyValues({ ...order }) }
     },
   },
   'orders list': {
@@ -388,9 +388,9 @@ export const COMMANDS: Record<string, Command> = {
       const executed = await client.orders.execute(session.args[0] ?? '', readAuth(session))
       if (session.options.wait === true) {
         const order = await watch(session, patience)
-        return { json: order, text: facts({ ...order }) }
+        return { json: order, text: keyValues({ ...order }) }
       }
-      return { json: executed, text: facts({ txid: executed.txid, ...executed.order }) }
+      return { json: executed, text: keyValues({ txid: executed.txid, ...executed.order }) }
     },
   },
   'orders wait': {
@@ -399,7 +399,7 @@ export const COMMANDS: Record<string, Command> = {
     options: { timeout: TIMEOUT },
     async run(session) {
       const order = await watch(session, readPatience(session))
-      return { json: order, text: facts({ ...order }) }
+      return { json: order, text: keyValues({ ...order }) }
     },
   },
   'orders cancel': {
@@ -409,7 +409,7 @@ export const COMMANDS: Record<string, Command> = {
     async run(session) {
       const client = openClient(session)
       const order = await client.orders.cancel(session.args[0] ?? '', readAuth(session))
-      return { json: order, text: facts({ ...order }) }
+      return { json: order, text: keyValues({ ...order }) }
     },
   },
   info: {
@@ -422,7 +422,7 @@ export const COMMANDS: Record<string, Command> = {
         name,
         typeof value === 'object' ? JSON.stringify(value) : value,
       ])
-      return { json: info, text: facts(Object.fromEntries(flat)) }
+      return { json: info, text: keyValues(Object.fromEntries(flat)) }
     },
   },
   'wallet new': {
@@ -436,7 +436,7 @@ export const COMMANDS: Record<string, Command> = {
       }
       return {
         json: { keyFile: path, addresses },
-        text: facts({
+        text: keyValues({
           'key file': `${path}   (whoever reads it is the wallet)`,
           mainnet: addresses.mainnet,
           'testnet, devnet': addresses.testnet,
@@ -460,7 +460,7 @@ export const COMMANDS: Record<string, Command> = {
   },
 }
 
-function readNewKey(session: Session): NewKey {
+function readNewKey(session: CommandContext): NewKey {
   const { name, permissions, ...limits } = readTerms(session)
   if (name === undefined || permissions === undefined)
     throw new UsageError(
@@ -469,7 +469,7 @@ function readNewKey(session: Session): NewKey {
   return { name, permissions, ...limits }
 }
 
-function readTerms({ options }: Session): Partial<NewKey> {
+function readTerms({ options }: CommandContext): Partial<NewKey> {
   const [permissions, tokens, recipients] = [
     options.permissions,
     options.tokens,
@@ -543,11 +543,15 @@ function readJson(path: string): unknown {
   }
 }
 
-function showKey(key: Key): Result {
+function showKey(key: Key): CommandResult {
   const { id: _, permissions, usageStats, ...told } = key
   return {
     json: key,
-    text: facts({ ...flat(told), permissions: permissions.join(', ') || 'none', ...usageStats }),
+    text: keyValues({
+      ...flat(told),
+      permissions: permissions.join(', ') || 'none',
+      ...usageStats,
+    }),
   }
 }
 
@@ -575,7 +579,7 @@ const DRAFT_OPTIONS = [
   ['valid-to', 'validTo'],
 ] as const satisfies [string, keyof OrderDraft][]
 
-function readDraft({ options }: Session): OrderDraft {
+function readDraft({ options }: CommandContext): OrderDraft {
   const given = DRAFT_OPTIONS.flatMap(([option, member]) =>
     options[option] === undefined ? [] : [[member, options[option]]],
   )
@@ -588,7 +592,7 @@ function readDraft({ options }: Session): OrderDraft {
 
 const AUTH = { 'api-key': 'apiKey', signature: 'signature' } as const
 
-function readAuth({ options }: Session): { auth?: 'apiKey' | 'signature' } {
+function readAuth({ options }: CommandContext): { auth?: 'apiKey' | 'signature' } {
   if (options.auth === undefined) return {}
   const known = Object.entries(AUTH).find(([name]) => name === options.auth)
   if (known === undefined) throw new UsageError('--auth is api-key or signature')

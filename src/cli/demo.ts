@@ -7,8 +7,8 @@ import {
   privateKeySigner,
   type ServiceInfo,
 } from '../client/index.ts'
-import { newPrivateKey, openClient, type Session, serviceUrl } from './session.ts'
-import { clean, paint, type Result, type Terminal, UsageError } from './terminal.ts'
+import { type CommandContext, newPrivateKey, openClient, serviceUrl } from './session.ts'
+import { type CommandResult, clean, paint, type Terminal, UsageError } from './terminal.ts'
 
 const AMOUNT_IN = 1_000_000n
 const SETTLEMENT_SECONDS = 60
@@ -25,7 +25,7 @@ interface Told {
 }
 
 /** Plays the owner, the bot and the thief's luck against a devnet; every step is a line. */
-export async function demo(session: Session): Promise<Result> {
+export async function demo(session: CommandContext): Promise<CommandResult> {
   const { terminal } = session
   const anyone = openClient(session, { apiKey: undefined, signer: undefined })
   const info = await anyone.info()
@@ -57,7 +57,7 @@ export async function demo(session: Session): Promise<Result> {
 }
 
 interface Stage {
-  session: Session
+  session: CommandContext
   step: ReturnType<typeof stepper>
   anyone: Client
   info: ServiceInfo
@@ -204,7 +204,7 @@ async function until<T>(read: () => Promise<T>, isEnough: (value: T) => boolean)
 type Holdings = (token: string) => bigint
 
 async function readBalances(
-  { terminal }: Session,
+  { terminal }: CommandContext,
   { stacksApiUrl }: DevnetInfo,
   address: string,
 ): Promise<Holdings> {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { LatchkeyError } from '../client/index.ts'
 import { COMMANDS, type Command } from './commands.ts'
-import { COMMON_OPTIONS, type Session } from './session.ts'
+import { COMMON_OPTIONS, type CommandContext } from './session.ts'
 import { clean, paint, type Terminal, UsageError } from './terminal.ts'
 
 const REFUSED = 1
@@ -64,7 +64,7 @@ function say(terminal: Terminal, text: string): number {
   return 0
 }
 
-function parse(terminal: Terminal, name: string, command: Command, args: string[]): Session {
+function parse(terminal: Terminal, name: string, command: Command, args: string[]): CommandContext {
   const own = Object.entries(command.options ?? {}).map(([option, { type }]) => [option, { type }])
   try {
     const { values, positionals } = parseArgs({
@@ -74,7 +74,7 @@ function parse(terminal: Terminal, name: string, command: Command, args: string[
     })
     if (positionals.length > (command.args?.length ?? 0))
       throw new UsageError(`latchkey ${name} takes ${command.args?.join(' ') ?? 'no argument'}`)
-    return { terminal, args: positionals, options: values as Session['options'] }
+    return { terminal, args: positionals, options: values as CommandContext['options'] }
   } catch (error) {
     if (error instanceof TypeError)
       throw new UsageError(`${error.message}; see latchkey help ${name}`)

@@ -15,7 +15,7 @@ import { type Terminal, UsageError } from './terminal.ts'
 export const DEFAULT_URL = 'http://127.0.0.1:8787'
 
 /** What follows a command: its arguments and its options, parsed. */
-export interface Session {
+export interface CommandContext {
   terminal: Terminal
   args: string[]
   options: Record<string, string | boolean | undefined>
@@ -33,7 +33,7 @@ export const COMMON_OPTIONS = {
 } as const
 
 /** A client with whatever secrets the environment and the files hold. */
-export function openClient(session: Session, change: Partial<ClientOptions> = {}): Client {
+export function openClient(session: CommandContext, change: Partial<ClientOptions> = {}): Client {
   const { terminal, options } = session
   return createClient({
     baseUrl: serviceUrl(session),
@@ -52,18 +52,18 @@ export function openClient(session: Session, change: Partial<ClientOptions> = {}
   })
 }
 
-export function serviceUrl({ terminal, options }: Session): string {
+export function serviceUrl({ terminal, options }: CommandContext): string {
   return text(options.url) ?? (terminal.env.LATCHKEY_URL || DEFAULT_URL)
 }
 
-export function readApiKey({ terminal, options }: Session): string | undefined {
+export function readApiKey({ terminal, options }: CommandContext): string | undefined {
   const path = text(options['api-key-file'])
   return path === undefined
     ? terminal.env.LATCHKEY_API_KEY || undefined
     : readSecret(terminal, path)
 }
 
-export function readPrivateKey({ terminal, options }: Session): string | undefined {
+export function readPrivateKey({ terminal, options }: CommandContext): string | undefined {
   const path = text(options['key-file'])
   return path === undefined
     ? terminal.env.LATCHKEY_PRIVATE_KEY || undefined
@@ -71,7 +71,7 @@ export function readPrivateKey({ terminal, options }: Session): string | undefin
 }
 
 /** Signs for the network that --network names, or else for the one that the service says it is on. */
-export function readSigner(session: Session): Signer | undefined {
+export function readSigner(session: CommandContext): Signer | undefined {
   const key = readPrivateKey(session)
   if (key === undefined) return undefined
   const only = readNetwork(session)
@@ -85,7 +85,7 @@ export function readSigner(session: Session): Signer | undefined {
   }
 }
 
-export function readNetwork({ options }: Session): Network | undefined {
+export function readNetwork({ options }: CommandContext): Network | undefined {
   const named = text(options.network)
   const network = NETWORKS.find((known) => known === named)
   if (named !== undefined && network === undefined)

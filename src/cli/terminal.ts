@@ -13,7 +13,7 @@ export interface Terminal {
 }
 
 /** What a command comes to: for machines, and for people. */
-export interface Result {
+export interface CommandResult {
   json: unknown
   text: string
   exitCode?: number
@@ -29,7 +29,7 @@ export function paint(terminal: Terminal, colour: 'green' | 'red' | 'dim' | 'bol
 }
 
 /** Labels and values, a line each; a value that is undefined has no line. */
-export function facts(entries: Record<string, unknown>): string {
+export function keyValues(entries: Record<string, unknown>): string {
   const lines = Object.entries(entries).filter(([, value]) => value !== undefined)
   const width = Math.max(...lines.map(([label]) => label.length))
   return lines.map(([label, value]) => `${label.padEnd(width)}  ${clean(value)}\n`).join('')

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { LatchkeyError, type Order } from '../client/index.ts'
-import { openClient, type Session, text } from './session.ts'
+import { type CommandContext, openClient, text } from './session.ts'
 import { clean, paint, type Terminal, UsageError } from './terminal.ts'
 
 /** How many seconds `--timeout` gives. */
-export function readPatience({ options }: Session): number | undefined {
+export function readPatience({ options }: CommandContext): number | undefined {
   const given = text(options.timeout)
   if (given === undefined) return undefined
   if (!/^[1-9][0-9]{0,5}$/.test(given))
@@ -13,7 +13,7 @@ export function readPatience({ options }: Session): number | undefined {
 }
 
 /** Waits for the order that the command names. Its progress is on stderr, so that stdout is the result alone. */
-export async function watch(session: Session, seconds: number | undefined): Promise<Order> {
+export async function watch(session: CommandContext, seconds: number | undefined): Promise<Order> {
   const { terminal, options, args } = session
   const beganAt = Date.now()
   let last = 'not known'

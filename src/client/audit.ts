@@ -1,5 +1,5 @@
-import { type AuditEvent, type AuditFault, differences, replayAudit } from '../audit/replay.ts'
 import type { Key } from '../keys/key.ts'
+import { type AuditEvent, type AuditFault, differences, replayAudit } from '../provenance/replay.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'

@@ -2,7 +2,7 @@
  * The client of a Latchkey service: API keys that a Stacks wallet grants, and orders that they execute. Web standards
  * only: browsers, Node, Deno, Bun, workers.
  */
-export type { AuditEvent, AuditFault } from '../audit/replay.ts'
+
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
@@ -22,7 +22,8 @@ export {
   type OrderStatus,
   type OrderTerms,
 } from '../orders/order.ts'
-export { orderHash } from '../orders/terms.ts'
+export { orderHash } from '../orders/validate.ts'
+export type { AuditEvent, AuditFault } from '../provenance/replay.ts'
 export type { CreatedSession } from '../sessions/session.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'

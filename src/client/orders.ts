@@ -1,5 +1,5 @@
 import type { NewOrder, Order, OrderStatus } from '../orders/order.ts'
-import { orderHash } from '../orders/terms.ts'
+import { orderHash } from '../orders/validate.ts'
 import { isIntentUuid } from '../stacks/intent.ts'
 import type { ServiceClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'

@@ -1,4 +1,4 @@
-import { type SQL, TransactionRollbackError } from 'drizzle-orm'
+import { DrizzleQueryError, type SQL, TransactionRollbackError } from 'drizzle-orm'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import type { Refused, Result } from '../result.ts'
 import type * as schema from './schema.ts'
@@ -55,4 +55,16 @@ export function isOutage(error: unknown): boolean {
     if (/PGlite is clos(ed|ing)/.test(at.message)) return true
   }
   return false
+}
+
+/** An error in words, for whoever runs the service. Of a failed statement only its code: the rest holds parameters. */
+export function messageOf(error: unknown): string {
+  // An error of several attempts, as for the two addresses of localhost, may have no message of its own.
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
+  if (error instanceof DrizzleQueryError) return `a statement failed, ${codeOf(error.cause)}`
+  return error instanceof Error ? error.message : String(error)
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'without a code'
 }

@@ -6,8 +6,8 @@ import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
 import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import { lockFolder } from '../node/lock.ts'
-import type { Database } from './database.ts'
+import { type Database, messageOf } from './database.ts'
+import { lockFolder } from './folder-lock.ts'
 import { connectPostgres, type OpenDatabase } from './postgres.ts'
 import * as schema from './schema.ts'
 
@@ -17,9 +17,10 @@ const MIGRATION_LOCK = 7_201_404_511
 
 /**
  * Postgres would plan the gate's statement anew for each batch, which takes longer than to run it. A plan that is kept must
- * still be right when a table has grown that was empty: by an index, always.
+ * still be right when a table has grown that was empty: by an index, always. Before Postgres 18 a whole table that is read
+ * all the same would seem so dear that the statement is compiled first.
  */
-const PLANNING = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off' }
+const PLANNING = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', jit: 'off' }
 
 /** In milliseconds. A process that stops in the middle of a transaction holds no key's row for longer than this. */
 const SESSION = {
@@ -96,10 +97,4 @@ export async function migrateUnderLock(url: string): Promise<void> {
   } finally {
     await client.end({ timeout: 5 })
   }
-}
-
-/** An error of several attempts, as for the two addresses of localhost, may have no message of its own. */
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,10 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { timestamptz } from './time.ts'
 
 /**
  * The part of a statement that tells what became of orders; `changed` names the CTE whose rows are those orders, with
  * their `uuid` and new `status`. `details` is a jsonb expression over that CTE.
  */
-export function tellChange(changed: SQL, now: number, details: SQL = sql`NULL::jsonb`): SQL {
+export function insertOrderEvent(changed: SQL, now: number, details: SQL = sql`NULL::jsonb`): SQL {
   return sql`INSERT INTO order_events (order_uuid, status, at, details)
-    SELECT uuid, status, ${new Date(now).toISOString()}::timestamptz, ${details} FROM ${changed}`
+    SELECT uuid, status, ${timestamptz(now)}, ${details} FROM ${changed}`
 }

@@ -1,5 +1,5 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm'
-import { fromHex } from '../bytes.ts'
+import { fromHex } from '../crypto/bytes.ts'
 import { orders } from './schema.ts'
 
 /** An order as it is stored. */

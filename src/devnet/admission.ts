@@ -16,8 +16,8 @@ import {
   wireToPostCondition,
 } from '@stacks/transactions'
 import { ok, type Result, refuse } from '../result.ts'
-import type { Action } from './chain.ts'
-import { DEVNET_CHAIN_ID } from './facts.ts'
+import type { ChainAction } from './chain.ts'
+import { DEVNET_CHAIN_ID } from './constants.ts'
 import type { Guards } from './guards.ts'
 
 /** The node's own body for a transaction that it does not take. */
@@ -34,7 +34,7 @@ export interface Candidate {
   sender: string
   nonce: number
   fee: bigint
-  action: Action
+  action: ChainAction
   guards: Guards
 }
 
@@ -114,7 +114,7 @@ function decode(bytes: Uint8Array): { candidate: Candidate; tx: StacksTransactio
   return { candidate, tx }
 }
 
-function actionOf({ payload }: StacksTransactionWire): Action | Refusal {
+function actionOf({ payload }: StacksTransactionWire): ChainAction | Refusal {
   switch (payload.payloadType) {
     case PayloadType.ContractCall:
       return {

@@ -19,7 +19,7 @@ import {
   INPUT_TOKEN,
   OUTPUT_TOKEN,
   VAULTS,
-} from './facts.ts'
+} from './constants.ts'
 
 export interface ChainEvent {
   event: string
@@ -33,14 +33,14 @@ export interface Outcome {
   vmError: string | null
 }
 
-export type Action =
+export type ChainAction =
   | { kind: 'call'; contract: string; fn: string; args: ClarityValue[] }
   | { kind: 'transfer'; recipient: string; amount: bigint }
   /** The fee is charged and nothing happens. */
   | { kind: 'nothing' }
 
 /** One Clarity state. It only goes forward: what must be undone is left out of a replay. */
-export interface Chain {
+export interface ClarityChain {
   /** Back to the first block. */
   restart(): Promise<void>
   height(): number
@@ -49,7 +49,7 @@ export interface Chain {
   interfaceOf(contract: string): ClarityAbi | undefined
   readOnly(contract: string, fn: string, args: ClarityValue[], sender: string): ClarityValue
   /** One block: the fee leaves the sender, then the action. */
-  mine(sender: string, fee: bigint, action: Action): Outcome
+  mine(sender: string, fee: bigint, action: ChainAction): Outcome
   grant(address: string): void
 }
 
@@ -84,7 +84,7 @@ const RESERVES: readonly (readonly [token: string, vault: string, amount: bigint
 
 export const TOKENS = [BASE_TOKEN, INPUT_TOKEN, OUTPUT_TOKEN, FAR_TOKEN] as const
 
-export async function startChain(): Promise<Chain> {
+export async function startChain(): Promise<ClarityChain> {
   const { getSDK, tx } = await import('@stacks/clarinet-sdk')
   // The SDK adds it on import: with it, JSON.stringify hides a bigint that was never meant for the wire.
   Reflect.deleteProperty(BigInt.prototype, 'toJSON')
@@ -108,7 +108,7 @@ export async function startChain(): Promise<Chain> {
         ]
       : [call(token, 'mint', [uintCV(amount), principalCV(recipient)])]
 
-  const chain: Chain = {
+  const chain: ClarityChain = {
     async restart() {
       await simnet.initEmptySession({ enabled: false })
       simnet.deployer = DEPLOYER

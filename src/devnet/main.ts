@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { serve } from '@hono/node-server'
-import { DEVNET_HOST, DEVNET_PORT } from './facts.ts'
-import { startDevnet } from './node.ts'
+import { DEVNET_HOST, DEVNET_PORT } from './constants.ts'
+import { startDevnetNode } from './node.ts'
 import { createServer } from './server.ts'
 
 const USAGE =
@@ -21,7 +21,7 @@ if (options.exitWithParent) {
 /** Longer than clients keep an idle connection, so that none sends on one that is just being closed. */
 const KEEP_ALIVE_MS = 65_000
 
-const devnet = await startDevnet(options)
+const devnet = await startDevnetNode(options)
 const server = serve(
   {
     fetch: createServer(devnet).fetch,

@@ -7,15 +7,15 @@ import {
 } from '@stacks/transactions'
 import { ok, type Result } from '../result.ts'
 import { admit, type Candidate, readmit, rejected, type Tip } from './admission.ts'
-import { type Chain, type Outcome, startChain } from './chain.ts'
+import { type ClarityChain, type Outcome, startChain } from './chain.ts'
 import type { AbortedStatus, DroppedStatus } from './faults.ts'
 import { violation } from './guards.ts'
 import { type Entry, openJournal } from './journal.ts'
 
-export type TransactionStatus = 'pending' | 'success' | AbortedStatus | DroppedStatus
+export type DevnetTransactionStatus = 'pending' | 'success' | AbortedStatus | DroppedStatus
 
-export interface Transaction extends Candidate {
-  status: TransactionStatus
+export interface DevnetTransaction extends Candidate {
+  status: DevnetTransactionStatus
   receivedAt: number
   receivedAtHeight: number
   replacedBy?: string
@@ -32,7 +32,7 @@ export interface Transaction extends Candidate {
   }
 }
 
-export interface Nonces {
+export interface MempoolNonces {
   next: number
   lastMined: number | null
   pending: number[]
@@ -42,11 +42,11 @@ export interface Nonces {
 export interface Devnet {
   /** Runs alone: a rebuild takes a while, and nobody may see the chain in between. */
   exclusively<T>(run: () => T | Promise<T>): Promise<T>
-  readonly chain: Chain
+  readonly chain: ClarityChain
   submit(bytes: Uint8Array, fate?: Fate): Promise<Result<string, 'rejected'>>
   grant(address: string): void
-  transaction(txid: string): Transaction | undefined
-  transactionsOf(address: string): Transaction[]
+  transaction(txid: string): DevnetTransaction | undefined
+  transactionsOf(address: string): DevnetTransaction[]
   /** How often blocks are mined from now on; 0: at once; undefined: when `mine` says so. */
   setBlockTime(milliseconds: number | undefined): void
   mine(): Promise<void>
@@ -58,7 +58,7 @@ export interface Devnet {
   /** Throws a waiting transaction away. */
   drop(txid: string, as: DroppedStatus): boolean
   nonceOf(address: string): number
-  noncesOf(address: string): Nonces
+  noncesOf(address: string): MempoolNonces
 }
 
 /** What a fault makes of a transaction that the mempool would take. */
@@ -74,12 +74,12 @@ export interface DevnetOptions {
   blockMs?: number
 }
 
-export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise<Devnet> {
+export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Promise<Devnet> {
   let blockTime: number | undefined = blockMs
   let timer: ReturnType<typeof setInterval> | undefined
   const journal = openJournal(data)
-  const transactions = new Map<string, Transaction>()
-  const pending = new Map<string, Transaction>()
+  const transactions = new Map<string, DevnetTransaction>()
+  const pending = new Map<string, DevnetTransaction>()
   const nextNonces = new Map<string, number>()
   const chain = await startChain()
   let last: Promise<unknown> = Promise.resolve()
@@ -98,7 +98,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     return done
   }
 
-  function rivalOf({ sender, nonce }: Candidate): Transaction | undefined {
+  function rivalOf({ sender, nonce }: Candidate): DevnetTransaction | undefined {
     return [...pending.values()].find((tx) => tx.sender === sender && tx.nonce === nonce)
   }
 
@@ -109,7 +109,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
       rival.replacedBy = candidate.txid
       pending.delete(rival.txid)
     }
-    const tx: Transaction = {
+    const tx: DevnetTransaction = {
       ...candidate,
       status: 'pending',
       receivedAt: at,
@@ -125,13 +125,18 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     pending.delete(txid)
   }
 
-  function revive(tx: Transaction): void {
+  function revive(tx: DevnetTransaction): void {
     delete tx.mined
     tx.status = 'pending'
     pending.set(tx.txid, tx)
   }
 
-  function settle(tx: Transaction, status: TransactionStatus, at: number, outcome: Outcome): void {
+  function settle(
+    tx: DevnetTransaction,
+    status: DevnetTransactionStatus,
+    at: number,
+    outcome: Outcome,
+  ): void {
     pending.delete(tx.txid)
     nextNonces.set(tx.sender, tx.nonce + 1)
     tx.status = status
@@ -145,7 +150,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     }
   }
 
-  async function mine(tx: Transaction): Promise<void> {
+  async function mine(tx: DevnetTransaction): Promise<void> {
     const at = Date.now()
     if (tx.doom !== undefined) return mineDoomed(tx, tx.doom, at)
     const outcome = chain.mine(tx.sender, tx.fee, tx.action)
@@ -163,7 +168,7 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
     settle(tx, 'abort_by_post_condition', at, undoneOutcome(undone))
   }
 
-  function mineDoomed(tx: Transaction, as: AbortedStatus, at: number): void {
+  function mineDoomed(tx: DevnetTransaction, as: AbortedStatus, at: number): void {
     const undone = { result: DOOMED_RESULT, reason: 'a fault of this devnet', as }
     chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
     journal.append({ mined: tx.txid, at, undone })
@@ -290,14 +295,17 @@ export async function startDevnet({ data, blockMs = 0 }: DevnetOptions): Promise
   }
 }
 
-function known(transactions: ReadonlyMap<string, Transaction>, txid: string): Transaction {
+function known(
+  transactions: ReadonlyMap<string, DevnetTransaction>,
+  txid: string,
+): DevnetTransaction {
   const tx = transactions.get(txid)
   if (tx === undefined) throw new Error(`journal mines ${txid}, which it never accepted`)
   return tx
 }
 
 /** Bytes that the node has are answered with their txid again; dropped and orphaned ones are judged anew. */
-function isHeld(tx: Transaction | undefined): tx is Transaction {
+function isHeld(tx: DevnetTransaction | undefined): tx is DevnetTransaction {
   return tx !== undefined && !tx.status.startsWith('dropped_') && tx.mined?.canonical !== false
 }
 

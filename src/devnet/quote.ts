@@ -1,8 +1,8 @@
 import { bufferCV, type ClarityValue, someCV, uintCV } from '@stacks/transactions'
-import type { Chain } from './chain.ts'
-import { ASSETS, DEPLOYER, VAULTS } from './facts.ts'
+import type { ClarityChain } from './chain.ts'
+import { ASSETS, DEPLOYER, VAULTS } from './constants.ts'
 
-export interface Hop {
+export interface QuoteHop {
   vault: string
   /** 16 bytes, hex. */
   opcode: string
@@ -14,12 +14,12 @@ export interface Hop {
   amountOut: string
 }
 
-export interface Quote {
+export interface DevnetQuote {
   amountIn: string
   amountOut: string
   expectedPrice: number
   minimumReceived: string
-  route: { hops: Hop[] }
+  route: { hops: QuoteHop[] }
 }
 
 const MAX_HOPS = 5
@@ -29,13 +29,13 @@ const SELLS_B = `01${'00'.repeat(15)}`
 
 /** The best route through vaults used once each, priced by the read-only that the swap itself uses. */
 export function bestQuote(
-  chain: Chain,
+  chain: ClarityChain,
   tokenIn: string,
   tokenOut: string,
   amount: bigint,
-): Quote | undefined {
-  let best: Hop[] | undefined
-  const search = (token: string, amountIn: bigint, hops: Hop[]) => {
+): DevnetQuote | undefined {
+  let best: QuoteHop[] | undefined
+  const search = (token: string, amountIn: bigint, hops: QuoteHop[]) => {
     if (token === tokenOut && hops.length > 0) {
       if (best === undefined || amountIn > amountOutOf(best)) best = hops
       return
@@ -47,7 +47,7 @@ export function bestQuote(
       const [opcode, next] = token === tokenA ? [SELLS_A, tokenB] : [SELLS_B, tokenA]
       const amountOut = amountThrough(chain, vault, opcode, amountIn)
       if (amountOut === 0n) continue
-      const hop: Hop = {
+      const hop: QuoteHop = {
         vault,
         opcode,
         tokenIn: token,
@@ -72,11 +72,11 @@ export function bestQuote(
   }
 }
 
-function amountOutOf(hops: Hop[]): bigint {
+function amountOutOf(hops: QuoteHop[]): bigint {
   return BigInt(hops.at(-1)?.amountOut ?? 0)
 }
 
-function amountThrough(chain: Chain, vault: string, opcode: string, amount: bigint): bigint {
+function amountThrough(chain: ClarityChain, vault: string, opcode: string, amount: bigint): bigint {
   const args = [uintCV(amount), someCV(bufferCV(Buffer.from(opcode, 'hex')))]
   const answer = chain.readOnly(vault, 'quote', args, DEPLOYER)
   return answer.type === 'ok' ? dyOf(answer.value) : 0n

@@ -14,9 +14,9 @@ import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { hexU128 } from './admission.ts'
 import { TOKENS } from './chain.ts'
-import { DEVNET_CHAIN_ID } from './facts.ts'
+import { DEVNET_CHAIN_ID } from './constants.ts'
 import { DROPPED, type DroppedStatus, openFaults, readFaults } from './faults.ts'
-import type { Devnet, Transaction } from './node.ts'
+import type { Devnet, DevnetTransaction } from './node.ts'
 import { bestQuote } from './quote.ts'
 
 const MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -267,7 +267,7 @@ function holdings(devnet: Devnet, principal: string) {
   }
 }
 
-function presentV3(tx: Transaction, include: string[]) {
+function presentV3(tx: DevnetTransaction, include: string[]) {
   const shared = {
     tx_id: `0x${tx.txid}`,
     sender: { address: tx.sender, nonce: tx.nonce },
@@ -299,7 +299,7 @@ function presentV3(tx: Transaction, include: string[]) {
   }
 }
 
-function presentV1(tx: Transaction) {
+function presentV1(tx: DevnetTransaction) {
   const shared = {
     tx_id: `0x${tx.txid}`,
     nonce: tx.nonce,
@@ -336,7 +336,7 @@ function presentV1(tx: Transaction) {
 }
 
 function payloadOf(
-  { action }: Transaction,
+  { action }: DevnetTransaction,
   type: string,
   recipient: string,
   withArguments: boolean,
@@ -357,7 +357,7 @@ function hexOf(value: ClarityValue): string {
 }
 
 /** What a test wants to know of a sender's transactions, without reading Clarity. */
-function summary({ txid, nonce, fee, status, mined, action }: Transaction) {
+function summary({ txid, nonce, fee, status, mined, action }: DevnetTransaction) {
   const [input] = action.kind === 'call' ? action.args : []
   const uuid = input?.type === 'tuple' ? input.value.uuid : undefined
   return {

@@ -1,24 +1,24 @@
+import type { Mac } from '../crypto/mac.ts'
 import { type Database, isLockTimeout, isOutage } from '../db/database.ts'
 import { type OrderRow, orderOfJson } from '../db/order-row.ts'
 import { type Rights, type RightsRow, readRights, rightsText } from '../keys/rights.ts'
 import type { Scope } from '../keys/scope.ts'
-import type { KeyHash } from '../keys/token.ts'
+import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
-import type { Mac } from '../mac.ts'
-import { remember } from '../memo.ts'
+import { memoize } from '../memoize.ts'
 import { type Result, refuse } from '../result.ts'
-import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './quota.ts'
 import {
   type Ask,
   type Limits,
-  prepareSpend,
+  prepareAdmit,
   type Quota,
   type Spent,
   type Verdict,
-} from './spend.ts'
+} from './admit.ts'
+import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './windows.ts'
 
 /** A request that the gate let through: whose key it came with, and what is left of its windows. */
-export interface Pass {
+export interface Admission {
   keyId: string
   walletAddress: string
   /** What the key may do. */
@@ -42,7 +42,7 @@ export type GateReason =
  * An answer, the key if it is known, and the windows that the request was counted in, if any: refusals of steps 1 to 4 use
  * up nothing. A key whose row was edited is the exception: only outside of the database can that be seen.
  */
-export type GateAnswer = { windows?: Window[]; keyId?: string } & Result<Pass, GateReason>
+export type GateAnswer = { windows?: Window[]; keyId?: string } & Result<Admission, GateReason>
 
 export interface GateRequest {
   hash: KeyHash
@@ -99,7 +99,7 @@ export function openGate(
   limits: Limits,
   { mac, log, maxWaiting = MAX_WAITING, gather }: GateOptions,
 ): Gate {
-  const spend = prepareSpend(db, limits)
+  const spend = prepareAdmit(db, limits)
   let waiting: Waiting[] = []
   let busy = false
 
@@ -132,7 +132,7 @@ export function openGate(
   }
 
   // Not a cache of keys: the text is of this request's row. That it always means the same is what is remembered.
-  const understand = remember(MOST_REMEMBERED, (text) => {
+  const understand = memoize(MOST_REMEMBERED, (text) => {
     const row = JSON.parse(text) as RightsRow
     return { may: readRights(row), seal: mac(rightsText(row)) }
   })

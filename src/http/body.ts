@@ -1,7 +1,7 @@
 import type { z } from 'zod'
-import { issuesOf } from '../issues.ts'
-import { parseJson } from '../json.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { issuesOf } from '../wire/issues.ts'
+import { parseJson } from '../wire/json.ts'
 import type { AppContext } from './context.ts'
 
 export const MAX_BODY_BYTES = 16_384

@@ -1,26 +1,26 @@
 import type { Context } from 'hono'
 import type { ErrorCode } from '../errors.ts'
-import type { Window } from '../gate/quota.ts'
+import type { Window } from '../gate/windows.ts'
 import type { World } from '../world.ts'
 
-/** What every request carries from the first middleware on. */
+/** Request state. `world` to `origin` are set before every handler; the others while a request is handled. */
 export interface AppEnv {
   Variables: {
     world: World
-    /** The service's clock, read once. */
+    /** The service's clock in milliseconds since 1970, read once per request. */
     now: number
     requestId: string
-    /** The client's address as far as proxies are trusted; not always an IP address. */
+    /** The canonical client address as reported by the platform or trusted proxies, or `UNKNOWN_ADDRESS`. */
     clientIp: string
-    /** What Access-Control-Allow-Origin says to it: its own origin, `*`, or nothing. */
+    /** The value of Access-Control-Allow-Origin: the request's own origin, `*`, or undefined for none. */
     origin: string | undefined
-    /** The windows that this request was counted in, for the headers of whatever answer it gets. */
+    /** The windows that the request was counted in, for the rate-limit headers. */
     windows: Window[] | undefined
-    /** The key that the request came with, once the gate has found it. */
+    /** The presented key, once the gate has found it. */
     keyId: string | undefined
-    /** The code of the refusal that answers it; undefined for a success. */
+    /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
-    /** Milliseconds since 1970 at which the presented secret ends. */
+    /** Milliseconds since 1970 at which the presented secret expires. */
     keyEndsAt: number | undefined
   }
 }

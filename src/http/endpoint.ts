@@ -2,10 +2,10 @@ import type { z } from 'zod'
 import type { RefusalReason } from '../errors.ts'
 import type { AppContext } from './context.ts'
 
-/** Who may call: anyone, a wallet with a signed message, a page with its session, or a bot with a key of the given scope. */
+/** Accepted credentials: none, a wallet's signed message, a session, or an API key. */
 export type Credential = 'none' | 'wallet' | 'session' | 'key'
 
-/** One call of the API: what the router mounts and what /openapi.json says, from the same object. */
+/** One operation of the API. The router and the OpenAPI document are both made from it. */
 export interface Endpoint {
   method: 'get' | 'post' | 'patch' | 'delete'
   /** Under /api/v1, parameters in braces: `/orders/{uuid}`. */
@@ -21,15 +21,15 @@ export interface Endpoint {
   body?: { schema: z.ZodType; optional?: boolean }
   /** The messages that a wallet may sign for it. */
   messages?: readonly z.ZodType[]
-  /** What it answers: JSON, or a stream of events with JSON as their data; nothing where there is no schema. */
-  answers: Readonly<
+  /** Responses by status: JSON, or a stream of events with JSON data; no body where there is no schema. */
+  responses: Readonly<
     Record<number, { description: string; schema?: z.ZodType; contentType?: 'text/event-stream' }>
   >
   refusals: readonly RefusalReason[]
   handle(c: AppContext): Response | Promise<Response>
 }
 
-/** A path as Hono spells it. */
+/** Converts `/orders/{uuid}` to Hono's `/orders/:uuid`. */
 export function honoPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ':$1')
 }

@@ -1,4 +1,5 @@
-import { WINDOW_SECONDS, type Window } from '../gate/quota.ts'
+import { WINDOW_SECONDS, type Window } from '../gate/windows.ts'
+import { clientNetwork, formatIpRange, parseIp } from '../wire/ip.ts'
 
 /** What is counted by address: requests without a key, and keys that failed, so that guessing is slow. */
 export type IpBucket = 'keyless' | 'failedKeys'
@@ -26,7 +27,7 @@ export function countByIp(limitPerMinute: number): IpLimits {
       minute = current
       counts = new Map()
     }
-    const slot = `${bucket} ${networkOf(ip)}`
+    const slot = `${bucket} ${limitKey(ip)}`
     return counts.has(slot) || counts.size < MAX_SENDERS ? slot : `${bucket} ${EVERYONE_ELSE}`
   }
   const windowOf = (used: number): Window => ({
@@ -50,18 +51,9 @@ export function countByIp(limitPerMinute: number): IpLimits {
   }
 }
 
-/** What is counted for an address: whoever has one IPv6 address has the /64 around it. */
-export function networkOf(ip: string): string {
+/** The key of a client's count: its IPv4 address, or the /64 around its IPv6 address, which one client holds whole. */
+export function limitKey(ip: string): string {
   if (!ip.includes(':')) return ip
-  const [head = '', tail] = ip.split('::')
-  const groups = head === '' ? [] : head.split(':')
-  if (tail !== undefined) {
-    const rest = tail === '' ? [] : tail.split(':')
-    while (groups.length + rest.length < 8) groups.push('0')
-    groups.push(...rest)
-  }
-  return groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, '').toLowerCase())
-    .join(':')
+  const parsed = parseIp(ip)
+  return parsed === undefined ? ip : formatIpRange(clientNetwork(parsed))
 }

@@ -5,7 +5,7 @@ import type { Credential, Endpoint } from './endpoint.ts'
 
 type JsonObject = Record<string, unknown>
 
-/** Every endpoint may answer these. */
+/** Refusals that every endpoint may return. */
 const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'internal', 'unavailable']
 
 const CODES = [...new Set(Object.values(REFUSALS).map((refusal) => refusal.code))]
@@ -34,10 +34,10 @@ const HEADERS = headers([
   ['RateLimit', 'What is left of every window'],
   ['X-Request-Id', 'Names this request in the logs'],
 ])
-const RETRY_AFTER = headers([['Retry-After', 'Seconds after which to come back']])
-const CHALLENGE = headers([['WWW-Authenticate', 'What would have been needed (RFC 6750)']])
+const RETRY_AFTER = headers([['Retry-After', 'Seconds to wait before retrying']])
+const CHALLENGE = headers([['WWW-Authenticate', 'The missing credential or scope (RFC 6750)']])
 
-/** What comes with a refusal besides. */
+/** Extra headers of refusals by status. */
 const HEADERS_OF_STATUS: Record<string, JsonObject> = {
   401: CHALLENGE,
   429: RETRY_AFTER,
@@ -127,15 +127,15 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
     }),
     responses: {
       ...Object.fromEntries(
-        Object.entries(endpoint.answers).map(([status, answer]) => [
+        Object.entries(endpoint.responses).map(([status, response]) => [
           status,
           {
-            description: answer.description,
+            description: response.description,
             headers: HEADERS,
-            ...(answer.schema !== undefined && {
+            ...(response.schema !== undefined && {
               content: {
-                [answer.contentType ?? 'application/json']: {
-                  schema: schemaOf(answer.schema, 'output'),
+                [response.contentType ?? 'application/json']: {
+                  schema: schemaOf(response.schema, 'output'),
                 },
               },
             }),

@@ -1,8 +1,8 @@
 import { isOutage } from '../db/database.ts'
 import { type ErrorBody, REFUSALS, type RefusalReason } from '../errors.ts'
 import type { Details, Refused, Result } from '../result.ts'
-import { answer } from './answer.ts'
 import type { AppContext } from './context.ts'
+import { respond } from './respond.ts'
 
 /** Carries a refusal from where it is noticed to `onError`. Nothing else throws it and nothing else catches it. */
 class Refusal extends Error {
@@ -19,7 +19,7 @@ export function unwrap<T>(result: Result<T, RefusalReason>): T {
   throw new Refusal(result)
 }
 
-/** Every answer that is not a success comes from here. What is neither refusal nor outage is opaque: it may hold SQL. */
+/** Builds every error response. Errors that are neither refusals nor outages stay opaque: their text may hold SQL. */
 export function onError(error: unknown, c: AppContext): Response {
   if (error instanceof Refusal) return problem(c, error.refused.reason, error.refused.details)
   const outage = isOutage(error)
@@ -46,7 +46,7 @@ function problem(c: AppContext, reason: RefusalReason, details?: Details): Respo
   }
   c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
   c.set('outcome', code)
-  return answer(c, body, status, headersOf(reason, status, details))
+  return respond(c, body, status, headersOf(reason, status, details))
 }
 
 /** The headers that tell a client what to do about a refusal. */

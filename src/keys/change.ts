@@ -1,10 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { type AuditEntry, appendAudit, type Sealed } from '../audit/append.ts'
+import { type AuditEntry, appendAudit, type RightsMac } from '../audit/append.ts'
 import { type Database, rows } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
-import type { World } from '../world.ts'
+import { canonicalIpRange } from '../wire/ip.ts'
 import { type KeyTerms, type Rights, type RightsRow, readRights, rightsText } from './rights.ts'
+import type { KeyServices } from './services.ts'
 import type { Suspension } from './suspension.ts'
 
 /** A key's row, which nobody else changes until the transaction ends. */
@@ -27,7 +28,7 @@ export const KEY_ROW: SQL = sql`${RIGHTS} AS rights, encode(rights_mac, 'hex') A
 /** Finds keys of a wallet and locks them, in one order. */
 export async function lockKeys(
   tx: Database,
-  world: Pick<World, 'mac'>,
+  services: Pick<KeyServices, 'mac'>,
   walletAddress: string,
   which: SQL,
 ): Promise<LockedKey[]> {
@@ -36,33 +37,33 @@ export async function lockKeys(
     sql`SELECT ${KEY_ROW} FROM api_keys WHERE wallet_address = ${walletAddress} AND ${which}
       ORDER BY id FOR UPDATE`,
   )
-  return found.map((row) => readKey(world, row))
+  return found.map((row) => readKey(services, row))
 }
 
 export async function lockKey(
   tx: Database,
-  world: Pick<World, 'mac'>,
+  services: Pick<KeyServices, 'mac'>,
   walletAddress: string,
   keyId: string,
 ): Promise<LockedKey | undefined> {
-  const [key] = await lockKeys(tx, world, walletAddress, sql`id = ${keyId}`)
+  const [key] = await lockKeys(tx, services, walletAddress, sql`id = ${keyId}`)
   return key
 }
 
-export function readKey(world: Pick<World, 'mac'>, row: KeyRow): LockedKey {
+export function readKey(services: Pick<KeyServices, 'mac'>, row: KeyRow): LockedKey {
   const rights = readRights(row.rights)
   const { label, justification } = row
   return {
     rights,
     terms: { ...rights, label, justification },
-    isIntact: row.mac === world.mac(rightsText(row.rights)),
+    isIntact: row.mac === services.mac(rightsText(row.rights)),
   }
 }
 
 /** Changes locked keys of a wallet, seals what they may do from now on, and says so in the wallet's audit. */
 export async function changeKeys(
   tx: Database,
-  world: Pick<World, 'mac'>,
+  services: Pick<KeyServices, 'mac'>,
   keys: readonly LockedKey[],
   set: SQL,
   entry: AuditEntry,
@@ -73,9 +74,9 @@ export async function changeKeys(
     sql`UPDATE api_keys SET ${set} WHERE id = ANY (${ids}::text::text[]) RETURNING ${RIGHTS} AS rights`,
   )
   const intact = new Set(keys.filter((key) => key.isIntact).map(({ rights }) => rights.id))
-  const seals: Sealed[] = changed
+  const seals: RightsMac[] = changed
     .filter(({ rights }) => intact.has(rights[1]))
-    .map(({ rights }) => ({ keyId: rights[1], mac: world.mac(rightsText(rights)) }))
+    .map(({ rights }) => ({ keyId: rights[1], mac: services.mac(rightsText(rights)) }))
   await appendAudit(tx, entry, seals)
 }
 
@@ -107,7 +108,7 @@ export function columnsOf(terms: KeyTerms): readonly (readonly [column: string, 
     ['rate_limit_per_minute', sql`${terms.rateLimit}::int`],
     [
       'ip_allowlist',
-      sql`${terms.ipAllowlist === null ? null : `{${terms.ipAllowlist.join(',')}}`}::text::cidr[]`,
+      sql`${terms.ipAllowlist === null ? null : `{${terms.ipAllowlist.map(canonicalIpRange).join(',')}}`}::text::cidr[]`,
     ],
     ['tokens', textArray(terms.tokens)],
     ['recipients', textArray(terms.recipients)],

@@ -1,20 +1,21 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { spendAction } from '../actions/spend.ts'
+import { consumeMessage } from '../actions/consume.ts'
 import { appendAudit } from '../audit/append.ts'
-import { toBase62 } from '../bytes.ts'
+import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { RIGHTS } from '../db/rights.ts'
-import type { Config } from '../env.ts'
+import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
 import { columnsOf, ownerEntry } from './change.ts'
 import type { CreatedKey } from './key.ts'
+import { isUnendedSql } from './liveness-sql.ts'
 import { presentLimits, type RightsRow, rightsText, termsAfter } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
 import { catalogue } from './scope.ts'
-import { faultsOfTerms, type TermsPolicy } from './terms.ts'
-import { hashToken, makeToken, previewOf } from './token.ts'
+import { hashSecret, makeSecret, previewOf } from './secret.ts'
+import type { KeyServices } from './services.ts'
+import { type TermsPolicy, validateTerms } from './terms.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -25,20 +26,20 @@ type CreateReason =
 
 /** Grants a key to the wallet that signed for it. Its secret is in the answer and, from then on, nowhere. */
 export async function createKey(
-  world: World,
+  services: KeyServices,
   action: SignedAction<KeyGrant>,
   now: number,
 ): Promise<Result<CreatedKey, CreateReason>> {
   const { walletAddress } = action
   const terms = termsAfter(action.members)
-  const issues = faultsOfTerms(terms, policyOf(world.config, now))
+  const issues = validateTerms(terms, policyOf(services.config, now))
   if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
 
-  const { KEY_PREFIX, MAX_ACTIVE_KEYS_PER_WALLET, RATE_LIMIT_PER_MINUTE } = world.config
-  const apiKey = makeToken(KEY_PREFIX, world.randomBytes(32))
-  const keyHash = hashToken(apiKey)
-  const keyId = `key_${toBase62(world.randomBytes(12), 17)}`
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
+  const { KEY_PREFIX, MAX_ACTIVE_KEYS_PER_WALLET, RATE_LIMIT_PER_MINUTE } = services.config
+  const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const keyHash = hashSecret(apiKey)
+  const keyId = `key_${toBase62(services.randomBytes(12), 17)}`
+  const at = timestamptz(now)
   const live = liveKeys(walletAddress, now)
   const columns = columnsOf(terms)
   const names = sql.raw(columns.map(([column]) => column).join(', '))
@@ -47,8 +48,8 @@ export async function createKey(
     sql`, `,
   )
 
-  const made = await atomically<null, CreateReason>(world.db, async (tx) => {
-    const spent = await spendAction(tx, action, now)
+  const made = await atomically<null, CreateReason>(services.db, async (tx) => {
+    const spent = await consumeMessage(tx, action, now)
     if (!spent.ok) return spent
     const [inserted] = await rows<{ rights: RightsRow }>(
       tx,
@@ -67,12 +68,12 @@ export async function createKey(
         ? refuse('keyNameTaken', { keyName: terms.name })
         : refuse('keyLimitReached', { limit: MAX_ACTIVE_KEYS_PER_WALLET })
     const entry = ownerEntry(action, spent.value, keyId, now, { keyHash })
-    await appendAudit(tx, entry, [{ keyId, mac: world.mac(rightsText(inserted.rights)) }])
+    await appendAudit(tx, entry, [{ keyId, mac: services.mac(rightsText(inserted.rights)) }])
     return ok(null)
   })
   if (!made.ok) return made
 
-  world.log('info', 'api_key_created', { keyId, walletAddress })
+  services.log('info', 'api_key_created', { keyId, walletAddress })
   return ok({
     status: 'success',
     apiKey,
@@ -89,7 +90,7 @@ export async function createKey(
 }
 
 /** What the service's configuration lets a key's terms be. */
-export function policyOf(config: Config, now: number): TermsPolicy {
+export function policyOf(config: KeyServices['config'], now: number): TermsPolicy {
   return {
     network: config.STACKS_NETWORK,
     scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),
@@ -100,8 +101,7 @@ export function policyOf(config: Config, now: number): TermsPolicy {
 
 /** The part of a statement that reads a wallet's live keys. */
 export function liveKeys(walletAddress: string, now: number) {
-  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND revoked_at IS NULL
-    AND (expires_at IS NULL OR expires_at > ${new Date(now).toISOString()}::timestamptz)`
+  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnendedSql(timestamptz(now))}`
 }
 
 export async function isNameTaken(

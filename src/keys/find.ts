@@ -1,39 +1,43 @@
 import { and, desc, eq } from 'drizzle-orm'
 import { apiKeys } from '../db/schema.ts'
-import type { Config } from '../env.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
 import type { Key, KeyStatus } from './key.ts'
+import { inactiveReason } from './liveness.ts'
 import { presentLimits } from './rights.ts'
+import type { KeyServices } from './services.ts'
 
 type KeyRow = typeof apiKeys.$inferSelect
 
 /** A wallet's keys, newest first, revoked ones included. */
-export async function listKeys(world: World, walletAddress: string, now: number): Promise<Key[]> {
-  const found = await world.db
+export async function listKeys(
+  services: KeyServices,
+  walletAddress: string,
+  now: number,
+): Promise<Key[]> {
+  const found = await services.db
     .select()
     .from(apiKeys)
     .where(eq(apiKeys.walletAddress, walletAddress))
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
-  return found.map((row) => presentKey(row, world.config, now))
+  return found.map((row) => presentKey(row, services.config, now))
 }
 
 /** One key of a wallet. Another wallet's key is not found, exactly as one that never was. */
 export async function getKey(
-  world: World,
+  services: KeyServices,
   walletAddress: string,
   keyId: string,
   now: number,
 ): Promise<Result<Key, 'keyNotFound'>> {
-  const [row] = await world.db
+  const [row] = await services.db
     .select()
     .from(apiKeys)
     .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
-  return row === undefined ? refuse('keyNotFound') : ok(presentKey(row, world.config, now))
+  return row === undefined ? refuse('keyNotFound') : ok(presentKey(row, services.config, now))
 }
 
 /** A key's row as its owner sees it. */
-export function presentKey(row: KeyRow, config: Config, now: number): Key {
+export function presentKey(row: KeyRow, config: KeyServices['config'], now: number): Key {
   return {
     id: row.id,
     keyId: row.id,
@@ -64,10 +68,12 @@ export function presentKey(row: KeyRow, config: Config, now: number): Key {
   }
 }
 
-/** In the order in which the gate refuses. */
-function statusOf(row: KeyRow, now: number): KeyStatus {
-  if (row.revokedAt !== null) return 'revoked'
-  if (row.suspendedAt !== null) return 'suspended'
-  if (row.expiresAt !== null && row.expiresAt.getTime() <= now) return 'expired'
-  return 'active'
+function statusOf({ revokedAt, suspendedAt, expiresAt }: KeyRow, now: number): KeyStatus {
+  const ms = (time: Date | null) => time?.getTime() ?? null
+  const times = {
+    revokedAt: ms(revokedAt),
+    suspendedAt: ms(suspendedAt),
+    expiresAt: ms(expiresAt),
+  }
+  return inactiveReason(times, now) ?? 'active'
 }

@@ -33,7 +33,7 @@ export interface LimitedOrder {
 }
 
 /** A limit that stands in the way: which one, what was asked for, and what is allowed. */
-export interface Excess {
+export interface LimitViolation {
   limit:
     | 'tokens'
     | 'recipients'
@@ -47,10 +47,10 @@ export interface Excess {
 }
 
 /** Finds the first limit of a key that an order is beyond. What a day's other orders leave, only `reserve` knows. */
-export function excessOf(
+export function findLimitViolation(
   order: LimitedOrder,
   { tokens, recipients, maxAmountIn }: KeyLimits,
-): Excess | undefined {
+): LimitViolation | undefined {
   const { owner, inputToken, outputToken, amountIn, recipient } = order
   for (const value of [inputToken, outputToken])
     if (tokens !== undefined && !tokens.includes(value))
@@ -70,11 +70,11 @@ export function excessOf(
 }
 
 /** Whether an order was made through another key, or none, and this one may only touch its own. */
-export function strangeness(
+export function checkOwnOrdersOnly(
   order: LimitedOrder,
   { ownOrdersOnly }: KeyLimits,
   keyId: string,
-): Excess | undefined {
+): LimitViolation | undefined {
   return ownOrdersOnly === true && order.createdBy !== keyId
     ? {
         limit: 'ownOrdersOnly',

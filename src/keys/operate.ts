@@ -1,16 +1,20 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { appendAudit, lockWallet } from '../audit/append.ts'
+import { appendAudit } from '../audit/append.ts'
 import { atomically, rows } from '../db/database.ts'
+import { timestamptz } from '../db/time.ts'
+import { lockWallet } from '../db/wallet-lock.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isStacksAddress } from '../stacks/address.ts'
-import type { World } from '../world.ts'
 import { changeKeys, lockKeys, suspensionColumns } from './change.ts'
+import type { KeyServices } from './services.ts'
 import { resumed, suspended } from './suspension.ts'
 
 /** What an operator acts on: a key, or a wallet with all its keys, those that it has not made yet among them. */
-export type Target = { keyId: string } | { walletAddress: string }
+export type SuspensionTarget = { keyId: string } | { walletAddress: string }
 
-type OperatorWorld = Pick<World, 'db' | 'mac' | 'config'>
+type OperatorServices = Pick<KeyServices, 'db' | 'mac'> & {
+  config: Pick<KeyServices['config'], 'STACKS_NETWORK'>
+}
 type OperateReason = 'keyNotFound' | 'invalidRequest'
 
 export interface FoundKey {
@@ -27,36 +31,36 @@ export interface FoundKey {
 
 /** Refuses a key or a wallet everything, for a reason that its owner can read in the audit. */
 export function suspendByOperator(
-  world: OperatorWorld,
-  target: Target,
+  services: OperatorServices,
+  target: SuspensionTarget,
   reason: string,
   now: number,
 ): Promise<Result<string[], OperateReason>> {
-  return operate(world, 'suspend_api_key', target, reason, now)
+  return operate(services, 'suspend_api_key', target, reason, now)
 }
 
 /** Takes back what `suspendByOperator` did. What an owner suspended stays so. */
 export function resumeByOperator(
-  world: OperatorWorld,
-  target: Target,
+  services: OperatorServices,
+  target: SuspensionTarget,
   reason: string,
   now: number,
 ): Promise<Result<string[], OperateReason>> {
-  return operate(world, 'resume_api_key', target, reason, now)
+  return operate(services, 'resume_api_key', target, reason, now)
 }
 
 async function operate(
-  world: OperatorWorld,
+  services: OperatorServices,
   event: 'suspend_api_key' | 'resume_api_key',
-  target: Target,
+  target: SuspensionTarget,
   reason: string,
   now: number,
 ): Promise<Result<string[], OperateReason>> {
   const isSuspending = event === 'suspend_api_key'
-  const { STACKS_NETWORK: network } = world.config
+  const { STACKS_NETWORK: network } = services.config
   if ('walletAddress' in target && !isStacksAddress(target.walletAddress, network))
     return refuse('invalidRequest', { problem: `no wallet of ${network}` })
-  return atomically<string[], OperateReason>(world.db, async (tx) => {
+  return atomically<string[], OperateReason>(services.db, async (tx) => {
     const walletAddress =
       'walletAddress' in target
         ? target.walletAddress
@@ -69,7 +73,7 @@ async function operate(
     if (walletAddress === undefined) return refuse('keyNotFound')
     await lockWallet(tx, walletAddress)
     const isMeant = 'keyId' in target ? sql`id = ${target.keyId}` : sql`revoked_at IS NULL`
-    const locked = await lockKeys(tx, world, walletAddress, isMeant)
+    const locked = await lockKeys(tx, services, walletAddress, isMeant)
     const changed: string[] = []
     for (const key of locked) {
       const before = key.rights
@@ -77,7 +81,7 @@ async function operate(
       if (after === undefined || after.suspendedBy === before.suspendedBy) continue
       const keyId = before.id
       const entry = { event, walletAddress, keyId, actor: 'operator', at: now } as const
-      await changeKeys(tx, world, [key], suspensionColumns(after), {
+      await changeKeys(tx, services, [key], suspensionColumns(after), {
         ...entry,
         details: { reason },
       })
@@ -88,7 +92,7 @@ async function operate(
         tx,
         isSuspending
           ? sql`INSERT INTO suspended_wallets (wallet_address, reason, suspended_at)
-              VALUES (${walletAddress}, ${reason}, ${new Date(now).toISOString()}::timestamptz) ON CONFLICT DO NOTHING`
+              VALUES (${walletAddress}, ${reason}, ${timestamptz(now)}) ON CONFLICT DO NOTHING`
           : sql`DELETE FROM suspended_wallets WHERE wallet_address = ${walletAddress}`,
       )
       await appendAudit(tx, {
@@ -105,7 +109,7 @@ async function operate(
 
 /** Finds keys by the preview that a log or an owner shows, by id or by wallet; all of them without any. */
 export async function findKeys(
-  { db }: Pick<World, 'db'>,
+  { db }: Pick<KeyServices, 'db'>,
   {
     preview,
     keyId,

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { ok, type Result } from '../result.ts'
-import type { World } from '../world.ts'
 import { timeOf } from './change.ts'
 import type { RotatedKey } from './key.ts'
-import { hashToken, makeToken, previewOf } from './token.ts'
+import { hashSecret, makeSecret, previewOf } from './secret.ts'
+import type { KeyServices } from './services.ts'
 import { type ChangeReason, changeLiveKey } from './update.ts'
 
 /**
@@ -12,17 +12,17 @@ import { type ChangeReason, changeLiveKey } from './update.ts'
  * key, with one quota. A rotation within a rotation's grace ends the oldest secret.
  */
 export async function rotateKey(
-  world: World,
+  services: KeyServices,
   action: SignedAction<{ keyId: string; graceSeconds: number }>,
   now: number,
 ): Promise<Result<RotatedKey, ChangeReason>> {
   const { keyId, graceSeconds } = action.members
-  const { KEY_PREFIX } = world.config
-  const apiKey = makeToken(KEY_PREFIX, world.randomBytes(32))
-  const keyHash = hashToken(apiKey)
+  const { KEY_PREFIX } = services.config
+  const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const keyHash = hashSecret(apiKey)
   let previousUntil = now + graceSeconds * 1000
   const rotated = await changeLiveKey(
-    world,
+    services,
     action,
     keyId,
     now,

@@ -18,7 +18,7 @@ const Text = z
   .refine((text) => [...text].length <= 200, 'must be 200 characters or fewer')
   .refine((text) => !UNPRINTABLE.test(text), 'must not have control characters')
 
-/** Which of them this service knows is its configuration's matter: `faultsOfTerms`. */
+/** Which of them this service knows is its configuration's matter: `validateTerms`. */
 export const Permissions = z
   .array(z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/, 'must be the name of a scope'))
   .refine((scopes) => new Set(scopes).size === scopes.length, 'must not name a permission twice')
@@ -103,7 +103,7 @@ export const UpdateApiKey = actionSchema('update_api_key', {
   label: limits.label.nullable(),
   justification: limits.justification.nullable(),
 })
-export type KeyChange = z.output<typeof UpdateApiKey>
+export type UpdateKeyMembers = z.output<typeof UpdateApiKey>
 export const RotateApiKey = actionSchema('rotate_api_key', {
   keyId: KeyId,
   graceSeconds: z.int().min(0).max(604_800),
@@ -220,7 +220,7 @@ const WindowSchema = z.object({
   lengthSeconds: z.int(),
 })
 
-export const MeAnswer = z
+export const MeResponse = z
   .object({
     status: z.literal('success'),
     owner: z.string(),
@@ -256,15 +256,18 @@ export const RotatedKeySchema = z
   })
   .meta({ id: 'RotatedKey' })
 
-export const RevokedAllAnswer = z.object({
+export const RevokedAllResponse = z.object({
   status: z.literal('success'),
   keyIds: z.array(z.string()),
   cancelledOrders: z.int(),
 })
 
-export const KeyAnswer = z.object({ status: z.literal('success'), apiKey: KeySchema })
-export const KeyListAnswer = z.object({ status: z.literal('success'), apiKeys: z.array(KeySchema) })
-export const RevokedAnswer = z.object({ status: z.literal('success'), message: z.string() })
+export const KeyResponse = z.object({ status: z.literal('success'), apiKey: KeySchema })
+export const KeyListResponse = z.object({
+  status: z.literal('success'),
+  apiKeys: z.array(KeySchema),
+})
+export const RevokedResponse = z.object({ status: z.literal('success'), message: z.string() })
 
 /** The wire and the noun say the same, or this does not compile. */
 type Same<A, B> = [A, B] extends [B, A] ? true : never

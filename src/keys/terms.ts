@@ -1,6 +1,6 @@
 import { isContractId, isStacksAddress } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
-import { parseRange } from './cidr.ts'
+import { parseIpRange } from '../wire/ip.ts'
 import type { KeyTerms } from './rights.ts'
 
 export interface TermsPolicy {
@@ -21,7 +21,7 @@ interface Issue {
 }
 
 /** Finds what is wrong with a key's terms as a whole: names of nothing, contradictions, times that have passed. */
-export function faultsOfTerms(terms: KeyTerms, policy: TermsPolicy): Issue[] {
+export function validateTerms(terms: KeyTerms, policy: TermsPolicy): Issue[] {
   const { network } = policy
   const isToken = (text: string) => text === '.stx' || isContractId(text, network)
   const faults: (Issue | false)[] = [
@@ -38,7 +38,7 @@ export function faultsOfTerms(terms: KeyTerms, policy: TermsPolicy): Issue[] {
         path: 'rateLimit',
         message: `must be from ${MIN_RATE_LIMIT} to ${policy.maxRateLimit}`,
       },
-    ...each('ipAllowlist', terms.ipAllowlist ?? [], (text) => parseRange(text) !== undefined, {
+    ...each('ipAllowlist', terms.ipAllowlist ?? [], (text) => parseIpRange(text) !== undefined, {
       message: 'must be an address, or a CIDR range without bits beyond its prefix',
     }),
     ...each('tokens', terms.tokens ?? [], isToken, {

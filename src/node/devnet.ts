@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 const KEPT_COMPLAINTS = 20
 const MAIN = fileURLToPath(new URL('../devnet/main.ts', import.meta.url))
 
-export interface Devnet {
+export interface DevnetProcess {
   url: string
   stop(): Promise<void>
 }
@@ -15,9 +15,9 @@ export interface Devnet {
  * Starts the local chain as a process of its own and waits until it answers. It ends when this process ends.
  * `onLost` is called when it ends before that.
  */
-export async function startDevnet(
+export async function startDevnetProcess(
   options: { folder?: string; port?: number; onLost?: () => void } = {},
-): Promise<Devnet> {
+): Promise<DevnetProcess> {
   const child = spawn(
     process.execPath,
     [

@@ -13,7 +13,7 @@ export function dataFolder(databaseUrl: string): string {
 }
 
 /** The devnet's own encryption key, 32 bytes base64: made once, kept for its owner alone. */
-export function keptEncryptionKey(folder: string): string {
+export function devnetEncryptionKey(folder: string): string {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, 'encryption.key')
   try {

@@ -1,10 +1,11 @@
+import { openEncryption } from '../crypto/encryption.ts'
+import { messageOf } from '../db/database.ts'
 import { migrateUnderLock } from '../db/open.ts'
 import { connectPostgres } from '../db/postgres.ts'
 import { readSealing } from '../env.ts'
-import { walletsToAdopt } from '../keys/adopt.ts'
 import { openLog } from '../log.ts'
-import { openSeal } from '../seal.ts'
-import { adoptOldKeys } from './adopt.ts'
+import { walletsToBackfill } from '../provenance/backfill.ts'
+import { backfillOldKeys } from './backfill.ts'
 import { openNativeMac } from './mac.ts'
 import { chooseEngine } from './recover.ts'
 
@@ -20,7 +21,7 @@ try {
   process.stdout.write(`The schema of ${new URL(url).pathname.slice(1)} is up to date.\n`)
   await sealOldKeys()
 } catch (error) {
-  process.stderr.write(`The database cannot be migrated: ${(error as Error).message}\n`)
+  process.stderr.write(`The database cannot be migrated: ${messageOf(error)}\n`)
   process.exitCode = 1
 }
 
@@ -28,14 +29,14 @@ try {
 async function sealOldKeys(): Promise<void> {
   const { db, close } = connectPostgres(url, { maxConnections: 1 })
   try {
-    if ((await walletsToAdopt(db)).length === 0) return
+    if ((await walletsToBackfill(db)).length === 0) return
     const { ENCRYPTION_KEY, STACKS_NETWORK } = readSealing(process.env)
     const encryptionKey = Uint8Array.from(Buffer.from(ENCRYPTION_KEY, 'base64'))
     const now = Date.now()
     const world = {
       db,
       mac: openNativeMac(encryptionKey),
-      seal: await openSeal(encryptionKey, (length) =>
+      encryption: await openEncryption(encryptionKey, (length) =>
         crypto.getRandomValues(new Uint8Array(length)),
       ),
       recover: chooseEngine().recover,
@@ -46,7 +47,7 @@ async function sealOldKeys(): Promise<void> {
       ),
       config: { STACKS_NETWORK },
     }
-    const { adopted, left } = await adoptOldKeys(world, now)
+    const { adopted, left } = await backfillOldKeys(world, now)
     process.stdout.write(`Keys of the release before: ${adopted} sealed.\n`)
     if (left > 0)
       process.stdout.write(`${left} are not what their owners signed, and stay refused.\n`)

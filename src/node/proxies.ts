@@ -1,37 +1,33 @@
-import { BlockList, isIP } from 'node:net'
+import {
+  formatIp,
+  type IpRange,
+  parseHostAddress,
+  parseIpRange,
+  rangeContains,
+  UNKNOWN_ADDRESS,
+} from '../wire/ip.ts'
 
-/** Finds the address a request came from: the connection's, or what trusted proxies say of it. */
+/** Returns the address that a request came from: the connection's, or the one that trusted proxies report. */
 export type ClientAddress = (connection: string, forwardedFor: string | undefined) => string
 
 /**
  * Believes X-Forwarded-For only from the given addresses and ranges. The header is read from the right: each proxy
- * appends whom it heard from, and the left end is written by whoever sent the request.
+ * appends the address it received the request from, and the left end is written by the client.
  */
 export function trustProxies(trusted: readonly string[]): ClientAddress {
-  const list = new BlockList()
-  for (const range of trusted) {
-    const [address = '', prefix] = range.split('/')
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
-    if (prefix === undefined) list.addAddress(address, family)
-    else list.addSubnet(address, Number(prefix), family)
-  }
-  const isTrusted = (address: string) =>
-    isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const ranges = trusted
+    .map((text) => parseIpRange(text))
+    .filter((range): range is IpRange => range !== undefined)
 
   return function clientAddress(connection, forwardedFor) {
-    if (forwardedFor === undefined) return unmapped(connection)
-    const heard = forwardedFor.split(',').map((address) => unmapped(address.trim()))
-    let client = unmapped(connection)
-    while (isTrusted(client)) {
-      const before = heard.pop()
-      if (before === undefined || isIP(before) === 0) break
-      client = before
+    let client = parseHostAddress(connection)
+    const header = forwardedFor?.trim() ?? ''
+    const reported = header === '' ? [] : header.split(',')
+    while (client !== undefined && reported.length > 0) {
+      const proxy = client
+      if (!ranges.some((range) => rangeContains(range, proxy))) break
+      client = parseHostAddress(reported.pop()?.trim() ?? '')
     }
-    return client
+    return client === undefined ? UNKNOWN_ADDRESS : formatIp(client)
   }
-}
-
-/** An IPv4 client on a dual-stack socket appears as ::ffff:1.2.3.4. */
-function unmapped(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
 }

@@ -1,15 +1,15 @@
 import { setTimeout as timer } from 'node:timers/promises'
-import type { Config } from '../env.ts'
+import { openEncryption } from '../crypto/encryption.ts'
+import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
-import { openFeed } from '../orders/feed.ts'
-import { openSeal } from '../seal.ts'
+import { openOrderFeed } from '../orders/feed.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
-import { adoptOldKeys } from './adopt.ts'
-import { hashTokenNatively, openNativeMac } from './mac.ts'
+import { backfillOldKeys } from './backfill.ts'
+import { hashSecretNatively, openNativeMac } from './mac.ts'
 
 /** Builds the world of a Node process, which all its requests share. */
 export async function openWorld({
@@ -28,8 +28,8 @@ export async function openWorld({
   const encryptionKey = Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64'))
   const mac = openNativeMac(encryptionKey)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
-  const seal = await openSeal(encryptionKey, randomBytes)
-  await adoptOldKeys({ db, mac, seal, recover, config, log }, now())
+  const encryption = await openEncryption(encryptionKey, randomBytes)
+  await backfillOldKeys({ db, mac, encryption, recover, config, log }, now())
   return {
     config,
     db,
@@ -41,11 +41,11 @@ export async function openWorld({
     chain,
     operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    seal,
-    hashToken: hashTokenNatively,
+    encryption,
+    hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
-    feed: openFeed(db, log, { now, pause }),
+    feed: openOrderFeed(db, log, { now, pause }),
     recover,
     log,
     now,
@@ -57,11 +57,3 @@ export async function openWorld({
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 const pause = (ms: number) => timer(ms, undefined, { ref: false })
-
-function limitsOf(config: Config) {
-  return {
-    perMinute: config.RATE_LIMIT_PER_MINUTE,
-    perHour: config.RATE_LIMIT_PER_HOUR,
-    perDay: config.RATE_LIMIT_PER_DAY,
-  }
-}

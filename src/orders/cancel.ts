@@ -1,14 +1,16 @@
 import { and, eq, sql } from 'drizzle-orm'
-import { spendAction } from '../actions/spend.ts'
-import { atomically, type Database } from '../db/database.ts'
-import { tellChange } from '../db/order-event.ts'
+import { consumeMessage } from '../actions/consume.ts'
+import { atomically, type Database, rows } from '../db/database.ts'
+import { insertOrderEvent } from '../db/order-event.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
-import { countSuccess } from '../gate/spend.ts'
+import { timestamptz } from '../db/time.ts'
+import { countSuccess } from '../gate/admit.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
-import { type Caller, judgeOrder, type OrderReason } from './caller.ts'
-import { findOrder, stillValid } from './find.ts'
+import { authorizeOrder, type Caller, type OrderReason } from './authorize.ts'
+import { findOrder } from './find.ts'
+import { isOpenSql } from './lifecycle.ts'
+import type { OrderServices } from './services.ts'
 
 type CancelReason = OrderReason | 'messageReplayed'
 
@@ -17,27 +19,27 @@ type CancelReason = OrderReason | 'messageReplayed'
  * whoever else holds the signature.
  */
 export async function cancelOrder(
-  world: World,
+  services: OrderServices,
   uuid: string,
   caller: Caller,
   now: number,
 ): Promise<Result<OrderRow, CancelReason>> {
   const cancelled =
     caller.by === 'key'
-      ? await cancel(world.db, uuid, caller, now)
-      : await atomically<OrderRow, CancelReason>(world.db, async (tx) => {
-          const spent = await spendAction(tx, caller.action, now)
+      ? await cancel(services.db, uuid, caller, now)
+      : await atomically<OrderRow, CancelReason>(services.db, async (tx) => {
+          const spent = await consumeMessage(tx, caller.action, now)
           return spent.ok ? cancel(tx, uuid, caller, now) : spent
         })
   if (cancelled.ok) {
-    world.log('info', 'order_cancelled', { uuid, by: caller.by })
+    services.log('info', 'order_cancelled', { uuid, by: caller.by })
     return cancelled
   }
   if (cancelled.reason !== 'orderNotOpen') return cancelled
-  const row = await findOrder(world, uuid)
+  const row = await findOrder(services, uuid)
   if (row === undefined) return refuse('orderNotFound')
-  const why = judgeOrder(row, caller, now, 'cancel')
-  return why.ok ? cancelled : why
+  const authorized = authorizeOrder(row, caller, now, 'cancel')
+  return authorized.ok ? cancelled : authorized
 }
 
 /** One guarded statement: of two callers, or of this and an execute, one wins. */
@@ -54,8 +56,7 @@ async function cancel(
       and(
         eq(orders.uuid, uuid),
         eq(orders.owner, caller.walletAddress),
-        eq(orders.status, 'open'),
-        stillValid(now),
+        isOpenSql(timestamptz(now)),
         caller.by === 'key' && caller.rights.ownOrdersOnly
           ? eq(orders.createdBy, caller.keyId)
           : undefined,
@@ -63,7 +64,7 @@ async function cancel(
     )
     .returning()
   const cancelled = db.$with('cancelled').as(change)
-  const told = db.$with('told', {}).as(tellChange(sql`cancelled`, now))
+  const told = db.$with('told', {}).as(insertOrderEvent(sql`cancelled`, now))
   const also =
     caller.by === 'wallet'
       ? []
@@ -77,4 +78,23 @@ async function cancel(
     .select()
     .from(cancelled)
   return row === undefined ? refuse('orderNotOpen') : ok(row)
+}
+
+/** Cancels every open order of a wallet, in the caller's transaction; returns how many. */
+export async function cancelOpenOrdersOf(
+  tx: Database,
+  owner: string,
+  now: number,
+): Promise<number> {
+  const at = timestamptz(now)
+  const cancelled = await rows(
+    tx,
+    sql`WITH cancelled AS (
+        UPDATE orders SET status = 'cancelled', cancelled_at = ${at}
+        WHERE owner = ${owner} AND ${isOpenSql(at)}
+        RETURNING uuid, status
+      ), event AS (${insertOrderEvent(sql`cancelled`, now)})
+      SELECT uuid FROM cancelled`,
+  )
+  return cancelled.length
 }

@@ -1,20 +1,22 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { spendAction } from '../actions/spend.ts'
-import { fromHex } from '../bytes.ts'
+import { consumeMessage } from '../actions/consume.ts'
+import { fromHex } from '../crypto/bytes.ts'
+import { signatureLabel } from '../crypto/labels.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
-import { tellChange } from '../db/order-event.ts'
+import { insertOrderEvent } from '../db/order-event.ts'
 import { type OrderRow, orderJson, orderOfJson } from '../db/order-row.ts'
-import { giveBack, type Reservation, reserve } from '../gate/reserve.ts'
-import { countSuccess, succeed } from '../gate/spend.ts'
-import { excessOf, perDayOf } from '../keys/limits.ts'
+import { countSuccess, succeed } from '../gate/admit.ts'
+import { findLimitViolation, perDayOf } from '../keys/limits.ts'
 import { presentLimits, type Rights } from '../keys/rights.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { proveIntent } from '../stacks/intent.ts'
-import type { World } from '../world.ts'
+import { giveBack, type Reservation, reserve } from './allowance.ts'
+import { checkOwner } from './authorize.ts'
 import { findOrder } from './find.ts'
 import type { NewOrder } from './order.ts'
-import { faultsOf, orderHash } from './terms.ts'
+import type { OrderServices } from './services.ts'
+import { faultsOf, orderHash } from './validate.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -34,23 +36,19 @@ export interface OrderCredentials {
 
 /** Takes an order in. Sending the same order again is answered with the stored one. */
 export async function createOrder(
-  world: World,
+  services: OrderServices,
   order: NewOrder,
   { key, action }: OrderCredentials,
   now: number,
 ): Promise<Result<{ row: OrderRow; created: boolean }, CreateReason>> {
-  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = world.config
+  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = services.config
   const { owner, inputToken, amountIn, uuid, signature, recipient = owner } = order
   const issues = faultsOf(order, network)
   if (issues.length > 0)
     return refuse('invalidRequest', { problem: 'order does not fit the network', issues })
-  if (key !== undefined && key.walletAddress !== owner)
-    return refuse('keyOfAnotherWallet', {
-      apiKeyWallet: key.walletAddress,
-      orderOwner: owner,
-      orderUuid: uuid,
-    })
-  const { recover } = world
+  const owned = key === undefined ? ok(null) : checkOwner(order, { by: 'key', ...key })
+  if (!owned.ok) return refuse('keyOfAnotherWallet', owned.details)
+  const { recover } = services
   const intent = proveIntent({
     owner,
     inputToken,
@@ -63,7 +61,7 @@ export async function createOrder(
   })
   if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
   const limits = key === undefined ? {} : presentLimits(key.rights)
-  const excess = excessOf({ ...order, recipient, createdBy: key?.keyId ?? null }, limits)
+  const excess = findLimitViolation({ ...order, recipient, createdBy: key?.keyId ?? null }, limits)
   if (excess !== undefined) return refuse('limitExceeded', excess)
   if (recipient !== owner && action === undefined && !limits.recipients?.includes(recipient))
     return refuse('recipientNotGranted', {
@@ -84,24 +82,22 @@ export async function createOrder(
     baseAsset: order.baseAsset ?? null,
     validFrom: dateOf(order.validFrom),
     validTo: dateOf(order.validTo),
-    signatureBox: await world.seal.seal(fromHex(intent.value.rsv), sealName(uuid)),
+    signatureBox: await services.encryption.encrypt(
+      fromHex(intent.value.rsv),
+      signatureLabel(uuid),
+    ),
     createdBy: key?.keyId ?? null,
     createdAt: new Date(now),
   }
-  const stored = await store(world, row, { key, action }, now)
+  const stored = await store(services, row, { key, action }, now)
   if (stored.ok) {
-    world.log('info', 'order_created', { uuid, owner, keyId: key?.keyId })
+    services.log('info', 'order_created', { uuid, owner, keyId: key?.keyId })
     return ok({ row: stored.value, created: true })
   }
-  const before = await findOrder(world, uuid)
+  const before = await findOrder(services, uuid)
   if (before === undefined || !isSame(before, row)) return stored
-  if (key !== undefined) await succeed(world.db, key.keyId)
+  if (key !== undefined) await succeed(services.db, key.keyId)
   return ok({ row: before, created: false })
-}
-
-/** The name under which an order's signature is sealed: a box moved to another row does not open. */
-export function sealName(uuid: string): string {
-  return `order signature ${uuid}`
 }
 
 /** What is stored of an order that is new; the rest has defaults. */
@@ -114,16 +110,16 @@ type StoreReason = 'messageReplayed' | 'orderConflict' | 'limitExceeded'
 
 /** The order, with the message that vouches for it and with what it takes of the key's day, or nothing at all. */
 async function store(
-  world: World,
+  services: OrderServices,
   row: NewRow,
   { key, action }: OrderCredentials,
   now: number,
 ): Promise<Result<OrderRow, StoreReason>> {
   const reservation = key === undefined ? undefined : reservationOf(row, key, now)
-  if (action === undefined && reservation === undefined) return insert(world.db, row, key?.keyId)
+  if (action === undefined && reservation === undefined) return insert(services.db, row, key?.keyId)
   const attempt = () =>
-    atomically<OrderRow, StoreReason>(world.db, async (tx) => {
-      const spent = action === undefined ? ok(0) : await spendAction(tx, action, now)
+    atomically<OrderRow, StoreReason>(services.db, async (tx) => {
+      const spent = action === undefined ? ok(0) : await consumeMessage(tx, action, now)
       if (!spent.ok) return spent
       const reserved = reservation === undefined ? ok(null) : await reserve(tx, reservation)
       return reserved.ok ? insert(tx, row, key?.keyId) : reserved
@@ -131,7 +127,7 @@ async function store(
   const stored = await attempt()
   const isFull = reservation !== undefined && !stored.ok && stored.reason === 'limitExceeded'
   if (!isFull) return stored
-  await giveBack(world.db, reservation)
+  await giveBack(services.db, reservation)
   return attempt()
 }
 
@@ -170,7 +166,7 @@ async function insert(
           ${row.targetPrice}, ${row.direction}, ${row.conditionToken}, ${row.baseAsset}, ${at(row.validFrom)},
           ${at(row.validTo)}, ${row.signatureBox}::bytea, ${row.createdBy}, ${at(row.createdAt)})
         ON CONFLICT DO NOTHING RETURNING *
-      ), told AS (${tellChange(sql`made`, row.createdAt.getTime())})${counted}
+      ), told AS (${insertOrderEvent(sql`made`, row.createdAt.getTime())})${counted}
       SELECT ${orderJson(sql`made`)} AS "order" FROM made`,
   )
   return made === undefined ? refuse('orderConflict') : ok(orderOfJson(made.order))

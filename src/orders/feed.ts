@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import type { KeyHash } from '../keys/token.ts'
+import { timestamptz } from '../db/time.ts'
+import { hasHashSql, isActiveSql } from '../keys/liveness-sql.ts'
+import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type OrderEvent, type OrderStatus, orderHasEnded } from './order.ts'
@@ -23,7 +25,7 @@ export interface Listener {
 }
 
 /** What becomes of orders, for all that listen in this process. */
-export interface Feed {
+export interface OrderFeed {
   /** Takes a place for one listener of a caller. Answers how to give it back, which may be done twice. */
   admit(caller: string): Result<() => void, 'tooManyStreams' | 'unavailable'>
   /** Answers how to stop listening. */
@@ -49,11 +51,11 @@ export interface FeedOptions {
  * Opens the feed of a process. While anybody listens, one statement every `pollMs` asks for all of them: what is new of
  * their orders, and whose key has ended. While nobody does, nothing is asked.
  */
-export function openFeed(
+export function openOrderFeed(
   db: Database,
   log: Log,
   { now, pause, pollMs = 500, heartbeatMs = 15_000, most = 1_000, mostPerCaller = 50 }: FeedOptions,
-): Feed {
+): OrderFeed {
   const listeners = new Set<Listener>()
   const places = new Map<string, number>()
   const pollsPerBeat = Math.max(1, Math.round(heartbeatMs / pollMs))
@@ -130,7 +132,7 @@ async function poll(db: Database, listeners: Set<Listener>, now: number): Promis
   for (const { uuid, after } of asked)
     known.set(uuid, Math.min(after, known.get(uuid) ?? Number.MAX_SAFE_INTEGER))
   const hashes = [...new Set(asked.flatMap(({ hash }) => hash ?? []))]
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
+  const at = timestamptz(now)
   const [found] = await rows<{ told: Told[] | null; dead: string[] | null }>(
     db,
     sql`SELECT (
@@ -144,9 +146,7 @@ async function poll(db: Database, listeners: Set<Listener>, now: number): Promis
       ) AS told, (
         SELECT jsonb_agg(hash) FROM unnest(${`{${hashes.join(',')}}`}::text::text[]) AS presented (hash)
         WHERE NOT EXISTS (
-          SELECT FROM api_keys WHERE (key_hash = decode(hash, 'hex')
-              OR previous_key_hash = decode(hash, 'hex') AND previous_until > ${at})
-            AND revoked_at IS NULL AND suspended_at IS NULL AND (expires_at IS NULL OR expires_at > ${at}))
+          SELECT FROM api_keys WHERE ${hasHashSql(sql`decode(hash, 'hex')`, at)} AND ${isActiveSql(at)})
       ) AS dead`,
   )
   const news = Map.groupBy(found?.told ?? [], ({ uuid }) => uuid)

@@ -1,31 +1,36 @@
-import { and, asc, desc, eq, gt, isNull, lt, lte, or, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, lt, or, type SQL } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
+import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
+import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
 import type { Order, OrderChange, OrderEvent, OrderStatus } from './order.ts'
+import type { OrderServices } from './services.ts'
 
-export async function findOrder(world: World, uuid: string): Promise<OrderRow | undefined> {
-  const [row] = await world.db.select().from(orders).where(eq(orders.uuid, uuid))
+export async function findOrder(
+  services: OrderServices,
+  uuid: string,
+): Promise<OrderRow | undefined> {
+  const [row] = await services.db.select().from(orders).where(eq(orders.uuid, uuid))
   return row
 }
 
 export async function getOrder(
-  world: World,
+  services: OrderServices,
   uuid: string,
 ): Promise<Result<OrderRow, 'orderNotFound'>> {
-  const row = await findOrder(world, uuid)
+  const row = await findOrder(services, uuid)
   return row === undefined ? refuse('orderNotFound') : ok(row)
 }
 
-/** What became of an order after the event that was seen last, oldest first. */
+/** The events of an order after an id, oldest first. */
 export async function eventsOf(
-  world: World,
+  services: OrderServices,
   uuid: string,
   after = 0,
-  most = 100,
+  limit = 100,
 ): Promise<OrderEvent[]> {
-  return world.db
+  return services.db
     .select({
       id: orderEvents.id,
       status: orderEvents.status,
@@ -35,24 +40,24 @@ export async function eventsOf(
     .from(orderEvents)
     .where(and(eq(orderEvents.orderUuid, uuid), gt(orderEvents.id, after)))
     .orderBy(asc(orderEvents.id))
-    .limit(most)
+    .limit(limit)
 }
 
-export interface OrderFilter {
+export interface OrderListFilter {
   owner?: string | undefined
   status?: OrderStatus | undefined
   limit: number
   cursor?: string | undefined
 }
 
-/** A page of orders, newest first. `viewer` is the wallet that the caller proved to be; it sees its own uuids. */
+/** A page of orders, newest first. `viewer` is the authenticated wallet, which is shown the uuids of its own orders. */
 export async function listOrders(
-  world: World,
-  filter: OrderFilter,
+  services: OrderServices,
+  filter: OrderListFilter,
   viewer: string | undefined,
   now: number,
 ): Promise<{ data: Order[]; nextCursor?: string }> {
-  const found = await world.db
+  const found = await services.db
     .select()
     .from(orders)
     .where(
@@ -72,26 +77,14 @@ export async function listOrders(
   }
 }
 
-/** An open order whose time has passed is `expired`, whether or not that is stored yet. */
+/** Filters by the status at a time, as `statusAt` decides it. */
 function hasStatus(status: OrderStatus, now: number): SQL | undefined {
-  const at = new Date(now)
-  if (status === 'expired')
-    return or(eq(orders.status, status), and(eq(orders.status, 'open'), lte(orders.validTo, at)))
-  if (status !== 'open') return eq(orders.status, status)
-  return and(eq(orders.status, 'open'), stillValid(now))
+  const at = timestamptz(now)
+  if (status === 'expired') return or(eq(orders.status, status), isOverdueSql(at))
+  return status === 'open' ? isOpenSql(at) : eq(orders.status, status)
 }
 
-/** The guard that keeps an expired order from being executed or cancelled. */
-export function stillValid(now: number): SQL | undefined {
-  return or(isNull(orders.validTo), gt(orders.validTo, new Date(now)))
-}
-
-export function statusOf(row: OrderRow, now: number): OrderStatus {
-  const past = row.validTo !== null && row.validTo.getTime() <= now
-  return row.status === 'open' && past ? 'expired' : row.status
-}
-
-/** Statuses in which a transaction that burns the uuid could still come first. */
+/** Statuses in which a third party that knows the uuid could still burn it before the swap is mined. */
 const BURNABLE: readonly OrderStatus[] = ['open', 'executing']
 
 function presentInList(row: OrderRow, viewer: string | undefined, now: number): Order {
@@ -99,7 +92,7 @@ function presentInList(row: OrderRow, viewer: string | undefined, now: number): 
   return viewer !== row.owner && BURNABLE.includes(rest.status) ? rest : { uuid, ...rest }
 }
 
-/** An order as the wire shows it. Its signature stays behind. */
+/** Presents an order on the wire, without its signature. */
 export function presentOrder(row: OrderRow, now: number): Order & { uuid: string } {
   return {
     uuid: row.uuid,
@@ -114,7 +107,7 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
     ...(row.baseAsset !== null && { baseAsset: row.baseAsset }),
     ...(row.validFrom !== null && { validFrom: row.validFrom.toISOString() }),
     ...(row.validTo !== null && { validTo: row.validTo.toISOString() }),
-    status: statusOf(row, now),
+    status: statusAt(row, now),
     createdAt: row.createdAt.toISOString(),
     ...(row.cancelledAt !== null && { cancelledAt: row.cancelledAt.toISOString() }),
     ...(row.executedAt !== null && { executedAt: row.executedAt.toISOString() }),
@@ -127,7 +120,7 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
   }
 }
 
-/** A change as the wire shows it: of its details, what the order itself would show. */
+/** Presents an event on the wire, with those details that the order itself shows too. */
 export function presentEvent(uuid: string, { status, at, details }: OrderEvent): OrderChange {
   const { txid, blockHeight, amountOut, reason } = details ?? {}
   return {

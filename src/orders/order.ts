@@ -17,15 +17,20 @@ export const ORDER_STATUSES = [
   'expired',
 ] as const satisfies readonly OrderStatus[]
 
-/** Statuses in which nothing more happens, but for a reorganisation of the chain. */
-const ENDED: readonly OrderStatus[] = ['confirmed', 'failed', 'cancelled', 'expired']
+/** Terminal statuses: only a reorganisation of the chain changes them. */
+export const ENDED_STATUSES = [
+  'confirmed',
+  'failed',
+  'cancelled',
+  'expired',
+] as const satisfies readonly OrderStatus[]
 
-/** Whether an order with this status has ended. */
+/** Whether a status is terminal. */
 export function orderHasEnded(status: OrderStatus): boolean {
-  return ENDED.includes(status)
+  return (ENDED_STATUSES as readonly OrderStatus[]).includes(status)
 }
 
-/** Something that became of an order. Ids of one order grow with time: what comes after one that was seen is new. */
+/** A change of an order's status. Ids of one order increase in the order of its changes. */
 export interface OrderEvent {
   id: number
   status: OrderStatus
@@ -33,7 +38,7 @@ export interface OrderEvent {
   details: Record<string, unknown> | null
 }
 
-/** A change of an order's status, as its event stream tells it. */
+/** A change of an order's status, as its event stream sends it. */
 export interface OrderChange {
   uuid: string
   status: OrderStatus
@@ -46,7 +51,7 @@ export interface OrderChange {
   failureReason?: string
 }
 
-/** What an owner asks for: the members that a client sends, less every signature. */
+/** What an owner orders: the members that a client sends, without signatures. */
 export interface OrderTerms {
   /** The Stacks address whose intent signature the order carries. */
   owner: string
@@ -81,9 +86,9 @@ export interface NewOrder extends OrderTerms {
   messageSignature?: string
 }
 
-/** An order as the service shows it. Its signature is never part of an answer. */
+/** An order as the API presents it. Its signature is never part of a response. */
 export interface Order extends Omit<OrderTerms, 'uuid'> {
-  /** Absent in public lists while the uuid could still be burnt on chain by whoever knows it. */
+  /** Absent in public lists while a third party that knows the uuid could still burn it on chain. */
   uuid?: string
   recipient: string
   status: OrderStatus

@@ -159,18 +159,18 @@ export const OrderChangeSchema = z
     examples: [{ uuid: TERMS.uuid, status: 'executing', at: '2026-11-21T10:00:00.000Z' }],
   })
 
-export const OrderAnswer = z.object({ status: z.literal('success'), data: OrderSchema })
-export const ExecutedAnswer = z.object({
+export const OrderResponse = z.object({ status: z.literal('success'), data: OrderSchema })
+export const ExecutedResponse = z.object({
   status: z.literal('success'),
   txid: z.string(),
   data: OrderSchema,
 })
-export const PendingAnswer = z.object({
+export const PendingResponse = z.object({
   status: z.literal('pending'),
   txid: z.string(),
   data: OrderSchema,
 })
-export const OrderListAnswer = z.object({
+export const OrderListResponse = z.object({
   status: z.literal('success'),
   data: z.array(OrderSchema),
   nextCursor: z.string().optional(),

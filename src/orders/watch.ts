@@ -1,10 +1,10 @@
-import { succeed } from '../gate/spend.ts'
-import type { KeyHash } from '../keys/token.ts'
+import { succeed } from '../gate/admit.ts'
+import type { KeyHash } from '../keys/secret.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
 import type { Listener } from './feed.ts'
 import { eventsOf, getOrder } from './find.ts'
 import { type OrderEvent, orderHasEnded } from './order.ts'
+import type { OrderServices } from './services.ts'
 
 export interface Watch {
   uuid: string
@@ -25,24 +25,24 @@ export interface Watched {
 
 /** Looks at an order's changes from some point on. Whoever knows the uuid may. */
 export async function watchOrder(
-  world: World,
+  services: OrderServices,
   { uuid, after, keyId, address, hash }: Watch,
 ): Promise<
   Result<Watched, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
 > {
-  const { feed } = world
+  const { feed } = services
   if (feed === undefined) return refuse('eventsUnsupported')
   const admitted = feed.admit(keyId ?? address)
   if (!admitted.ok) return admitted
   const giveBack = admitted.value
   try {
-    const found = await getOrder(world, uuid)
-    const past = found.ok ? await eventsOf(world, uuid, after) : []
+    const found = await getOrder(services, uuid)
+    const past = found.ok ? await eventsOf(services, uuid, after) : []
     if (!found.ok) {
       giveBack()
       return found
     }
-    if (keyId !== undefined) await succeed(world.db, keyId)
+    if (keyId !== undefined) await succeed(services.db, keyId)
     const last = past.at(-1)
     if (orderHasEnded(last?.status ?? found.value.status)) {
       giveBack()

@@ -1,18 +1,19 @@
 import { sql } from 'drizzle-orm'
-import { rows } from '../db/database.ts'
-import type { KeyHash } from '../keys/token.ts'
+import { type Database, rows } from '../db/database.ts'
+import { timestamptz } from '../db/time.ts'
+import type { KeyHash } from '../keys/secret.ts'
+import type { KeyServices } from '../keys/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
 import { type SessionRow, sessionText } from './session.ts'
 
-/** Whose session this is, while it lasts. */
+/** Finds the session that has this secret, while it is live. */
 export async function findSession(
-  world: Pick<World, 'db' | 'mac' | 'log'>,
+  services: Pick<KeyServices, 'db' | 'mac' | 'log'>,
   hash: KeyHash,
   now: number,
 ): Promise<Result<{ id: string; walletAddress: string }, 'sessionInvalid'>> {
   const [found] = await rows<SessionRow & { mac: string }>(
-    world.db,
+    services.db,
     sql`SELECT id, encode(secret_hash, 'hex') AS "secretHash", wallet_address AS "walletAddress",
         grant_id::float8 AS "grantId", (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt",
         (extract(epoch FROM ended_at) * 1000)::float8 AS "endedAt", encode(mac, 'hex') AS mac
@@ -21,23 +22,36 @@ export async function findSession(
   if (found === undefined) return refuse('sessionInvalid')
   if (found.endedAt !== null || found.expiresAt <= now)
     return refuse('sessionInvalid', { reason: found.endedAt === null ? 'expired' : 'ended' })
-  if (found.mac !== world.mac(sessionText(found))) {
-    world.log('error', 'session_tampered', { sessionId: found.id })
+  if (found.mac !== services.mac(sessionText(found))) {
+    services.log('error', 'session_tampered', { sessionId: found.id })
     return refuse('sessionInvalid', { reason: 'tampered' })
   }
   const { id, walletAddress } = found
   return ok({ id, walletAddress })
 }
 
-/** Ends a session before its time. */
+/** Ends a session before it expires. */
 export async function endSession(
-  world: Pick<World, 'db'>,
+  services: Pick<KeyServices, 'db'>,
   { id }: { id: string },
   now: number,
 ): Promise<void> {
   await rows(
-    world.db,
-    sql`UPDATE sessions SET ended_at = coalesce(ended_at, ${new Date(now).toISOString()}::timestamptz)
+    services.db,
+    sql`UPDATE sessions SET ended_at = coalesce(ended_at, ${timestamptz(now)})
       WHERE id = ${id}`,
+  )
+}
+
+/** Ends every session of a wallet, in the caller's transaction. */
+export async function endSessionsOf(
+  tx: Database,
+  walletAddress: string,
+  now: number,
+): Promise<void> {
+  await rows(
+    tx,
+    sql`UPDATE sessions SET ended_at = ${timestamptz(now)}
+      WHERE wallet_address = ${walletAddress} AND ended_at IS NULL`,
   )
 }

@@ -18,7 +18,7 @@ export const CreatedSessionSchema = z
   })
   .meta({ id: 'CreatedSession' })
 
-export const EndedSessionAnswer = z.object({ status: z.literal('success'), message: z.string() })
+export const EndedSessionResponse = z.object({ status: z.literal('success'), message: z.string() })
 
 type Same<A, B> = [A, B] extends [B, A] ? true : never
 true satisfies Same<keyof z.output<typeof CreatedSessionSchema>, keyof CreatedSession>

@@ -1,5 +1,5 @@
 import type { Result } from '../result.ts'
-import type { Answer } from './answer.ts'
+import type { SubmitResult } from './submit-result.ts'
 
 /** One step of a route: the vault that swaps, and what it is told. */
 export interface Hop {
@@ -17,7 +17,7 @@ export interface Quote {
 }
 
 /** What the chain says of a transaction. */
-export type Sighting =
+export type ChainStatus =
   | { kind: 'pending' }
   | {
       kind: 'mined'
@@ -48,9 +48,9 @@ export interface Nonces {
 /** What settlement asks of Stacks. There is one client; on devnet only its address differs. */
 export interface Chain {
   /** Sends signed bytes. Sending the same bytes again is harmless. */
-  submit(raw: Uint8Array<ArrayBuffer>): Promise<Answer>
+  submit(raw: Uint8Array<ArrayBuffer>): Promise<SubmitResult>
   /** Looks for a transaction. */
-  find(txid: string): Promise<Sighting>
+  find(txid: string): Promise<ChainStatus>
   /** The height of the newest block; undefined when nobody could say. */
   height(): Promise<number | undefined>
   /** Undefined when nobody could say. */

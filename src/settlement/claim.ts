@@ -1,7 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { tellChange } from '../db/order-event.ts'
-import { MOST_PENDING } from './operator.ts'
+import { insertOrderEvent } from '../db/order-event.ts'
+import { timestamptz } from '../db/time.ts'
+import { isExecutableSql } from '../orders/lifecycle.ts'
+import { MAX_PENDING } from './operator.ts'
 import type { SignedTransaction } from './transaction.ts'
 
 export interface Claim {
@@ -30,28 +32,27 @@ export async function claimOrder(
 ): Promise<boolean> {
   const { uuid, owner, operator, transaction, rawBox, requestedBy } = claim
   const { txid, nonce, feeInMicroStx } = transaction
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
+  const at = timestamptz(now)
   const claimed = await rows(
     db,
     sql`WITH payer AS (
         SELECT address FROM operators
         WHERE address = ${operator} AND next_nonce = ${nonce}::bigint
-          AND next_nonce < chain_nonce + ${MOST_PENDING}::bigint
+          AND next_nonce < chain_nonce + ${MAX_PENDING}::bigint
         FOR UPDATE
       ), claimed AS (
         UPDATE orders SET status = 'executing', txid = ${txid} FROM payer
-        WHERE uuid = ${uuid} AND owner = ${owner} AND status = 'open'
-          AND (valid_to IS NULL OR valid_to > ${at}) AND (valid_from IS NULL OR valid_from <= ${at})
+        WHERE uuid = ${uuid} AND owner = ${owner} AND ${isExecutableSql(at)}
         RETURNING uuid, status, payer.address
       ), used AS (
         UPDATE operators SET next_nonce = next_nonce + 1 FROM claimed WHERE operators.address = claimed.address
       ), told AS (
-        ${tellChange(sql`claimed`, now, sql`jsonb_build_object('txid', ${txid}::text)`)}
+        ${insertOrderEvent(sql`claimed`, now, sql`jsonb_build_object('txid', ${txid}::text)`)}
       )
       INSERT INTO transactions
         (txid, order_uuid, operator, nonce, fee_in_micro_stx, raw_box, requested_by, created_at, check_at)
       SELECT ${txid}, uuid, address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
-        ${requestedBy ?? null}::text, ${at}, ${new Date(leasedUntil).toISOString()}::timestamptz
+        ${requestedBy ?? null}::text, ${at}, ${timestamptz(leasedUntil)}
       FROM claimed
       ON CONFLICT (txid) DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL, misses = 0,
         looks = CASE WHEN transactions.status = 'refused' THEN 0 ELSE transactions.looks + 1 END,
@@ -62,7 +63,7 @@ export async function claimOrder(
 }
 
 /** Whether an order is still open, and whether the operator can take one more: why a claim was lost. */
-export async function whyLost(
+export async function explainLostClaim(
   db: Database,
   uuid: string,
   operator: string,
@@ -70,7 +71,7 @@ export async function whyLost(
   const [seen] = await rows<{ status: string | null; full: boolean | null }>(
     db,
     sql`SELECT (SELECT status FROM orders WHERE uuid = ${uuid}) AS status,
-      (SELECT next_nonce >= chain_nonce + ${MOST_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full`,
+      (SELECT next_nonce >= chain_nonce + ${MAX_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full`,
   )
   return { status: seen?.status ?? undefined, isFull: seen?.full === true }
 }
@@ -79,7 +80,7 @@ export async function whyLost(
  * Whether a claim was committed after all, when the connection was lost before it could say so. The same bytes may also be
  * another process's claim, so from now on a refusal proves nothing: like the reconciler, this counts as a second sender.
  */
-export async function isClaimed(db: Database, txid: string): Promise<boolean> {
+export async function claimWasCommitted(db: Database, txid: string): Promise<boolean> {
   const found = await rows(
     db,
     sql`UPDATE transactions SET looks = looks + 1 WHERE txid = ${txid} AND status <> 'refused' RETURNING txid`,

@@ -1,17 +1,15 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { timestamptz } from '../db/time.ts'
 import type { Network } from '../stacks/network.ts'
 import { addressOf } from '../stacks/sign.ts'
 import type { Chain, Nonces } from './chain.ts'
 
-/** What one router call pays, in micro-STX: about six times the node's minimum of 1 a byte. */
-export const FEE_IN_MICRO_STX = 3_000
-
 /** The node takes no more from one account: MAXIMUM_MEMPOOL_TX_CHAINING. */
-export const MOST_PENDING = 25
+export const MAX_PENDING = 25
 
 /** An account that signs and pays for router calls. */
-export interface Operator {
+export interface OperatorAccount {
   address: string
   privateKey: string
   /**
@@ -22,23 +20,23 @@ export interface Operator {
   /** Says what the hint is from now on; undefined when another process may have been faster. */
   expect(nonce: number | undefined): void
   /** Asks the chain where the account stands, and stores it: what it says is pending, and where the next nonce is. */
-  reconcile(now: number): Promise<Standing | undefined>
+  reconcile(now: number): Promise<AccountNonces | undefined>
   /** When this process asked the chain last, and was answered. */
   reconciledAt(): number | undefined
   /** Runs one after another what would otherwise sign for the same nonce in vain. Other processes have turns of their own. */
-  inTurn<T>(work: () => Promise<T>): Promise<T>
+  exclusively<T>(work: () => Promise<T>): Promise<T>
 }
 
 /** Where an operator stands, here and on the chain. */
-export interface Standing extends Nonces {
+export interface AccountNonces extends Nonces {
   /** The nonce of its next transaction, here. */
   nextNonce: number
 }
 
-export interface Operators {
-  all: readonly Operator[]
+export interface OperatorAccounts {
+  all: readonly OperatorAccount[]
   /** All of them, each time another one first. */
-  byTurns(): Operator[]
+  roundRobin(): OperatorAccount[]
 }
 
 /** What operators know from one request to the next. Workers open them for every request, on a database session of its own. */
@@ -59,7 +57,7 @@ export function openOperators(
   privateKeys: readonly string[],
   network: Network,
   memory: OperatorMemory = {},
-): Operators {
+): OperatorAccounts {
   memory.operators ??= privateKeys.map((privateKey) => ({
     address: addressOf(privateKey, network),
   }))
@@ -69,7 +67,7 @@ export function openOperators(
   })
   return {
     all,
-    byTurns() {
+    roundRobin() {
       memory.turn = ((memory.turn ?? -1) + 1) % all.length
       return [...all.slice(memory.turn), ...all.slice(0, memory.turn)]
     },
@@ -81,15 +79,15 @@ function openOperator(
   chain: Chain,
   privateKey: string,
   memory: Remembered,
-): Operator {
+): OperatorAccount {
   const { address } = memory
   let last: Promise<unknown> = Promise.resolve()
 
   /** The nonce never goes back to what the chain says: what is signed here may not have reached it yet. */
-  async function reconcile(now: number): Promise<Standing | undefined> {
+  async function reconcile(now: number): Promise<AccountNonces | undefined> {
     const seen = await chain.nonces(address)
     if (seen === undefined) return undefined
-    const at = sql`${new Date(now).toISOString()}::timestamptz`
+    const at = timestamptz(now)
     const [stored] = await rows<{ nonce: number }>(
       db,
       sql`INSERT INTO operators (address, next_nonce, chain_nonce, chain_nonce_at)
@@ -122,7 +120,7 @@ function openOperator(
     },
     reconcile,
     reconciledAt: () => memory.reconciledAt,
-    inTurn(work) {
+    exclusively(work) {
       const turn = last.then(work, work)
       last = turn.catch(() => undefined)
       return turn

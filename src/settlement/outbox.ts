@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm'
-import { fromHex } from '../bytes.ts'
+import { fromHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
-import { tellChange } from '../db/order-event.ts'
 import type { TransactionStatus } from '../db/schema.ts'
-import { MOST_PENDING, type Standing } from './operator.ts'
+import { timestamptz } from '../db/time.ts'
+import { type AccountNonces, MAX_PENDING } from './operator.ts'
 
 /** A signed transaction that somebody has to look at. */
-export interface Due {
+export interface DueTransaction {
   txid: string
   kind: 'swap' | 'filler'
   orderUuid: string | undefined
@@ -27,7 +27,7 @@ export interface Due {
   chainNonceAt: number
 }
 
-type Row = Omit<Due, 'orderUuid' | 'rawBox' | 'outcome' | 'blockHeight' | 'minedAt'> & {
+type Row = Omit<DueTransaction, 'orderUuid' | 'rawBox' | 'outcome' | 'blockHeight' | 'minedAt'> & {
   order_uuid: string | null
   box: string
   outcome: string | null
@@ -46,15 +46,15 @@ export async function leaseDue(
   now: number,
   leasedUntil: number,
   most: number,
-): Promise<Due[]> {
+): Promise<DueTransaction[]> {
   const found = await rows<Row>(
     db,
     sql`WITH due AS (
-        SELECT txid FROM transactions WHERE check_at <= ${new Date(now).toISOString()}::timestamptz
+        SELECT txid FROM transactions WHERE check_at <= ${timestamptz(now)}
           AND status IN ('signed', 'accepted', 'outbid', 'mined')
         ORDER BY check_at LIMIT ${most}::int FOR UPDATE SKIP LOCKED
       )
-      UPDATE transactions SET looks = looks + 1, check_at = ${new Date(leasedUntil).toISOString()}::timestamptz
+      UPDATE transactions SET looks = looks + 1, check_at = ${timestamptz(leasedUntil)}
       FROM due, operators
       WHERE transactions.txid = due.txid AND operators.address = transactions.operator
       RETURNING transactions.txid, kind, order_uuid, operator, nonce::float8 AS nonce,
@@ -77,7 +77,7 @@ export async function leaseDue(
 /** What else was signed for a transaction's nonce and may be mined in its place. */
 export async function rivalsOf(
   db: Database,
-  { txid, operator, nonce }: Pick<Due, 'txid' | 'operator' | 'nonce'>,
+  { txid, operator, nonce }: Pick<DueTransaction, 'txid' | 'operator' | 'nonce'>,
 ): Promise<string[]> {
   const found = await rows<{ txid: string }>(
     db,
@@ -96,13 +96,13 @@ export async function busyOperators(db: Database): Promise<Set<string>> {
   return new Set(found.map((one) => one.address))
 }
 
-/** The nonces that nothing will use: refused, while later ones were signed already. What comes after them waits for them. */
+/** The nonces that nothing will use: refused, while reschedule ones were signed already. What comes after them waits for them. */
 export async function gapsOf(
   db: Database,
   operator: string,
-  { confirmed, nextNonce, pending }: Standing,
+  { confirmed, nextNonce, pending }: AccountNonces,
 ): Promise<number[]> {
-  const end = Math.min(nextNonce, confirmed + MOST_PENDING)
+  const end = Math.min(nextNonce, confirmed + MAX_PENDING)
   const found = await rows<{ nonce: number }>(
     db,
     sql`SELECT gap::float8 AS nonce FROM generate_series(${confirmed}::bigint, ${end - 1}::bigint) AS gap
@@ -111,21 +111,4 @@ export async function gapsOf(
       ORDER BY gap`,
   )
   return found.map(({ nonce }) => nonce).filter((nonce) => !pending.includes(nonce))
-}
-
-/** Orders whose time has passed become expired, without anybody asking. Answers how many. */
-export async function expireOrders(db: Database, now: number, most: number): Promise<number> {
-  const at = sql`${new Date(now).toISOString()}::timestamptz`
-  const expired = await rows(
-    db,
-    sql`WITH late AS (
-        SELECT uuid FROM orders WHERE status = 'open' AND valid_to <= ${at}
-        ORDER BY valid_to LIMIT ${most}::int FOR UPDATE SKIP LOCKED
-      ), expired AS (
-        UPDATE orders SET status = 'expired' FROM late WHERE orders.uuid = late.uuid
-        RETURNING orders.uuid, orders.status
-      ), told AS (${tellChange(sql`expired`, now)})
-      SELECT uuid FROM expired`,
-  )
-  return expired.length
 }

@@ -15,7 +15,7 @@ function fractionOf(decimal: string): { numerator: bigint; denominator: bigint }
  * of what goes in: amountOut / amountIn, both in the smallest units of their tokens.
  */
 export function meetsTarget(
-  { amountIn, targetPrice, direction }: Target,
+  { amountIn, targetPrice, direction }: PriceTarget,
   amountOut: string,
 ): boolean {
   if (targetPrice === null || direction === null) return true
@@ -24,7 +24,7 @@ export function meetsTarget(
   return direction === 'gt' ? difference > 0n : difference < 0n
 }
 
-export interface Target {
+export interface PriceTarget {
   amountIn: string
   /** Decimal text with at most 18 places. */
   targetPrice: string | null
@@ -35,7 +35,7 @@ export interface Target {
  * The least that the trader accepts: what was quoted less the slippage, rounded up, or the quote's own minimum where that
  * is more. With a target to stay above, no less than the target asks for.
  */
-export function minimumOutput(quote: Quote, slippageBps: number, target?: Target): string {
+export function minimumOutput(quote: Quote, slippageBps: number, target?: PriceTarget): string {
   const kept = BigInt(quote.amountOut) * (BASIS_POINTS - BigInt(slippageBps))
   const candidates = [BigInt(quote.minimumReceived), (kept + BASIS_POINTS - 1n) / BASIS_POINTS]
   if (target?.targetPrice != null && target.direction === 'gt') {

@@ -1,8 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { tellChange } from '../db/order-event.ts'
-import { countSuccess } from '../gate/spend.ts'
-import type { Sighting } from './chain.ts'
+import { insertOrderEvent } from '../db/order-event.ts'
+import { timestamptz } from '../db/time.ts'
+import { countSuccess } from '../gate/admit.ts'
+import type { ChainStatus } from './chain.ts'
 import type { SignedTransaction } from './transaction.ts'
 
 /*
@@ -11,7 +12,7 @@ import type { SignedTransaction } from './transaction.ts'
  * transaction, its order, the key.
  */
 
-const time = (at: number) => sql`${new Date(at).toISOString()}::timestamptz`
+const time = (at: number) => sql`${timestamptz(at)}`
 const lock = (operator: string) =>
   sql`payer AS (SELECT address FROM operators WHERE address = ${operator} FOR UPDATE)`
 
@@ -42,14 +43,14 @@ export async function recordAccepted(
         WHERE uuid = order_uuid AND kind = 'swap' AND accepted.status = 'accepted' AND orders.status = 'broadcasted'
       ), counted AS (
         ${countSuccess(sql`(SELECT requested_by FROM sent)`, sql`sent`, 'execution_count')}
-      ), told AS (${tellChange(sql`sent`, now, sql`jsonb_build_object('txid', ${txid}::text)`)})
+      ), told AS (${insertOrderEvent(sql`sent`, now, sql`jsonb_build_object('txid', ${txid}::text)`)})
       SELECT uuid FROM sent`,
   )
 }
 
 /**
  * The node refused the transaction, and nobody else has ever sent it: the order fails, or opens again when the order is
- * not at fault. The nonce goes back if nothing was signed after it; a later one needs it filled. Answers false when the
+ * not at fault. The nonce goes back if nothing was signed after it; a reschedule one needs it filled. Answers false when the
  * reconciler has taken the transaction up meanwhile: then it may have been accepted.
  */
 export async function recordRefused(
@@ -75,17 +76,17 @@ export async function recordRefused(
       ), given_back AS (
         UPDATE operators SET next_nonce = refused.nonce FROM refused
         WHERE address = operator AND next_nonce = refused.nonce + 1
-      ), told AS (${tellChange(sql`ended`, now, details)})
+      ), told AS (${insertOrderEvent(sql`ended`, now, details)})
       SELECT uuid FROM ended`,
   )
   return ended.length === 1
 }
 
 /**
- * Nothing has changed, or nobody could say: look again later. `missed` counts looks in a row that did not find it. A
+ * Nothing has changed, or nobody could say: look again reschedule. `missed` counts looks in a row that did not find it. A
  * swap keeps the node's last word as its reason; a filler's is why it was sent.
  */
-export async function recordLook(
+export async function recordAttempt(
   db: Database,
   txid: string,
   checkAt: number,
@@ -101,7 +102,7 @@ export async function recordLook(
   )
 }
 
-export type Mined = Extract<Sighting, { kind: 'mined' }>
+export type Mined = Extract<ChainStatus, { kind: 'mined' }>
 
 /**
  * The transaction is in a block. Once the block is deep enough the order ends, what else was signed for the nonce is
@@ -152,7 +153,7 @@ export async function recordMined(
       ), shown AS (
         UPDATE orders SET txid = ${txid}, block_height = ${height}::bigint FROM ending
         WHERE NOT ${isDeep}::boolean AND kind = 'swap' AND uuid = order_uuid AND orders.status = 'broadcasted'
-      ), told AS (${tellChange(sql`ended`, now, details)})
+      ), told AS (${insertOrderEvent(sql`ended`, now, details)})
       SELECT uuid FROM ended`,
   )
 }
@@ -186,13 +187,13 @@ export async function recordReorganised(
         RETURNING uuid, orders.status
       ), hidden AS (
         UPDATE orders SET block_height = NULL FROM back WHERE uuid = order_uuid AND orders.status = 'broadcasted'
-      ), told AS (${tellChange(sql`undone`, now, details)})
+      ), told AS (${insertOrderEvent(sql`undone`, now, details)})
       SELECT uuid FROM undone`,
   )
 }
 
 /** Bytes that are signed and sealed. */
-export interface Sealed {
+export interface EncryptedTransaction {
   transaction: SignedTransaction
   rawBox: Uint8Array
 }
@@ -201,10 +202,10 @@ export interface Sealed {
  * Stores another transaction for the nonce of one that is under way, which pays more: the same swap, or a filler that is
  * to keep the swap off the chain. From now on only this one is sent, and either may be mined.
  */
-export async function recordOutbid(
+export async function recordReplacement(
   db: Database,
   { txid, operator }: { txid: string; operator: string },
-  { transaction, rawBox }: Sealed,
+  { transaction, rawBox }: EncryptedTransaction,
   { kind, reason }: { kind: 'swap' | 'filler'; reason: string | null },
   now: number,
 ): Promise<void> {
@@ -232,7 +233,7 @@ export async function recordOutbid(
 export async function recordFiller(
   db: Database,
   operator: string,
-  { transaction, rawBox }: Sealed,
+  { transaction, rawBox }: EncryptedTransaction,
   now: number,
 ): Promise<void> {
   const { txid, nonce, feeInMicroStx } = transaction
@@ -269,7 +270,7 @@ export async function recordNonceLost(
         UPDATE orders SET status = 'open', txid = NULL, executed_at = NULL
         WHERE uuid IN (SELECT order_uuid FROM lost) AND status IN ('executing', 'broadcasted')
         RETURNING uuid, status
-      ), told AS (${tellChange(sql`reopened`, now, sql`jsonb_build_object('reason', 'nonce_lost')`)})
+      ), told AS (${insertOrderEvent(sql`reopened`, now, sql`jsonb_build_object('reason', 'nonce_lost')`)})
       SELECT uuid FROM reopened`,
   )
 }

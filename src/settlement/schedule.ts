@@ -10,17 +10,17 @@ const SLOWEST_WATCH_MS = 3_600_000
 const WATCHED_MS = 86_400_000
 
 /** How many looks in a row, and for how long, before a transaction that nobody has is given up. */
-export const PATIENCE = { misses: 6, ms: 600_000 }
+export const GIVE_UP_AFTER = { misses: 6, ms: 600_000 }
 /** How many looks in a row before a block that nobody knows of counts as gone. */
-export const GONE_AFTER_MISSES = 3
+export const ORPHANED_AFTER_NOT_FOUND = 3
 
 /** When to look again at a transaction that is under way: twice as long after each look. */
-export function nextLook(now: number, looks: number, firstMs: number): number {
+export function nextAttempt(now: number, looks: number, firstMs: number): number {
   return now + Math.min(firstMs * 2 ** Math.min(looks, 20), SLOWEST_LOOK_MS)
 }
 
 /** When to look again at a transaction whose order has ended; undefined when nothing will change any more. */
-export function nextWatch(
+export function nextConfirmationCheck(
   now: number,
   minedAt: number,
   looks: number,

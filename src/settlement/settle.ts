@@ -1,16 +1,17 @@
 import type { SignedAction } from '../actions/action.ts'
-import { spendAction } from '../actions/spend.ts'
+import { consumeMessage } from '../actions/consume.ts'
 import { atomically, type Database } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { World } from '../world.ts'
-import type { Answer } from './answer.ts'
 import type { Quote } from './chain.ts'
-import { type Claim, claimOrder, isClaimed, whyLost } from './claim.ts'
-import { seal } from './follow.ts'
-import { FEE_IN_MICRO_STX, MOST_PENDING, type Operator } from './operator.ts'
+import { type Claim, claimOrder, claimWasCommitted, explainLostClaim } from './claim.ts'
+import { encryptTransaction } from './encrypt.ts'
+import { SWAP_FEE_IN_MICRO_STX } from './fees.ts'
+import { MAX_PENDING, type OperatorAccount } from './operator.ts'
 import { meetsTarget, minimumOutput } from './price.ts'
 import { recordAccepted, recordRefused } from './record.ts'
 import { sendLeaseMs } from './schedule.ts'
+import type { SettlementServices } from './services.ts'
+import type { SubmitResult } from './submit-result.ts'
 import { signSwap } from './transaction.ts'
 
 /** What settlement needs to know of an order that may be executed. */
@@ -52,18 +53,18 @@ type Route = Quote & { outputAsset: string }
  * not stored, so whatever happens in between, the same bytes can be sent again and others never need to be.
  */
 export async function settle(
-  world: World,
+  services: SettlementServices,
   order: Settlable,
   requester: Requester,
   now: number,
 ): Promise<Result<Settled, SettleReason>> {
-  const routed = await findRoute(world, order)
+  const routed = await findRoute(services, order)
   if (!routed.ok) return routed
   let { action } = requester
   for (let nonces = 0; nonces < MAX_NONCES; nonces++) {
-    const claimed = await claim(world, order, routed.value, { ...requester, action }, now)
+    const claimed = await claim(services, order, routed.value, { ...requester, action }, now)
     if (!claimed.ok) return claimed
-    const settled = await send(world, claimed.value, now)
+    const settled = await send(services, claimed.value, now)
     if (settled.ok || settled.reason !== 'nonceTaken')
       return settled as Result<Settled, SettleReason>
     action = undefined // It was spent with the first claim.
@@ -72,8 +73,11 @@ export async function settle(
 }
 
 /** The way to swap, and the least that it must yield. */
-async function findRoute(world: World, order: Settlable): Promise<Result<Route, SettleReason>> {
-  const { chain, config } = world
+async function findRoute(
+  services: SettlementServices,
+  order: Settlable,
+): Promise<Result<Route, SettleReason>> {
+  const { chain, config } = services
   const quoted = await chain.quote(order.inputToken, order.outputToken, order.amountIn)
   if (!quoted.ok)
     return quoted.reason === 'noRoute'
@@ -97,15 +101,15 @@ async function findRoute(world: World, order: Settlable): Promise<Result<Route, 
 
 /** Claims with the first operator that has room. */
 async function claim(
-  world: World,
+  services: SettlementServices,
   order: Settlable,
   route: Route,
   requester: Requester,
   now: number,
 ): Promise<Result<Claim, SettleReason>> {
-  for (const operator of world.operators.byTurns()) {
-    const claimed = await operator.inTurn(() =>
-      claimWith(world, operator, order, route, requester, now),
+  for (const operator of services.operators.roundRobin()) {
+    const claimed = await operator.exclusively(() =>
+      claimWith(services, operator, order, route, requester, now),
     )
     if (claimed.ok || claimed.reason !== 'operatorFull')
       return claimed as Result<Claim, SettleReason>
@@ -115,38 +119,38 @@ async function claim(
 
 /** Signs for the nonce that is next and claims with it; when the nonce was taken meanwhile, signs again. */
 async function claimWith(
-  world: World,
-  operator: Operator,
+  services: SettlementServices,
+  operator: OperatorAccount,
   order: Settlable,
   route: Route,
   requester: Requester,
   now: number,
 ): Promise<Result<Claim, SettleReason | 'operatorFull'>> {
-  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = world.config
+  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = services.config
   const { address, privateKey } = operator
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile(now))?.nextNonce
     if (nonce === undefined) return refuse('operatorFull')
     const transaction = await signSwap(
       { ...order, ...route, router },
-      { privateKey, nonce, feeInMicroStx: FEE_IN_MICRO_STX, network },
+      { privateKey, nonce, feeInMicroStx: SWAP_FEE_IN_MICRO_STX, network },
     )
     const claim: Claim = {
       uuid: order.uuid,
       owner: order.owner,
       operator: address,
       transaction,
-      rawBox: await seal(world, transaction),
+      rawBox: await encryptTransaction(services, transaction),
       requestedBy: requester.keyId,
     }
     operator.expect(undefined)
-    const claimed = await store(world, claim, requester.action, now)
+    const claimed = await store(services, claim, requester.action, now)
     if (claimed.ok) {
       operator.expect(nonce + 1)
       return ok(claim)
     }
     if (claimed.reason === 'messageReplayed') return refuse('messageReplayed')
-    const { status, isFull } = await whyLost(world.db, order.uuid, address)
+    const { status, isFull } = await explainLostClaim(services.db, order.uuid, address)
     if (status !== 'open') return refuse('orderNotOpen', { status })
     if (isFull && !(await hasRoom(operator, now))) return refuse('operatorFull')
   }
@@ -154,14 +158,14 @@ async function claimWith(
 }
 
 /** Whether the chain has mined some of what this operator has pending, as far as was known. */
-async function hasRoom(operator: Operator, now: number): Promise<boolean> {
+async function hasRoom(operator: OperatorAccount, now: number): Promise<boolean> {
   const standing = await operator.reconcile(now)
-  return standing !== undefined && standing.nextNonce < standing.confirmed + MOST_PENDING
+  return standing !== undefined && standing.nextNonce < standing.confirmed + MAX_PENDING
 }
 
 /** The claim, and the wallet's message when a message asked for it, or neither. */
 async function store(
-  { db, config, now: clock }: World,
+  { db, config, now: clock }: SettlementServices,
   claim: Claim,
   action: SignedAction<unknown> | undefined,
   now: number,
@@ -173,47 +177,47 @@ async function store(
   try {
     if (action === undefined) return await attempt(db)
     return await atomically<null, 'lost' | 'messageReplayed'>(db, async (tx) => {
-      const spent = await spendAction(tx, action, now)
+      const spent = await consumeMessage(tx, action, now)
       return spent.ok ? attempt(tx) : spent
     })
   } catch (error) {
     // A connection that is lost in the middle of a commit does not say whether it was one.
-    if (await isClaimed(db, claim.transaction.txid).catch(() => false)) return ok(null)
+    if (await claimWasCommitted(db, claim.transaction.txid).catch(() => false)) return ok(null)
     throw error
   }
 }
 
 /** Sends what is stored and records what the node said. An answer that says nothing leaves the order executing. */
 async function send(
-  world: World,
+  services: SettlementServices,
   claim: Claim,
   now: number,
 ): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
   const { txid, raw } = claim.transaction
-  const answer = await world.chain.submit(raw)
-  world.log(answer.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
+  const answer = await services.chain.submit(raw)
+  services.log(answer.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
     uuid: claim.uuid,
     txid,
     answer: answer.kind,
     reason: answer.kind === 'accepted' ? undefined : answer.reason,
   })
   try {
-    return await record(world, claim, answer, now)
+    return await record(services, claim, answer, now)
   } catch (error) {
     // The bytes are stored and were sent: whatever became of them, the reconciler finds out.
     const fault = error instanceof Error ? error.name : 'unknown'
-    world.log('error', 'answer_not_recorded', { uuid: claim.uuid, txid, fault })
+    services.log('error', 'answer_not_recorded', { uuid: claim.uuid, txid, fault })
     return ok({ txid, state: 'unknown' })
   }
 }
 
 async function record(
-  world: World,
+  services: SettlementServices,
   { operator: address, transaction: { txid } }: Claim,
-  answer: Answer,
+  answer: SubmitResult,
   now: number,
 ): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
-  const { db, config } = world
+  const { db, config } = services
   if (answer.kind === 'accepted') {
     await recordAccepted(db, txid, now, now + config.RECONCILE_INTERVAL_MS)
     return ok({ txid, state: 'accepted' })
@@ -222,7 +226,7 @@ async function record(
   if (answer.kind === 'unknown' || answer.kind === 'waiting') return unknown
 
   const { kind, reason } = answer
-  const operator = world.operators.all.find((one) => one.address === address)
+  const operator = services.operators.all.find((one) => one.address === address)
   const next = kind === 'refused' ? 'failed' : 'open'
   if (!(await recordRefused(db, { txid, operator: address, reason }, next, now))) return unknown
   operator?.expect(undefined)

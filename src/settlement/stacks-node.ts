@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ok, refuse } from '../result.ts'
-import { answerOf } from './answer.ts'
-import type { Chain, Nonces, Sighting } from './chain.ts'
+import type { Chain, ChainStatus, Nonces } from './chain.ts'
+import { submitResultOf } from './submit-result.ts'
 import { amountOutOf } from './transaction.ts'
 
 const Refused = z.object({ error: z.string(), reason: z.string() })
@@ -38,7 +38,7 @@ const FoundV1 = z
     result: tx_result,
   }))
 const Interface = z.object({ fungible_tokens: z.array(z.object({ name: z.string() })) })
-const QuoteAnswer = z.discriminatedUnion('success', [
+const QuoteResponse = z.discriminatedUnion('success', [
   z.object({
     success: z.literal(true),
     data: z.object({
@@ -122,7 +122,7 @@ export function connectStacksNode({
         if (response.status >= 500) return { kind: 'unknown', reason: `HTTP ${response.status}` }
         const refused = Refused.safeParse(await response.json())
         return refused.success
-          ? answerOf(refused.data.reason)
+          ? submitResultOf(refused.data.reason)
           : { kind: 'unknown', reason: `HTTP ${response.status}` }
       } catch (error) {
         return { kind: 'unknown', reason: error instanceof Error ? error.name : 'unreachable' }
@@ -131,9 +131,9 @@ export function connectStacksNode({
 
     async find(txid) {
       const v3 = await ask(`/extended/v3/transactions/0x${txid}?include=result`, FoundV3)
-      if (v3 !== undefined && v3 !== 'absent') return sightingOf(v3)
+      if (v3 !== undefined && v3 !== 'absent') return chainStatusOf(v3)
       const v1 = await ask(`/extended/v1/tx/0x${txid}`, FoundV1)
-      if (v1 !== undefined && v1 !== 'absent') return sightingOf(v1)
+      if (v1 !== undefined && v1 !== 'absent') return chainStatusOf(v1)
       return { kind: v3 ?? 'unknown' }
     },
 
@@ -155,7 +155,7 @@ export function connectStacksNode({
         const response = await fetch(`${quoteUrl}?${query}`, {
           signal: AbortSignal.timeout(timeoutMs),
         })
-        const answer = QuoteAnswer.safeParse(await response.json())
+        const answer = QuoteResponse.safeParse(await response.json())
         if (!answer.success) return refuse('chainUnavailable')
         if (!answer.data.success) return refuse('noRoute')
         const { amountOut, minimumReceived, route } = answer.data.data
@@ -201,7 +201,7 @@ type Found = z.output<typeof FoundV3>
 
 const OUTCOMES = ['success', 'abort_by_response', 'abort_by_post_condition'] as const
 
-function sightingOf({ status, canonical, block, result }: Found): Sighting {
+function chainStatusOf({ status, canonical, block, result }: Found): ChainStatus {
   if (status.startsWith('dropped_')) return { kind: 'dropped', reason: status }
   const outcome = OUTCOMES.find((one) => one === status)
   if (outcome === undefined || block === undefined) return { kind: 'pending' }

@@ -15,7 +15,7 @@ import {
   tupleCV,
   uintCV,
 } from '@stacks/transactions'
-import { fromHex } from '../bytes.ts'
+import { fromHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
 import type { Hop } from './chain.ts'
 
@@ -43,7 +43,7 @@ export interface Swap {
 }
 
 /** What an operator signs with. */
-export interface Terms {
+export interface SigningOptions {
   privateKey: string
   nonce: number
   feeInMicroStx: number
@@ -58,7 +58,7 @@ const NOBODY = {
 } as const satisfies Record<Network, string>
 
 /** Builds and signs `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. */
-export async function signSwap(swap: Swap, operator: Terms): Promise<SignedTransaction> {
+export async function signSwap(swap: Swap, operator: SigningOptions): Promise<SignedTransaction> {
   const [routerAddress, routerName] = contractParts(swap.router)
   const transaction = await makeContractCall({
     contractAddress: routerAddress,
@@ -91,7 +91,7 @@ export async function signSwap(swap: Swap, operator: Terms): Promise<SignedTrans
 }
 
 /** Builds and signs what uses a nonce up: one micro-STX to nobody. */
-export async function signFiller(operator: Terms): Promise<SignedTransaction> {
+export async function signFiller(operator: SigningOptions): Promise<SignedTransaction> {
   const transaction = await makeSTXTokenTransfer({
     recipient: NOBODY[operator.network],
     amount: 1n,
@@ -106,7 +106,7 @@ export async function signFiller(operator: Terms): Promise<SignedTransaction> {
 /** Signs the same content again, nonce and all, at another fee: a node takes it in place of the first if it pays more. */
 export function signAgain(
   raw: Uint8Array,
-  operator: Omit<Terms, 'network' | 'nonce'>,
+  operator: Omit<SigningOptions, 'network' | 'nonce'>,
 ): SignedTransaction {
   const transaction = deserializeTransaction(raw)
   transaction.setFee(operator.feeInMicroStx)
@@ -117,7 +117,7 @@ export function signAgain(
 
 function signed(
   transaction: StacksTransactionWire,
-  { nonce, feeInMicroStx }: Pick<Terms, 'nonce' | 'feeInMicroStx'>,
+  { nonce, feeInMicroStx }: Pick<SigningOptions, 'nonce' | 'feeInMicroStx'>,
 ): SignedTransaction {
   return {
     txid: transaction.txid(),

@@ -6,7 +6,7 @@ import {
   hash160 as hash160Of,
   publicKeyToAddress,
 } from '@stacks/transactions'
-import { remember } from '../memo.ts'
+import { memoize } from '../memoize.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isNetwork, multiSigVersion, NETWORKS, type Network, singleSigVersion } from './network.ts'
 
@@ -92,7 +92,7 @@ function decode(text: unknown): { version: number; hash160: string } | undefined
 }
 
 // The round trip is the check: c32 decoding folds case and takes O for 0, I and L for 1.
-const decodeText = remember(10_000, (text) => {
+const decodeText = memoize(10_000, (text) => {
   try {
     const { version, hash160 } = createAddress(text)
     const canonical = addressToString(addressFromVersionHash(version, hash160))

@@ -12,7 +12,7 @@ import {
   uintCV,
   uncompressPublicKey,
 } from '@stacks/transactions'
-import { remember } from '../memo.ts'
+import { memoize } from '../memoize.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type AddressReason, isContractId, isKeyOf, parseWalletAddress } from './address.ts'
 import { chainId, isNetwork, NETWORKS, type Network } from './network.ts'
@@ -23,7 +23,7 @@ import {
   type SignatureFormReason,
   toRsv,
 } from './recover.ts'
-import type { Signer } from './signature.ts'
+import type { RecoveredSigner } from './signature.ts'
 
 /** What an owner allows on chain: to spend an amount of a token, once, through one router. */
 export interface Intent {
@@ -145,13 +145,15 @@ export function structuredHash(domain: ClarityValue, message: ClarityValue): Uin
  * refused. Neither recipient nor minimum output is part of an intent, and the chain alone knows
  * whether the uuid is burnt.
  */
-export function verifyIntent(claim: SignedIntent): Result<Signer, IntentReason> {
+export function verifyIntent(claim: SignedIntent): Result<RecoveredSigner, IntentReason> {
   const proven = proveIntent(claim)
   return proven.ok ? ok({ publicKey: proven.value.publicKey }) : proven
 }
 
 /** As {@link verifyIntent}, and answers the signature in the order that the chain reads, whatever order it came in. */
-export function proveIntent(claim: SignedIntent): Result<Signer & { rsv: string }, IntentReason> {
+export function proveIntent(
+  claim: SignedIntent,
+): Result<RecoveredSigner & { rsv: string }, IntentReason> {
   const { owner, signature, network, recover } = { ...claim }
   if (!isNetwork(network)) return refuse('unknown_network')
 
@@ -204,7 +206,7 @@ function ascii(text: string): string {
   return `0d${text.length.toString(16).padStart(8, '0')}${bytesToHex(utf8ToBytes(text))}`
 }
 
-const domainHash = remember(NETWORKS.length, (network) =>
+const domainHash = memoize(NETWORKS.length, (network) =>
   bytesToHex(hashSha256Sync(hexToBytes(serializeCV(intentDomain(network as Network))))),
 )
 
@@ -214,7 +216,7 @@ function contractBytes(contractId: unknown, network: Network): string | undefine
 }
 
 // Tokens and routers are few and come again and again.
-const serializedContract = remember(1_000, (contractId) => serializeCV(principalCV(contractId)))
+const serializedContract = memoize(1_000, (contractId) => serializeCV(principalCV(contractId)))
 
 // Checked texts only: stringAsciiCV keeps the low byte of a character and drops the rest.
 function toClarity({ inputToken, amountIn, uuid, router }: Intent) {

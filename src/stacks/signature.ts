@@ -9,7 +9,7 @@ import { parseSignature, type Recover, recoverKeys, type SignatureFormReason } f
  * A message and what a wallet claims about it. Everything but `network` and `recover` may come
  * from a stranger.
  */
-export interface SignedMessage {
+export interface MessageClaim {
   readonly message: string
   /** 65 bytes hex, RSV or VRS, with or without 0x. */
   readonly signature: string
@@ -21,7 +21,7 @@ export interface SignedMessage {
 }
 
 /** Who signed. `publicKey` is compressed, lower-case hex without 0x. */
-export interface Signer {
+export interface RecoveredSigner {
   readonly publicKey: string
 }
 
@@ -49,7 +49,7 @@ const PUBLIC_KEY = /^(?:0x)?(0[23][0-9a-f]{64}|04[0-9a-f]{128})$/i
  * const proof = verifyMessage({ message, signature, walletAddress, network: 'mainnet' })
  * if (!proof.ok) return refuse('INVALID_SIGNATURE')
  */
-export function verifyMessage(claim: SignedMessage): Result<Signer, SignatureReason> {
+export function verifyMessage(claim: MessageClaim): Result<RecoveredSigner, SignatureReason> {
   const { message, signature, walletAddress, network, publicKey, recover } = { ...claim }
   if (!isNetwork(network)) return refuse('unknown_network')
 

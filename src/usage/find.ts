@@ -1,19 +1,19 @@
 import { sql } from 'drizzle-orm'
-import { rows } from '../db/database.ts'
-import type { World } from '../world.ts'
+import { type Database, rows } from '../db/database.ts'
+import type { UsageRecorder } from './record.ts'
 import type { KeyUsage, Sighting, UsageBucket } from './usage.ts'
 
 const LAST_SEEN = 10
 
 /** How a key was used in the last days, by the hour or by the UTC day. */
 export async function findUsage(
-  world: Pick<World, 'db' | 'usage'>,
+  services: { db: Database; usage: UsageRecorder },
   keyId: string,
   { by, days }: { by: 'hour' | 'day'; days: number },
   now: number,
 ): Promise<KeyUsage> {
-  const { db } = world
-  await world.usage.flush(db)
+  const { db } = services
+  await services.usage.flush(db)
   const since = new Date((Math.floor(now / 86_400_000) - days + 1) * 86_400_000).toISOString()
   const counted = await rows<{
     start: number

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
-import { appendAudit, lockWallet } from '../audit/append.ts'
+import { appendAudit } from '../audit/append.ts'
 import { type Database, rows } from '../db/database.ts'
+import { lockWallet } from '../db/wallet-lock.ts'
 import type { Log } from '../log.ts'
 import { USAGE_DAYS, type Use, WORTH_KNOWING } from './usage.ts'
 

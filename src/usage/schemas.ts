@@ -18,7 +18,7 @@ const SightingSchema = z.object({
   lastSeenAt: time,
 })
 
-export const UsageAnswer = z
+export const UsageResponse = z
   .object({
     status: z.literal('success'),
     keyId: z.string(),
@@ -37,4 +37,4 @@ export const UsageAnswer = z
   .meta({ id: 'Usage' })
 
 type Same<A, B> = [A, B] extends [B, A] ? true : never
-true satisfies Same<keyof z.output<typeof UsageAnswer>, keyof KeyUsage>
+true satisfies Same<keyof z.output<typeof UsageResponse>, keyof KeyUsage>

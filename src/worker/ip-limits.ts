@@ -1,14 +1,14 @@
-import { WINDOW_SECONDS } from '../gate/quota.ts'
-import { countByIp, type IpBucket, type IpLimits, networkOf } from '../http/ip-limits.ts'
+import { WINDOW_SECONDS } from '../gate/windows.ts'
+import { countByIp, type IpBucket, type IpLimits, limitKey } from '../http/ip-limits.ts'
 
 /** The platform's rate-limit binding: one counter a key and location, approximate by design, which only says yes or no. */
-export interface RateLimit {
+export interface RateLimitBinding {
   limit(options: { key: string }): Promise<{ success: boolean }>
 }
 
 /** Opens the limits of one request; `outlive` keeps what is still under way when the answer is gone. */
 export type OpenIpLimits = (
-  platform: Readonly<Record<IpBucket, RateLimit>>,
+  platform: Readonly<Record<IpBucket, RateLimitBinding>>,
   outlive: (work: Promise<unknown>) => void,
 ) => IpLimits
 
@@ -32,7 +32,7 @@ export function openIpLimits(limitPerMinute: number): OpenIpLimits {
   return (platform, outlive) => ({
     take(bucket, ip, now) {
       const window = seen.take(bucket, ip, now)
-      const slot = `${bucket} ${networkOf(ip)}`
+      const slot = `${bucket} ${limitKey(ip)}`
       if (isShut(slot, now)) return { ...window, remaining: -1 }
       const ask = async () => {
         const { success } = await platform[bucket].limit({ key: slot })
@@ -43,7 +43,7 @@ export function openIpLimits(limitPerMinute: number): OpenIpLimits {
     },
     peek(bucket, ip, now) {
       const window = seen.peek(bucket, ip, now)
-      return isShut(`${bucket} ${networkOf(ip)}`, now) ? { ...window, remaining: 0 } : window
+      return isShut(`${bucket} ${limitKey(ip)}`, now) ? { ...window, remaining: 0 } : window
     },
   })
 }

@@ -1,30 +1,31 @@
 import type { Hono } from 'hono'
 import { createApp } from '../app.ts'
-import { toHex } from '../bytes.ts'
+import { toHex } from '../crypto/bytes.ts'
+import { type Encryption, openEncryption } from '../crypto/encryption.ts'
+import { type Mac, openMac } from '../crypto/mac.ts'
 import { connectPostgres } from '../db/postgres.ts'
 import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
+import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
-import { hashToken } from '../keys/token.ts'
+import { JOBS } from '../jobs.ts'
+import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
-import { type Mac, openMac } from '../mac.ts'
-import { openSeal, type Seal } from '../seal.ts'
 import type { Chain } from '../settlement/chain.ts'
 import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
-import { reconcile } from '../settlement/reconcile.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
-import { type OpenIpLimits, openIpLimits, type RateLimit } from './ip-limits.ts'
+import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** What wrangler.toml binds, beside the variables and secrets of src/env.ts. */
 export interface Bindings {
   HYPERDRIVE: { connectionString: string }
-  KEYLESS_LIMIT: RateLimit
-  FAILED_KEYS_LIMIT: RateLimit
+  KEYLESS_LIMIT: RateLimitBinding
+  FAILED_KEYS_LIMIT: RateLimitBinding
   /** The files of swagger-ui-dist. */
   DOCS: { fetch(url: string): Promise<Response> }
 }
@@ -48,7 +49,7 @@ interface Isolate {
   config: Config
   app: Hono<AppEnv>
   chain: Chain
-  seal: Seal
+  encryption: Encryption
   mac: Mac
   usage: UsageRecorder
   log: Log
@@ -59,8 +60,8 @@ interface Isolate {
 /** Postgres sees one session a request; statements of a request follow one another. */
 const SESSIONS_PER_REQUEST = 1
 
-/** A pass that leaves work behind is followed by another; what these leave, the next tick finds. */
-const MOST_PASSES = 10
+/** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
+const MAX_PASSES = 10
 
 /** The service as Workers call it. An isolate is opened by its first request, which alone may do what takes time. */
 export function createWorker({ now, engine, write, onStatement }: WorkerOptions) {
@@ -79,7 +80,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
-    { config, chain, seal, mac, usage, log, openIpLimits, operatorMemory }: Isolate,
+    { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory }: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
     const { connectionString } = bindings.HYPERDRIVE
@@ -99,8 +100,8 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
         { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
         outlive,
       ),
-      seal,
-      hashToken,
+      encryption,
+      hashSecret,
       mac,
       usage,
       recover: engine.recover,
@@ -132,11 +133,11 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
       }
     },
 
-    /** What a Node process does every now and then, at the tick of a cron. */
+    /** Runs the periodic jobs at each tick of the cron trigger. */
     async scheduled(_: unknown, bindings: Bindings, context: ExecutionContext): Promise<void> {
       await inWorld(bindings, context, await isolate(bindings), async (world) => {
-        for (let pass = 0; pass < MOST_PASSES; pass++)
-          if ((await reconcile(world, now())).isDone) return
+        for (const job of JOBS)
+          for (let pass = 0; pass < MAX_PASSES; pass++) if (await job.run(world, now())) break
       })
     },
   }
@@ -170,7 +171,7 @@ async function openIsolate(
       fetch,
       timeoutMs: config.NODE_TIMEOUT_MS,
     }),
-    seal: await openSeal(encryptionKey, randomBytes),
+    encryption: await openEncryption(encryptionKey, randomBytes),
     mac: openMac(encryptionKey),
     usage: openUsage(log),
     log,
@@ -214,14 +215,6 @@ function unconfigured(error: unknown, at: number, write: (line: string) => void)
     status,
     headers: { 'Retry-After': '60', 'Cache-Control': 'no-store', 'X-Request-Id': requestId },
   })
-}
-
-function limitsOf(config: Config) {
-  return {
-    perMinute: config.RATE_LIMIT_PER_MINUTE,
-    perHour: config.RATE_LIMIT_PER_HOUR,
-    perDay: config.RATE_LIMIT_PER_DAY,
-  }
 }
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addressOf, publicKeyOf, signMessage } from '../../src/stacks/sign.ts'
-import { answered, asksNothing, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import type { Service } from '../service.ts'
-import { json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, asksNothing, refused } from '../support/assertions.ts'
+import type { Service } from '../support/service.ts'
+import { json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** Read through POST /api-keys, whose body can carry any text. */
 describe('A signed message', () => {

@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Fault } from '../../src/devnet/faults.ts'
-import { type Devnet, startDevnet } from '../../src/node/devnet.ts'
-import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../soak/process.ts'
-import { createKey, createOrder, fund, newWallet } from '../wallet.ts'
+import { type DevnetProcess, startDevnetProcess } from '../../src/node/devnet.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
+import { createKey, createOrder, fund, newWallet } from '../support/wallet.ts'
 import type { Postgres } from './postgres.ts'
 import { quantile } from './statistics.ts'
 
@@ -45,7 +45,7 @@ export async function measureExecutes(
   for (const answerMs of ANSWER_TIMES_MS) {
     const database = `executes_${answerMs}`
     await postgres.query(`CREATE DATABASE ${database}`)
-    const devnet = await startDevnet()
+    const devnet = await startDevnetProcess()
     const chain = { devnetUrl: devnet.url }
     const operators: string[] = []
     while (operators.length < OPERATORS) operators.push(await fundedOperator(chain))
@@ -71,7 +71,7 @@ async function measureOne({
   orders,
   say,
 }: {
-  devnet: Devnet
+  devnet: DevnetProcess
   service: ServiceProcess
   answerMs: number
   orders: number

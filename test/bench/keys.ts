@@ -2,10 +2,10 @@ import { createHash, hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
-import { parseToken } from '../../src/keys/token.ts'
+import { parseSecret } from '../../src/keys/secret.ts'
 import { openNativeMac } from '../../src/node/mac.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
-import { reseal } from '../reseal.ts'
+import { reseal } from '../support/remac.ts'
 
 export const PREFIX = 'ck_live_'
 export const TOKEN_CHARACTERS = PREFIX.length + 43 + 6
@@ -21,7 +21,7 @@ export function tokenOf(n: number): string {
   return body + base62(crc32(body), 6)
 }
 
-if (parseToken(PREFIX, tokenOf(1)) === undefined)
+if (parseSecret(PREFIX, tokenOf(1)) === undefined)
   throw new Error('src/keys/token.ts has a new format: tokenOf() here must follow it')
 
 function base62(number: number, length: number): string {

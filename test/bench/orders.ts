@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import { intentHash } from '../../src/stacks/intent.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import { tokenOf, WALLETS, walletKey } from './keys.ts'

@@ -34,7 +34,7 @@ export async function startRemote<Calls>(
   const asked = new Map<number, (answer: Answer) => void>()
   let last = 0
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  const ready = answerOf(0)
+  const ready = submitResultOf(0)
   child.on('message', (answer: Answer) => {
     asked.get(answer.id)?.(answer)
     asked.delete(answer.id)
@@ -46,14 +46,14 @@ export async function startRemote<Calls>(
   return {
     call(name, ...parameters) {
       last += 1
-      const answer = answerOf(last)
+      const answer = submitResultOf(last)
       child.send({ id: last, name, given: parameters } satisfies Question)
       return answer as never
     },
     stop: () => stop(child, ended),
   }
 
-  function answerOf(id: number): Promise<unknown> {
+  function submitResultOf(id: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       asked.set(id, ({ value, fault }) =>
         fault === undefined ? resolve(value) : reject(new Error(fault)),

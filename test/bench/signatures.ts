@@ -1,5 +1,5 @@
 import { verifyMessageSignatureRsv } from '@stacks/encryption'
-import { INPUT_TOKEN, ROUTER } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import { loadNative } from '../../src/node/recover.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
 import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'

@@ -2,9 +2,9 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { administer } from '../../src/cli/admin.ts'
 import { rows } from '../../src/db/database.ts'
-import { answered, refused } from '../http/answers.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, json, newWallet } from '../wallet.ts'
+import { answered, refused } from '../support/assertions.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, json, newWallet } from '../support/wallet.ts'
 
 describe('latchkey-admin', () => {
   let service: Service

@@ -7,7 +7,7 @@ import { promisify, stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { run } from '../../src/cli/run.ts'
 import { createClient } from '../../src/client/index.ts'
-import { type Service, startService } from '../client/service.ts'
+import { type Service, startService } from '../support/server.ts'
 
 const PRIVATE_KEY = '1cf4469c146ca09479758b592ec41826e35e3ebbc127a568826a21d752d1abe701'
 const API_KEY = `ck_live_${'k'.repeat(43)}${'c'.repeat(6)}`

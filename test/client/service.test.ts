@@ -15,8 +15,8 @@ import {
   walletSigner,
 } from '../../src/client/index.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
+import { type Service, startService } from '../support/server.ts'
 import { readExamples } from './examples.ts'
-import { type Service, startService } from './service.ts'
 
 const run = promisify(execFile)
 const CLIENT = new URL('../../src/client/', import.meta.url)

@@ -5,8 +5,8 @@ import {
   type Order,
   privateKeySigner,
 } from '../../src/client/index.ts'
+import { type Service, startService } from '../support/server.ts'
 import { API_KEY, refusal, type Script, scripted } from './scripted.ts'
-import { type Service, startService } from './service.ts'
 
 const order = (status: string, more: object = {}) => ({
   body: { data: { uuid: 'uuid-1', status, ...more } },

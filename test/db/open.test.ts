@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import journal from '../../drizzle/meta/_journal.json' with { type: 'json' }
 import { rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
-import { freshDatabase } from '../service.ts'
+import { freshDatabase } from '../support/service.ts'
 import { catalogOf } from './catalog.ts'
 
 /** Opens a database until the test ends. */

@@ -2,7 +2,7 @@ import postgres, { type Sql } from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { reconcile } from '../../src/settlement/reconcile.ts'
 import { useEverything } from '../http/everything.ts'
-import { startService } from '../service.ts'
+import { startService } from '../support/service.ts'
 
 /** As much of a plan as is looked at (EXPLAIN, FORMAT JSON). */
 interface Node {

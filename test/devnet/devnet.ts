@@ -13,7 +13,7 @@ import {
   randomPrivateKey,
   type StacksTransactionWire,
 } from '@stacks/transactions'
-import { ASSETS, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER, VAULTS } from '../../src/devnet/facts.ts'
+import { ASSETS, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER, VAULTS } from '../../src/devnet/constants.ts'
 import { signIntent } from '../../src/stacks/sign.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/devnet/main.ts', import.meta.url))

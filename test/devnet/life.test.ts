@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getAddressFromPrivateKey } from '@stacks/transactions'
 import { afterEach, expect, test } from 'vitest'
-import { DEVNET_OPERATOR_ADDRESS, DEVNET_OPERATOR_PRIVATE_KEY } from '../../src/devnet/facts.ts'
+import { DEVNET_OPERATOR_ADDRESS, DEVNET_OPERATOR_PRIVATE_KEY } from '../../src/devnet/constants.ts'
 import { paysAtLeast, spawnDevnet, swap, transfer } from './devnet.ts'
 
 const undo: (() => Promise<unknown>)[] = []

@@ -7,7 +7,7 @@ import {
   TransactionSigner,
 } from '@stacks/transactions'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { DEVNET_CHAIN_ID, ROUTER } from '../../src/devnet/facts.ts'
+import { DEVNET_CHAIN_ID, ROUTER } from '../../src/devnet/constants.ts'
 import {
   type Answer,
   type Devnet,

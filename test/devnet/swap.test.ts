@@ -19,7 +19,7 @@ import {
   OUTPUT_TOKEN,
   ROUTER,
   VAULTS,
-} from '../../src/devnet/facts.ts'
+} from '../../src/devnet/constants.ts'
 import { type Devnet, intentOf, paysAtLeast, sends, spawnDevnet, splitId, swap } from './devnet.ts'
 
 const operator = { privateKey: DEVNET_OPERATOR_PRIVATE_KEY, address: DEVNET_OPERATOR_ADDRESS }

@@ -1,6 +1,6 @@
 import { expect, inject, it } from 'vitest'
-import { freshDatabase } from '../service.ts'
-import { killUnderLoad } from '../soak/kills.ts'
+import { freshDatabase } from '../support/service.ts'
+import { killUnderLoad } from '../support/workloads/kills.ts'
 
 /** `npm run soak` does it 100 times. */
 const KILLS = 3

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, inject, it } from 'vitest'
-import { breakDatabase, type Outage, type Outages } from '../soak/outages.ts'
-import { type OwnPostgres, startOwnPostgres } from '../soak/postgres.ts'
+import { type OwnPostgres, startOwnPostgres } from '../support/postgres.ts'
+import { breakDatabase, type Outage, type Outages } from '../support/workloads/outages.ts'
 
 /** `npm run soak` breaks it many times in every way. */
 const SHORT: readonly Outage[] = ['fast', 'kill']

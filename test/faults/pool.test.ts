@@ -2,7 +2,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isOutage } from '../../src/db/database.ts'
 import { type Connection, openPool, type Pool } from '../../src/db/pool.ts'
-import { freshDatabase } from '../service.ts'
+import { freshDatabase } from '../support/service.ts'
 
 const MAX = 3
 

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
-import { freshDatabase } from '../service.ts'
-import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../soak/process.ts'
-import { createKey, newWallet, type Wallet } from '../wallet.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
+import { freshDatabase } from '../support/service.ts'
+import { createKey, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** Whoever takes one of these locks stops every revocation after that statement, before its transaction goes on. */
 const AFTER = { message: 1, key: 2 }

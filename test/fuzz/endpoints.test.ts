@@ -2,17 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { toHex } from '../../src/bytes.ts'
+import { toHex } from '../../src/crypto/bytes.ts'
 import { rows } from '../../src/db/database.ts'
-import { makeToken } from '../../src/keys/token.ts'
+import { makeSecret } from '../../src/keys/secret.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
-import { orderHash } from '../../src/orders/terms.ts'
+import { orderHash } from '../../src/orders/validate.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { isDocumented } from '../http/documented.ts'
-import { reseal } from '../reseal.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, createOrder, fund, newWallet, type Wallet } from '../wallet.ts'
-import { json, name, objectChange, text, textChange } from './hostile.ts'
+import { reseal } from '../support/remac.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
+import { json, name, objectChange, text, textChange } from './hostile-requests.ts'
 
 /** A share of it in `npm test`; FUZZ_RUNS=100000 is the whole. */
 const RUNS = Number(process.env.FUZZ_RUNS ?? 10_000)
@@ -69,7 +69,7 @@ async function arrange(): Promise<void> {
     await createKey(service, wallet, { permissions: [] }),
     await createKey(service, wallet, { expiresAt }),
     await createKey(service, stranger),
-    { apiKey: makeToken('ck_live_', randomBytes(32)), keyId: 'key_never' },
+    { apiKey: makeSecret('ck_live_', randomBytes(32)), keyId: 'key_never' },
   ]
   const suspended = await createKey(service, wallet)
   const listed = await createKey(service, wallet, { ipAllowlist: ['192.0.2.0/24'] })
@@ -131,7 +131,7 @@ describe('No request, however hostile,', () => {
         expect(status, `${body}\n${service.logged.at(-1)}`).not.toBe(500)
         await isDocumented(draft.method, bare, response)
         if (bare !== '') checkHeaders(response)
-        if (isGrant(draft.method, bare, status)) remember(JSON.parse(body))
+        if (isGrant(draft.method, bare, status)) memoize(JSON.parse(body))
         else expect(secretIn(body)).toBeUndefined()
 
         const now = await changed()
@@ -209,7 +209,7 @@ function secretIn(text: string): string | undefined {
   return [...secrets].find((secret) => text.includes(secret))
 }
 
-function remember(granted: { apiKey: string; keyId: string } | { session: string }): void {
+function memoize(granted: { apiKey: string; keyId: string } | { session: string }): void {
   if ('session' in granted) {
     secrets.add(granted.session)
     sessions[3 + Math.floor(Math.random() * 4)] = granted.session

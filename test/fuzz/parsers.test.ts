@@ -4,24 +4,24 @@ import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
 import { SignedBody } from '../../src/actions/schemas.ts'
 import { verifyAction } from '../../src/actions/verify.ts'
-import { OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
+import { OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { readConfig } from '../../src/env.ts'
 import { countByIp } from '../../src/http/ip-limits.ts'
-import { issuesOf } from '../../src/issues.ts'
-import { parseJson } from '../../src/json.ts'
 import * as keys from '../../src/keys/schemas.ts'
 import { SCOPES } from '../../src/keys/scope.ts'
-import { makeToken, parseToken } from '../../src/keys/token.ts'
+import { makeSecret, parseSecret } from '../../src/keys/secret.ts'
 import { trustProxies } from '../../src/node/proxies.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
 import * as orders from '../../src/orders/schemas.ts'
-import { canonicalOrder, faultsOf, orderHash } from '../../src/orders/terms.ts'
+import { canonicalOrder, faultsOf, orderHash } from '../../src/orders/validate.ts'
 import { isContractId, isStacksAddress, isWalletAddress } from '../../src/stacks/address.ts'
 import { isIntentAmount, isIntentUuid, verifyIntent } from '../../src/stacks/intent.ts'
 import { parseSignature, stacksRecover } from '../../src/stacks/recover.ts'
 import { verifyMessage } from '../../src/stacks/signature.ts'
-import { newWallet } from '../wallet.ts'
-import { json, objectChange, text, textChange } from './hostile.ts'
+import { issuesOf } from '../../src/wire/issues.ts'
+import { parseJson } from '../../src/wire/json.ts'
+import { newWallet } from '../support/wallet.ts'
+import { json, objectChange, text, textChange } from './hostile-requests.ts'
 
 /** Tries of all parsers together; with those of the endpoints 100,000. */
 const RUNS = Number(process.env.FUZZ_RUNS ?? 90_000)
@@ -72,10 +72,10 @@ describe('Whatever it is given,', () => {
     })
   })
 
-  it('parseToken answers a token of this prefix and checksum, or nothing', () => {
-    const valid = makeToken('ck_live_', randomBytes(32))
+  it('parseSecret answers a token of this prefix and checksum, or nothing', () => {
+    const valid = makeSecret('ck_live_', randomBytes(32))
     tries(0.1, nearText(valid), (input) => {
-      if (parseToken('ck_live_', input) !== undefined) expect(input).toBe(valid)
+      if (parseSecret('ck_live_', input) !== undefined) expect(input).toBe(valid)
     })
   })
 

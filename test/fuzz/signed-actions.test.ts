@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { INPUT_TOKEN } from '../../src/devnet/facts.ts'
-import { stored } from '../http/answers.ts'
+import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { startService } from '../http/documented.ts'
-import type { Service } from '../service.ts'
-import { createKey, json, newWallet, type Wallet } from '../wallet.ts'
+import { stored } from '../support/assertions.ts'
+import type { Service } from '../support/service.ts'
+import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 150)
 

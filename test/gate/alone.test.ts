@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Database, rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
-import { type Ask, prepareSpend, type Spend } from '../../src/gate/spend.ts'
-import type { KeyHash } from '../../src/keys/token.ts'
+import { type Ask, prepareAdmit, type Spend } from '../../src/gate/admit.ts'
+import type { KeyHash } from '../../src/keys/secret.ts'
 
 const NOW = Date.UTC(2031, 4, 6, 7, 20, 30, 123)
 const LIMITS = { perMinute: 3, perHour: 5, perDay: 7 }
@@ -43,7 +43,7 @@ describe('A request that comes alone', () => {
   beforeAll(async () => {
     database = await openDatabase('pglite::memory:')
     db = database.db
-    spend = prepareSpend(db, LIMITS)
+    spend = prepareAdmit(db, LIMITS)
     await db.execute(sql`
       INSERT INTO signed_actions (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
       VALUES ('ST', 'create_api_key', '{}', '\\x00', '', '', now())`)

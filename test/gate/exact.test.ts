@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
-import { reseal } from '../reseal.ts'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { fundedOperator, sharedEnv, startProcess } from '../soak/process.ts'
-import { createKey, json, newWallet } from '../wallet.ts'
+import { fundedOperator, sharedEnv, startProcess } from '../support/process.ts'
+import { reseal } from '../support/remac.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, json, newWallet } from '../support/wallet.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND

@@ -3,10 +3,10 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import { openGate } from '../../src/gate/gate.ts'
 import type { World } from '../../src/world.ts'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { contend } from '../soak/contention.ts'
-import { fundedOperator, sharedEnv, startProcess } from '../soak/process.ts'
-import { createKey, json, newWallet } from '../wallet.ts'
+import { fundedOperator, sharedEnv, startProcess } from '../support/process.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, json, newWallet } from '../support/wallet.ts'
+import { contend } from '../support/workloads/contention.ts'
 
 /** What one statement may take, and so the longest that anyone waits for another's. */
 const TIMEOUT_MS = 5_000

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { freshDatabase } from '../service.ts'
-import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../soak/process.ts'
-import { revokeUnderLoad } from '../soak/revocation.ts'
-import { createKey, newWallet } from '../wallet.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
+import { freshDatabase } from '../support/service.ts'
+import { createKey, newWallet } from '../support/wallet.ts'
+import { revokeUnderLoad } from '../support/workloads/revocation.ts'
 
 /** `npm run soak` goes through 10,000. */
 const TRIALS = 200

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { EVERYWHERE, type Service, startService } from '../service.ts'
-import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+import { EVERYWHERE, type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** What each request costs the database. BEGIN and COMMIT are not counted: see `transactions`. */
 describe.each(EVERYWHERE)('a request on %s', (engine) => {

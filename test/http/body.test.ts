@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MAX_BODY_BYTES } from '../../src/http/body.ts'
-import type { Service } from '../service.ts'
-import { createKey, createOrder, newWallet, type Wallet } from '../wallet.ts'
-import { answered, asksNothing, changesNothing, refused } from './answers.ts'
+import { answered, asksNothing, changesNothing, refused } from '../support/assertions.ts'
+import type { Service } from '../support/service.ts'
+import { createKey, createOrder, newWallet, type Wallet } from '../support/wallet.ts'
 import { startService } from './documented.ts'
 
 interface Endpoint {

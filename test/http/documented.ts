@@ -7,7 +7,7 @@ import {
   type Service,
   type ServiceOptions,
   startService as startBareService,
-} from '../service.ts'
+} from '../support/service.ts'
 
 type JsonObject = Record<string, unknown>
 interface Operation {

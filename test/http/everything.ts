@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
-import { orderHash } from '../../src/orders/terms.ts'
-import type { Service } from '../service.ts'
-import { createKey, fund, json, newWallet } from '../wallet.ts'
+import { orderHash } from '../../src/orders/validate.ts'
+import type { Service } from '../support/service.ts'
+import { createKey, fund, json, newWallet } from '../support/wallet.ts'
 
 /** Calls every operation of the API until it succeeds in every documented way. Answers which did, and how. */
 export async function useEverything(service: Service): Promise<ReadonlySet<string>> {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { countByIp } from '../../src/http/ip-limits.ts'
-import { makeToken } from '../../src/keys/token.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, json, newWallet } from '../wallet.ts'
-import { answered, asksNothing, refused } from './answers.ts'
+import { makeSecret } from '../../src/keys/secret.ts'
+import { answered, asksNothing, refused } from '../support/assertions.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, json, newWallet } from '../support/wallet.ts'
 
 describe('A sender without a key', () => {
   let service: Service
@@ -111,7 +111,7 @@ describe('A sender of keys that fail', () => {
     service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000
   })
   afterAll(() => service.close())
-  const unknown = () => makeToken('ck_live_', randomBytes(32))
+  const unknown = () => makeSecret('ck_live_', randomBytes(32))
 
   it.each([
     ['mistyped', '192.0.2.1', () => `${unknown().slice(0, -1)}_`],

@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { makeToken } from '../../src/keys/token.ts'
+import { makeSecret } from '../../src/keys/secret.ts'
 import { openLog } from '../../src/log.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, createOrder, json, newWallet } from '../wallet.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
 
 describe('The log', () => {
   it('has a line for each thing that happened, and no secret wherever a client put it', async () => {
     const service = await startService('Postgres')
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)
-    const unknown = makeToken('ck_live_', randomBytes(32))
+    const unknown = makeSecret('ck_live_', randomBytes(32))
     const order = wallet.order()
     const uuid = await createOrder(service, wallet)
     const proof = wallet.sign({ action: 'cancel_order', uuid })

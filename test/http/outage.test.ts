@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { freshDatabase, type Service, secretsOf } from '../service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
-import { answered, carriesHeaders, refused, stored } from './answers.ts'
+import { answered, carriesHeaders, refused, stored } from '../support/assertions.ts'
+import { freshDatabase, type Service, secretsOf } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { startService } from './documented.ts'
 
 interface Fixture {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Service, startService } from '../service.ts'
-import { createOrder, newWallet } from '../wallet.ts'
-import { answered, carriesHeaders, refused } from './answers.ts'
+import { answered, carriesHeaders, refused } from '../support/assertions.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createOrder, newWallet } from '../support/wallet.ts'
 
 describe('A request', () => {
   let service: Service

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { type Listening, listen } from '../../src/node/listen.ts'
 import { trustProxies } from '../../src/node/proxies.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, newWallet } from '../wallet.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, newWallet } from '../support/wallet.ts'
 
 /** What no HTTP library sends, byte by byte. */
 describe('On a socket', () => {

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe } from 'vitest'
-import { orderHash } from '../../src/orders/terms.ts'
-import { EVERYWHERE, type Service } from '../service.ts'
+import { orderHash } from '../../src/orders/validate.ts'
+import { EVERYWHERE, type Service } from '../support/service.ts'
 import {
   besideOrder,
   inBody,
   inHeaders,
   type ProtectedRoute,
   refusesStrangers,
-} from '../strangers.ts'
-import { createKey, createOrder, fund, newWallet } from '../wallet.ts'
+} from '../support/strangers.ts'
+import { createKey, createOrder, fund, newWallet } from '../support/wallet.ts'
 import { startService } from './documented.ts'
 
 const DAY = 86_400_000

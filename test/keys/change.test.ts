@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { INPUT_TOKEN } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
 import type { Key } from '../../src/keys/key.ts'
-import { answered, changesNothing, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, changesNothing, refused } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const DAY = 86_400_000
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { answered, changesNothing, refused, stored } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, changesNothing, refused, stored } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 describe.each(ENGINES)('Creating a key on %s', (engine) => {
   let service: Service

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { toBase62 } from '../../src/bytes.ts'
+import { toBase62 } from '../../src/crypto/bytes.ts'
 import type { Key } from '../../src/keys/key.ts'
-import { answered, changesNothing, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, changesNothing, refused } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 describe.each(ENGINES)('The keys of a wallet on %s', (engine) => {
   let service: Service

@@ -1,13 +1,13 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
-import { orderHash } from '../../src/orders/terms.ts'
-import { answered, changesNothing, refused } from '../http/answers.ts'
+import { orderHash } from '../../src/orders/validate.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, changesNothing, refused } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const OTHER_TOKEN = INPUT_TOKEN.replace(/\..*/, '.another-token')
 const DAY = 86_400_000

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest'
-import { toHex } from '../../src/bytes.ts'
+import { toHex } from '../../src/crypto/bytes.ts'
 import { chooseEngine, loadNative } from '../../src/node/recover.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
 import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
-import { type SignedMessage, verifyMessage } from '../../src/stacks/signature.ts'
+import { type MessageClaim, verifyMessage } from '../../src/stacks/signature.ts'
 import { mutation } from '../stacks/mutations.ts'
 import vectors from '../vectors/stacks.json' with { type: 'json' }
 
@@ -19,7 +19,7 @@ it('is libsecp256k1 on this machine, and not the slow JavaScript that its packag
 it('gives the verdict of the portable engine on every vector', () => {
   for (const { message, cases } of vectors.plain)
     for (const signed of cases) {
-      const claim = { message, ...signed } as SignedMessage
+      const claim = { message, ...signed } as MessageClaim
       expect(verifyMessage({ ...claim, recover: native })).toEqual(verifyMessage(claim))
     }
   for (const intent of vectors.intents) {

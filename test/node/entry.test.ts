@@ -4,9 +4,9 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
-import { lockFolder } from '../../src/node/lock.ts'
-import { freshDatabase } from '../service.ts'
-import { createKey, createOrder, fund, json, newWallet } from '../wallet.ts'
+import { lockFolder } from '../../src/db/folder-lock.ts'
+import { freshDatabase } from '../support/service.ts'
+import { createKey, createOrder, fund, json, newWallet } from '../support/wallet.ts'
 import { type Entry, emptyFolder, npmStart, startEntry } from './entry.ts'
 
 /** What may pass between an install and the first answer. Tests run beside this one: their time is not counted. */
@@ -142,7 +142,7 @@ describe('a start that cannot be', () => {
     '0x',
     '',
   ])("refuses the devnet's own operator key on mainnet, written as %s..", async (prefix) => {
-    const { DEVNET_OPERATOR_PRIVATE_KEY } = await import('../../src/devnet/facts.ts')
+    const { DEVNET_OPERATOR_PRIVATE_KEY } = await import('../../src/devnet/constants.ts')
     const entry = startEntry({
       STACKS_NETWORK: 'mainnet',
       OPERATOR_PRIVATE_KEY: prefix + DEVNET_OPERATOR_PRIVATE_KEY.slice(0, 64).toUpperCase(),

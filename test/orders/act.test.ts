@@ -5,10 +5,10 @@ import { rows } from '../../src/db/database.ts'
 import type { Order } from '../../src/orders/order.ts'
 import { ORDER_STATUSES } from '../../src/orders/order.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
-import { answered, changesNothing, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, changesNothing, refused } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const ACTS = [
   { verb: 'execute', method: 'POST', action: 'execute_order' },

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import type { NewOrder, Order } from '../../src/orders/order.ts'
-import { orderHash } from '../../src/orders/terms.ts'
+import { orderHash } from '../../src/orders/validate.ts'
 import { addressOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
-import { answered, asksNothing, changesNothing, refused, stored } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
 import { toHighS } from '../stacks/wallets.ts'
-import { createKey, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, asksNothing, changesNothing, refused, stored } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const MAX_U128 = 340282366920938463463374607431768211455n
 const MULTISIG = 'SN2QE43MMXFDMAT3TPRGQ38BQ50VSRMBRQ6B16W5J'

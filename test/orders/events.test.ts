@@ -4,11 +4,11 @@ import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { listen } from '../../src/node/listen.ts'
-import { type Feed, type FeedOptions, openFeed } from '../../src/orders/feed.ts'
-import { refused } from '../http/answers.ts'
-import { ENGINES, type Engine, type Service, startService } from '../service.ts'
+import { type FeedOptions, type OrderFeed, openOrderFeed } from '../../src/orders/feed.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from '../settlement/chain.ts'
-import { createKey, createOrder, newWallet } from '../wallet.ts'
+import { refused } from '../support/assertions.ts'
+import { ENGINES, type Engine, type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, newWallet } from '../support/wallet.ts'
 
 interface Told {
   id: number
@@ -74,15 +74,15 @@ async function start(engine: Engine, options: Partial<FeedOptions> = {}): Promis
   const service = await startService(engine, {
     change: (world) => ({
       ...world,
-      feed: openFeed(world.db, world.log, { now: world.now, pause, pollMs: 10, ...options }),
+      feed: openOrderFeed(world.db, world.log, { now: world.now, pause, pollMs: 10, ...options }),
     }),
   })
   opened.push(service)
   return service
 }
 
-function feedOf(service: Pick<Service, 'world'>): Feed {
-  return service.world.feed as Feed
+function feedOf(service: Pick<Service, 'world'>): OrderFeed {
+  return service.world.feed as OrderFeed
 }
 
 const cancel = (service: Service, uuid: string, apiKey: string) =>

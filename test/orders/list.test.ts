@@ -2,10 +2,10 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { ORDER_STATUSES, type Order } from '../../src/orders/order.ts'
-import { answered, changesNothing, refused } from '../http/answers.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, createOrder, newWallet, type Wallet } from '../wallet.ts'
+import { answered, changesNothing, refused } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, createOrder, newWallet, type Wallet } from '../support/wallet.ts'
 
 interface Page {
   data: Order[]

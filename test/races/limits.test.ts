@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { INPUT_TOKEN } from '../../src/devnet/facts.ts'
-import { type Service, secretsOf, startService } from '../service.ts'
-import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const ROUNDS = Number(process.env.RACE_ROUNDS ?? 3)
 const CALLERS = 24

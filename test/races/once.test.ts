@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { type Service, secretsOf, startService } from '../service.ts'
-import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+import { type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** One round of each race in `npm test`; RACE_ROUNDS=50 repeats them all. */
 const ROUNDS = Number(process.env.RACE_ROUNDS ?? 3)

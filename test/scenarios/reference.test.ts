@@ -6,11 +6,11 @@ import { stripTypeScriptTypes } from 'node:module'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
-import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/facts.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import type { NewOrder, Order } from '../../src/orders/order.ts'
 import { addressOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
-import { freshDatabase, type Service, startService } from '../service.ts'
-import { createKey, createOrder, fund, newWallet, type Wallet } from '../wallet.ts'
+import { freshDatabase, type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** The code of the reference document, to the letter. */
 const SAMPLES = new Map(

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
-import { EVERYWHERE, type Service, startService } from '../service.ts'
-import { createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+import { OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { EVERYWHERE, type Service, startService } from '../support/service.ts'
+import { createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 describe.each(EVERYWHERE)('the whole story on %s', (engine) => {
   let service: Service

@@ -3,11 +3,11 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { endpoints } from '../../src/app.ts'
 import { rows } from '../../src/db/database.ts'
-import { makeToken } from '../../src/keys/token.ts'
-import { answered, asksNothing, changesNothing, refused, stored } from '../http/answers.ts'
+import { makeSecret } from '../../src/keys/secret.ts'
 import { startService } from '../http/documented.ts'
-import { ENGINES, type Service } from '../service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
+import { answered, asksNothing, changesNothing, refused, stored } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 describe.each(ENGINES)('A session on %s', (engine) => {
   let service: Service
@@ -124,7 +124,7 @@ describe.each(ENGINES)('A session on %s', (engine) => {
       session.toUpperCase().replace('CS_', 'cs_'),
     ])
       await asksNothing(service, async () => refused(await list(text), 'sessionInvalid'))
-    await refused(await list(makeToken('cs_', randomBytes(32))), 'sessionInvalid')
+    await refused(await list(makeSecret('cs_', randomBytes(32))), 'sessionInvalid')
   })
 
   it('that was edited in the database is refused', async () => {

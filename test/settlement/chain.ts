@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm'
 import { rows } from '../../src/db/database.ts'
 import type { Fault } from '../../src/devnet/faults.ts'
-import { startDevnet } from '../../src/node/devnet.ts'
+import { startDevnetProcess } from '../../src/node/devnet.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
-import { type Engine, type Service, type ServiceOptions, startService } from '../service.ts'
-import { fundedOperator } from '../soak/process.ts'
-import { createKey, fund, newWallet, type Wallet } from '../wallet.ts'
+import { fundedOperator } from '../support/process.ts'
+import { type Engine, type Service, type ServiceOptions, startService } from '../support/service.ts'
+import { createKey, fund, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** A devnet of one's own, for what would disturb others. */
 export interface OwnChain {
@@ -33,7 +33,7 @@ export interface OnChain {
 }
 
 export async function startOwnChain(): Promise<OwnChain> {
-  const { url, stop } = await startDevnet()
+  const { url, stop } = await startDevnetProcess()
   const post = async (path: string, body: unknown) => {
     const response = await fetch(`${url}${path}`, {
       method: 'POST',

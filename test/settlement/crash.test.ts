@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Fault } from '../../src/devnet/faults.ts'
-import { openCampaign } from '../soak/settlement.ts'
+import { openCampaign } from '../support/workloads/settlement.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 /** Kills at random moments: a few in `npm test`, RANDOM_KILLS=200 in the soak. */

@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { FAR_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/facts.ts'
+import { FAR_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { ok, refuse } from '../../src/result.ts'
-import type { Answer } from '../../src/settlement/answer.ts'
 import type { Chain } from '../../src/settlement/chain.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../wallet.ts'
+import type { SubmitResult } from '../../src/settlement/submit-result.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 describe('executing an order', () => {
   let service: Service
@@ -38,7 +38,7 @@ describe('executing an order', () => {
     saying = {}
     return { status: response.status, body: (await response.json()) as Record<string, unknown> }
   }
-  const answering = (answer: Answer): Partial<Chain> => ({ submit: async () => answer })
+  const answering = (answer: SubmitResult): Partial<Chain> => ({ submit: async () => answer })
   async function stored(uuid: string) {
     const [row] = await rows<Record<string, unknown>>(
       service.world.db,
@@ -180,7 +180,7 @@ async function sendStored(service: Service, uuid: string): Promise<void> {
     service.world.db,
     sql`SELECT txid, encode(raw_box, 'hex') AS box FROM transactions WHERE order_uuid = ${uuid}`,
   )
-  const raw = await service.world.seal.open(
+  const raw = await service.world.encryption.decrypt(
     Uint8Array.from(Buffer.from(sent?.box ?? '', 'hex')),
     `transaction ${sent?.txid}`,
   )

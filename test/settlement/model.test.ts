@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Fault } from '../../src/devnet/faults.ts'
 import type { Chain } from '../../src/settlement/chain.ts'
 import type { World } from '../../src/world.ts'
-import { type Service, startService } from '../service.ts'
-import { createKey, createOrder, newWallet } from '../wallet.ts'
+import { type Service, startService } from '../support/service.ts'
+import { createKey, createOrder, newWallet } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 /** Stories in `npm test`, and how long they are; MODEL_RUNS=500 in the soak. */

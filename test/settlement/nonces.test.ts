@@ -3,10 +3,10 @@ import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Database, rows } from '../../src/db/database.ts'
 import type { Chain } from '../../src/settlement/chain.ts'
-import { seal } from '../../src/settlement/follow.ts'
+import { encryptTransaction } from '../../src/settlement/encrypt.ts'
 import { recordFiller } from '../../src/settlement/record.ts'
 import { signFiller } from '../../src/settlement/transaction.ts'
-import { createOrder } from '../wallet.ts'
+import { createOrder } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 const SUBMIT = '/v2/transactions'
@@ -129,7 +129,7 @@ describe('the nonces of operators', () => {
     let filled: Promise<void> | undefined
     await db.transaction(async (tx) => {
       await tx.execute(sql`SELECT FROM operators WHERE address = ${address} FOR UPDATE`)
-      const sealed = { transaction, rawBox: await seal(service.world, transaction) }
+      const sealed = { transaction, rawBox: await encryptTransaction(service.world, transaction) }
       filled = recordFiller(db, address, sealed, service.clock.now)
       await untilWaiting(db)
       await tx.execute(sql`UPDATE transactions SET status = 'signed', check_at = now()`)

@@ -1,13 +1,13 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import { startDevnet } from '../../src/node/devnet.ts'
-import { burstAtBoundaries } from './bursts.ts'
-import { contend } from './contention.ts'
-import { killUnderLoad } from './kills.ts'
-import { breakDatabase, OUTAGES } from './outages.ts'
-import { startOwnPostgres } from './postgres.ts'
-import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from './process.ts'
-import { revokeUnderLoad } from './revocation.ts'
+import { startDevnetProcess } from '../../src/node/devnet.ts'
+import { startOwnPostgres } from '../support/postgres.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
+import { burstAtBoundaries } from '../support/workloads/bursts.ts'
+import { contend } from '../support/workloads/contention.ts'
+import { killUnderLoad } from '../support/workloads/kills.ts'
+import { breakDatabase, OUTAGES } from '../support/workloads/outages.ts'
+import { revokeUnderLoad } from '../support/workloads/revocation.ts'
 import { runTests } from './tests.ts'
 
 const USAGE = `npm run soak -- [options]
@@ -52,7 +52,7 @@ const lazily = <T>(start: () => Promise<T>, close: (one: T) => Promise<void>) =>
   }
 }
 const openServer = lazily(startOwnPostgres, (server) => server.close())
-const openChain = lazily(startDevnet, (devnet) => devnet.stop())
+const openChain = lazily(startDevnetProcess, (devnet) => devnet.stop())
 const chainOf = async () => ({ devnetUrl: (await openChain()).url })
 const LIMITS = { minute: 24, hour: 60, day: 130 }
 

@@ -21,7 +21,7 @@ import {
 } from '../../src/stacks/intent.ts'
 import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
 import { addressOf, publicKeyOf, signIntent } from '../../src/stacks/sign.ts'
-import { hostile } from './hostile.ts'
+import { hostile } from '../support/hostile-values.ts'
 import { flipBit, privateKeyOf, toHighS, toVrs, withRecovery } from './wallets.ts'
 
 const PRIVATE_KEY = privateKeyOf('owner')

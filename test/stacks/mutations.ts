@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { fromHex } from '../../src/bytes.ts'
+import { fromHex } from '../../src/crypto/bytes.ts'
 import { messageHash } from '../../src/stacks/message.ts'
 import type { Recover } from '../../src/stacks/recover.ts'
 import { signMessage } from '../../src/stacks/sign.ts'

@@ -3,7 +3,7 @@ import { hexToBytes } from '@stacks/common'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseSignature, stacksRecover } from '../../src/stacks/recover.ts'
-import { hostile } from './hostile.ts'
+import { hostile } from '../support/hostile-values.ts'
 import { signedFixture, toHighS, toVrs, withRecovery } from './wallets.ts'
 
 const { signature: SIGNATURE } = signedFixture()

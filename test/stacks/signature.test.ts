@@ -7,8 +7,8 @@ import { addressOfPublicKey } from '../../src/stacks/address.ts'
 import { messageHash } from '../../src/stacks/message.ts'
 import { parseSignature, type Recover, stacksRecover } from '../../src/stacks/recover.ts'
 import { addressOf, publicKeyOf, signMessage } from '../../src/stacks/sign.ts'
-import { type SignedMessage, verifyMessage } from '../../src/stacks/signature.ts'
-import { hostile } from './hostile.ts'
+import { type MessageClaim, verifyMessage } from '../../src/stacks/signature.ts'
+import { hostile } from '../support/hostile-values.ts'
 import { flipBit, privateKeyOf, signedFixture, toHighS, toVrs, withRecovery } from './wallets.ts'
 
 const PRIVATE_KEY = privateKeyOf('alice')
@@ -17,8 +17,8 @@ const FIXTURE = signedFixture('alice')
 
 const accepted = { ok: true, value: { publicKey: PUBLIC_KEY } }
 
-function reason(changes: { [Member in keyof SignedMessage]?: unknown }) {
-  const proof = verifyMessage({ ...FIXTURE, ...changes } as SignedMessage)
+function reason(changes: { [Member in keyof MessageClaim]?: unknown }) {
+  const proof = verifyMessage({ ...FIXTURE, ...changes } as MessageClaim)
   return proof.ok ? 'ok' : proof.reason
 }
 
@@ -361,7 +361,7 @@ describe('properties', () => {
     }
     fc.assert(
       fc.property(fc.anything(), (claim) => {
-        expect(verifyMessage(claim as SignedMessage).ok).toBe(false)
+        expect(verifyMessage(claim as MessageClaim).ok).toBe(false)
       }),
     )
   })

@@ -25,7 +25,7 @@ import { messageHash } from '../../src/stacks/message.ts'
 import type { Network } from '../../src/stacks/network.ts'
 import { parseSignature, stacksRecover } from '../../src/stacks/recover.ts'
 import { addressOf, publicKeyOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
-import { type SignedMessage, verifyMessage } from '../../src/stacks/signature.ts'
+import { type MessageClaim, verifyMessage } from '../../src/stacks/signature.ts'
 import vectors from '../vectors/stacks.json' with { type: 'json' }
 
 const DOMAIN_HASHES: Record<Network, string> = {
@@ -45,7 +45,7 @@ test('the vectors are all here', () => {
 describe('stx_signMessage vectors', () => {
   for (const { cases, message, publicKey } of vectors.plain) {
     for (const [index, { why, valid, ...signed }] of cases.entries()) {
-      const claim = { message, ...signed } as SignedMessage
+      const claim = { message, ...signed } as MessageClaim
       test(`${valid ? 'accepts' : 'refuses'}: ${why} (${claim.walletAddress}, ${index})`, () => {
         const proof = verifyMessage(claim)
         expect(proof.ok).toBe(valid)

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { createKey, newWallet } from '../wallet.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, newWallet } from '../support/wallet.ts'
 import { startWorker, wrangler } from './workerd.ts'
 
 const MAX_BUNDLE_BYTES = 350 * 1024

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../wallet.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { type CachingProxy, openCachingProxy } from './caching.ts'
 
 /** What happens to whoever leaves query caching on: `npm run deploy` does not let them. */

@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { freshDatabase } from '../service.ts'
+import { freshDatabase } from '../support/service.ts'
 import { OFFLINE, ROOT, wrangler } from './workerd.ts'
 
 const run = promisify(execFile)

@@ -1,5 +1,5 @@
 import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
-import { fromHex, toHex } from '../../src/bytes.ts'
+import { fromHex, toHex } from '../../src/crypto/bytes.ts'
 import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 

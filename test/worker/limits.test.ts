@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openIpLimits, type RateLimit } from '../../src/worker/ip-limits.ts'
-import { type Service, startService } from '../service.ts'
+import { openIpLimits, type RateLimitBinding } from '../../src/worker/ip-limits.ts'
+import { type Service, startService } from '../support/service.ts'
 
 const NOW = Date.UTC(2031, 4, 6, 7, 20, 30)
 
 /** A rate-limit binding: it counts by key, and cannot say how much is left. */
-function platform(allowed: number): RateLimit & { asked: string[] } {
+function platform(allowed: number): RateLimitBinding & { asked: string[] } {
   const asked: string[] = []
   return {
     asked,

@@ -1,8 +1,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { refused } from '../http/answers.ts'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { createKey, json, newWallet, type Wallet } from '../wallet.ts'
+import { refused } from '../support/assertions.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { startWorker } from './workerd.ts'
 
 /** A way to Postgres that a test can cut. */

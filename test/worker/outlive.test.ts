@@ -2,8 +2,8 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { chooseEngine } from '../../src/node/recover.ts'
 import { createWorker } from '../../src/worker/serve.ts'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { createKey, createOrder, fund, newWallet } from '../wallet.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, newWallet } from '../support/wallet.ts'
 
 /** The runtime ends what belongs to a request when its client hangs up, but for what waitUntil was given. */
 describe('what a request has begun', () => {

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { freshDatabase, type Service, startService } from '../service.ts'
-import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../soak/process.ts'
-import { type Door, revokeUnderLoad } from '../soak/revocation.ts'
-import { createKey, newWallet } from '../wallet.ts'
+import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
+import { freshDatabase, type Service, startService } from '../support/service.ts'
+import { createKey, newWallet } from '../support/wallet.ts'
+import { type Door, revokeUnderLoad } from '../support/workloads/revocation.ts'
 
 const MIDDLE = Date.UTC(2031, 4, 6, 7, 20, 30, 123)
 const NEXT_MINUTE = Date.UTC(2031, 4, 6, 7, 21)

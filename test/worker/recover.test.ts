@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, it } from 'vitest'
-import { toHex } from '../../src/bytes.ts'
+import { toHex } from '../../src/crypto/bytes.ts'
 import { loadNative } from '../../src/node/recover.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
 import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
-import { type SignedMessage, verifyMessage } from '../../src/stacks/signature.ts'
+import { type MessageClaim, verifyMessage } from '../../src/stacks/signature.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 import { mutation } from '../stacks/mutations.ts'
 import vectors from '../vectors/stacks.json' with { type: 'json' }
@@ -37,7 +37,7 @@ async function inWorkerd(engine: EngineName, cases: Case[], times = 1): Promise<
 it('gives the verdict of the portable engine on every vector', () => {
   for (const { message, cases } of vectors.plain)
     for (const signed of cases) {
-      const claim = { message, ...signed } as SignedMessage
+      const claim = { message, ...signed } as MessageClaim
       expect(verifyMessage({ ...claim, recover: wasm })).toEqual(verifyMessage(claim))
     }
   for (const intent of vectors.intents) {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { freshDatabase, type Service, secretsOf, startService } from '../service.ts'
-import { createKey, createOrder, fund, newWallet, type Wallet } from '../wallet.ts'
+import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
 import { ROOT, startWorker } from './workerd.ts'
 
 const MINUTE = 60_000

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { answer } from '../../../src/http/answer.ts'
-import { passByKey } from '../../../src/http/authenticate.ts'
+import { authenticateKey } from '../../../src/http/credentials/key.ts'
 import type { Endpoint } from '../../../src/http/endpoint.ts'
+import { respond } from '../../../src/http/respond.ts'
 import { ENCRYPTION_KEY } from '../keys.ts'
 
 /** The cheapest call by key that the service could have: all its middleware, the gate, and nothing behind it. */
@@ -11,11 +11,11 @@ export const bench: Endpoint = {
   operationId: 'bench',
   summary: 'What the gate costs',
   credentials: ['key'],
-  answers: { 200: { description: 'Passed', schema: z.object({ status: z.literal('success') }) } },
+  responses: { 200: { description: 'Passed', schema: z.object({ status: z.literal('success') }) } },
   refusals: [],
   async handle(c) {
-    await passByKey(c, 'execute')
-    return answer(c, { status: 'success' })
+    await authenticateKey(c, 'execute')
+    return respond(c, { status: 'success' })
   },
 }
 

@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { createApp, endpoints } from '../../../src/app.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { readConfig } from '../../../src/env.ts'
-import type { Gate, Pass } from '../../../src/gate/gate.ts'
+import type { Admission, Gate } from '../../../src/gate/gate.ts'
 import type { Endpoint } from '../../../src/http/endpoint.ts'
 import { openLog } from '../../../src/log.ts'
 import { trustProxies } from '../../../src/node/proxies.ts'
@@ -27,7 +27,7 @@ const sayYes: Gate = async ({ now }) => {
     window('hour', 3_600, now),
     window('day', 86_400, now),
   ]
-  const rights = {} as Pass['rights']
+  const rights = {} as Admission['rights']
   const pass = {
     keyId: 'key_1',
     walletAddress: 'ST',

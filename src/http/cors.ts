@@ -1,0 +1,35 @@
+import { cors } from 'hono/cors'
+import { EXPOSED_HEADERS } from './respond.ts'
+
+const ALLOWED_HEADERS = [
+  'Content-Type',
+  'Authorization',
+  'X-API-Key',
+  'X-Message',
+  'X-Signature',
+  'X-Wallet-Address',
+  'X-Public-Key',
+  'Last-Event-ID',
+]
+const PREFLIGHT_MAX_AGE_SECONDS = 86_400
+
+/** Returns the value of Access-Control-Allow-Origin for a request's origin; undefined for none. */
+export type AllowOrigin = (origin: string | undefined) => string | undefined
+
+/** The one CORS decision, for preflights and for every other response. No cookies are used, so `*` is safe. */
+export function allowOrigins(allowed: readonly string[]): AllowOrigin {
+  const isOpen = allowed.includes('*')
+  return (origin) =>
+    isOpen && origin !== undefined ? '*' : allowed.find((known) => known === origin)
+}
+
+/** Answers preflight requests. */
+export function preflight(allowOrigin: AllowOrigin) {
+  return cors({
+    origin: (origin) => allowOrigin(origin) ?? null,
+    allowMethods: ['GET', 'POST', 'PATCH', 'DELETE'],
+    allowHeaders: ALLOWED_HEADERS,
+    exposeHeaders: EXPOSED_HEADERS,
+    maxAge: PREFLIGHT_MAX_AGE_SECONDS,
+  })
+}

@@ -1,0 +1,28 @@
+import { parseSecret } from '../../keys/secret.ts'
+import { refuse } from '../../result.ts'
+import { findSession } from '../../sessions/find.ts'
+import { SESSION_PREFIX } from '../../sessions/session.ts'
+import type { AppContext } from '../context.ts'
+import { unwrap } from '../problem.ts'
+import { countFailedKey, refuseGuessing } from './address.ts'
+import { bearerOf } from './bearer.ts'
+
+/** Whether the request presents a session token, valid or not. */
+export function presentsSession(c: AppContext): boolean {
+  return bearerOf(c)?.startsWith(SESSION_PREFIX) === true
+}
+
+/** Authenticates the presented session. Sessions authorize reads only; the one write is ending the session itself. */
+export async function authenticateSession(
+  c: AppContext,
+): Promise<{ id: string; walletAddress: string }> {
+  const world = c.get('world')
+  refuseGuessing(c)
+  const secret = parseSecret(SESSION_PREFIX, bearerOf(c) ?? '')
+  const session =
+    secret === undefined
+      ? refuse('sessionInvalid')
+      : await findSession(world, world.hashSecret(secret), c.get('now'))
+  if (!session.ok) countFailedKey(c)
+  return unwrap(session)
+}

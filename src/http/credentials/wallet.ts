@@ -1,0 +1,116 @@
+import type * as z from 'zod'
+import type { PresentedMessage, SignedAction } from '../../actions/action.ts'
+import { type ActionSchema, SignedBody } from '../../actions/schemas.ts'
+import { verifyAction } from '../../actions/verify.ts'
+import type { Admission } from '../../gate/gate.ts'
+import type { Scope } from '../../keys/scope.ts'
+import { refuse } from '../../result.ts'
+import { readBody } from '../body.ts'
+import type { AppContext } from '../context.ts'
+import { unwrap } from '../problem.ts'
+import { limitByAddress } from './address.ts'
+import { authenticateKey, presentsKey } from './key.ts'
+import { authenticateSession, presentsSession } from './session.ts'
+
+/** An authenticated caller: a bot with its key, or a wallet with a signed message. */
+export type Authenticated<Members> =
+  | ({ by: 'key' } & Admission)
+  | { by: 'wallet'; walletAddress: string; action: SignedAction<Members> }
+
+/** A signed message's schema, and an example of what to sign for refusals to show. */
+export interface Signable<Schema extends ActionSchema> {
+  schema: Schema
+  example: Record<string, unknown>
+}
+
+/** Whether the request presents a signed message in its headers, whole or in part. */
+export function presentsSignature(c: AppContext): boolean {
+  return ['x-message', 'x-signature', 'x-wallet-address'].some(
+    (name) => c.req.header(name) !== undefined,
+  )
+}
+
+/** Authenticates a wallet that reads its own data: by its session, or by a signed message in headers. */
+export async function authenticateReader<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+  authorize: (members: z.output<Schema>) => void = () => {},
+): Promise<string> {
+  limitByAddress(c)
+  if (presentsSession(c)) return (await authenticateSession(c)).walletAddress
+  const { walletAddress, members } = readSignedHeaders(c, signable)
+  authorize(members)
+  return walletAddress
+}
+
+/** Authenticates a key with the scope when one is presented, else a message that the wallet signed. */
+export async function authenticateKeyOrWallet<Schema extends ActionSchema>(
+  c: AppContext,
+  scope: Scope,
+  signable: Signable<Schema>,
+  uuid?: string,
+): Promise<Authenticated<z.output<Schema>>> {
+  if (presentsKey(c)) return { by: 'key', ...(await authenticateKey(c, scope, uuid)) }
+  limitByAddress(c)
+  const action = await readSignedBody(c, signable, 'credentialsMissing')
+  return { by: 'wallet', walletAddress: action.walletAddress, action }
+}
+
+/** Verifies a signed message in a JSON body. */
+export async function readSignedBody<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+  whenMissing: 'signatureMissing' | 'credentialsMissing' = 'signatureMissing',
+): Promise<SignedAction<z.output<Schema>>> {
+  const body = await readBody(c, SignedBody)
+  if (body.ok) return verifyPresented(c, body.value, signable)
+  if (body.reason === 'bodyTooLarge') return unwrap(body)
+  const expected = expectedMembers(c, signable)
+  return unwrap(
+    body.reason === 'bodyMissing'
+      ? refuse(whenMissing, { expected })
+      : refuse(body.reason, { ...body.details, expected }),
+  )
+}
+
+/** Verifies a signed message in headers, for requests without a body. */
+export function readSignedHeaders<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+): SignedAction<z.output<Schema>> {
+  const [message, signature, walletAddress] = [
+    c.req.header('x-message'),
+    c.req.header('x-signature'),
+    c.req.header('x-wallet-address'),
+  ]
+  if (message === undefined || signature === undefined || walletAddress === undefined)
+    return unwrap(
+      refuse('signatureMissing', {
+        headers: ['X-Message', 'X-Signature', 'X-Wallet-Address'],
+        expected: expectedMembers(c, signable),
+      }),
+    )
+  return verifyPresented(
+    c,
+    { message, signature, walletAddress, publicKey: c.req.header('x-public-key') },
+    signable,
+  )
+}
+
+/** Verifies a presented message; a refusal shows what to sign. */
+export function verifyPresented<Schema extends ActionSchema>(
+  c: AppContext,
+  presented: PresentedMessage,
+  signable: Signable<Schema>,
+): SignedAction<z.output<Schema>> {
+  const policy = { ...c.get('world'), example: expectedMembers(c, signable) }
+  return unwrap(verifyAction(presented, signable.schema, policy, c.get('now')))
+}
+
+/** The members to sign, with the service's current time. */
+function expectedMembers(
+  c: AppContext,
+  { example }: Signable<ActionSchema>,
+): Record<string, unknown> {
+  return { ...example, timestamp: c.get('now') }
+}

@@ -1,0 +1,33 @@
+import { reconcile } from './settlement/reconcile.ts'
+import type { World } from './world.ts'
+
+/** Work that a process repeats. Any number of processes may run a job at once. */
+export interface Job {
+  name: string
+  /** Pause between two passes of a long-lived process; 0 turns the job off there. */
+  intervalMs(config: World['config']): number
+  /** Runs one pass; false when there is more to do at once. */
+  run(world: World, now: number): Promise<boolean>
+  /** Runs when a process ends. */
+  stop?(world: World): Promise<void>
+}
+
+const USAGE_INTERVAL_MS = 1_000
+
+/** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
+export const JOBS: readonly Job[] = [
+  {
+    name: 'reconcile',
+    intervalMs: ({ RECONCILE_INTERVAL_MS }) => RECONCILE_INTERVAL_MS,
+    run: async (world, now) => (await reconcile(world, now)).isDone,
+  },
+  {
+    name: 'flush_usage',
+    intervalMs: () => USAGE_INTERVAL_MS,
+    async run({ usage, db }, now) {
+      if (usage.isDue(now)) await usage.flush(db)
+      return true
+    },
+    stop: ({ usage, db }) => usage.flush(db),
+  },
+]

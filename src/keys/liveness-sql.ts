@@ -1,0 +1,25 @@
+import { type SQL, sql } from 'drizzle-orm'
+
+/** `inactiveReason` of src/keys/liveness.ts over a row of api_keys; null while the key is active. */
+export function inactiveReasonSql(at: SQL): SQL {
+  return sql`CASE
+    WHEN revoked_at IS NOT NULL THEN 'revoked'
+    WHEN suspended_at IS NOT NULL THEN 'suspended'
+    WHEN expires_at <= ${at} THEN 'expired'
+  END`
+}
+
+/** Whether a key has neither ended nor is suspended. */
+export function isActiveSql(at: SQL): SQL {
+  return sql`${isUnendedSql(at)} AND suspended_at IS NULL`
+}
+
+/** Whether `endReason` of src/keys/liveness.ts is undefined. */
+export function isUnendedSql(at: SQL): SQL {
+  return sql`revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ${at})`
+}
+
+/** Whether a key has this hash: its current secret, or the one before while a rotation's grace lasts. */
+export function hasHashSql(hash: SQL, at: SQL): SQL {
+  return sql`(key_hash = ${hash} OR previous_key_hash = ${hash} AND previous_until > ${at})`
+}

@@ -1,0 +1,35 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { OrderRow } from '../db/order-row.ts'
+import { ENDED_STATUSES, type OrderStatus } from './order.ts'
+
+/** The status at a time. An open order is expired from the moment of validTo on, whether or not that is stored yet. */
+export function statusAt(row: Pick<OrderRow, 'status' | 'validTo'>, at: number): OrderStatus {
+  const isPast = row.validTo !== null && row.validTo.getTime() <= at
+  return row.status === 'open' && isPast ? 'expired' : row.status
+}
+
+/** Whether a row of orders is open at a time. */
+export function isOpenSql(at: SQL): SQL {
+  return sql`orders.status = 'open' AND (orders.valid_to IS NULL OR orders.valid_to > ${at})`
+}
+
+/** Whether a row of orders is open, and its validTo has passed. */
+export function isOverdueSql(at: SQL): SQL {
+  return sql`orders.status = 'open' AND orders.valid_to <= ${at}`
+}
+
+/** Whether an order can be executed at a time. */
+export function isExecutableSql(at: SQL): SQL {
+  return sql`${isOpenSql(at)} AND (orders.valid_from IS NULL OR orders.valid_from <= ${at})`
+}
+
+/** Whether an order ended without having been settled, so that it releases what it had reserved. */
+export function endedUnsettledSql(at: SQL): SQL {
+  return sql`(orders.status IN (${UNSETTLED}) OR ${isOverdueSql(at)})`
+}
+
+const UNSETTLED = sql.raw(
+  ENDED_STATUSES.filter((status) => status !== 'confirmed')
+    .map((status) => `'${status}'`)
+    .join(', '),
+)

@@ -1,0 +1,48 @@
+import { sha256, toHex } from '../crypto/bytes.ts'
+import { isContractId, isStacksAddress, isWalletAddress } from '../stacks/address.ts'
+import type { Network } from '../stacks/network.ts'
+import type { NewOrder } from './order.ts'
+
+/** What the fields of an order must be on a network, and what to say when they are not. */
+const TERMS: readonly [keyof NewOrder, (text: string, network: Network) => boolean, string][] = [
+  ['owner', isWalletAddress, 'must be the address of a single-signature wallet of this network'],
+  ['inputToken', isToken, 'must be a contract id of this network, or .stx'],
+  ['outputToken', isToken, 'must be a contract id of this network, or .stx'],
+  ['recipient', isStacksAddress, 'must be a Stacks address of this network'],
+  [
+    'conditionToken',
+    (text, network) => text === '*' || isToken(text, network),
+    'must be a contract id of this network, .stx or *',
+  ],
+]
+
+/** Finds the fields that name nothing on this network. */
+export function faultsOf(order: NewOrder, network: Network): { path: string; message: string }[] {
+  return TERMS.flatMap(([field, fits, message]) => {
+    const text = order[field]
+    return text === undefined || fits(text, network) ? [] : [{ path: field, message }]
+  })
+}
+
+function isToken(text: string, network: Network): boolean {
+  return text === '.stx' || isContractId(text, network)
+}
+
+/**
+ * The canonical JSON (RFC 8785) of an order as it is sent, without its signatures.
+ * All its members are strings, so sorting their names is all that RFC 8785 asks for.
+ */
+export function canonicalOrder(order: NewOrder): string {
+  const { signature: _, message: __, messageSignature: ___, ...terms } = order
+  const names = Object.keys(terms).sort() as (keyof typeof terms)[]
+  return JSON.stringify(
+    Object.fromEntries(
+      names.filter((name) => terms[name] !== undefined).map((name) => [name, terms[name]]),
+    ),
+  )
+}
+
+/** What a `create_order` message signs: SHA-256 of the canonical order, hex. */
+export function orderHash(order: NewOrder): string {
+  return toHex(sha256(canonicalOrder(order)))
+}

@@ -1,0 +1,50 @@
+import * as z from 'zod'
+import { actionSchema } from '../actions/schemas.ts'
+import { KeySchema } from '../keys/schemas.ts'
+import type { AuditEvent } from './replay.ts'
+
+export const ListAudit = actionSchema('list_audit', {})
+
+export const AuditQuery = z.strictObject({
+  after: z
+    .string()
+    .regex(/^[0-9]{1,15}$/, 'must be a sequence number')
+    .default('0')
+    .transform(Number),
+  limit: z
+    .string()
+    .regex(/^([1-9][0-9]{0,2}|1000)$/, 'must be a whole number from 1 to 1000')
+    .default('100')
+    .transform(Number),
+})
+
+const AuditEventSchema = z
+  .object({
+    sequence: z.int(),
+    body: z
+      .string()
+      .meta({ description: 'Canonical JSON (RFC 8785): the very text that is hashed.' }),
+    hash: z
+      .string()
+      .meta({ description: 'SHA-256 of the hash before and of SHA-256 of the body, hex.' }),
+    message: z.string().optional(),
+    signature: z.string().optional(),
+    publicKey: z.string().optional(),
+  })
+  .meta({ id: 'AuditEvent' })
+
+export const AuditResponse = z
+  .object({
+    status: z.literal('success'),
+    network: z.string(),
+    walletAddress: z.string(),
+    events: z.array(AuditEventSchema),
+    nextAfter: z.int().optional().meta({ description: 'There are more events after this one.' }),
+    keys: z
+      .array(KeySchema)
+      .meta({ description: 'The keys as they are now, to hold against the events.' }),
+  })
+  .meta({ id: 'Audit' })
+
+type Same<A, B> = [A, B] extends [B, A] ? true : never
+true satisfies Same<keyof z.output<typeof AuditEventSchema>, keyof AuditEvent>

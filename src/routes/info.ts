@@ -1,0 +1,207 @@
+import * as z from 'zod'
+import { pingDatabase } from '../db/ping.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/constants.ts'
+import { readBody } from '../http/body.ts'
+import type { AppContext } from '../http/context.ts'
+import { limitByAddress } from '../http/credentials/address.ts'
+import type { Endpoint } from '../http/endpoint.ts'
+import { unwrap } from '../http/problem.ts'
+import { respond } from '../http/respond.ts'
+import { catalogue } from '../keys/scope.ts'
+import { refuse } from '../result.ts'
+import { isStacksAddress } from '../stacks/address.ts'
+import { INTENT_DOMAIN } from '../stacks/intent.ts'
+import { chainId } from '../stacks/network.ts'
+import { VERSION } from '../version.ts'
+
+const Limits = z.object({ perMinute: z.int(), perHour: z.int(), perDay: z.int() })
+
+const InfoResponse = z
+  .object({
+    network: z.string(),
+    chainId: z.int(),
+    routerContract: z.string(),
+    intentDomain: z.object({ name: z.string(), version: z.string(), 'chain-id': z.int() }),
+    signedDomain: z.string().optional(),
+    scopes: z.array(z.string()),
+    limits: z.object({
+      key: Limits,
+      ipPerMinute: z.int(),
+      maxActiveKeysPerWallet: z.int(),
+      signatureMaxAgeSeconds: z.int(),
+    }),
+    version: z.string(),
+    devnet: z
+      .object({
+        inputToken: z.string(),
+        outputToken: z.string(),
+        faucet: z.string(),
+        stacksApiUrl: z.string(),
+      })
+      .optional(),
+  })
+  .meta({ id: 'Info' })
+
+const ScopesResponse = z.object({
+  status: z.literal('success'),
+  scopes: z.array(z.object({ name: z.string(), description: z.string() })),
+})
+const FaucetBody = z.strictObject({ address: z.string() })
+const FaucetResponse = z.object({
+  status: z.literal('success'),
+  address: z.string(),
+  balances: z.record(z.string(), z.unknown()),
+})
+const TimeResponse = z.object({
+  serverTime: z.int().meta({ description: 'Milliseconds since 1970.' }),
+  iso: z.iso.datetime(),
+})
+const HealthResponse = z.object({ status: z.literal('ok') })
+const ReadyResponse = z.object({ status: z.literal('ready') })
+
+/** What belongs to no room: what to sign, what time it is, whether the service lives. */
+export const serviceEndpoints: readonly Endpoint[] = [
+  {
+    method: 'get',
+    path: '/info',
+    operationId: 'getInfo',
+    summary: 'What a client must know to sign',
+    credentials: ['none'],
+    responses: { 200: { description: 'Network, contracts and limits', schema: InfoResponse } },
+    refusals: [],
+    handle(c) {
+      limitByAddress(c)
+      return respond(c, info(c))
+    },
+  },
+  {
+    method: 'get',
+    path: '/scopes',
+    operationId: 'listScopes',
+    summary: 'What a key may be allowed',
+    description:
+      "create, execute and cancel are this service's own. The others are its operator's: a key carries them, and GET /me shows them to whoever honours them.",
+    credentials: ['none'],
+    responses: { 200: { description: 'The scopes', schema: ScopesResponse } },
+    refusals: [],
+    handle(c) {
+      limitByAddress(c)
+      return respond(c, {
+        status: 'success',
+        scopes: catalogue(c.get('world').config.EXTRA_SCOPES),
+      })
+    },
+  },
+  {
+    method: 'get',
+    path: '/time',
+    operationId: 'getTime',
+    summary: "The service's clock",
+    credentials: ['none'],
+    responses: { 200: { description: 'Now', schema: TimeResponse } },
+    refusals: [],
+    handle(c) {
+      limitByAddress(c)
+      return respond(c, { serverTime: c.get('now'), iso: new Date(c.get('now')).toISOString() })
+    },
+  },
+  {
+    method: 'get',
+    path: '/health',
+    operationId: 'getHealth',
+    summary: 'The process lives',
+    credentials: ['none'],
+    responses: { 200: { description: 'It does', schema: HealthResponse } },
+    refusals: [],
+    handle(c) {
+      limitByAddress(c)
+      return health(c)
+    },
+  },
+  {
+    method: 'get',
+    path: '/ready',
+    operationId: 'getReady',
+    summary: 'The service can serve: database and chain are reachable',
+    credentials: ['none'],
+    responses: { 200: { description: 'It can', schema: ReadyResponse } },
+    refusals: ['unavailable'],
+    handle(c) {
+      limitByAddress(c)
+      return ready(c)
+    },
+  },
+  {
+    method: 'post',
+    path: '/devnet/faucet',
+    operationId: 'useFaucet',
+    summary: 'Devnet only: gives an address STX and input tokens',
+    credentials: ['none'],
+    body: { schema: FaucetBody },
+    responses: {
+      200: { description: 'The address holds something to try with', schema: FaucetResponse },
+    },
+    refusals: ['invalidRequest', 'bodyTooLarge', 'routeNotFound', 'unavailable'],
+    async handle(c) {
+      limitByAddress(c)
+      const { config, chain } = c.get('world')
+      if (config.STACKS_NETWORK !== 'devnet') return unwrap(refuse('routeNotFound'))
+      const { address } = unwrap(await readBody(c, FaucetBody))
+      if (!isStacksAddress(address, config.STACKS_NETWORK))
+        return unwrap(
+          refuse('invalidRequest', {
+            issues: [{ path: 'address', message: 'must be a Stacks address of this network' }],
+          }),
+        )
+      const balances = await chain.fund(address).catch(() => undefined)
+      if (balances === undefined) return unwrap(refuse('unavailable', { reason: 'chain' }))
+      return respond(c, { status: 'success', address, balances: balances as Record<string, never> })
+    },
+  },
+]
+
+/** For probes, which are not counted: also mounted at /health. */
+export function health(c: AppContext): Response {
+  return respond(c, { status: 'ok' })
+}
+
+/** For probes, which are not counted: also mounted at /ready. */
+export async function ready(c: AppContext): Promise<Response> {
+  const { db, chain } = c.get('world')
+  await pingDatabase(db)
+  return (await chain.isReachable())
+    ? respond(c, { status: 'ready' })
+    : unwrap(refuse('unavailable', { reason: 'chain' }))
+}
+
+function info(c: AppContext): z.output<typeof InfoResponse> {
+  const { config } = c.get('world')
+  const network = config.STACKS_NETWORK
+  return {
+    network,
+    chainId: chainId(network),
+    routerContract: config.ROUTER_CONTRACT,
+    intentDomain: { ...INTENT_DOMAIN, 'chain-id': chainId(network) },
+    ...(config.SIGNED_DOMAIN !== undefined && { signedDomain: config.SIGNED_DOMAIN }),
+    scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),
+    limits: {
+      key: {
+        perMinute: config.RATE_LIMIT_PER_MINUTE,
+        perHour: config.RATE_LIMIT_PER_HOUR,
+        perDay: config.RATE_LIMIT_PER_DAY,
+      },
+      ipPerMinute: config.IP_RATE_LIMIT_PER_MINUTE,
+      maxActiveKeysPerWallet: config.MAX_ACTIVE_KEYS_PER_WALLET,
+      signatureMaxAgeSeconds: config.SIGNATURE_MAX_AGE_SECONDS,
+    },
+    version: VERSION,
+    ...(network === 'devnet' && {
+      devnet: {
+        inputToken: INPUT_TOKEN,
+        outputToken: OUTPUT_TOKEN,
+        faucet: '/api/v1/devnet/faucet',
+        stacksApiUrl: config.STACKS_API_URL ?? '',
+      },
+    }),
+  }
+}

@@ -1,0 +1,373 @@
+import type { z } from 'zod'
+import type { SignedAction } from '../actions/action.ts'
+import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import { readQuery } from '../http/body.ts'
+import type { AppContext } from '../http/context.ts'
+import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
+import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateReader, readSignedBody, type Signable } from '../http/credentials/wallet.ts'
+import type { Endpoint } from '../http/endpoint.ts'
+import { unwrap } from '../http/problem.ts'
+import { respond } from '../http/respond.ts'
+import { createKey } from '../keys/create.ts'
+import { getKey, listKeys } from '../keys/find.ts'
+import { revokeKey, revokeSelf } from '../keys/revoke.ts'
+import { TERM_MEMBERS } from '../keys/rights.ts'
+import { rotateKey } from '../keys/rotate.ts'
+import * as wire from '../keys/schemas.ts'
+import { resumeKey, suspendKey, updateKey } from '../keys/update.ts'
+import { refuse } from '../result.ts'
+import { describeSelf } from '../usage/describe-self.ts'
+import { findUsage } from '../usage/find.ts'
+import { UsageQuery, UsageResponse } from '../usage/schemas.ts'
+import { revokeAll } from '../wallets/revoke-all.ts'
+
+const CREATE = {
+  schema: wire.CreateApiKey,
+  example: {
+    action: 'create_api_key',
+    keyName: 'My Trading Bot',
+    permissions: ['create', 'execute', 'cancel'],
+  },
+}
+const LIST = { schema: wire.ListApiKeys, example: { action: 'list_api_keys' } }
+const get = (keyId: string) => ({
+  schema: wire.GetApiKey,
+  example: { action: 'get_api_key', keyId },
+})
+const remove = (keyId: string) => ({
+  schema: wire.DeleteApiKey,
+  example: { action: 'delete_api_key', keyId },
+})
+
+const update = (keyId: string) => ({
+  schema: wire.UpdateApiKey,
+  example: { action: 'update_api_key', keyId, permissions: ['execute'], expiresAt: null },
+})
+const rotate = (keyId: string) => ({
+  schema: wire.RotateApiKey,
+  example: { action: 'rotate_api_key', keyId, graceSeconds: 3_600 },
+})
+const suspend = (keyId: string) => ({
+  schema: wire.SuspendApiKey,
+  example: { action: 'suspend_api_key', keyId },
+})
+const resume = (keyId: string) => ({
+  schema: wire.ResumeApiKey,
+  example: { action: 'resume_api_key', keyId },
+})
+const certificate = (keyId: string, now: number) => ({
+  schema: wire.RevokeApiKey,
+  example: { action: 'revoke_api_key', keyId, notAfter: now + CERTIFICATE_EXAMPLE_MS },
+})
+const REVOKE_ALL = {
+  schema: wire.RevokeAllApiKeys,
+  example: { action: 'revoke_all_api_keys', cancelOpenOrders: true },
+}
+const CERTIFICATE_EXAMPLE_MS = 365 * 86_400_000
+
+const signatureRefusals = [
+  'invalidRequest',
+  'signatureMissing',
+  'signatureInvalid',
+  'timestampExpired',
+] as const
+
+const changeRefusals = [
+  ...signatureRefusals,
+  'messageReplayed',
+  'keyNotFound',
+  'keyNotLive',
+  'bodyTooLarge',
+] as const
+
+export const keyEndpoints: readonly Endpoint[] = [
+  {
+    method: 'post',
+    path: '/api-keys',
+    operationId: 'createApiKey',
+    summary: 'Create an API key',
+    description:
+      'The wallet signs a create_api_key message. Only this response contains the secret.',
+    credentials: ['wallet'],
+    body: { schema: SignedBody },
+    messages: [wire.CreateApiKey],
+    responses: { 201: { description: 'The key and its secret', schema: wire.CreatedKeySchema } },
+    refusals: [
+      ...signatureRefusals,
+      'messageReplayed',
+      'keyNameTaken',
+      'keyLimitReached',
+      'walletSuspended',
+      'bodyTooLarge',
+    ],
+    async handle(c) {
+      limitByAddress(c)
+      const action = await readSignedBody(c, CREATE)
+      return respond(c, unwrap(await createKey(c.get('world'), action, c.get('now'))), 201)
+    },
+  },
+  {
+    method: 'get',
+    path: '/api-keys',
+    operationId: 'listApiKeys',
+    summary: "List a wallet's API keys",
+    description: 'Newest first, revoked ones included. Never a secret.',
+    credentials: ['wallet', 'session'],
+    headers: SignedHeaders.partial(),
+    messages: [wire.ListApiKeys],
+    responses: { 200: { description: 'The keys', schema: wire.KeyListResponse } },
+    refusals: [...signatureRefusals, 'sessionInvalid'],
+    async handle(c) {
+      const walletAddress = await authenticateReader(c, LIST)
+      const apiKeys = await listKeys(c.get('world'), walletAddress, c.get('now'))
+      return respond(c, { status: 'success', apiKeys })
+    },
+  },
+  {
+    method: 'get',
+    path: '/me',
+    operationId: 'getMe',
+    summary: 'What the key that this is sent with may do',
+    description: 'So that the host of a bot can refuse a key that is too powerful.',
+    credentials: ['key'],
+    responses: { 200: { description: 'The key, seen from inside', schema: wire.MeResponse } },
+    refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive', 'ipNotAllowed'],
+    async handle(c) {
+      const pass = await authenticateKey(c, undefined)
+      return respond(c, await describeSelf(c.get('world'), pass, c.get('now')))
+    },
+  },
+  {
+    method: 'get',
+    path: '/api-keys/{keyId}',
+    operationId: 'getApiKey',
+    summary: 'Show one API key and its usage',
+    credentials: ['wallet', 'session'],
+    params: wire.KeyParams,
+    headers: SignedHeaders.partial(),
+    messages: [wire.GetApiKey],
+    responses: { 200: { description: 'The key', schema: wire.KeyResponse } },
+    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    async handle(c) {
+      const keyId = keyIdOf(c)
+      const walletAddress = await authenticateReader(c, get(keyId), (signed) =>
+        requireSameKey(c, signed),
+      )
+      const apiKey = unwrap(await getKey(c.get('world'), walletAddress, keyId, c.get('now')))
+      return respond(c, { status: 'success', apiKey })
+    },
+  },
+  {
+    method: 'get',
+    path: '/api-keys/{keyId}/usage',
+    operationId: 'getApiKeyUsage',
+    summary: 'How an API key was used: by hour or day, by outcome, from where',
+    description:
+      'Up to 90 days. Statistics, written every few seconds: a process that is killed loses the last of them. The exact counters are usageStats.',
+    credentials: ['wallet', 'session'],
+    params: wire.KeyParams,
+    query: UsageQuery,
+    headers: SignedHeaders.partial(),
+    messages: [wire.GetApiKey],
+    responses: { 200: { description: 'Its usage', schema: UsageResponse } },
+    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    async handle(c) {
+      const keyId = keyIdOf(c)
+      const walletAddress = await authenticateReader(c, get(keyId), (signed) =>
+        requireSameKey(c, signed),
+      )
+      const query = unwrap(readQuery(c, UsageQuery))
+      const [world, now] = [c.get('world'), c.get('now')]
+      unwrap(await getKey(world, walletAddress, keyId, now))
+      return respond(c, await findUsage(world, keyId, query, now))
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/revoke-all',
+    operationId: 'revokeAllApiKeys',
+    summary: 'Revoke every key and end every session of a wallet, at once',
+    description: 'In one transaction; with cancelOpenOrders, its open orders as well.',
+    credentials: ['wallet'],
+    body: { schema: SignedBody },
+    messages: [wire.RevokeAllApiKeys],
+    responses: { 200: { description: 'What was revoked', schema: wire.RevokedAllResponse } },
+    refusals: [...signatureRefusals, 'messageReplayed', 'bodyTooLarge'],
+    async handle(c) {
+      limitByAddress(c)
+      const action = await readSignedBody(c, REVOKE_ALL)
+      const revoked = unwrap(await revokeAll(c.get('world'), action, c.get('now')))
+      return respond(c, { status: 'success', ...revoked })
+    },
+  },
+  {
+    method: 'delete',
+    path: '/api-keys/self',
+    operationId: 'revokeSelf',
+    summary: 'Revoke the key that this is sent with',
+    description:
+      'The only management that a key may do. It needs no quota and no allowed address: whoever has the secret may end it.',
+    credentials: ['key'],
+    responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
+    refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
+    async handle(c) {
+      limitByAddress(c)
+      const hash = readKeyHash(c)
+      const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
+      if (!revoked.ok) countFailedKey(c)
+      return respond(c, {
+        status: 'success',
+        message: `API key '${unwrap(revoked).name}' has been revoked`,
+      })
+    },
+  },
+  {
+    method: 'patch',
+    path: '/api-keys/{keyId}',
+    operationId: 'updateApiKey',
+    summary: 'Change the name, the permissions or the limits of an API key',
+    description:
+      'Only members that are given change; null lifts a limit. What has ended stays ended.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.UpdateApiKey],
+    responses: { 200: { description: 'The key as it is now', schema: wire.KeyResponse } },
+    refusals: [...changeRefusals, 'keyNameTaken'],
+    async handle(c) {
+      const action = await signedForKey(c, update)
+      if (TERM_MEMBERS.every((name) => action.members[name] === undefined))
+        unwrap(
+          refuse('invalidRequest', {
+            problem: 'the message changes nothing',
+            members: TERM_MEMBERS,
+          }),
+        )
+      unwrap(await updateKey(c.get('world'), action, c.get('now')))
+      return respondWithKey(c, action)
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/rotate',
+    operationId: 'rotateApiKey',
+    summary: 'Give an API key a new secret',
+    description:
+      'The old one works for graceSeconds more, and never beyond the end of the key. Both are one key, with one quota.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.RotateApiKey],
+    responses: { 200: { description: 'The new secret', schema: wire.RotatedKeySchema } },
+    refusals: changeRefusals,
+    async handle(c) {
+      const action = await signedForKey(c, rotate)
+      return respond(c, unwrap(await rotateKey(c.get('world'), action, c.get('now'))))
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/suspend',
+    operationId: 'suspendApiKey',
+    summary: 'Refuse an API key everything until it is resumed',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.SuspendApiKey],
+    responses: { 200: { description: 'The key as it is now', schema: wire.KeyResponse } },
+    refusals: changeRefusals,
+    async handle(c) {
+      const action = await signedForKey(c, suspend)
+      unwrap(await suspendKey(c.get('world'), action, c.get('now')))
+      return respondWithKey(c, action)
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/resume',
+    operationId: 'resumeApiKey',
+    summary: 'Let a suspended API key work again',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.ResumeApiKey],
+    responses: { 200: { description: 'The key as it is now', schema: wire.KeyResponse } },
+    refusals: changeRefusals,
+    async handle(c) {
+      const action = await signedForKey(c, resume)
+      unwrap(await resumeKey(c.get('world'), action, c.get('now')))
+      return respondWithKey(c, action)
+    },
+  },
+  {
+    method: 'post',
+    path: '/api-keys/{keyId}/revoke',
+    operationId: 'useRevocationCertificate',
+    summary: 'Revoke an API key with a certificate that its owner signed and kept',
+    description:
+      'The message revoke_api_key is good until its notAfter, at most 366 days after its timestamp, and whoever has it may send it.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.RevokeApiKey],
+    responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
+    refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
+    async handle(c) {
+      const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
+      const { name } = unwrap(await revokeKey(c.get('world'), action, c.get('now')))
+      return respond(c, { status: 'success', message: `API key '${name}' has been revoked` })
+    },
+  },
+  {
+    method: 'delete',
+    path: '/api-keys/{keyId}',
+    operationId: 'deleteApiKey',
+    summary: 'Revoke an API key',
+    description: 'Once this has answered, no process accepts the key again.',
+    credentials: ['wallet'],
+    params: wire.KeyParams,
+    body: { schema: SignedBody },
+    messages: [wire.DeleteApiKey],
+    responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
+    refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
+    async handle(c) {
+      const action = await signedForKey(c, remove)
+      const { name } = unwrap(await revokeKey(c.get('world'), action, c.get('now')))
+      return respond(c, { status: 'success', message: `API key '${name}' has been revoked` })
+    },
+  },
+]
+
+async function respondWithKey(
+  c: AppContext,
+  { walletAddress, members }: { walletAddress: string; members: { keyId: string } },
+): Promise<Response> {
+  const [world, now] = [c.get('world'), c.get('now')]
+  const apiKey = unwrap(await getKey(world, walletAddress, members.keyId, now))
+  return respond(c, { status: 'success', apiKey })
+}
+
+/** Text that is not a key id is never echoed: it may be a secret put into the path by mistake. */
+function keyIdOf(c: AppContext): string {
+  return wire.KeyId.safeParse(c.req.param('keyId')).data ?? ''
+}
+
+type KeyMessage = z.ZodType<z.output<ActionSchema> & { keyId: string }>
+
+/** A message that the wallet signed for the key in the path. */
+async function signedForKey<Schema extends KeyMessage>(
+  c: AppContext,
+  signableFor: (keyId: string) => Signable<Schema>,
+): Promise<SignedAction<z.output<Schema>>> {
+  limitByAddress(c)
+  const action = await readSignedBody(c, signableFor(keyIdOf(c)))
+  requireSameKey(c, action.members)
+  return action
+}
+
+/** A signature for one key must not act on another. */
+function requireSameKey(c: AppContext, signed: { keyId: string }): void {
+  if (signed.keyId !== keyIdOf(c))
+    unwrap(refuse('invalidRequest', { problem: 'the signed keyId is not the one in the path' }))
+}

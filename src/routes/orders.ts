@@ -1,0 +1,281 @@
+import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import { succeed } from '../gate/admit.ts'
+import { readBody, readQuery } from '../http/body.ts'
+import type { AppContext } from '../http/context.ts'
+import { limitByAddress } from '../http/credentials/address.ts'
+import { authenticateKey, presentsKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
+import {
+  authenticateKeyOrWallet,
+  presentsSignature,
+  readSignedHeaders,
+  verifyPresented,
+} from '../http/credentials/wallet.ts'
+import type { Endpoint } from '../http/endpoint.ts'
+import { eventStream } from '../http/event-stream.ts'
+import { unwrap } from '../http/problem.ts'
+import { respond, respondWithStream, respondWithText } from '../http/respond.ts'
+import { cancelOrder } from '../orders/cancel.ts'
+import { createOrder } from '../orders/create.ts'
+import { getOrder, listOrders, presentEvent, presentOrder } from '../orders/find.ts'
+import type { NewOrder, OrderEvent } from '../orders/order.ts'
+import * as wire from '../orders/schemas.ts'
+import { canonicalOrder, orderHash } from '../orders/validate.ts'
+import { watchOrder } from '../orders/watch.ts'
+import { refuse } from '../result.ts'
+import { executeOrder } from '../settlement/execute.ts'
+import { isIntentUuid } from '../stacks/intent.ts'
+
+const execute = (uuid: string) => ({
+  schema: wire.ExecuteOrder,
+  example: { action: 'execute_order', uuid },
+})
+const cancel = (uuid: string) => ({
+  schema: wire.CancelOrder,
+  example: { action: 'cancel_order', uuid },
+})
+const LIST = { schema: wire.ListOrders, example: { action: 'list_orders' } }
+
+const signatureRefusals = ['invalidRequest', 'signatureInvalid', 'timestampExpired'] as const
+const keyRefusals = [
+  'apiKeyInvalid',
+  'apiKeyInactive',
+  'ipNotAllowed',
+  'permissionDenied',
+  'keyOfAnotherWallet',
+  'limitExceeded',
+] as const
+const actRefusals = [
+  'credentialsMissing',
+  ...signatureRefusals,
+  ...keyRefusals,
+  'orderOfAnotherWallet',
+  'orderNotFound',
+  'orderNotOpen',
+  'messageReplayed',
+  'bodyTooLarge',
+] as const
+
+export const orderEndpoints: readonly Endpoint[] = [
+  {
+    method: 'post',
+    path: '/orders/new',
+    operationId: 'createOrder',
+    summary: 'Create an order',
+    description:
+      "The owner's SIP-018 signature is always needed; a key with `create` may come with it. Sending the same order again answers 200 and the stored order.",
+    credentials: ['none', 'key'],
+    body: { schema: wire.NewOrderSchema },
+    messages: [wire.CreateOrder],
+    responses: {
+      201: { description: 'The order', schema: wire.OrderResponse },
+      200: { description: 'The order, which was there already', schema: wire.OrderResponse },
+    },
+    refusals: [
+      ...signatureRefusals,
+      ...keyRefusals,
+      'recipientNotGranted',
+      'messageReplayed',
+      'orderConflict',
+      'bodyTooLarge',
+    ],
+    async handle(c) {
+      const key = presentsKey(c) ? await authenticateKey(c, 'create') : limitByAddress(c)
+      const order = unwrap(await readBody(c, wire.NewOrderSchema)) as NewOrder
+      const credentials = { key, action: recipientAction(c, order) }
+      const { row, created } = unwrap(
+        await createOrder(c.get('world'), order, credentials, c.get('now')),
+      )
+      return respond(
+        c,
+        { status: 'success', data: presentOrder(row, c.get('now')) },
+        created ? 201 : 200,
+      )
+    },
+  },
+  {
+    method: 'post',
+    path: '/orders/{uuid}/execute',
+    operationId: 'executeOrder',
+    summary: 'Execute an order',
+    credentials: ['key', 'wallet'],
+    params: wire.OrderParams,
+    body: { schema: SignedBody, optional: true },
+    messages: [wire.ExecuteOrder],
+    responses: {
+      200: { description: 'A Stacks node has the transaction', schema: wire.ExecutedResponse },
+      202: {
+        description: 'Signed and stored; whether a node has it is not known yet',
+        schema: wire.PendingResponse,
+      },
+    },
+    refusals: [...actRefusals, 'orderNotYetValid', 'executionFailed'],
+    async handle(c) {
+      const caller = await authenticateKeyOrWallet(c, 'execute', execute(uuidOf(c)), uuidOf(c))
+      if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
+      const { row, txid, accepted } = unwrap(
+        await executeOrder(c.get('world'), uuidOf(c), caller, c.get('now')),
+      )
+      const data = presentOrder(row, c.get('now'))
+      return accepted
+        ? respond(c, { status: 'success', txid, data })
+        : respond(c, { status: 'pending', txid, data }, 202)
+    },
+  },
+  {
+    method: 'patch',
+    path: '/orders/{uuid}/cancel',
+    operationId: 'cancelOrder',
+    summary: 'Cancel an open order',
+    description:
+      'The service will never execute it. The signed intent itself stays valid on chain.',
+    credentials: ['key', 'wallet'],
+    params: wire.OrderParams,
+    body: { schema: SignedBody, optional: true },
+    messages: [wire.CancelOrder],
+    responses: { 200: { description: 'The cancelled order', schema: wire.OrderResponse } },
+    refusals: actRefusals,
+    async handle(c) {
+      const caller = await authenticateKeyOrWallet(c, 'cancel', cancel(uuidOf(c)))
+      if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
+      const row = unwrap(await cancelOrder(c.get('world'), uuidOf(c), caller, c.get('now')))
+      return respond(c, { status: 'success', data: presentOrder(row, c.get('now')) })
+    },
+  },
+  {
+    method: 'get',
+    path: '/orders/{uuid}',
+    operationId: 'getOrder',
+    summary: 'Show an order',
+    description: 'Whoever knows the uuid may see the order.',
+    credentials: ['none'],
+    params: wire.OrderParams,
+    responses: { 200: { description: 'The order', schema: wire.OrderResponse } },
+    refusals: ['orderNotFound'],
+    async handle(c) {
+      limitByAddress(c)
+      const row = unwrap(await getOrder(c.get('world'), uuidOf(c)))
+      return respond(c, { status: 'success', data: presentOrder(row, c.get('now')) })
+    },
+  },
+  {
+    method: 'get',
+    path: '/orders/{uuid}/events',
+    operationId: 'watchOrder',
+    summary: "Follow an order's changes",
+    description:
+      'Server-sent events: every change so far and every one to come, a comment every 15 seconds while there is none, and the end once the order has ended. Last-Event-ID resumes after the event that is known already. Whoever knows the uuid may listen; with an API key the stream is counted by the key and ends when the key does. Not on Workers: 501, and GET /orders/{uuid} says the same when asked.',
+    credentials: ['none', 'key'],
+    params: wire.OrderParams,
+    headers: wire.EventHeaders,
+    responses: {
+      200: {
+        description: 'The changes; the data of each is this',
+        schema: wire.OrderChangeSchema,
+        contentType: 'text/event-stream',
+      },
+      204: { description: 'The order has ended, and its last change is known already' },
+    },
+    refusals: [
+      'invalidRequest',
+      ...keyRefusals,
+      'orderNotFound',
+      'tooManyStreams',
+      'eventsUnsupported',
+    ],
+    async handle(c) {
+      const key = presentsKey(c) ? await authenticateKey(c, undefined) : limitByAddress(c)
+      const [world, uuid] = [c.get('world'), uuidOf(c)]
+      const { past, follow } = unwrap(
+        await watchOrder(world, {
+          uuid,
+          after: lastEventId(c),
+          keyId: key?.keyId,
+          address: c.get('clientIp'),
+          hash: key && readKeyHash(c),
+        }),
+      )
+      if (follow === undefined && past.length === 0) return respondWithText(c, null, 204)
+      const said = (event: OrderEvent) => ({ id: event.id, data: presentEvent(uuid, event) })
+      const body = eventStream(
+        past.map(said),
+        follow && (({ say, ...to }) => follow({ ...to, tell: (event) => say(said(event)) })),
+      )
+      if (c.req.method !== 'HEAD') return respondWithStream(c, body)
+      await body.cancel() // Nobody would read it, and its place would stay taken.
+      return respondWithStream(c, null)
+    },
+  },
+  {
+    method: 'get',
+    path: '/orders',
+    operationId: 'listOrders',
+    summary: 'List orders',
+    description:
+      'Newest first. Only the owner, proven by any of its keys or a signed list_orders, sees the uuids of orders that could still be burnt on chain.',
+    credentials: ['none', 'key', 'wallet', 'session'],
+    query: wire.OrderQuery,
+    headers: SignedHeaders.partial(),
+    messages: [wire.ListOrders],
+    responses: { 200: { description: 'A page of orders', schema: wire.OrderListResponse } },
+    refusals: ['signatureMissing', ...signatureRefusals, ...keyRefusals, 'sessionInvalid'],
+    async handle(c) {
+      const viewer = await viewerOf(c)
+      const query = unwrap(readQuery(c, wire.OrderQuery))
+      const page = await listOrders(c.get('world'), query, viewer?.walletAddress, c.get('now'))
+      if (viewer?.keyId !== undefined) await succeed(c.get('world').db, viewer.keyId)
+      return respond(c, { status: 'success', ...page })
+    },
+  },
+]
+
+/** What no order can be named, NUL among it, is the same as no name. */
+function uuidOf(c: AppContext): string {
+  const uuid = c.req.param('uuid')
+  return isIntentUuid(uuid) ? uuid : ''
+}
+
+function lastEventId(c: AppContext): number {
+  const given = wire.EventHeaders.safeParse({ 'Last-Event-ID': c.req.header('last-event-id') })
+  if (!given.success)
+    return unwrap(refuse('invalidRequest', { problem: 'Last-Event-ID must be the id of an event' }))
+  return Number(given.data['Last-Event-ID'] ?? 0)
+}
+
+/** A signature for one order must not act on another. */
+function requireSameOrder(c: AppContext, signedUuid: string): void {
+  if (signedUuid !== uuidOf(c))
+    unwrap(refuse('invalidRequest', { problem: 'the signed uuid is not the one in the path' }))
+}
+
+/** The owner's word for a recipient: a signed `create_order` for exactly this order. */
+function recipientAction(c: AppContext, order: NewOrder) {
+  const { message, messageSignature, owner } = order
+  if (message === undefined || messageSignature === undefined) return undefined
+  const hash = orderHash(order)
+  const action = verifyPresented(
+    c,
+    { message, signature: messageSignature, walletAddress: owner },
+    { schema: wire.CreateOrder, example: { action: 'create_order', orderHash: hash } },
+  )
+  if (action.members.orderHash !== hash)
+    unwrap(
+      refuse('invalidRequest', {
+        problem: 'orderHash is not of this order',
+        canonicalOrder: canonicalOrder(order),
+        orderHash: hash,
+      }),
+    )
+  return action
+}
+
+async function viewerOf(c: AppContext) {
+  if (presentsSession(c)) {
+    limitByAddress(c)
+    return { walletAddress: (await authenticateSession(c)).walletAddress, keyId: undefined }
+  }
+  if (presentsKey(c)) return authenticateKey(c, undefined)
+  limitByAddress(c)
+  if (!presentsSignature(c)) return undefined
+  return { walletAddress: readSignedHeaders(c, LIST).walletAddress, keyId: undefined }
+}

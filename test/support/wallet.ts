@@ -1,0 +1,100 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
+import type { NewOrder } from '../../src/orders/order.ts'
+import { addressOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
+import type { Service } from './service.ts'
+
+/** A throw-away wallet that signs as a browser wallet would. */
+export interface Wallet {
+  privateKey: string
+  address: string
+  /** The body of a signed action. */
+  sign(members: Record<string, unknown>): {
+    message: string
+    signature: string
+    walletAddress: string
+  }
+  /** The headers of a signed action. */
+  signHeaders(members: Record<string, unknown>): Record<string, string>
+  /** A valid order, with the given members changed before it is signed. */
+  order(members?: Partial<NewOrder>): NewOrder
+}
+
+/** Makes a wallet whose messages carry the service's time. */
+export function newWallet(service: Pick<Service, 'clock'>): Wallet {
+  const privateKey = `${randomBytes(32).toString('hex')}01`
+  const address = addressOf(privateKey, 'devnet')
+  const sign: Wallet['sign'] = (members) => {
+    const message = JSON.stringify({ timestamp: service.clock.now, ...members })
+    return { message, signature: signMessage({ message, privateKey }), walletAddress: address }
+  }
+  return {
+    privateKey,
+    address,
+    sign,
+    signHeaders(members) {
+      const { message, signature, walletAddress } = sign(members)
+      return { 'X-Message': message, 'X-Signature': signature, 'X-Wallet-Address': walletAddress }
+    },
+    order(members = {}) {
+      const terms = {
+        owner: address,
+        inputToken: INPUT_TOKEN,
+        outputToken: OUTPUT_TOKEN,
+        amountIn: '1000000',
+        uuid: randomUUID(),
+        ...members,
+      }
+      const signature =
+        members.signature ?? signIntent({ ...terms, router: ROUTER, network: 'devnet', privateKey })
+      return { ...terms, signature }
+    },
+  }
+}
+
+export function json(body: unknown, headers: Record<string, string> = {}): RequestInit {
+  return {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  }
+}
+
+/** Creates a key and answers its secret and id. Fails the test when the service refuses. */
+export async function createKey(
+  service: Pick<Service, 'call'>,
+  wallet: Wallet,
+  members: Record<string, unknown> = {},
+): Promise<{ apiKey: string; keyId: string }> {
+  const response = await service.call(
+    '/api-keys',
+    json(
+      wallet.sign({
+        action: 'create_api_key',
+        keyName: `bot ${randomUUID()}`,
+        permissions: ['create', 'execute', 'cancel'],
+        ...members,
+      }),
+    ),
+  )
+  if (response.status !== 201) throw new Error(`no key: ${await response.text()}`)
+  return (await response.json()) as { apiKey: string; keyId: string }
+}
+
+/** Takes in an order and answers its uuid. Fails the test when the service refuses. */
+export async function createOrder(
+  service: Pick<Service, 'call'>,
+  wallet: Wallet,
+  members: Partial<NewOrder> = {},
+): Promise<string> {
+  const order = wallet.order(members)
+  const response = await service.call('/orders/new', json(order))
+  if (response.status !== 201) throw new Error(`no order: ${await response.text()}`)
+  return order.uuid
+}
+
+/** Gives the wallet STX and input tokens on the devnet. */
+export async function fund(service: Pick<Service, 'call'>, wallet: Wallet): Promise<void> {
+  const response = await service.call('/devnet/faucet', json({ address: wallet.address }))
+  if (response.status !== 200) throw new Error(`no funds: ${await response.text()}`)
+}
