@@ -13,7 +13,7 @@ import { makeSecret, parseSecret } from '../../src/keys/secret.ts'
 import { trustProxies } from '../../src/node/proxies.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
 import * as orders from '../../src/orders/schemas.ts'
-import { canonicalOrder, faultsOf, orderHash } from '../../src/orders/validate.ts'
+import { canonicalOrder, orderHash, validateOrder } from '../../src/orders/validate.ts'
 import { isContractId, isStacksAddress, isWalletAddress } from '../../src/stacks/address.ts'
 import { isIntentAmount, isIntentUuid, verifyIntent } from '../../src/stacks/intent.ts'
 import { parseSignature, stacksRecover } from '../../src/stacks/recover.ts'
@@ -138,7 +138,7 @@ describe('Whatever it is given,', () => {
       for (const time of [order.validFrom, order.validTo])
         if (time !== undefined) expect(new Date(time).toISOString()).toMatch(/^(?!0000)\d{4}-/)
       expect(JSON.stringify(order)).toMatch(/^[\x20-\x7e]*$|"message/)
-      faultsOf(order, 'devnet')
+      validateOrder(order, 'devnet')
       expect(orderHash(order)).toMatch(/^[0-9a-f]{64}$/)
       expect(canonicalOrder(order)).not.toContain(order.signature)
     })
