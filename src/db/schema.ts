@@ -235,7 +235,18 @@ export const orders = pgTable(
     baseAsset: text('base_asset'),
     validFrom: time('valid_from'),
     validTo: time('valid_to'),
+    /** The router that the intent names; null for an order of a release that had one router. */
+    routerContract: text('router_contract'),
+    /** The terms that a committed order's uuid is derived from, beside recipient and output token; null otherwise. */
+    minAmountOut: numeric('min_amount_out', { precision: 39, scale: 0 }),
+    commitSalt: bytea('commit_salt'),
+    /** Unix seconds. */
+    commitUntil: bigint('commit_until', { mode: 'number' }),
+    committedBy: text('committed_by'),
     signatureBox: bytea('signature_box').notNull(),
+    /** MACs of the terms and of the status: see src/orders/integrity.ts. Null for orders of a release without them. */
+    termsMac: bytea('terms_mac'),
+    stateMac: bytea('state_mac'),
     status: text().$type<OrderStatus>().notNull().default('open'),
     createdBy: text('created_by').references(() => apiKeys.id),
     createdAt: time('created_at').notNull(),
@@ -249,9 +260,18 @@ export const orders = pgTable(
     confirmedAt: time('confirmed_at'),
     /** What the last vault of the route paid, once confirmed. */
     amountOut: numeric('amount_out', { precision: 39, scale: 0 }),
+    /** When a node first received the intent signature: from then on it is public. */
+    disclosedAt: time('disclosed_at'),
+    /** When a burn of the uuid was requested, by its owner or because a disclosed order ended unsettled. */
+    burnRequestedAt: time('burn_requested_at'),
+    /** When the chain showed the uuid as used: the intent is worthless from then on. */
+    uuidUsedAt: time('uuid_used_at'),
   },
   (table) => [
     index('orders_owner').on(table.owner, table.sequence),
+    index('orders_settling').on(table.owner).where(sql`${table.status} IN ('executing', 'broadcasted')`),
+    index('orders_failed').on(table.owner, table.failedAt).where(sql`${table.status} = 'failed'`),
+    index('orders_to_burn').on(table.burnRequestedAt).where(sql`${table.burnRequestedAt} IS NOT NULL AND ${table.uuidUsedAt} IS NULL`),
     index('orders_status').on(table.status, table.sequence),
     index('orders_open_until').on(table.validTo).where(sql`${table.status} = 'open'`),
     check(
@@ -312,8 +332,8 @@ export const transactions = pgTable(
     txid: text().primaryKey(),
     /** Absent for a filler that uses up the nonce of a refused transaction. */
     orderUuid: text('order_uuid').references(() => orders.uuid),
-    /** A filler only uses up a nonce; with an order, it replaces that order's swap. */
-    kind: text().$type<'swap' | 'filler'>().notNull().default('swap'),
+    /** A burn uses up an order's uuid at the verifier, and may replace its swap. A filler only uses up a nonce. */
+    kind: text().$type<'swap' | 'burn' | 'filler'>().notNull().default('swap'),
     operator: text()
       .notNull()
       .references(() => operators.address),

@@ -1,16 +1,24 @@
 import { type SQL, sql } from 'drizzle-orm'
 
+/**
+ * The time of decisions about money: Postgres' own clock, so that processes whose clocks differ decide alike. Volatile:
+ * a guard that was blocked by a row lock reads it again. Tests substitute a clock of their own.
+ */
+export type DatabaseClock = () => SQL
+
+export const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
+
 /** A time as a timestamptz parameter, from milliseconds since 1970. */
 export function timestamptz(ms: number): SQL {
   return sql`${new Date(ms).toISOString()}::timestamptz`
 }
 
-/** As `timestamptz`, for a time that may be absent. */
-export function timestamptzOrNull(ms: number | null): SQL {
-  return sql`${ms === null ? null : new Date(ms).toISOString()}::timestamptz`
+/** A moment later than another one. */
+export function later(time: SQL, ms: number): SQL {
+  return sql`(${time} + ${Math.round(ms)}::float8 * interval '1 millisecond')`
 }
 
-/** A timestamptz column as milliseconds since 1970; its text would depend on the session's settings. */
-export function millisecondsOf(column: string): SQL {
-  return sql.raw(`(extract(epoch FROM ${column}) * 1000)::float8`)
+/** A timestamptz expression as milliseconds since 1970; its text would depend on the session's settings. */
+export function milliseconds(time: SQL): SQL {
+  return sql`(extract(epoch FROM ${time}) * 1000)::float8`
 }

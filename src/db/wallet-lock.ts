@@ -15,3 +15,8 @@ export function walletLockSql(walletAddress: string): SQL {
 export async function lockWallet(tx: Database, walletAddress: string): Promise<void> {
   await rows(tx, walletLockSql(walletAddress))
 }
+
+/** Whether the operator has suspended a wallet. */
+export function isSuspendedSql(walletAddress: string | SQL): SQL {
+  return sql`EXISTS (SELECT FROM suspended_wallets AS suspension WHERE suspension.wallet_address = ${walletAddress})`
+}

@@ -23,13 +23,20 @@ export function isExecutableSql(at: SQL): SQL {
   return sql`${isOpenSql(at)} AND (orders.valid_from IS NULL OR orders.valid_from <= ${at})`
 }
 
-/** Whether an order ended without having been settled, so that it releases what it had reserved. */
-export function endedUnsettledSql(at: SQL): SQL {
-  return sql`(orders.status IN (${UNSETTLED}) OR ${isOverdueSql(at)})`
+/**
+ * Whether an order is stored as ended without having been settled. What it had reserved is released by this alone, never
+ * by its validTo: an order that is being executed holds its reservation until it is settled or stored as ended.
+ */
+export function hasEndedUnsettledSql(): SQL {
+  return sql`orders.status IN (${UNSETTLED})`
 }
 
-const UNSETTLED = sql.raw(
-  ENDED_STATUSES.filter((status) => status !== 'confirmed')
-    .map((status) => `'${status}'`)
-    .join(', '),
-)
+/** Whether an order has ever ended: its events are append-only, and no status that is put back undoes them. */
+export function hasEndedSql(): SQL {
+  return sql`EXISTS (SELECT FROM order_events AS past WHERE past.order_uuid = orders.uuid AND past.status IN (${ENDED}))`
+}
+
+const quoted = (statuses: readonly OrderStatus[]) =>
+  sql.raw(statuses.map((status) => `'${status}'`).join(', '))
+const ENDED = quoted(ENDED_STATUSES)
+const UNSETTLED = quoted(ENDED_STATUSES.filter((status) => status !== 'confirmed'))

@@ -3,6 +3,7 @@ import type { SubmitResult } from './submit-result.ts'
 
 /** One step of a route: a vault and its opcode. */
 export interface Hop {
+  /** A contract id of the network. */
   vault: string
   /** Hex, at most 16 bytes. */
   opcode: string
@@ -16,12 +17,21 @@ export interface Quote {
   hops: Hop[]
 }
 
+/** How a mined transaction ended. `problematic_skipped`: the fee is paid and the nonce used, the payload did not run. */
+export const OUTCOMES = [
+  'success',
+  'abort_by_response',
+  'abort_by_post_condition',
+  'problematic_skipped',
+] as const
+export type Outcome = (typeof OUTCOMES)[number]
+
 /** The status of a transaction on chain. */
 export type ChainStatus =
   | { kind: 'pending' }
   | {
       kind: 'mined'
-      outcome: 'success' | 'abort_by_response' | 'abort_by_post_condition'
+      outcome: Outcome
       height: number
       /** The amount that the last vault paid, when the result contains it. */
       amountOut?: string
@@ -35,14 +45,22 @@ export type ChainStatus =
   /** The API did not respond. */
   | { kind: 'unknown' }
 
+/** An account as its node has it. */
+export interface Account {
+  /** The nonce of its next transaction to be mined. */
+  nonce: number
+  /** In micro-STX. */
+  balance: bigint
+}
+
 /** The nonces of an account. */
 export interface Nonces {
   /** The nonce of its next transaction to be mined. */
   confirmed: number
   /** The nonce after those in the mempool. */
   next: number
-  /** The nonces in the mempool, as far as the API lists them. */
-  pending: number[]
+  /** Whether no pending transaction has this nonce, as far as the API can tell: false where it does not list all of them. */
+  isUnused(nonce: number): boolean
 }
 
 /** The Stacks API that settlement uses. One client serves every network; on devnet only its address differs. */
@@ -54,14 +72,22 @@ export interface Chain {
   /** The height of the newest block; undefined when the API did not respond. */
   height(): Promise<number | undefined>
   /** Undefined when the API did not respond. */
+  account(address: string): Promise<Account | undefined>
+  /** Undefined when the API did not respond. */
   nonces(address: string): Promise<Nonces | undefined>
+  /** The node's estimate for a payload of the given size in micro-STX; undefined when it has none. */
+  estimateFee(payload: Uint8Array, byteLength: number): Promise<number | undefined>
+  /** A token balance in its smallest unit; undefined when the API did not respond or the token has no such function. */
+  tokenBalance(contractId: string, owner: string): Promise<bigint | undefined>
+  /** Whether an intent's uuid is used at the verifier; undefined when the API did not respond. */
+  isUuidUsed(verifier: string, uuid: string): Promise<boolean | undefined>
   /** A route; `noRoute` when there is none, `chainUnavailable` when the quote service did not respond. */
   quote(
     tokenIn: string,
     tokenOut: string,
     amount: string,
   ): Promise<Result<Quote, 'noRoute' | 'chainUnavailable'>>
-  /** The name of a token contract's fungible asset, for post-conditions. */
+  /** The name of a token contract's only fungible asset, for post-conditions; undefined when it is not known. */
   assetName(contractId: string): Promise<string | undefined>
   isReachable(): Promise<boolean>
   /** Devnet only: gives an address STX and input tokens. */

@@ -1,14 +1,27 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
-import { timestamptz } from '../db/time.ts'
-import { isExecutableSql } from '../orders/lifecycle.ts'
+import { later } from '../db/time.ts'
+import { isSuspendedSql, lockWallet } from '../db/wallet-lock.ts'
+import { stateMacs } from '../orders/integrity.ts'
+import { hasEndedSql, isExecutableSql } from '../orders/lifecycle.ts'
+import type { OrderStatus } from '../orders/order.ts'
+import { ok, type Result, refuse } from '../result.ts'
 import { MAX_PENDING } from './operator.ts'
+import type { SettlementServices } from './services.ts'
 import type { SignedTransaction } from './transaction.ts'
 
-export interface Claim {
+/** The order as it was verified: the claim takes effect only on this very row. */
+export interface VerifiedOrder {
   uuid: string
   owner: string
+  termsMac: Uint8Array | null
+  stateMac: Uint8Array | null
+}
+
+export interface Claim {
+  order: VerifiedOrder
   operator: string
   transaction: SignedTransaction
   /** The transaction's bytes, encrypted. */
@@ -16,69 +29,139 @@ export interface Claim {
   requestedBy: string | undefined
 }
 
+export type ClaimReason =
+  | 'nonceTaken'
+  | 'operatorFull'
+  | 'orderNotOpen'
+  | 'walletSuspended'
+  | 'settlementLimit'
+
 /**
  * Claims an open order for execution, uses the operator's nonce and stores the signed bytes, or changes nothing.
  *
- * The operator's row is locked first, if its nonce is still the one that was signed and not too far ahead of the chain;
- * then the order's row, if it is still executable. Of concurrent executes and cancels one succeeds, and no nonce is skipped
- * or used twice. The same order with the same nonce is the same bytes: a refused transaction that is tried again keeps its
- * row. Until `leasedUntil` only the caller sends the bytes.
+ * The caller's transaction locks the wallet, so that what its bounds count cannot be raced; then the operator's row, if its
+ * nonce is still the one that was signed and not too far ahead of the chain; then the order's row, if it is executable at
+ * the time of Postgres and unchanged since it was verified. An order that ever ended, or that has a live transaction, is
+ * never claimed, whatever its status says. Of concurrent executes and cancels one succeeds, and no nonce is skipped or used
+ * twice. Until the lease ends only the caller sends the bytes.
  */
 export async function claimOrder(
-  db: Database,
+  tx: Database,
+  services: SettlementServices,
   claim: Claim,
-  now: number,
-  leasedUntil: number,
-): Promise<boolean> {
-  const { uuid, owner, operator, transaction, rawBox, requestedBy } = claim
+  leaseMs: number,
+): Promise<Result<null, ClaimReason>> {
+  const { order, operator, transaction, rawBox, requestedBy } = claim
   const { txid, nonce, feeInMicroStx } = transaction
-  const at = timestamptz(now)
+  const { uuid, owner } = order
+  const at = services.databaseTime()
+  const macs = stateMacs(services.mac, uuid, ['executing'])
+  await lockWallet(tx, owner)
   const claimed = await rows(
-    db,
+    tx,
     sql`WITH payer AS (
         SELECT address FROM operators
         WHERE address = ${operator} AND next_nonce = ${nonce}::bigint
           AND next_nonce < chain_nonce + ${MAX_PENDING}::bigint
         FOR UPDATE
       ), claimed AS (
-        UPDATE orders SET status = 'executing', txid = ${txid} FROM payer
-        WHERE uuid = ${uuid} AND owner = ${owner} AND ${isExecutableSql(at)}
-        RETURNING uuid, status, payer.address
+        UPDATE orders SET status = 'executing', state_mac = decode(${macs}::jsonb ->> 'executing', 'hex'), txid = ${txid},
+          disclosed_at = coalesce(disclosed_at, ${at})
+        FROM payer
+        WHERE uuid = ${uuid} AND owner = ${owner} AND ${isExecutableSql(at)} AND ${isUnchangedSql(order)}
+          AND NOT ${hasEndedSql()} AND NOT EXISTS (${liveTransactions(sql`orders.uuid`)})
+          AND NOT ${isSuspendedSql(owner)} AND ${isWithinBoundsSql(services, owner, at)}
+        RETURNING uuid, orders.status, payer.address
       ), used AS (
         UPDATE operators SET next_nonce = next_nonce + 1 FROM claimed WHERE operators.address = claimed.address
       ), event AS (
-        ${insertOrderEvent(sql`claimed`, now, sql`jsonb_build_object('txid', ${txid}::text)`)}
+        ${insertOrderEvent(sql`claimed`, at, sql`jsonb_build_object('txid', ${txid}::text)`)}
       )
       INSERT INTO transactions
         (txid, order_uuid, operator, nonce, fee_in_micro_stx, raw_box, requested_by, created_at, check_at)
       SELECT ${txid}, uuid, address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
-        ${requestedBy ?? null}::text, ${at}, ${timestamptz(leasedUntil)}
+        ${requestedBy ?? null}::text, ${at}, ${later(at, leaseMs)}
       FROM claimed
       ON CONFLICT (txid) DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL, misses = 0,
         looks = CASE WHEN transactions.status = 'refused' THEN 0 ELSE transactions.looks + 1 END,
         requested_by = excluded.requested_by, created_at = excluded.created_at, check_at = excluded.check_at
       RETURNING txid`,
   )
-  return claimed.length === 1
+  return claimed.length === 1 ? ok(null) : explainLostClaim(tx, services, order, operator)
 }
 
-/** Why a claim changed nothing: the order's status, and whether the operator's nonces are used up. */
-export async function explainLostClaim(
-  db: Database,
-  uuid: string,
+/** Transactions of an order that a node may have, or may still get. */
+function liveTransactions(uuid: SQL): SQL {
+  return sql`SELECT FROM transactions WHERE order_uuid = ${uuid} AND kind = 'swap'
+    AND transactions.status IN ('signed', 'accepted', 'outbid', 'mined')`
+}
+
+function isUnchangedSql({ termsMac, stateMac }: VerifiedOrder): SQL {
+  const hex = (bytes: Uint8Array | null) =>
+    sql`decode(${bytes === null ? null : toHex(bytes)}::text, 'hex')`
+  return sql`orders.terms_mac IS NOT DISTINCT FROM ${hex(termsMac)}
+    AND orders.state_mac IS NOT DISTINCT FROM ${hex(stateMac)}`
+}
+
+/** Settlements of a wallet that are under way, and those of the last 24 hours that failed. */
+function settlementCounts(owner: string, at: SQL): { settling: SQL; failed: SQL } {
+  return {
+    settling: sql`(SELECT count(*) FROM orders AS other WHERE other.owner = ${owner}
+      AND other.status IN ('executing', 'broadcasted'))`,
+    failed: sql`(SELECT count(*) FROM orders AS other WHERE other.owner = ${owner}
+      AND other.status = 'failed' AND other.failed_at > ${later(at, -DAY_MS)})`,
+  }
+}
+
+const DAY_MS = 86_400_000
+
+function isWithinBoundsSql({ config }: SettlementServices, owner: string, at: SQL): SQL {
+  const { settling, failed } = settlementCounts(owner, at)
+  return sql`${settling} < ${config.MAX_SETTLING_PER_WALLET}::int
+    AND ${failed} < ${config.MAX_FAILED_PER_WALLET_AND_DAY}::int`
+}
+
+interface Seen {
+  status: OrderStatus | null
+  executable: boolean | null
+  ended: boolean | null
+  suspended: boolean
+  full: boolean | null
+  settling: number
+  failed: number
+}
+
+/** Why a claim changed nothing. For the choice of a refusal only: the guards are in the claim. */
+async function explainLostClaim(
+  tx: Database,
+  services: SettlementServices,
+  { uuid, owner }: VerifiedOrder,
   operator: string,
-): Promise<{ status: string | undefined; isFull: boolean }> {
-  const [seen] = await rows<{ status: string | null; full: boolean | null }>(
-    db,
-    sql`SELECT (SELECT status FROM orders WHERE uuid = ${uuid}) AS status,
-      (SELECT next_nonce >= chain_nonce + ${MAX_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full`,
+): Promise<Result<null, ClaimReason>> {
+  const at = services.databaseTime()
+  const { settling, failed } = settlementCounts(owner, at)
+  const [seen] = await rows<Seen>(
+    tx,
+    sql`SELECT orders.status, ${isExecutableSql(at)} AS executable, ${hasEndedSql()} AS ended,
+        ${isSuspendedSql(owner)} AS suspended, ${settling}::int AS settling, ${failed}::int AS failed,
+        (SELECT next_nonce >= chain_nonce + ${MAX_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full
+      FROM (SELECT 1) AS always LEFT JOIN orders ON uuid = ${uuid} AND owner = ${owner}`,
   )
-  return { status: seen?.status ?? undefined, isFull: seen?.full === true }
+  const { MAX_SETTLING_PER_WALLET, MAX_FAILED_PER_WALLET_AND_DAY } = services.config
+  if (seen?.suspended) return refuse('walletSuspended')
+  if (seen?.status !== 'open' || seen.ended === true)
+    return refuse('orderNotOpen', { status: seen?.status ?? null })
+  if (seen.executable === false) return refuse('orderNotOpen', { status: 'expired' })
+  if (seen.settling >= MAX_SETTLING_PER_WALLET)
+    return refuse('settlementLimit', { limit: 'settling', allowed: MAX_SETTLING_PER_WALLET })
+  if (seen.failed >= MAX_FAILED_PER_WALLET_AND_DAY)
+    return refuse('settlementLimit', { limit: 'failed', allowed: MAX_FAILED_PER_WALLET_AND_DAY })
+  return refuse(seen.full === true ? 'operatorFull' : 'nonceTaken')
 }
 
 /**
  * Whether a claim was committed although the connection was lost during its COMMIT. The same bytes may also be another
- * process's claim; like a lease of the reconciler this counts as a second sender, after which a rejection proves nothing.
+ * process's claim; like a lease of the reconciler this counts as a second sender.
  */
 export async function claimWasCommitted(db: Database, txid: string): Promise<boolean> {
   const found = await rows(

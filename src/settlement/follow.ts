@@ -1,7 +1,7 @@
 import { transactionLabel } from '../crypto/labels.ts'
 import type { ChainStatus } from './chain.ts'
 import { encryptTransaction } from './encrypt.ts'
-import { replacementFee } from './fees.ts'
+import { burnFee, replacementFee } from './fees.ts'
 import type { OperatorAccount } from './operator.ts'
 import { competingTransactions, type DueTransaction } from './outbox.ts'
 import {
@@ -14,18 +14,19 @@ import {
   recordReplacement,
 } from './record.ts'
 import {
-  GIVE_UP_AFTER,
-  nextAttempt,
-  nextConfirmationCheck,
+  confirmationPauseMs,
+  GIVE_UP_AFTER_NOT_FOUND,
   ORPHANED_AFTER_NOT_FOUND,
+  retryPauseMs,
 } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
 import type { SubmitResult } from './submit-result.ts'
-import { signAgain, signFiller } from './transaction.ts'
+import { signAgain, signBurn, signFiller } from './transaction.ts'
 
 /** One pass of the reconciler. */
 export interface ReconcilePass {
   services: SettlementServices
+  /** Postgres' time at the start of the pass, in milliseconds since 1970. */
   now: number
   /** The height of the newest block, looked up at most once a pass. */
   height: () => Promise<number | undefined>
@@ -37,13 +38,17 @@ export async function checkTransaction(pass: ReconcilePass, due: DueTransaction)
   await applyChainStatus(pass, due, await pass.services.chain.find(due.txid))
 }
 
-/** Handles a node's result for the stored bytes, which may have been sent before. */
+/**
+ * Handles a node's result for the stored bytes, which may have been sent before, and to other nodes. A rejection ends
+ * nothing: an API may pass a transaction to several nodes and return the word of one of them. Only a mined transaction with
+ * the same nonce proves that this one cannot be mined any more.
+ */
 async function applySubmitResult(
   pass: ReconcilePass,
   due: DueTransaction,
   result: SubmitResult,
 ): Promise<void> {
-  const { services, now } = pass
+  const { services } = pass
   services.log(result.kind === 'accepted' ? 'info' : 'warn', 'transaction_sent_again', {
     uuid: due.orderUuid,
     txid: due.txid,
@@ -52,17 +57,18 @@ async function applySubmitResult(
   })
   switch (result.kind) {
     case 'accepted':
-      return due.status === 'signed'
-        ? recordAccepted(services.db, due.txid, now, soon(pass))
-        : reschedule(pass, due, { isMissing: true })
+      if (due.status !== 'signed') return reschedule(pass, due, { isMissing: true })
+      return void (await recordAccepted(services, due, services.config.RECONCILE_INTERVAL_MS))
     case 'refused':
       return cancelByReplacement(pass, due, result.reason)
     case 'nonceTaken':
       return resolveNonceConflict(pass, due, result.reason)
-    case 'postponed':
-      return result.reason === 'FeeTooLow'
-        ? bumpFee(pass, due, result.reason)
-        : reschedule(pass, due, { reason: result.reason })
+    case 'feeTooLow':
+      return bumpFee(pass, due, result.reason)
+    case 'waiting':
+      return isHopeless(pass, due)
+        ? cancelByReplacement(pass, due, result.reason)
+        : reschedule(pass, due, { reason: result.reason, isMissing: true })
     default:
       return reschedule(pass, due, { reason: result.reason })
   }
@@ -74,7 +80,7 @@ async function applyChainStatus(
   due: DueTransaction,
   seen: ChainStatus,
 ): Promise<void> {
-  const { services, now } = pass
+  const { services } = pass
   if (seen.kind === 'unknown') return reschedule(pass, due)
   if (seen.kind === 'mined') return applyMined(pass, due, seen)
   if (due.status === 'mined') {
@@ -83,14 +89,28 @@ async function applyChainStatus(
     const isGone = isReported || due.notFound + 1 >= ORPHANED_AFTER_NOT_FOUND
     if (!isGone) return reschedule(pass, due, { isMissing: true })
     services.log('warn', 'transaction_reorganised', { uuid: due.orderUuid, txid: due.txid })
-    return recordReorganised(services.db, due, now, now)
+    return recordReorganised(services, due)
   }
   if (due.status === 'outbid') return reschedule(pass, due)
-  if (seen.kind === 'pending')
-    return isStuck(pass, due) ? bumpFee(pass, due) : reschedule(pass, due, { isMissing: false })
+  if (seen.kind === 'pending') return applyPending(pass, due)
   const reason = seen.kind === 'dropped' ? seen.reason : `dropped_${seen.kind}`
   if (isHopeless(pass, due)) return cancelByReplacement(pass, due, reason)
   await applySubmitResult(pass, due, await submit(pass, due))
+}
+
+/**
+ * A pending transaction that the chain waits for, and that is not mined in time: its fee is raised, up to the ceiling; once
+ * it has had its time, it is given up. Some nodes keep a transaction for two days that no miner will ever take.
+ */
+function applyPending(pass: ReconcilePass, due: DueTransaction): Promise<void> {
+  const { STUCK_AFTER_SECONDS, GIVE_UP_AFTER_SECONDS } = pass.services.config
+  const isNext = due.nonce === due.chainNonce
+  const waitedMs = pass.now - Math.max(due.firstSignedAt, due.chainNonceAt)
+  if (isNext && due.kind === 'swap' && waitedMs >= GIVE_UP_AFTER_SECONDS * 1000)
+    return cancelByReplacement(pass, due, 'not_mined')
+  const stuckMs = pass.now - Math.max(due.since, due.chainNonceAt)
+  if (isNext && stuckMs >= STUCK_AFTER_SECONDS * 1000) return bumpFee(pass, due)
+  return reschedule(pass, due, { isMissing: false })
 }
 
 /** The transaction is in a block. The order ends once that is deep enough; the block is checked for some time after. */
@@ -98,21 +118,17 @@ async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined)
   const { services, now } = pass
   const { CONFIRMATIONS, RECONCILE_INTERVAL_MS } = services.config
   if (due.status === 'signed' || due.status === 'outbid')
-    await recordAccepted(services.db, due.txid, now, soon(pass))
+    await recordAccepted(services, due, RECONCILE_INTERVAL_MS)
   const isElsewhere = seen.height !== due.blockHeight || seen.outcome !== due.outcome
-  if (due.status === 'mined' && isElsewhere) await recordReorganised(services.db, due, now, now)
+  if (due.status === 'mined' && isElsewhere) await recordReorganised(services, due)
   const isDeep =
     CONFIRMATIONS === 1 || ((await pass.height()) ?? 0) - seen.height + 1 >= CONFIRMATIONS
   const firstMs = Math.max(RECONCILE_INTERVAL_MS, 1)
-  const checkAt = isDeep
-    ? nextConfirmationCheck(
-        now,
-        due.minedAt ?? now,
-        due.status === 'mined' ? due.attempts : 0,
-        firstMs,
-      )
-    : nextAttempt(now, 0, firstMs)
-  await recordMined(services.db, due, seen, { isDeep, checkAt }, now)
+  const checkInMs = isDeep
+    ? confirmationPauseMs(now - (due.minedAt ?? now), due.status === 'mined' ? due.attempts : 0, firstMs)
+    : retryPauseMs(0, firstMs)
+  const isUuidUsed = await isUsedAfter(pass, due, seen)
+  await recordMined(services, due, seen, { isDeep, checkInMs, isUuidUsed })
   if (due.status !== 'mined')
     services.log('info', 'transaction_mined', {
       uuid: due.orderUuid,
@@ -121,6 +137,18 @@ async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined)
       outcome: seen.outcome,
       height: seen.height,
     })
+}
+
+/** Whether the uuid of a mined transaction's order is used. A success uses it; an abort rolls its own use back. */
+async function isUsedAfter(
+  { services }: ReconcilePass,
+  { kind, orderUuid }: DueTransaction,
+  { outcome }: Mined,
+): Promise<boolean> {
+  if (orderUuid === undefined) return false
+  if (outcome === 'success' && kind !== 'filler') return true
+  const { INTENT_VERIFIER_CONTRACT } = services.config
+  return (await services.chain.isUuidUsed(INTENT_VERIFIER_CONTRACT, orderUuid)) === true
 }
 
 /**
@@ -132,11 +160,11 @@ async function resolveNonceConflict(
   due: DueTransaction,
   reason: string,
 ): Promise<void> {
-  const { services, now } = pass
+  const { services } = pass
   const seen = await services.chain.find(due.txid)
   if (seen.kind === 'mined') return applyMined(pass, due, seen)
   if (seen.kind === 'pending' && due.status === 'signed')
-    return recordAccepted(services.db, due.txid, now, soon(pass))
+    return void (await recordAccepted(services, due, services.config.RECONCILE_INTERVAL_MS))
   const isPassed = due.chainNonce > due.nonce && seen.kind !== 'pending' && seen.kind !== 'unknown'
   if (!isPassed || !isHopeless(pass, due))
     return reschedule(pass, due, { reason, isMissing: isPassed })
@@ -145,91 +173,94 @@ async function resolveNonceConflict(
     if (kind === 'mined' || kind === 'pending' || kind === 'unknown')
       return reschedule(pass, due, { reason, isMissing: true })
   }
-  services.log('error', 'nonce_lost', { operator: due.operator, nonce: due.nonce, txid: due.txid })
-  await recordNonceLost(services.db, due, now)
+  services.log('error', 'nonce_lost', {
+    operator: due.operator,
+    nonce: due.nonce,
+    txid: due.txid,
+  })
+  await recordNonceLost(services, due)
 }
 
 /**
- * Every node rejects or forgets the transaction, but one may still have it. A filler with a higher fee uses up its nonce:
- * once the filler is mined the order has failed, for this reason; if the swap is mined instead, it has not.
+ * Nodes reject or forget a swap, or no miner takes it, but one may still have it. A burn of its order's uuid with a higher
+ * fee takes its nonce: once the burn is mined the order has failed, for this reason, and its intent is worthless; if the
+ * swap is mined instead, the order has not failed.
  */
 async function cancelByReplacement(
   pass: ReconcilePass,
   due: DueTransaction,
   reason: string,
 ): Promise<void> {
-  const { services, now } = pass
+  const { services } = pass
   const operator = operatorOf(services, due)
-  if (operator === undefined || due.kind === 'filler') {
-    services.log('error', 'transaction_stuck', { txid: due.txid, operator: due.operator, reason })
-    return reschedule(pass, due, { reason })
-  }
-  const filler = await signFiller({
+  if (operator === undefined || due.kind !== 'swap') return reportStuck(pass, due, reason)
+  const { STACKS_NETWORK: network, INTENT_VERIFIER_CONTRACT: verifier } = services.config
+  const fields = {
     privateKey: operator.privateKey,
     nonce: due.nonce,
-    feeInMicroStx: replacementFee(due.feeInMicroStx),
-    network: services.config.STACKS_NETWORK,
-  })
+    feeInMicroStx: burnFee(due.feeInMicroStx),
+    network,
+  }
+  const replacement =
+    due.orderUuid === undefined
+      ? await signFiller(fields)
+      : await signBurn({ verifier, uuid: due.orderUuid }, fields)
   services.log('warn', 'order_given_up', { uuid: due.orderUuid, txid: due.txid, reason })
-  const encrypted = { transaction: filler, rawBox: await encryptTransaction(services, filler) }
-  await recordReplacement(services.db, due, encrypted, { kind: 'filler', reason }, now)
+  const rawBox = await encryptTransaction(services, replacement)
+  const kind = due.orderUuid === undefined ? 'filler' : 'burn'
+  await recordReplacement(services, due, { transaction: replacement, rawBox }, { kind, reason })
 }
 
 /** Signs the same transaction with a higher fee, up to the configured ceiling. */
 async function bumpFee(pass: ReconcilePass, due: DueTransaction, reason?: string): Promise<void> {
-  const { services, now } = pass
+  const { services } = pass
   const operator = operatorOf(services, due)
-  const feeInMicroStx = Math.min(
-    replacementFee(due.feeInMicroStx),
-    services.config.MAX_FEE_IN_MICRO_STX,
-  )
-  if (operator === undefined || feeInMicroStx <= due.feeInMicroStx) {
-    services.log('error', 'transaction_stuck', { txid: due.txid, operator: due.operator, reason })
-    return reschedule(pass, due, { reason })
-  }
+  const feeInMicroStx = replacementFee(due, services.config.MAX_FEE_IN_MICRO_STX)
+  if (operator === undefined || feeInMicroStx === undefined) return reportStuck(pass, due, reason)
   const raw = await services.encryption.decrypt(due.rawBox, transactionLabel(due.txid))
   const replacement = signAgain(raw, { privateKey: operator.privateKey, feeInMicroStx })
-  services.log('warn', 'fee_raised', { uuid: due.orderUuid, txid: replacement.txid, feeInMicroStx })
-  const encrypted = {
-    transaction: replacement,
-    rawBox: await encryptTransaction(services, replacement),
-  }
-  await recordReplacement(services.db, due, encrypted, { kind: due.kind, reason: null }, now)
+  services.log('warn', 'fee_raised', {
+    uuid: due.orderUuid,
+    txid: replacement.txid,
+    feeInMicroStx,
+  })
+  const rawBox = await encryptTransaction(services, replacement)
+  const { kind } = due
+  await recordReplacement(services, due, { transaction: replacement, rawBox }, { kind, reason: null })
 }
 
-/** Only the transaction with the next nonce can be stuck: later ones wait for it. */
-function isStuck({ services, now }: ReconcilePass, due: DueTransaction): boolean {
-  const { STUCK_AFTER_SECONDS } = services.config
-  if (STUCK_AFTER_SECONDS === undefined || due.nonce !== due.chainNonce) return false
-  return now - Math.max(due.since, due.chainNonceAt) >= STUCK_AFTER_SECONDS * 1000
+/** An alarm for the operator: nothing more can be done automatically now. The transaction is checked on. */
+function reportStuck(pass: ReconcilePass, due: DueTransaction, reason?: string): Promise<void> {
+  pass.services.log('error', 'transaction_stuck', {
+    txid: due.txid,
+    operator: due.operator,
+    kind: due.kind,
+    feeInMicroStx: due.feeInMicroStx,
+    reason,
+  })
+  return reschedule(pass, due, { reason })
 }
 
-function isHopeless({ now }: ReconcilePass, due: DueTransaction): boolean {
-  return due.notFound + 1 >= GIVE_UP_AFTER.notFound && now - due.since >= GIVE_UP_AFTER.ms
+/** Whether nodes have not had a transaction for so long that waiting on is pointless. */
+function isHopeless({ now, services }: ReconcilePass, due: DueTransaction): boolean {
+  return (
+    due.notFound + 1 >= GIVE_UP_AFTER_NOT_FOUND &&
+    now - due.since >= services.config.STUCK_AFTER_SECONDS * 1000
+  )
 }
 
 async function submit({ services }: ReconcilePass, due: DueTransaction): Promise<SubmitResult> {
-  return services.chain.submit(
-    await services.encryption.decrypt(due.rawBox, transactionLabel(due.txid)),
-  )
+  const raw = await services.encryption.decrypt(due.rawBox, transactionLabel(due.txid))
+  return services.chain.submit(raw)
 }
 
 function reschedule(
-  pass: ReconcilePass,
+  { services }: ReconcilePass,
   due: DueTransaction,
   found: { reason?: string | undefined; isMissing?: boolean } = {},
 ): Promise<void> {
-  const firstMs = Math.max(pass.services.config.RECONCILE_INTERVAL_MS, 1)
-  return recordAttempt(
-    pass.services.db,
-    due.txid,
-    nextAttempt(pass.now, due.attempts, firstMs),
-    found,
-  )
-}
-
-function soon({ services, now }: ReconcilePass): number {
-  return now + services.config.RECONCILE_INTERVAL_MS
+  const firstMs = Math.max(services.config.RECONCILE_INTERVAL_MS, 1)
+  return recordAttempt(services, due.txid, retryPauseMs(due.attempts, firstMs), found)
 }
 
 function operatorOf(

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { timestamptz } from '../db/time.ts'
+import type { DatabaseClock } from '../db/time.ts'
 import type { Network } from '../stacks/network.ts'
 import { addressOf } from '../stacks/sign.ts'
 import type { Chain, Nonces } from './chain.ts'
@@ -20,9 +20,12 @@ export interface OperatorAccount {
   /** Sets the hint; undefined when another process may have used the nonce. */
   expect(nonce: number | undefined): void
   /** Looks up the account's nonces on chain and stores them. */
-  reconcile(now: number): Promise<AccountNonces | undefined>
-  /** When this process last looked them up successfully. */
-  reconciledAt(): number | undefined
+  reconcile(): Promise<AccountNonces | undefined>
+  /** Passes of the reconciler since this process last looked them up successfully; undefined before the first time. */
+  passesSinceReconciled(): number | undefined
+  countPass(): void
+  /** Whether the account can pay a fee, by a look-up of at most `BALANCE_MAX_AGE_MS` ago; undefined when it failed. */
+  canPay(feeInMicroStx: number, now: number): Promise<boolean | undefined>
   /** Serializes work within this process that would otherwise sign for the same nonce in vain. */
   exclusively<T>(work: () => Promise<T>): Promise<T>
 }
@@ -42,17 +45,22 @@ export interface OperatorAccounts {
 /** State that outlives a request. Workers open the accounts for every request, each on its own database session. */
 export interface OperatorMemory {
   turn?: number
-  operators?: Remembered[]
+  operators?: AccountMemory[]
 }
 
-interface Remembered {
+interface AccountMemory {
   address: string
   nonce?: number | undefined
-  reconciledAt?: number
+  passes?: number
+  balance?: { amount: bigint; readAt: number }
 }
+
+/** Transactions that are pending at the same time pay from one balance. */
+const BALANCE_MAX_AGE_MS = 15_000
 
 export function openOperators(
   db: Database,
+  databaseTime: DatabaseClock,
   chain: Chain,
   privateKeys: readonly string[],
   network: Network,
@@ -63,7 +71,7 @@ export function openOperators(
   }))
   const all = privateKeys.flatMap((privateKey, at) => {
     const own = memory.operators?.[at]
-    return own === undefined ? [] : [openOperator(db, chain, privateKey, own)]
+    return own === undefined ? [] : [openOperator(db, databaseTime, chain, privateKey, own)]
   })
   return {
     all,
@@ -76,22 +84,22 @@ export function openOperators(
 
 function openOperator(
   db: Database,
+  databaseTime: DatabaseClock,
   chain: Chain,
   privateKey: string,
-  memory: Remembered,
+  memory: AccountMemory,
 ): OperatorAccount {
   const { address } = memory
   let last: Promise<unknown> = Promise.resolve()
 
   /** The stored nonce never decreases to the chain's: transactions signed here may not have reached the chain yet. */
-  async function reconcile(now: number): Promise<AccountNonces | undefined> {
+  async function reconcile(): Promise<AccountNonces | undefined> {
     const seen = await chain.nonces(address)
     if (seen === undefined) return undefined
-    const at = timestamptz(now)
     const [stored] = await rows<{ nonce: number }>(
       db,
       sql`INSERT INTO operators (address, next_nonce, chain_nonce, chain_nonce_at)
-        VALUES (${address}, ${seen.next}::bigint, ${seen.confirmed}::bigint, ${at})
+        VALUES (${address}, ${seen.next}::bigint, ${seen.confirmed}::bigint, ${databaseTime()})
         ON CONFLICT (address) DO UPDATE SET
           next_nonce = greatest(operators.next_nonce, excluded.next_nonce),
           chain_nonce = excluded.chain_nonce,
@@ -100,7 +108,7 @@ function openOperator(
         RETURNING next_nonce::float8 AS nonce`,
     )
     if (stored === undefined) return undefined
-    memory.reconciledAt = now
+    memory.passes = 0
     return { ...seen, nextNonce: stored.nonce }
   }
 
@@ -119,7 +127,19 @@ function openOperator(
       memory.nonce = nonce
     },
     reconcile,
-    reconciledAt: () => memory.reconciledAt,
+    passesSinceReconciled: () => memory.passes,
+    countPass() {
+      if (memory.passes !== undefined) memory.passes += 1
+    },
+    async canPay(feeInMicroStx, now) {
+      const known = memory.balance
+      if (known === undefined || now - known.readAt > BALANCE_MAX_AGE_MS) {
+        const account = await chain.account(address)
+        if (account === undefined) return undefined
+        memory.balance = { amount: account.balance, readAt: now }
+      }
+      return (memory.balance?.amount ?? 0n) >= BigInt(feeInMicroStx)
+    },
     exclusively(work) {
       const turn = last.then(work, work)
       last = turn.catch(() => undefined)

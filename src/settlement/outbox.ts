@@ -1,14 +1,15 @@
 import { sql } from 'drizzle-orm'
 import { fromHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
-import type { TransactionStatus } from '../db/schema.ts'
-import { timestamptz } from '../db/time.ts'
+import type { TransactionKind, TransactionStatus } from '../db/schema.ts'
+import { later, milliseconds } from '../db/time.ts'
 import { type AccountNonces, MAX_PENDING } from './operator.ts'
+import type { SettlementServices } from './services.ts'
 
-/** A signed transaction that is due for a check. */
+/** A signed transaction that is due for a check. Times are milliseconds since 1970. */
 export interface DueTransaction {
   txid: string
-  kind: 'swap' | 'filler'
+  kind: TransactionKind
   orderUuid: string | undefined
   operator: string
   nonce: number
@@ -22,6 +23,8 @@ export interface DueTransaction {
   minedAt: number | undefined
   /** When it was signed, or a node accepted it. */
   since: number
+  /** When the first transaction for its nonce was signed. */
+  firstSignedAt: number
   /** The nonce that the chain expects next of the operator, and since when. */
   chainNonce: number
   chainNonceAt: number
@@ -35,31 +38,32 @@ type Row = Omit<DueTransaction, 'orderUuid' | 'rawBox' | 'outcome' | 'blockHeigh
   mined: number | null
 }
 
-const milliseconds = (column: string) => sql.raw(`(extract(epoch FROM ${column}) * 1000)::float8`)
-
-/** Leases due transactions to this process. If it crashes, its leases expire and another process takes over. */
+/**
+ * Leases due transactions to this process. If it crashes, its leases expire and another process takes over.
+ */
 export async function leaseDue(
-  db: Database,
-  now: number,
-  leasedUntil: number,
+  { db, databaseTime }: Pick<SettlementServices, 'db' | 'databaseTime'>,
+  leaseMs: number,
   limit: number,
 ): Promise<DueTransaction[]> {
+  const at = databaseTime()
   const found = await rows<Row>(
     db,
     sql`WITH due AS (
-        SELECT txid FROM transactions WHERE check_at <= ${timestamptz(now)}
+        SELECT txid FROM transactions WHERE check_at <= ${at}
           AND status IN ('signed', 'accepted', 'outbid', 'mined')
         ORDER BY check_at LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
       )
-      UPDATE transactions SET looks = looks + 1, check_at = ${timestamptz(leasedUntil)}
+      UPDATE transactions SET looks = looks + 1, check_at = ${later(at, leaseMs)}
       FROM due, operators
       WHERE transactions.txid = due.txid AND operators.address = transactions.operator
       RETURNING transactions.txid, kind, order_uuid, operator, nonce::float8 AS nonce,
         fee_in_micro_stx::float8 AS "feeInMicroStx", encode(raw_box, 'hex') AS box, status, looks AS attempts,
-        misses AS "notFound", outcome,
-        block_height::float8 AS height, ${milliseconds('mined_at')} AS mined,
-        ${milliseconds('coalesce(answered_at, created_at)')} AS since,
-        chain_nonce::float8 AS "chainNonce", ${milliseconds('chain_nonce_at')} AS "chainNonceAt"`,
+        misses AS "notFound", outcome, block_height::float8 AS height, ${milliseconds(sql`mined_at`)} AS mined,
+        ${milliseconds(sql`coalesce(answered_at, created_at)`)} AS since,
+        (SELECT ${milliseconds(sql`min(first.created_at)`)} FROM transactions AS first
+          WHERE first.operator = transactions.operator AND first.nonce = transactions.nonce) AS "firstSignedAt",
+        chain_nonce::float8 AS "chainNonce", ${milliseconds(sql`chain_nonce_at`)} AS "chainNonceAt"`,
   )
   return found.map(({ order_uuid, box, height, mined, ...row }) => ({
     ...row,
@@ -94,11 +98,14 @@ export async function operatorsWithPending(db: Database): Promise<Set<string>> {
   return new Set(found.map((one) => one.address))
 }
 
-/** Nonces that no transaction will use: refused, while later ones are signed already, which wait for them. */
+/**
+ * Nonces that no transaction will use, while later ones wait for them. A nonce that the API does not know as unused is left
+ * alone: another program of the operator's account may have a transaction pending there, which a filler would replace.
+ */
 export async function nonceGaps(
   db: Database,
   operator: string,
-  { confirmed, nextNonce, pending }: AccountNonces,
+  { confirmed, nextNonce, isUnused }: AccountNonces,
 ): Promise<number[]> {
   const end = Math.min(nextNonce, confirmed + MAX_PENDING)
   const found = await rows<{ nonce: number }>(
@@ -108,5 +115,5 @@ export async function nonceGaps(
         WHERE operator = ${operator} AND nonce = gap AND status <> 'refused')
       ORDER BY gap`,
   )
-  return found.map(({ nonce }) => nonce).filter((nonce) => !pending.includes(nonce))
+  return found.map(({ nonce }) => nonce).filter(isUnused)
 }

@@ -1,4 +1,8 @@
+import { sql } from 'drizzle-orm'
+import { rows } from '../db/database.ts'
+import { milliseconds } from '../db/time.ts'
 import { expireOrders } from '../orders/expire.ts'
+import { burnUuids } from './burn.ts'
 import { encryptTransaction } from './encrypt.ts'
 import { FILLER_FEE_IN_MICRO_STX } from './fees.ts'
 import { checkTransaction, type ReconcilePass } from './follow.ts'
@@ -12,6 +16,7 @@ import { signFiller } from './transaction.ts'
 /** What one pass handles, at most, and how many transactions concurrently. */
 const MAX_ORDERS = 1_000
 const MAX_TRANSACTIONS = 100
+const MAX_BURNS = 20
 const CONCURRENCY = 8
 /** Passes between two look-ups of an operator with pending transactions: public APIs have rate limits. */
 const PASSES_PER_LOOK_UP = 5
@@ -26,26 +31,25 @@ export interface Reconciled {
 
 /**
  * One pass over everything under way: expires orders, looks up the operators' nonces, fills nonces that no transaction will
- * use, sends unaccepted transactions again and follows the others until their orders have ended. Any number of processes
- * may run passes at once.
+ * use, burns uuids, sends unaccepted transactions again and follows the others until their orders have ended. Any number of
+ * processes may run passes at once.
  */
-export async function reconcile(services: SettlementServices, now: number): Promise<Reconciled> {
-  const expired = await expireOrders(services.db, now, MAX_ORDERS)
-  const busy = await operatorsWithPending(services.db)
+export async function reconcile(services: SettlementServices): Promise<Reconciled> {
+  const expired = await expireOrders(services, MAX_ORDERS)
+  const pending = await operatorsWithPending(services.db)
   await concurrently(
-    services.operators.all.filter((one) => isDue(services, one, now, busy.has(one.address))),
+    services.operators.all.filter((one) => isDue(one, pending.has(one.address))),
     (operator) =>
-      guarded(services, 'operator_not_reconciled', () =>
-        reconcileOperator(services, operator, now),
-      ),
+      guarded(services, 'operator_not_reconciled', () => reconcileOperator(services, operator)),
   )
+  await guarded(services, 'uuids_not_burnt', () => burnUuids(services, MAX_BURNS))
 
-  const leasedUntil = now + sendLeaseMs(services.config.NODE_TIMEOUT_MS)
-  const due = await leaseDue(services.db, now, leasedUntil, MAX_TRANSACTIONS)
+  const leaseMs = sendLeaseMs(services.config.NODE_TIMEOUT_MS)
+  const due = await leaseDue(services, leaseMs, MAX_TRANSACTIONS)
   let height: Promise<number | undefined> | undefined
   const pass: ReconcilePass = {
     services,
-    now,
+    now: await readDatabaseTime(services),
     height() {
       height ??= services.chain.height()
       return height
@@ -62,27 +66,29 @@ export async function reconcile(services: SettlementServices, now: number): Prom
   }
 }
 
+async function readDatabaseTime({
+  db,
+  databaseTime,
+}: Pick<SettlementServices, 'db' | 'databaseTime'>): Promise<number> {
+  const [read] = await rows<{ now: number }>(db, sql`SELECT ${milliseconds(databaseTime())} AS now`)
+  return read?.now ?? 0
+}
+
 /** Every operator once when the process starts, and those with pending transactions every few passes. */
-function isDue(
-  services: SettlementServices,
-  operator: OperatorAccount,
-  now: number,
-  isBusy: boolean,
-): boolean {
-  const last = operator.reconciledAt()
-  if (last === undefined) return true
-  return isBusy && now - last >= services.config.RECONCILE_INTERVAL_MS * PASSES_PER_LOOK_UP
+function isDue(operator: OperatorAccount, hasPending: boolean): boolean {
+  operator.countPass()
+  const passes = operator.passesSinceReconciled()
+  return passes === undefined || (hasPending && passes >= PASSES_PER_LOOK_UP)
 }
 
 async function reconcileOperator(
   services: SettlementServices,
   operator: OperatorAccount,
-  now: number,
 ): Promise<void> {
-  const standing = await operator.reconcile(now)
-  if (standing === undefined) return
+  const nonces = await operator.reconcile()
+  if (nonces === undefined) return
   const { address, privateKey } = operator
-  for (const nonce of await nonceGaps(services.db, address, standing)) {
+  for (const nonce of await nonceGaps(services.db, address, nonces)) {
     const filler = await signFiller({
       privateKey,
       nonce,
@@ -90,8 +96,8 @@ async function reconcileOperator(
       network: services.config.STACKS_NETWORK,
     })
     services.log('warn', 'nonce_filled', { operator: address, nonce, txid: filler.txid })
-    const encrypted = { transaction: filler, rawBox: await encryptTransaction(services, filler) }
-    await recordFiller(services.db, address, encrypted, now)
+    const rawBox = await encryptTransaction(services, filler)
+    await recordFiller(services, address, { transaction: filler, rawBox })
   }
 }
 
@@ -99,7 +105,7 @@ async function reconcileOperator(
 async function guarded(
   services: SettlementServices,
   event: string,
-  work: () => Promise<void>,
+  work: () => Promise<unknown>,
 ): Promise<void> {
   try {
     await work()
@@ -109,7 +115,10 @@ async function guarded(
 }
 
 /** Runs work on items in the given order, several concurrently. */
-async function concurrently<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+async function concurrently<T>(
+  all: readonly T[],
+  work: (one: T) => Promise<void>,
+): Promise<void> {
   const queue = all.values()
   const worker = async () => {
     for (const one of queue) await work(one)

@@ -1,102 +1,96 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
-import { timestamptz } from '../db/time.ts'
+import { later, milliseconds } from '../db/time.ts'
 import { countSuccess } from '../gate/admit.ts'
+import { stateMacs } from '../orders/integrity.ts'
+import { hasEndedSql } from '../orders/lifecycle.ts'
+import type { OrderStatus } from '../orders/order.ts'
 import type { ChainStatus } from './chain.ts'
+import type { SettlementServices } from './services.ts'
 import type { SignedTransaction } from './transaction.ts'
 
 /*
  * The state changes of signed transactions, one guarded statement each. All of them may run concurrently in several
- * processes, and twice: a statement changes nothing once the status does not allow it. Lock order: operator, transaction,
- * order, key.
+ * processes, and twice: a statement changes nothing once the status does not allow it. Lock order: wallet, operator,
+ * transaction, order, key. Every time is Postgres' own.
  */
 
-const time = timestamptz
-const lock = (operator: string) =>
+type RecordServices = Pick<SettlementServices, 'db' | 'databaseTime' | 'mac'>
+
+/** The identity of a stored transaction. */
+export interface StoredTransaction {
+  txid: string
+  operator: string
+  /** Undefined for a filler of a nonce. */
+  orderUuid: string | undefined
+}
+
+const lockOperator = (operator: string) =>
   sql`payer AS (SELECT address FROM operators WHERE address = ${operator} FOR UPDATE)`
+
+/** The assignments that give an order its next status, with the MAC of that status. */
+function nextState(
+  { mac }: RecordServices,
+  uuid: string | undefined,
+  statuses: readonly OrderStatus[],
+  status: SQL,
+): SQL {
+  const macs = stateMacs(mac, uuid ?? '', statuses)
+  return sql`status = ${status}, state_mac = decode(${macs}::jsonb ->> (${status}), 'hex')`
+}
 
 /**
  * A node has the transaction: the order becomes broadcasted and the requesting key's success is counted. A superseded
- * transaction stays superseded; the success is counted nevertheless.
+ * transaction stays superseded; the success is counted nevertheless. Resolves to the time of the broadcast in milliseconds
+ * since 1970; undefined when the order was broadcasted before.
  */
 export async function recordAccepted(
-  db: Database,
-  txid: string,
-  now: number,
-  checkAt: number,
-): Promise<void> {
-  await rows(
-    db,
+  services: RecordServices,
+  { txid, orderUuid }: Pick<StoredTransaction, 'txid' | 'orderUuid'>,
+  checkInMs: number,
+): Promise<number | undefined> {
+  const at = services.databaseTime()
+  const [sent] = await rows<{ executedAt: number }>(
+    services.db,
     sql`WITH accepted AS (
         UPDATE transactions SET status = CASE WHEN status = 'signed' THEN 'accepted' ELSE status END,
-          answered_at = ${time(now)}, reason = CASE WHEN kind = 'filler' THEN reason END,
-          check_at = ${time(checkAt)}, looks = 0, misses = 0
+          answered_at = ${at}, reason = CASE WHEN kind <> 'swap' THEN reason END,
+          check_at = ${later(at, checkInMs)}, looks = 0, misses = 0
         WHERE txid = ${txid} AND status IN ('signed', 'outbid')
         RETURNING order_uuid, requested_by, kind, status
       ), sent AS (
-        UPDATE orders SET status = 'broadcasted', txid = ${txid}, executed_at = ${time(now)} FROM accepted
-        WHERE uuid = order_uuid AND kind = 'swap' AND orders.status = 'executing'
-        RETURNING uuid, orders.status, requested_by
+        UPDATE orders SET ${nextState(services, orderUuid, ['broadcasted'], sql`'broadcasted'`)}, txid = ${txid},
+          executed_at = ${at}
+        FROM accepted WHERE uuid = order_uuid AND kind = 'swap' AND orders.status = 'executing'
+        RETURNING uuid, orders.status, requested_by, orders.executed_at
       ), superseding AS (
         UPDATE orders SET txid = ${txid} FROM accepted
         WHERE uuid = order_uuid AND kind = 'swap' AND accepted.status = 'accepted' AND orders.status = 'broadcasted'
       ), counted AS (
         ${countSuccess(sql`(SELECT requested_by FROM sent)`, sql`sent`, 'execution_count')}
-      ), event AS (${insertOrderEvent(sql`sent`, now, sql`jsonb_build_object('txid', ${txid}::text)`)})
-      SELECT uuid FROM sent`,
+      ), event AS (${insertOrderEvent(sql`sent`, at, sql`jsonb_build_object('txid', ${txid}::text)`)})
+      SELECT ${milliseconds(sql`executed_at`)} AS "executedAt" FROM sent`,
   )
-}
-
-/**
- * The node rejected the transaction, and no other process has ever sent it: the order fails, or reopens when the order is
- * not at fault. The nonce is returned if none after it was signed; otherwise the reconciler fills it. Returns false when
- * the reconciler has leased the transaction meanwhile: then a node may have accepted it.
- */
-export async function recordRefused(
-  db: Database,
-  { txid, operator, reason }: { txid: string; operator: string; reason: string },
-  next: 'failed' | 'open',
-  now: number,
-): Promise<boolean> {
-  const change =
-    next === 'failed'
-      ? sql`status = 'failed', failed_at = ${time(now)}, failure_reason = ${reason}`
-      : sql`status = 'open', txid = NULL`
-  const details = sql`jsonb_build_object('txid', ${txid}::text, 'reason', ${reason}::text)`
-  const ended = await rows(
-    db,
-    sql`WITH ${lock(operator)}, refused AS (
-        UPDATE transactions SET status = 'refused', reason = ${reason}, answered_at = ${time(now)}, check_at = NULL
-        FROM payer WHERE txid = ${txid} AND status = 'signed' AND looks = 0
-        RETURNING order_uuid, operator, nonce
-      ), ended AS (
-        UPDATE orders SET ${change} FROM refused
-        WHERE uuid = order_uuid AND orders.status = 'executing' RETURNING uuid, orders.status
-      ), returned AS (
-        UPDATE operators SET next_nonce = refused.nonce FROM refused
-        WHERE address = operator AND next_nonce = refused.nonce + 1
-      ), event AS (${insertOrderEvent(sql`ended`, now, details)})
-      SELECT uuid FROM ended`,
-  )
-  return ended.length === 1
+  return sent?.executedAt
 }
 
 /**
  * Reschedules a check that changed nothing. `isMissing` counts, or resets, the checks in a row that did not find it. A swap
- * keeps the node's last reason; a filler keeps the reason why it was sent.
+ * keeps the node's last reason; a replacement keeps the reason why it was sent.
  */
 export async function recordAttempt(
-  db: Database,
+  { db, databaseTime }: RecordServices,
   txid: string,
-  checkAt: number,
+  checkInMs: number,
   { reason, isMissing }: { reason?: string | undefined; isMissing?: boolean | undefined } = {},
 ): Promise<void> {
-  const notFound = isMissing === undefined ? sql`misses` : isMissing ? sql`misses + 1` : sql`0`
+  const notFound =
+    isMissing === undefined ? sql`misses` : isMissing ? sql`misses + 1` : sql`0`
   const why = sql`CASE WHEN kind = 'swap' AND status = 'signed' THEN ${reason ?? null} ELSE reason END`
   await rows(
     db,
-    sql`UPDATE transactions SET check_at = ${time(checkAt)}, misses = ${notFound},
+    sql`UPDATE transactions SET check_at = ${later(databaseTime(), checkInMs)}, misses = ${notFound},
         reason = ${reason === undefined ? sql`reason` : why}
       WHERE txid = ${txid} AND check_at IS NOT NULL`,
   )
@@ -104,32 +98,43 @@ export async function recordAttempt(
 
 export type Mined = Extract<ChainStatus, { kind: 'mined' }>
 
+export interface MinedOptions {
+  /** Whether the block has the configured confirmations. */
+  isDeep: boolean
+  /** When to check again; undefined when the transaction is final. */
+  checkInMs: number | undefined
+  /** Whether the chain has the uuid of the transaction's order as used, whatever used it. */
+  isUuidUsed: boolean
+}
+
 /**
- * The transaction is in a block. Once the block is deep enough the order ends, other transactions for the nonce are
- * replaced, and a filler that replaced an order's swap ends the order as failed, with the filler's reason.
+ * The transaction is in a block. Once the block is deep enough the order ends: a successful swap confirms it, even one that
+ * was taken for failed; a swap that aborted, and whatever replaced a swap, fail it. Other transactions for the nonce are
+ * replaced. An intent that is public and whose uuid is not used is to be burnt.
  */
 export async function recordMined(
-  db: Database,
-  { txid, operator }: { txid: string; operator: string },
+  services: RecordServices,
+  { txid, operator, orderUuid }: StoredTransaction,
   { outcome, height, amountOut }: Mined,
-  { isDeep, checkAt }: { isDeep: boolean; checkAt: number | undefined },
-  now: number,
+  { isDeep, checkInMs, isUuidUsed }: MinedOptions,
 ): Promise<void> {
+  const at = services.databaseTime()
   const success = outcome === 'success' ? sql`kind = 'swap'` : sql`false`
   const failure: SQL =
     outcome === 'success' ? sql`ending.reason` : sql`coalesce(ending.reason, ${outcome})`
   const details = sql`jsonb_strip_nulls(jsonb_build_object('txid', txid, 'blockHeight', block_height,
     'amountOut', amount_out::text, 'reason', failure_reason))`
+  const status = sql`CASE WHEN succeeded THEN 'confirmed' ELSE 'failed' END`
   await rows(
-    db,
-    sql`WITH ${lock(operator)}, mined AS (
+    services.db,
+    sql`WITH ${lockOperator(operator)}, mined AS (
         UPDATE transactions SET status = 'mined', outcome = ${outcome}, block_height = ${height}::bigint, misses = 0,
-          looks = CASE WHEN status = 'mined' THEN looks ELSE 0 END, mined_at = coalesce(mined_at, ${time(now)}),
-          check_at = ${checkAt === undefined ? sql`NULL` : time(checkAt)}
+          looks = CASE WHEN status = 'mined' THEN looks ELSE 0 END, mined_at = coalesce(mined_at, ${at}),
+          check_at = ${checkInMs === undefined ? sql`NULL` : later(at, checkInMs)}
         FROM payer WHERE txid = ${txid} AND status <> 'refused'
-        RETURNING order_uuid, operator, nonce, kind, CASE WHEN kind = 'filler' THEN reason END AS reason
-      ), spent AS (
-        UPDATE operators SET chain_nonce = mined.nonce + 1, chain_nonce_at = ${time(now)} FROM mined
+        RETURNING order_uuid, operator, nonce, kind, CASE WHEN kind <> 'swap' THEN reason END AS reason
+      ), moved AS (
+        UPDATE operators SET chain_nonce = mined.nonce + 1, chain_nonce_at = ${at} FROM mined
         WHERE address = operator AND chain_nonce <= mined.nonce
       ), others AS (
         UPDATE transactions SET status = 'replaced', check_at = NULL FROM mined
@@ -138,13 +143,12 @@ export async function recordMined(
       ), ending AS (
         SELECT order_uuid, ${success} AS succeeded, kind, reason FROM mined
       ), ended AS (
-        UPDATE orders SET
-          status = CASE WHEN succeeded THEN 'confirmed' ELSE 'failed' END,
+        UPDATE orders SET ${nextState(services, orderUuid, ['confirmed', 'failed'], status)},
           txid = CASE WHEN kind = 'swap' THEN ${txid} ELSE txid END,
           block_height = CASE WHEN kind = 'swap' THEN ${height}::bigint END,
-          confirmed_at = CASE WHEN succeeded THEN ${time(now)} END,
+          confirmed_at = CASE WHEN succeeded THEN ${at} END,
           amount_out = CASE WHEN succeeded THEN ${amountOut ?? null}::numeric END,
-          failed_at = CASE WHEN succeeded THEN NULL ELSE ${time(now)} END,
+          failed_at = CASE WHEN succeeded THEN NULL ELSE ${at} END,
           failure_reason = CASE WHEN succeeded THEN NULL ELSE ${failure} END
         FROM ending
         WHERE ${isDeep}::boolean AND uuid = order_uuid AND orders.status <> 'confirmed'
@@ -153,41 +157,59 @@ export async function recordMined(
       ), shown AS (
         UPDATE orders SET txid = ${txid}, block_height = ${height}::bigint FROM ending
         WHERE NOT ${isDeep}::boolean AND kind = 'swap' AND uuid = order_uuid AND orders.status = 'broadcasted'
-      ), event AS (${insertOrderEvent(sql`ended`, now, details)})
+      ), event AS (${insertOrderEvent(sql`ended`, at, details)})
       SELECT uuid FROM ended`,
+  )
+  if (isDeep && orderUuid !== undefined) await recordUuid(services, orderUuid, isUuidUsed)
+}
+
+/** Records whether the chain has an order's uuid as used; requests its burn where a disclosed, unsettled order has it unused. */
+export async function recordUuid(
+  { db, databaseTime }: RecordServices,
+  uuid: string,
+  isUsed: boolean,
+): Promise<void> {
+  const at = databaseTime()
+  await rows(
+    db,
+    isUsed
+      ? sql`UPDATE orders SET uuid_used_at = coalesce(uuid_used_at, ${at}) WHERE uuid = ${uuid} AND uuid_used_at IS NULL`
+      : sql`UPDATE orders SET burn_requested_at = ${at} WHERE uuid = ${uuid} AND burn_requested_at IS NULL
+          AND disclosed_at IS NOT NULL AND uuid_used_at IS NULL AND status IN ('failed', 'cancelled', 'expired')`,
   )
 }
 
 /** The block was reorganised away: the transaction, and others for its nonce, may be mined again. */
 export async function recordReorganised(
-  db: Database,
-  { txid, operator }: { txid: string; operator: string },
-  now: number,
-  checkAt: number,
+  services: RecordServices,
+  { txid, operator, orderUuid }: StoredTransaction,
 ): Promise<void> {
+  const at = services.databaseTime()
   const details = sql`jsonb_build_object('txid', ${txid}::text, 'reason', 'reorganised')`
   await rows(
-    db,
-    sql`WITH ${lock(operator)}, back AS (
+    services.db,
+    sql`WITH ${lockOperator(operator)}, back AS (
         UPDATE transactions SET status = 'accepted', outcome = NULL, block_height = NULL, mined_at = NULL,
-          check_at = ${time(checkAt)}, looks = 0, misses = 0
+          check_at = ${at}, looks = 0, misses = 0
         FROM payer WHERE txid = ${txid} AND status = 'mined'
-        RETURNING order_uuid, operator, nonce
-      ), unspent AS (
-        UPDATE operators SET chain_nonce = back.nonce, chain_nonce_at = ${time(now)} FROM back
+        RETURNING order_uuid, operator, nonce, kind
+      ), unmoved AS (
+        UPDATE operators SET chain_nonce = back.nonce, chain_nonce_at = ${at} FROM back
         WHERE address = operator AND chain_nonce > back.nonce
       ), others AS (
-        UPDATE transactions SET status = 'outbid', check_at = ${time(checkAt)}, looks = 0, misses = 0 FROM back
+        UPDATE transactions SET status = 'outbid', check_at = ${at}, looks = 0, misses = 0 FROM back
         WHERE transactions.operator = back.operator AND transactions.nonce = back.nonce
           AND txid <> ${txid} AND status = 'replaced'
       ), undone AS (
-        UPDATE orders SET status = 'broadcasted', block_height = NULL, confirmed_at = NULL, amount_out = NULL,
-          failed_at = NULL, failure_reason = NULL
-        FROM back WHERE uuid = order_uuid AND orders.status IN ('confirmed', 'failed')
+        UPDATE orders SET ${nextState(services, orderUuid, ['broadcasted'], sql`'broadcasted'`)}, block_height = NULL,
+          confirmed_at = NULL, amount_out = NULL, failed_at = NULL, failure_reason = NULL, burn_requested_at = NULL,
+          uuid_used_at = NULL
+        FROM back WHERE uuid = order_uuid AND kind = 'swap' AND orders.status IN ('confirmed', 'failed')
         RETURNING uuid, orders.status
       ), hidden AS (
-        UPDATE orders SET block_height = NULL FROM back WHERE uuid = order_uuid AND orders.status = 'broadcasted'
-      ), event AS (${insertOrderEvent(sql`undone`, now, details)})
+        UPDATE orders SET block_height = CASE WHEN kind = 'swap' THEN NULL ELSE block_height END, uuid_used_at = NULL
+        FROM back WHERE uuid = order_uuid AND (kind = 'burn' OR orders.status = 'broadcasted')
+      ), event AS (${insertOrderEvent(sql`undone`, at, details)})
       SELECT uuid FROM undone`,
   )
 }
@@ -199,19 +221,19 @@ export interface EncryptedTransaction {
 }
 
 /**
- * Stores a replacement for a pending transaction: for the same nonce, with a higher fee, either the same swap or a filler
- * that keeps the swap off the chain. From now on only the replacement is sent; either may be mined.
+ * Stores a replacement for a pending transaction: for the same nonce, with a higher fee, either the same swap, or a burn of
+ * the order's uuid that keeps the swap off the chain. From now on only the replacement is sent; either may be mined.
  */
 export async function recordReplacement(
-  db: Database,
-  { txid, operator }: { txid: string; operator: string },
+  { db, databaseTime }: RecordServices,
+  { txid, operator }: Pick<StoredTransaction, 'txid' | 'operator'>,
   { transaction, rawBox }: EncryptedTransaction,
-  { kind, reason }: { kind: 'swap' | 'filler'; reason: string | null },
-  now: number,
+  { kind, reason }: { kind: 'swap' | 'burn' | 'filler'; reason: string | null },
 ): Promise<void> {
+  const at = databaseTime()
   await rows(
     db,
-    sql`WITH ${lock(operator)}, outbid AS (
+    sql`WITH ${lockOperator(operator)}, outbid AS (
         UPDATE transactions SET status = 'outbid', reason = coalesce(${reason}::text, reason)
         FROM payer WHERE txid = ${txid} AND status IN ('signed', 'accepted')
         RETURNING order_uuid, operator, nonce, requested_by, kind, reason
@@ -219,7 +241,7 @@ export async function recordReplacement(
       INSERT INTO transactions
         (txid, order_uuid, kind, operator, nonce, fee_in_micro_stx, raw_box, requested_by, reason, created_at, check_at)
       SELECT ${transaction.txid}, order_uuid, ${kind}, operator, nonce, ${transaction.feeInMicroStx}::bigint,
-        ${rawBox}::bytea, requested_by, CASE WHEN ${kind} = 'filler' THEN reason END, ${time(now)}, ${time(now)}
+        ${rawBox}::bytea, requested_by, CASE WHEN ${kind} <> 'swap' THEN reason END, ${at}, ${at}
       FROM outbid
       ON CONFLICT (txid) DO NOTHING`,
   )
@@ -231,19 +253,18 @@ export async function recordReplacement(
  * operator's row is locked first, and the statement after it sees what was committed before.
  */
 export async function recordFiller(
-  db: Database,
+  { db, databaseTime }: RecordServices,
   operator: string,
   { transaction, rawBox }: EncryptedTransaction,
-  now: number,
 ): Promise<void> {
   const { txid, nonce, feeInMicroStx } = transaction
+  const at = databaseTime()
   await db.transaction(async (tx) => {
-    await rows(tx, sql`SELECT FROM operators WHERE address = ${operator} FOR UPDATE`)
+    await lockOperatorRow(tx, operator)
     await rows(
       tx,
       sql`INSERT INTO transactions (txid, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at, check_at)
-        SELECT ${txid}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
-          ${time(now)}, ${time(now)}
+        SELECT ${txid}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, ${at}, ${at}
         FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint AND NOT EXISTS (
           SELECT FROM transactions WHERE operator = address AND nonce = ${nonce}::bigint AND status <> 'refused')
         ON CONFLICT (txid) DO NOTHING`,
@@ -251,26 +272,36 @@ export async function recordFiller(
   })
 }
 
+async function lockOperatorRow(tx: Database, operator: string): Promise<void> {
+  await rows(tx, sql`SELECT FROM operators WHERE address = ${operator} FOR UPDATE`)
+}
+
 /**
- * Another program used the nonce with the operator's key: no transaction that was signed for it here can be mined, and its
- * order reopens. The caller has looked up every transaction that was signed for the nonce.
+ * The chain has used the nonce for a transaction of another program that has the operator's key: no transaction that was
+ * signed for it here can be mined, and its order reopens, unless it had ended before. The caller has looked up every
+ * transaction that was signed for the nonce. Resolves to whether the given transaction was lost by this call.
  */
 export async function recordNonceLost(
-  db: Database,
-  { operator, nonce }: { operator: string; nonce: number },
-  now: number,
-): Promise<void> {
-  await rows(
-    db,
-    sql`WITH ${lock(operator)}, lost AS (
+  services: RecordServices,
+  { txid, operator, nonce, orderUuid }: StoredTransaction & { nonce: number },
+): Promise<boolean> {
+  const at = services.databaseTime()
+  const status = sql`CASE WHEN ${hasEndedSql()} THEN 'failed' ELSE 'open' END`
+  const lost = await rows<{ txid: string }>(
+    services.db,
+    sql`WITH ${lockOperator(operator)}, lost AS (
         UPDATE transactions SET status = 'replaced', reason = 'nonce_lost', check_at = NULL
         FROM payer WHERE operator = payer.address AND nonce = ${nonce}::bigint AND status IN ('signed', 'accepted', 'outbid')
-        RETURNING order_uuid
+        RETURNING txid, order_uuid
       ), reopened AS (
-        UPDATE orders SET status = 'open', txid = NULL, executed_at = NULL
-        WHERE uuid IN (SELECT order_uuid FROM lost) AND status IN ('executing', 'broadcasted')
+        UPDATE orders SET ${nextState(services, orderUuid, ['open', 'failed'], status)}, txid = NULL, executed_at = NULL,
+          failed_at = CASE WHEN ${hasEndedSql()} THEN ${at} END,
+          failure_reason = CASE WHEN ${hasEndedSql()} THEN 'nonce_lost' END
+        WHERE uuid = ${orderUuid ?? null}::text AND uuid IN (SELECT order_uuid FROM lost)
+          AND status IN ('executing', 'broadcasted')
         RETURNING uuid, status
-      ), event AS (${insertOrderEvent(sql`reopened`, now, sql`jsonb_build_object('reason', 'nonce_lost')`)})
-      SELECT uuid FROM reopened`,
+      ), event AS (${insertOrderEvent(sql`reopened`, at, sql`jsonb_build_object('reason', 'nonce_lost')`)})
+      SELECT txid FROM lost`,
   )
+  return lost.some((one) => one.txid === txid)
 }

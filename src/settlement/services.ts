@@ -1,5 +1,7 @@
 import type { Encryption } from '../crypto/encryption.ts'
+import type { Mac } from '../crypto/mac.ts'
 import type { Database } from '../db/database.ts'
+import type { DatabaseClock } from '../db/time.ts'
 import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
 import type { Chain } from './chain.ts'
@@ -10,17 +12,26 @@ export interface SettlementServices {
   config: Pick<
     Config,
     | 'STACKS_NETWORK'
-    | 'ROUTER_CONTRACT'
+    | 'ROUTERS'
+    | 'INTENT_VERIFIER_CONTRACT'
     | 'SLIPPAGE_BPS'
     | 'ENFORCE_TARGET_PRICE'
     | 'CONFIRMATIONS'
     | 'STUCK_AFTER_SECONDS'
+    | 'GIVE_UP_AFTER_SECONDS'
     | 'MAX_FEE_IN_MICRO_STX'
     | 'NODE_TIMEOUT_MS'
     | 'RECONCILE_INTERVAL_MS'
+    | 'MAX_SETTLING_PER_WALLET'
+    | 'MAX_FAILED_PER_WALLET_AND_DAY'
+    | 'MAX_BURNS_PER_WALLET_AND_DAY'
+    | 'UNSEALED_ORDERS_UNTIL'
   >
   db: Database
+  databaseTime: DatabaseClock
   encryption: Encryption
+  /** Authenticates orders. */
+  mac: Mac
   chain: Chain
   operators: OperatorAccounts
   log: Log

@@ -1,32 +1,17 @@
 import type { SignedAction } from '../actions/action.ts'
 import { consumeMessage } from '../actions/consume.ts'
-import { atomically, type Database } from '../db/database.ts'
+import { atomically } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { Quote } from './chain.ts'
-import { type Claim, claimOrder, claimWasCommitted, explainLostClaim } from './claim.ts'
+import { type Claim, type ClaimReason, claimOrder, claimWasCommitted } from './claim.ts'
 import { encryptTransaction } from './encrypt.ts'
-import { SWAP_FEE_IN_MICRO_STX } from './fees.ts'
+import { swapFee } from './fees.ts'
 import { MAX_PENDING, type OperatorAccount } from './operator.ts'
-import { meetsTarget, minimumOutput } from './price.ts'
-import { recordAccepted, recordRefused } from './record.ts'
+import { preflight } from './preflight.ts'
+import { recordAccepted, recordNonceLost } from './record.ts'
 import { sendLeaseMs } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
-import type { SubmitResult } from './submit-result.ts'
-import { signSwap } from './transaction.ts'
-
-/** The fields of an executable order that settlement needs. */
-export interface Settlable {
-  uuid: string
-  owner: string
-  inputToken: string
-  outputToken: string
-  amountIn: string
-  recipient: string
-  targetPrice: string | null
-  direction: 'gt' | 'lt' | null
-  /** The owner's intent signature, RSV. */
-  signature: Uint8Array
-}
+import type { RoutableOrder, Route } from './swap.ts'
+import { buildSwap } from './transaction.ts'
 
 export interface Requester {
   keyId?: string | undefined
@@ -35,151 +20,134 @@ export interface Requester {
 
 export interface Settled {
   txid: string
-  /** Whether a node has the transaction, or it is not known yet. */
-  state: 'accepted' | 'unknown'
+  /** When a node accepted the transaction, in milliseconds since 1970; undefined while that is not known. */
+  acceptedAt: number | undefined
 }
 
-export type SettleReason = 'orderNotOpen' | 'messageReplayed' | 'executionFailed' | 'unavailable'
+export type SettleReason =
+  | 'orderNotOpen'
+  | 'messageReplayed'
+  | 'walletSuspended'
+  | 'settlementLimit'
+  | 'executionFailed'
+  | 'unavailable'
 
 /** Claims of one order with one operator. Another process may take the nonce first; then it has claimed an order. */
 const MAX_CLAIMS = 20
-/** How often an order is signed for another nonce because its nonce was taken before a node accepted it. */
+/** How often an order is signed for another nonce because another program used its nonce. */
 const MAX_NONCES = 3
-
-type Route = Quote & { outputAsset: string }
 
 /**
  * Settles an order with one transaction: sign, store and commit; then send; then record the result. Nothing is sent that
- * is not stored: after a failure at any point the same bytes are sent again, and other bytes never are.
+ * is not stored: after a failure at any point the same bytes are sent again. Once a node may have the bytes, the order
+ * reopens only when the chain proves that they cannot be mined any more.
  */
 export async function settle(
   services: SettlementServices,
-  order: Settlable,
+  order: RoutableOrder,
   requester: Requester,
-  now: number,
 ): Promise<Result<Settled, SettleReason>> {
-  const routed = await findRoute(services, order)
-  if (!routed.ok) return routed
+  const route = await preflight(services, order)
+  if (!route.ok) return route
   let { action } = requester
   for (let nonces = 0; nonces < MAX_NONCES; nonces++) {
-    const claimed = await claim(services, order, routed.value, { ...requester, action }, now)
+    const claimed = await claim(services, order, route.value, { ...requester, action })
     if (!claimed.ok) return claimed
-    const settled = await send(services, claimed.value, now)
-    if (settled.ok || settled.reason !== 'nonceTaken')
-      return settled as Result<Settled, SettleReason>
+    const settled = await send(services, claimed.value)
+    if (settled !== 'nonceLost') return ok(settled)
     action = undefined // The first claim consumed it.
   }
   return refuse('unavailable', { reason: 'nonce_taken' })
 }
 
-/** The route, and the least that the swap must pay. */
-async function findRoute(
-  services: SettlementServices,
-  order: Settlable,
-): Promise<Result<Route, SettleReason>> {
-  const { chain, config } = services
-  const quoted = await chain.quote(order.inputToken, order.outputToken, order.amountIn)
-  if (!quoted.ok)
-    return quoted.reason === 'noRoute'
-      ? refuse('executionFailed', { reason: 'no_route' })
-      : refuse('unavailable', { reason: 'quote' })
-  const target = config.ENFORCE_TARGET_PRICE ? order : undefined
-  const { amountOut } = quoted.value
-  if (target !== undefined && !meetsTarget(target, amountOut))
-    return refuse('executionFailed', {
-      reason: 'target_price',
-      targetPrice: order.targetPrice,
-      direction: order.direction,
-      amountIn: order.amountIn,
-      amountOut,
-    })
-  const outputAsset = await chain.assetName(order.outputToken)
-  if (outputAsset === undefined) return refuse('unavailable', { reason: 'token_interface' })
-  const minimumReceived = minimumOutput(quoted.value, config.SLIPPAGE_BPS, target)
-  return ok({ ...quoted.value, minimumReceived, outputAsset })
-}
-
-/** Claims the order with the first operator that has room. */
+/** Claims the order with the first operator that has room and can pay. */
 async function claim(
   services: SettlementServices,
-  order: Settlable,
+  order: RoutableOrder,
   route: Route,
   requester: Requester,
-  now: number,
 ): Promise<Result<Claim, SettleReason>> {
+  const { STACKS_NETWORK: network, MAX_FEE_IN_MICRO_STX: ceiling } = services.config
+  const swap = await buildSwap({ ...order, ...route }, network)
+  const estimate = await services.chain.estimateFee(swap.payload, swap.byteLength)
+  const feeInMicroStx = swapFee(swap.byteLength, estimate, ceiling)
+  let isPoor = false
   for (const operator of services.operators.roundRobin()) {
+    if ((await operator.canPay(feeInMicroStx, services.now())) === false) {
+      services.log('error', 'operator_has_no_funds', { operator: operator.address, feeInMicroStx })
+      isPoor = true
+      continue
+    }
     const claimed = await operator.exclusively(() =>
-      claimWith(services, operator, order, route, requester, now),
+      claimWith(services, operator, order, { swap, feeInMicroStx }, requester),
     )
     if (claimed.ok || claimed.reason !== 'operatorFull')
       return claimed as Result<Claim, SettleReason>
   }
-  return refuse('unavailable', { reason: 'operator_busy' })
+  return refuse('unavailable', { reason: isPoor ? 'operator_funds' : 'operator_busy' })
+}
+
+interface PricedSwap {
+  swap: Awaited<ReturnType<typeof buildSwap>>
+  feeInMicroStx: number
 }
 
 /** Signs for the next nonce and claims with it; signs again when the nonce was taken meanwhile. */
 async function claimWith(
   services: SettlementServices,
   operator: OperatorAccount,
-  order: Settlable,
-  route: Route,
+  order: RoutableOrder,
+  { swap, feeInMicroStx }: PricedSwap,
   requester: Requester,
-  now: number,
 ): Promise<Result<Claim, SettleReason | 'operatorFull'>> {
-  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = services.config
-  const { address, privateKey } = operator
   for (let attempt = 0; attempt < MAX_CLAIMS; attempt++) {
-    const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile(now))?.nextNonce
+    const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile())?.nextNonce
     if (nonce === undefined) return refuse('operatorFull')
-    const transaction = await signSwap(
-      { ...order, ...route, router },
-      { privateKey, nonce, feeInMicroStx: SWAP_FEE_IN_MICRO_STX, network },
-    )
+    const transaction = await swap.sign({ ...operator, nonce, feeInMicroStx })
+    const { uuid, owner, termsMac, stateMac } = order
     const claim: Claim = {
-      uuid: order.uuid,
-      owner: order.owner,
-      operator: address,
+      order: { uuid, owner, termsMac, stateMac },
+      operator: operator.address,
       transaction,
       rawBox: await encryptTransaction(services, transaction),
       requestedBy: requester.keyId,
     }
     operator.expect(undefined)
-    const claimed = await store(services, claim, requester.action, now)
-    if (claimed.ok) {
+    const stored = await store(services, claim, requester.action)
+    if (stored.ok) {
       operator.expect(nonce + 1)
       return ok(claim)
     }
-    if (claimed.reason === 'messageReplayed') return refuse('messageReplayed')
-    const { status, isFull } = await explainLostClaim(services.db, order.uuid, address)
-    if (status !== 'open') return refuse('orderNotOpen', { status })
-    if (isFull && !(await hasRoom(operator, now))) return refuse('operatorFull')
+    const isFull = stored.reason === 'operatorFull'
+    if (isFull && !(await hasRoom(operator))) return refuse('operatorFull')
+    if (!isFull && stored.reason !== 'nonceTaken')
+      return stored as Result<Claim, SettleReason>
   }
   return refuse('operatorFull')
 }
 
 /** Whether the chain has mined enough of this operator's pending transactions, by a fresh look-up. */
-async function hasRoom(operator: OperatorAccount, now: number): Promise<boolean> {
-  const standing = await operator.reconcile(now)
-  return standing !== undefined && standing.nextNonce < standing.confirmed + MAX_PENDING
+async function hasRoom(operator: OperatorAccount): Promise<boolean> {
+  const nonces = await operator.reconcile()
+  return nonces !== undefined && nonces.nextNonce < nonces.confirmed + MAX_PENDING
 }
 
 /** Stores the claim, and consumes the wallet's message where one requested it, in one transaction. */
 async function store(
-  { db, config, now: clock }: SettlementServices,
+  services: SettlementServices,
   claim: Claim,
   action: SignedAction<unknown> | undefined,
-  now: number,
-): Promise<Result<null, 'lost' | 'messageReplayed'>> {
-  // The quote may have taken longer than a lease since the request read the clock.
-  const leasedUntil = clock() + sendLeaseMs(config.NODE_TIMEOUT_MS)
-  const attempt = async (tx: Database): Promise<Result<null, 'lost'>> =>
-    (await claimOrder(tx, claim, now, leasedUntil)) ? ok(null) : refuse('lost')
+): Promise<Result<null, ClaimReason | 'messageReplayed'>> {
+  const { db, config } = services
+  const leaseMs = sendLeaseMs(config.NODE_TIMEOUT_MS)
   try {
-    if (action === undefined) return await attempt(db)
-    return await atomically<null, 'lost' | 'messageReplayed'>(db, async (tx) => {
-      const consumed = await consumeMessage(tx, action, now)
-      return consumed.ok ? attempt(tx) : consumed
-    })
+    return await atomically<null, ClaimReason | 'messageReplayed' | 'walletSuspended'>(
+      db,
+      async (tx) => {
+        const consumed = action === undefined ? ok(0) : await consumeMessage(tx, action, services.now())
+        return consumed.ok ? claimOrder(tx, services, claim, leaseMs) : consumed
+      },
+    )
   } catch (error) {
     // A connection that is lost during COMMIT leaves open whether the claim was committed.
     if (await claimWasCommitted(db, claim.transaction.txid).catch(() => false)) return ok(null)
@@ -187,56 +155,49 @@ async function store(
   }
 }
 
-/** Sends the stored bytes and records the node's result. With an unknown result the order stays executing. */
+/** Sends the stored bytes and records the node's result. Unless a node accepts them the order stays executing. */
 async function send(
   services: SettlementServices,
   claim: Claim,
-  now: number,
-): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
+): Promise<Settled | 'nonceLost'> {
   const { txid, raw } = claim.transaction
+  const { uuid } = claim.order
   const result = await services.chain.submit(raw)
   services.log(result.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
-    uuid: claim.uuid,
+    uuid,
     txid,
     result: result.kind,
     reason: result.kind === 'accepted' ? undefined : result.reason,
   })
   try {
-    return await record(services, claim, result, now)
+    if (result.kind === 'accepted') {
+      const { RECONCILE_INTERVAL_MS } = services.config
+      const stored = { txid, orderUuid: uuid }
+      return { txid, acceptedAt: await recordAccepted(services, stored, RECONCILE_INTERVAL_MS) }
+    }
+    if (result.kind === 'nonceTaken' && (await wasNonceLost(services, claim))) return 'nonceLost'
   } catch (error) {
     // The bytes are stored and were sent: the reconciler finds out what became of them.
     const fault = error instanceof Error ? error.name : 'unknown'
-    services.log('error', 'result_not_recorded', { uuid: claim.uuid, txid, fault })
-    return ok({ txid, state: 'unknown' })
+    services.log('error', 'result_not_recorded', { uuid, txid, fault })
   }
+  return { txid, acceptedAt: undefined }
 }
 
-async function record(
-  services: SettlementServices,
-  { operator: address, transaction: { txid } }: Claim,
-  result: SubmitResult,
-  now: number,
-): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
-  const { db, config } = services
-  if (result.kind === 'accepted') {
-    await recordAccepted(db, txid, now, now + config.RECONCILE_INTERVAL_MS)
-    return ok({ txid, state: 'accepted' })
-  }
-  const unknown = ok({ txid, state: 'unknown' as const })
-  if (result.kind === 'unknown' || result.kind === 'waiting') return unknown
-
-  const { kind, reason } = result
+/**
+ * Whether the chain proves that the claim's transaction cannot be mined any more and has not swapped: the account's nonce
+ * has passed its own, and the uuid is unused. Then another program used the nonce, and the order reopens.
+ */
+async function wasNonceLost(services: SettlementServices, claim: Claim): Promise<boolean> {
+  const { operator: address, transaction, order } = claim
+  const { txid, nonce } = transaction
+  const account = await services.chain.account(address)
+  if (account === undefined || account.nonce <= nonce) return false
+  const { INTENT_VERIFIER_CONTRACT } = services.config
+  if ((await services.chain.isUuidUsed(INTENT_VERIFIER_CONTRACT, order.uuid)) !== false) return false
   const operator = services.operators.all.find((one) => one.address === address)
-  const next = kind === 'refused' ? 'failed' : 'open'
-  if (!(await recordRefused(db, { txid, operator: address, reason }, next, now))) return unknown
   operator?.expect(undefined)
-  switch (kind) {
-    case 'refused':
-      return refuse('executionFailed', { reason, txid })
-    case 'postponed':
-      return refuse('unavailable', { reason: 'operator' })
-    case 'nonceTaken':
-      await operator?.reconcile(now)
-      return refuse('nonceTaken')
-  }
+  await operator?.reconcile()
+  services.log('warn', 'nonce_lost', { operator: address, nonce, txid })
+  return recordNonceLost(services, { txid, operator: address, nonce, orderUuid: order.uuid })
 }

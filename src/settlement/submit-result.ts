@@ -1,16 +1,18 @@
-/** The meaning of a node's response to a submitted transaction. */
+/** The meaning of a node's response to a submitted transaction. None of them but `accepted` says what other nodes have. */
 export type SubmitResult =
   /** The node has it. It may still be dropped, or abort. */
   | { kind: 'accepted' }
-  /** The node rejects it permanently: the fault is in the bytes. */
+  /** The node rejects it permanently: the fault is in the bytes, or in the node. */
   | { kind: 'refused'; reason: string }
-  /** The node rejects it because of the operator's account; the order is not at fault. */
-  | { kind: 'postponed'; reason: string }
+  /** The node wants a higher fee. */
+  | { kind: 'feeTooLow'; reason: string }
+  /** The operator's account cannot pay for it. */
+  | { kind: 'noFunds'; reason: string }
   /** The node rejects it because its nonce is used, mined or in the mempool; possibly by this very transaction. */
   | { kind: 'nonceTaken'; reason: string }
   /** The node rejects it now and may accept it later. */
   | { kind: 'waiting'; reason: string }
-  /** Unknown whether the node took it: the same bytes may be sent again, other bytes must not. */
+  /** Unknown whether the node took it. */
   | { kind: 'unknown'; reason: string }
 
 /** The reasons of stacks-core's mempool. `ServerFailure..` and every other reason mean `unknown`. */
@@ -31,9 +33,9 @@ const REASONS: Readonly<Record<string, Exclude<SubmitResult['kind'], 'accepted'>
   PoisonMicroblockIsInvalid: 'refused',
   TransferAmountMustBePositive: 'refused',
   TransferRecipientCannotEqualSender: 'refused',
-  NotEnoughFunds: 'postponed',
-  FeeTooLow: 'postponed',
-  EstimatorError: 'postponed',
+  NotEnoughFunds: 'noFunds',
+  FeeTooLow: 'feeTooLow',
+  EstimatorError: 'waiting',
   BadNonce: 'nonceTaken',
   ConflictingNonceInMempool: 'nonceTaken',
   TooMuchChaining: 'waiting',
