@@ -1,0 +1,47 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { type Database, rows } from '../db/database.ts'
+import { insertOrderEvent } from '../db/order-event.ts'
+import { stateText } from './integrity.ts'
+import type { OrderServices } from './services.ts'
+
+type EndServices = Pick<OrderServices, 'mac' | 'databaseTime'>
+
+/**
+ * Ends the open orders that a condition selects, in the caller's transaction, and requests the burn of those whose intent
+ * is public. Rows are locked first, because the MAC of the new status is computed per order. Returns their uuids.
+ */
+export async function endOpenOrders(
+  tx: Database,
+  { mac, databaseTime }: EndServices,
+  status: 'cancelled' | 'expired',
+  condition: SQL,
+  { limit, whenLocked }: { limit?: number; whenLocked: 'wait' | 'skip' },
+): Promise<string[]> {
+  const at = databaseTime()
+  const found = await rows<{ uuid: string }>(
+    tx,
+    sql`SELECT uuid FROM orders WHERE ${condition} ORDER BY valid_to, uuid
+      ${limit === undefined ? sql`` : sql`LIMIT ${limit}::int`}
+      FOR UPDATE${whenLocked === 'skip' ? sql` SKIP LOCKED` : sql``}`,
+  )
+  if (found.length === 0) return []
+  const ended = await rows<{ uuid: string }>(
+    tx,
+    sql`WITH ended AS (
+        UPDATE orders SET status = ${status}, state_mac = decode(sealed.mac, 'hex'),
+          cancelled_at = CASE WHEN ${status} = 'cancelled' THEN ${at} END,
+          burn_requested_at = CASE WHEN disclosed_at IS NOT NULL AND uuid_used_at IS NULL THEN ${at} ELSE burn_requested_at END
+        FROM unnest(${textArray(found.map(({ uuid }) => uuid))}::text::text[],
+          ${textArray(found.map(({ uuid }) => mac(stateText(uuid, status))))}::text::text[]) AS sealed (order_uuid, mac)
+        WHERE uuid = order_uuid AND ${condition}
+        RETURNING uuid, status
+      ), event AS (${insertOrderEvent(sql`ended`, at)})
+      SELECT uuid FROM ended`,
+  )
+  return ended.map(({ uuid }) => uuid)
+}
+
+/** Of uuids and hexadecimal texts. Quoted: NULL is a valid uuid. */
+function textArray(texts: readonly string[]): string {
+  return `{${texts.map((text) => `"${text}"`).join(',')}}`
+}

@@ -1,0 +1,24 @@
+import type { Quote } from './chain.ts'
+import type { VerifiedOrder } from './claim.ts'
+
+/** A route, and the name of the asset that its last vault pays. */
+export type Route = Quote & { outputAsset: string }
+
+/** The fields of an executable order that a swap is built from: of a row whose MACs were verified. */
+export interface RoutableOrder extends VerifiedOrder {
+  inputToken: string
+  outputToken: string
+  amountIn: string
+  recipient: string
+  targetPrice: string | null
+  direction: 'gt' | 'lt' | null
+  /** The router that the intent names. */
+  router: string
+  /** The owner's minimum; null for an order that is not committed. */
+  minAmountOut: string | null
+  commitSalt: Uint8Array | null
+  commitUntil: number | null
+  committedBy: string | null
+  /** The owner's intent signature, RSV. */
+  signature: Uint8Array
+}
