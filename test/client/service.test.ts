@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { signStructuredData } from '@stacks/transactions'
+import { Cl, signStructuredData, type TupleCV } from '@stacks/transactions'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   createClient,
@@ -163,7 +163,8 @@ describe('Against the service itself, the client', () => {
     // biome-ignore lint/suspicious/noExplicitAny: a wallet is given whatever the method takes
     const request = async (method: string, { message, domain }: any) => {
       if (method === 'stx_signMessage') return { signature: signMessage({ message, privateKey }) }
-      return { signature: signStructuredData({ message, domain, privateKey }) }
+      const values = { message: Cl.deserialize(message), domain: Cl.deserialize<TupleCV>(domain) }
+      return { signature: signStructuredData({ ...values, privateKey }) }
     }
     const wallet = walletSigner(request, { address: signer.address })
     const client = createClient({ baseUrl: service.url, signer: wallet })
