@@ -192,7 +192,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the entry on Workers names its platform',
   },
   cli: {
-    imports: ['client', 'db', 'env', 'keys', 'node', 'provenance'],
+    imports: ['version', 'client', 'db', 'env', 'keys', 'node', 'provenance'],
     packages: ['node:'],
     readsMachine: true,
     rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
@@ -201,6 +201,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 
 /** The packages that the SDK, with every file that it imports a value from, may bring into a bundle. */
 export const CLIENT_PACKAGES = NOBLE
+
+/** What the rest of cli/ may import values from. */
+export const CLI_ROOMS = ['client', 'version']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
 export const OPERATOR_FILES = ['cli/admin.ts']
