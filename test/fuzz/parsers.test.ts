@@ -16,7 +16,7 @@ import * as orders from '../../src/orders/schemas.ts'
 import { canonicalOrder, orderHash, validateOrder } from '../../src/orders/validate.ts'
 import { isContractId, isStacksAddress, isWalletAddress } from '../../src/stacks/address.ts'
 import { isIntentAmount, isIntentUuid, verifyIntent } from '../../src/stacks/intent.ts'
-import { parseSignature, stacksRecover } from '../../src/stacks/recover.ts'
+import { nobleRecover, parseSignature } from '../../src/stacks/recover.ts'
 import { verifyMessage } from '../../src/stacks/signature.ts'
 import { canonicalAddress, UNKNOWN_ADDRESS } from '../../src/wire/ip.ts'
 import { issuesOf } from '../../src/wire/issues.ts'
@@ -174,7 +174,7 @@ describe('Whatever it is given,', () => {
   it('verifyAction lets nothing through that the wallet did not sign', () => {
     const config = readConfig({})
     const valid = wallet.sign({ action: 'execute_order', uuid: 'uuid-1' })
-    const policy = { config, recover: stacksRecover, example: {} }
+    const policy = { config, recover: nobleRecover, example: {} }
     tries(0.03, near(valid), (input) => {
       const body = SignedBody.safeParse(input)
       if (!body.success) return

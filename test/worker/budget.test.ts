@@ -18,7 +18,6 @@ const PACKAGES = [
   '@noble/hashes',
   '@noble/secp256k1',
   '@stacks/common',
-  '@stacks/encryption',
   '@stacks/network',
   '@stacks/transactions',
   'base-x',
