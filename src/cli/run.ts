@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { LatchkeyError } from '../client/index.ts'
+import { VERSION } from '../version.ts'
 import { COMMANDS, type Command } from './commands.ts'
 import { COMMON_OPTIONS, type CommandContext } from './session.ts'
 import { clean, paint, type Terminal, UsageError } from './terminal.ts'
@@ -35,7 +35,7 @@ export async function run(terminal: Terminal): Promise<number> {
 
 async function dispatch(terminal: Terminal): Promise<number> {
   const { args } = terminal
-  if (args[0] === '--version') return say(terminal, `${version()}\n`)
+  if (args[0] === '--version') return say(terminal, `${VERSION}\n`)
   const wanted = args[0] === 'help' ? args.slice(1) : args
   const name = Object.keys(COMMANDS).find(
     (name) => name === wanted.slice(0, name.split(' ').length).join(' '),
@@ -106,10 +106,6 @@ function describe(error: LatchkeyError | UsageError) {
   if (error instanceof UsageError) return { code: 'USAGE', message: error.message }
   const { code, message, status, details, requestId, retryAfterSeconds } = error
   return { code, message, status, details, requestId, retryAfterSeconds }
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 }
 
 function help(): string {

@@ -1,4 +1,4 @@
-import { sha256 as sha256OfBytes } from '@noble/hashes/sha256'
+import { sha256 as sha256OfBytes } from '@noble/hashes/sha2.js'
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
@@ -13,8 +13,14 @@ export function toHex(bytes: Uint8Array): string {
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(hex.length / 2)
   for (let at = 0; at < bytes.length; at++)
-    bytes[at] = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16)
+    bytes[at] = (digit(hex, 2 * at) << 4) | digit(hex, 2 * at + 1)
   return bytes
+}
+
+// The low four bits of 0-9 are the digit; those of A-F and a-f are 1 to 6, and bit 6 is set.
+function digit(hex: string, at: number): number {
+  const code = hex.charCodeAt(at)
+  return (code & 15) + (code >> 6) * 9
 }
 
 /** SHA-256 of bytes, or of a text's UTF-8. */

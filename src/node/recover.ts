@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module'
-import { type Recover, stacksRecover } from '../stacks/recover.ts'
+import { nobleRecover, type Recover } from '../stacks/recover.ts'
 
 /** An engine and its name, for the log. */
 export interface Engine {
-  name: 'libsecp256k1' | 'stacks.js'
+  name: 'libsecp256k1' | 'noble'
   recover: Recover
 }
 
@@ -16,11 +16,11 @@ interface Bindings {
   ): Uint8Array
 }
 
-/** Takes libsecp256k1 where its prebuilt addon loads, and stacks.js otherwise. */
+/** Takes libsecp256k1 where its prebuilt addon loads, and @noble/secp256k1 otherwise. */
 export function chooseEngine(): Engine {
   const native = loadNative()
   return native === undefined
-    ? { name: 'stacks.js', recover: stacksRecover }
+    ? { name: 'noble', recover: nobleRecover }
     : { name: 'libsecp256k1', recover: native }
 }
 

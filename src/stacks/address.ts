@@ -1,14 +1,7 @@
-import { bytesToHex, hexToBytes } from '@stacks/common'
-import {
-  addressFromVersionHash,
-  addressToString,
-  createAddress,
-  hash160 as hash160Of,
-  publicKeyToAddress,
-} from '@stacks/transactions'
-import { memoize } from '../memoize.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { type C32Address, decodeC32, encodeC32 } from './c32.ts'
 import { isNetwork, multiSigVersion, NETWORKS, type Network, singleSigVersion } from './network.ts'
+import { hash160 } from './public-key.ts'
 
 declare const brand: unique symbol
 
@@ -22,10 +15,6 @@ export type WalletAddress = StacksAddress & { readonly [brand]: 'wallet' }
 export type ContractId = string & { readonly [brand]: 'contract' }
 
 export type AddressReason = 'invalid_address' | 'wrong_network' | 'not_a_wallet'
-
-// The longest c32 text of 20 bytes. There is no shortest worth checking: leading zeros take
-// characters away.
-const MAX_ADDRESS_LENGTH = 41
 
 const CONTRACT_NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,39}$/
 
@@ -48,7 +37,7 @@ export function isWalletAddress(text: unknown, network: Network): text is Wallet
 export function isContractId(text: unknown, network: Network): text is ContractId {
   if (typeof text !== 'string') return false
   const dot = text.indexOf('.')
-  if (dot < 0 || dot > MAX_ADDRESS_LENGTH) return false
+  if (dot < 0) return false
   return CONTRACT_NAME.test(text.slice(dot + 1)) && isStacksAddress(text.slice(0, dot), network)
 }
 
@@ -59,8 +48,8 @@ export interface ParsedAddress {
 }
 
 /** Whether a public key, compressed or not, is the one whose hash an address is made of. */
-export function isKeyOf(publicKeyHex: string, { hash160 }: ParsedAddress): boolean {
-  return bytesToHex(hash160Of(hexToBytes(publicKeyHex))) === hash160
+export function isKeyOf(publicKeyHex: string, wallet: ParsedAddress): boolean {
+  return hash160(publicKeyHex) === wallet.hash160
 }
 
 /**
@@ -70,8 +59,8 @@ export function parseWalletAddress(
   text: unknown,
   network: Network,
 ): Result<ParsedAddress, AddressReason> {
-  const hash160 = isWalletAddress(text, network) ? decode(text)?.hash160 : undefined
-  if (hash160 !== undefined) return ok({ address: text as WalletAddress, hash160 })
+  const decoded = isWalletAddress(text, network) ? decode(text) : undefined
+  if (decoded !== undefined) return ok({ address: text as WalletAddress, hash160: decoded.hash160 })
   if (isStacksAddress(text, network) || isContractId(text, network)) return refuse('not_a_wallet')
   if (NETWORKS.some((other) => isStacksAddress(text, other))) return refuse('wrong_network')
   return refuse('invalid_address')
@@ -82,22 +71,10 @@ export function parseWalletAddress(
  * its compressed form.
  */
 export function addressOfPublicKey(publicKeyHex: string, network: Network): WalletAddress {
-  return publicKeyToAddress(singleSigVersion(network), publicKeyHex) as WalletAddress
+  const version = singleSigVersion(network)
+  return encodeC32({ version, hash160: hash160(publicKeyHex) }) as WalletAddress
 }
 
-function decode(text: unknown): { version: number; hash160: string } | undefined {
-  return typeof text === 'string' && text.length <= MAX_ADDRESS_LENGTH
-    ? decodeText(text)
-    : undefined
+function decode(text: unknown): C32Address | undefined {
+  return typeof text === 'string' ? decodeC32(text) : undefined
 }
-
-// The round trip is the check: c32 decoding folds case and takes O for 0, I and L for 1.
-const decodeText = memoize(10_000, (text) => {
-  try {
-    const { version, hash160 } = createAddress(text)
-    const canonical = addressToString(addressFromVersionHash(version, hash160))
-    return canonical === text ? { version, hash160 } : undefined
-  } catch {
-    return undefined
-  }
-})

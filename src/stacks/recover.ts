@@ -1,5 +1,5 @@
-import { bytesToHex, hexToBytes } from '@stacks/common'
-import { publicKeyFromSignatureRsv } from '@stacks/transactions'
+import { recoverPublicKey } from '@noble/secp256k1'
+import { fromHex, toHex } from '../crypto/bytes.ts'
 import { ok, type Result, refuse } from '../result.ts'
 
 /**
@@ -73,14 +73,14 @@ function read(
   if (r === ZERO || r >= ORDER || s === ZERO || s >= ORDER) return refuse('out_of_range')
   if (s > HALF_ORDER) return refuse('high_s')
 
-  return ok({ order, compact: hexToBytes(compactHex), recovery })
+  return ok({ order, compact: fromHex(compactHex), recovery })
 }
 
-/** The portable engine: the pure JavaScript of stacks.js, for Node, workerd and browsers. */
-export const stacksRecover: Recover = (digest, compact, recovery) => {
+/** The portable engine: @noble/secp256k1, in JavaScript, for Node, workerd and browsers. */
+export const nobleRecover: Recover = (digest, compact, recovery) => {
+  const recovered = Uint8Array.of(recovery, ...compact)
   try {
-    const rsv = `${bytesToHex(compact)}0${recovery}`
-    return hexToBytes(publicKeyFromSignatureRsv(bytesToHex(digest), rsv))
+    return recoverPublicKey(recovered, digest, { prehash: false })
   } catch {
     // An r that is the x of no point: half of all numbers are.
     return undefined
@@ -97,15 +97,15 @@ export interface Recovered {
 export function recoverKeys(
   digest: Uint8Array,
   readings: readonly SignatureReading[],
-  recover: Recover = stacksRecover,
+  recover: Recover = nobleRecover,
 ): Recovered[] {
   return readings.flatMap((reading) => {
     const key = recover(digest, reading.compact, reading.recovery)
-    return key === undefined ? [] : [{ publicKey: bytesToHex(key), reading }]
+    return key === undefined ? [] : [{ publicKey: toHex(key), reading }]
   })
 }
 
 /** The signature of a reading as Clarity takes it: 65 bytes hex, RSV. */
 export function toRsv({ compact, recovery }: SignatureReading): string {
-  return `${bytesToHex(compact)}0${recovery}`
+  return `${toHex(compact)}0${recovery}`
 }

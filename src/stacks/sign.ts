@@ -1,9 +1,14 @@
-import { bytesToHex } from '@stacks/common'
-import { privateKeyToPublic, signMessageHashRsv } from '@stacks/transactions'
+import { hmac } from '@noble/hashes/hmac.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { getPublicKey, hashes, sign } from '@noble/secp256k1'
+import { fromHex, toHex } from '../crypto/bytes.ts'
 import { addressOfPublicKey, type WalletAddress } from './address.ts'
 import { type Intent, intentHash } from './intent.ts'
 import { isSignable, messageHash } from './message.ts'
 import type { Network } from './network.ts'
+
+// RFC 6979 derives the nonce with HMAC-SHA-256, which @noble/secp256k1 leaves to its caller.
+hashes.hmacSha256 = (key, message) => hmac(sha256, key, message)
 
 const PRIVATE_KEY = /^(?:0x)?([0-9a-f]{64}(?:01)?)$/i
 
@@ -50,21 +55,21 @@ export function addressOf(privateKey: string, network: Network): WalletAddress {
 
 /** The public key, hex: 66 characters when the private key ends in 01 (compressed), else 130. */
 export function publicKeyOf(privateKey: string): string {
-  return privateKeyToPublic(parsePrivateKey(privateKey)) as string
+  const { secret, isCompressed } = parsePrivateKey(privateKey)
+  return toHex(getPublicKey(secret, isCompressed))
 }
 
 function signHash(digest: Uint8Array, privateKey: string): string {
-  return signMessageHashRsv({
-    messageHash: bytesToHex(digest),
-    privateKey: parsePrivateKey(privateKey),
-  })
+  const { secret } = parsePrivateKey(privateKey)
+  const signature = sign(digest, secret, { prehash: false, format: 'recovered' })
+  return toHex(signature.subarray(1)) + toHex(signature.subarray(0, 1))
 }
 
 // The message names no character of the key: errors end in logs.
-function parsePrivateKey(text: string): string {
+function parsePrivateKey(text: string): { secret: Uint8Array; isCompressed: boolean } {
   const hex = typeof text === 'string' ? PRIVATE_KEY.exec(text)?.[1] : undefined
   if (hex === undefined) {
     throw new TypeError('A private key is 64 hex characters, or 66 ending in 01.')
   }
-  return hex
+  return { secret: fromHex(hex.slice(0, 64)), isCompressed: hex.length === 66 }
 }

@@ -1,8 +1,8 @@
-import { uncompressPublicKey } from '@stacks/transactions'
 import { ok, type Result, refuse } from '../result.ts'
 import { type AddressReason, isKeyOf, type ParsedAddress, parseWalletAddress } from './address.ts'
 import { isSignable, messageHash } from './message.ts'
 import { isNetwork, type Network } from './network.ts'
+import { uncompressPublicKey } from './public-key.ts'
 import { parseSignature, type Recover, recoverKeys, type SignatureFormReason } from './recover.ts'
 
 /**

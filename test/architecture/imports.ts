@@ -1,5 +1,5 @@
 import { posix } from 'node:path'
-import { CLIENT_PACKAGES, OPERATOR_FILES, ROOMS } from './rooms.ts'
+import { CLI_ROOMS, CLIENT_PACKAGES, OPERATOR_FILES, ROOMS } from './rooms.ts'
 
 /** Sources by their path under src. */
 export type Sources = ReadonlyMap<string, string>
@@ -48,7 +48,7 @@ function breachOf(file: string, room: string, one: Import, sources: Sources): st
   if (isTypeOnly || other === undefined || other === room) return []
   if (!imports.includes(other)) return says(`which is in ${other}, but ${rule}`)
   const isClientOnly = room === 'cli' && !OPERATOR_FILES.includes(file)
-  return isClientOnly && other !== 'client' ? says(`which is in ${other}, but ${rule}`) : []
+  return isClientOnly && !CLI_ROOMS.includes(other) ? says(`which is in ${other}, but ${rule}`) : []
 }
 
 function machineReads(file: string, room: string, source: string): string[] {

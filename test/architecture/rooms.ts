@@ -8,7 +8,7 @@ export interface Room {
   rule: string
 }
 
-const STACKS_JS = ['@stacks/common', '@stacks/encryption', '@stacks/transactions']
+const NOBLE = ['@noble/hashes', '@noble/secp256k1']
 const BASE = ['result', 'memoize', 'crypto', 'wire', 'stacks', 'db']
 
 /** Every room, lowest first: a room imports values only from rooms above it in this table. */
@@ -29,8 +29,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'readers of untrusted text are pure and know nothing of the product',
   },
   stacks: {
-    imports: ['result', 'memoize'],
-    packages: STACKS_JS,
+    imports: ['result', 'memoize', 'crypto'],
+    packages: NOBLE,
     rule: 'what a wallet can prove is pure and knows nothing of keys',
   },
   db: {
@@ -192,7 +192,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the entry on Workers names its platform',
   },
   cli: {
-    imports: ['client', 'db', 'env', 'keys', 'node', 'provenance'],
+    imports: ['version', 'client', 'db', 'env', 'keys', 'node', 'provenance'],
     packages: ['node:'],
     readsMachine: true,
     rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
@@ -200,7 +200,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 }
 
 /** The packages that the SDK, with every file that it imports a value from, may bring into a bundle. */
-export const CLIENT_PACKAGES = ['@noble/hashes', ...STACKS_JS]
+export const CLIENT_PACKAGES = NOBLE
+
+/** What the rest of cli/ may import values from. */
+export const CLI_ROOMS = ['client', 'version']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
 export const OPERATOR_FILES = ['cli/admin.ts']

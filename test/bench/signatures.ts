@@ -2,7 +2,7 @@ import { verifyMessageSignatureRsv } from '@stacks/encryption'
 import { INPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import { loadNative } from '../../src/node/recover.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
-import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
+import { nobleRecover, type Recover } from '../../src/stacks/recover.ts'
 import { addressOf, publicKeyOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
 import { verifyMessage } from '../../src/stacks/signature.ts'
 import { walletKey } from './keys.ts'
@@ -49,7 +49,7 @@ type Claim = (typeof claims)[number]
 const native = loadNative()
 const SUBJECTS: Record<string, (claim: Claim) => boolean> = {
   'stacks.js verifyMessageSignatureRsv': ({ stacks }) => verifyMessageSignatureRsv(stacks),
-  ...ours('stacks.js', stacksRecover),
+  ...ours('noble', nobleRecover),
   ...(native && ours('libsecp256k1', native)),
 }
 

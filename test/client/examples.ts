@@ -1,18 +1,47 @@
 import { readdir, readFile } from 'node:fs/promises'
 
 const CLIENT = new URL('../../src/client/', import.meta.url)
+const README = new URL('../../README.md', import.meta.url)
 
-/** The `@example` blocks of the client's documentation, as its readers would copy them. */
-export async function readExamples(): Promise<{ name: string; code: string }[]> {
-  const files = (await readdir(CLIENT)).filter((file) => file.endsWith('.ts'))
-  const found = await Promise.all(
-    files.map(async (file) => {
-      const source = await readFile(new URL(file, CLIENT), 'utf8')
-      return [...source.matchAll(/\* ```ts\n([\s\S]*?)\s*\* ```/g)].map(([, block = '']) => {
-        const code = block.replace(/^\s*\* ?/gm, '')
-        return { name: `${file}: ${code.split('\n').at(-1)}`, code }
-      })
-    }),
+/** A piece of TypeScript that a reader would copy. */
+export interface Example {
+  name: string
+  code: string
+}
+
+/** What an example finds around it: a process, and a page's wallet. */
+export const SURROUNDINGS = `declare const process: { env: Record<string, string | undefined> }
+declare module '@stacks/connect' {
+  export function request<M extends 'stx_signMessage'>(method: M, params?: { message: string }): Promise<{ signature: string }>
+  export function request<M extends 'stx_signMessage'>(options: object, method: M, params?: object): Promise<{ signature: string }>
+}
+`
+
+/** The `@example` blocks of the client's documentation, and the TypeScript of README.md. */
+export async function readExamples(): Promise<Example[]> {
+  const files = (await readdir(CLIENT)).filter((file) => file.endsWith('.ts')).sort()
+  const documented = files.map(async (file) =>
+    examplesIn(file, await readFile(new URL(file, CLIENT), 'utf8')),
   )
-  return found.flat()
+  return [...(await Promise.all(documented)).flat(), ...blocksIn(await readFile(README, 'utf8'))]
+}
+
+function examplesIn(file: string, source: string): Example[] {
+  return [...source.matchAll(/\* ```ts\n([\s\S]*?)\s*\* ```/g)].map(([, block = '']) => {
+    const code = block.replace(/^\s*\* ?/gm, '')
+    return { name: `${file}: ${code.split('\n').at(-1)}`, code }
+  })
+}
+
+/** A block without imports continues the one before, which made its client. */
+function blocksIn(page: string): Example[] {
+  let beginning = ''
+  return [...page.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, block = ''], at) => {
+    const isBeginning = block.startsWith('import ')
+    if (isBeginning) beginning = block
+    return {
+      name: `README.md: block ${at + 1}`,
+      code: isBeginning ? block : `${beginning}{\n${block}}\n`,
+    }
+  })
 }

@@ -1,4 +1,4 @@
-import { type ClarityValue, signStructuredData, type TupleCV } from '@stacks/transactions'
+import { Cl, signStructuredData, type TupleCV } from '@stacks/transactions'
 import { describe, expect, it } from 'vitest'
 import { type WalletRequest, walletSigner } from '../../src/client/index.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
@@ -7,12 +7,15 @@ import { DRAFT, PRIVATE_KEY, ROUTER, scripted, signer } from './scripted.ts'
 
 const OTHER_KEY = 'ea528235e03ac155d9dea28e4d07cb15b396f0f9f4c07f968c4e578fb9c5b80201'
 
-/** A browser wallet as @stacks/connect 8 shows it: its methods, what they take and what they answer. */
+/**
+ * A browser wallet: its methods, what they take and what they return. Clarity values are serialized: @stacks/connect 8
+ * passes such texts on, and the providers of Leather and Xverse take nothing else.
+ */
 interface ConnectMethods {
   getAddresses: { params: { network?: string }; result: { addresses: Entry[] } }
   stx_getAddresses: { params: { network?: string }; result: { addresses: Entry[] } }
   stx_signMessage: { params: { message: string; publicKey?: string }; result: Signed }
-  stx_signStructuredMessage: { params: { message: ClarityValue; domain: TupleCV }; result: Signed }
+  stx_signStructuredMessage: { params: { message: string; domain: string }; result: Signed }
 }
 interface Entry {
   symbol?: string
@@ -45,14 +48,19 @@ function browserWallet(privateKey = PRIVATE_KEY, change: Record<string, () => un
       publicKey,
     }),
     stx_signStructuredMessage: ({ message, domain }) => ({
-      signature: signStructuredData({ message, domain, privateKey }),
+      signature: signStructuredData({
+        message: Cl.deserialize(message),
+        domain: Cl.deserialize<TupleCV>(domain),
+        privateKey,
+      }),
       publicKey,
     }),
     ...change,
   }
   const request = (async (method: string, params: unknown) => {
     asked.push(method)
-    return methods[method]?.(params)
+    // Parameters reach an extension as a structured clone or as JSON.
+    return methods[method]?.(params === undefined ? undefined : JSON.parse(JSON.stringify(params)))
   }) as ConnectRequest
   return { request, asked }
 }
@@ -80,6 +88,35 @@ describe('A browser wallet', () => {
     expect(order.owner).toBe(signer.address)
     expect(verifyIntent({ ...order, router: ROUTER, network: 'devnet' })).toMatchObject({
       ok: true,
+    })
+  })
+
+  it('is handed the domain and the intent as the hex of serialized Clarity values', async () => {
+    const handed: unknown[] = []
+    const { request } = browserWallet()
+    const wallet = walletSigner((method, params) => {
+      handed.push(params)
+      return request(method, params)
+    })
+    const { inputToken, amountIn, uuid } = DRAFT
+    await wallet.signIntent({ inputToken, amountIn, uuid, router: ROUTER }, 'devnet')
+    const [deployer = '', router = ''] = ROUTER.split('.')
+    const message = Cl.tuple({
+      contract: Cl.contractPrincipal(deployer, 'token-a'),
+      intent: Cl.stringAscii('TRANSFER_TOKENS'),
+      opcode: Cl.none(),
+      amount: Cl.some(Cl.uint(1_000_000)),
+      target: Cl.some(Cl.contractPrincipal(deployer, router)),
+      uuid: Cl.stringAscii('uuid-1'),
+    })
+    const domain = Cl.tuple({
+      name: Cl.stringAscii('BLAZE_PROTOCOL'),
+      version: Cl.stringAscii('v1.0'),
+      'chain-id': Cl.uint(2_147_483_648),
+    })
+    expect(handed.at(-1)).toEqual({
+      domain: Cl.serialize(domain),
+      message: Cl.serialize(message),
     })
   })
 

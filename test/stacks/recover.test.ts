@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { hexToBytes } from '@stacks/common'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseSignature, stacksRecover } from '../../src/stacks/recover.ts'
+import { nobleRecover, parseSignature } from '../../src/stacks/recover.ts'
 import { hostile } from '../support/hostile-values.ts'
 import { signedFixture, toHighS, toVrs, withRecovery } from './wallets.ts'
 
@@ -104,13 +104,13 @@ describe('the form of a signature', () => {
   })
 })
 
-describe('the engine of stacks.js', () => {
+describe('the portable engine', () => {
   test('recovers some key for about half of all noise, so that recovering proves nothing', () => {
     const runs = 200
     let recovered = 0
     for (let i = 0; i < runs; i++) {
       const noise = createHash('sha512').update(`noise ${i}`).digest()
-      const key = stacksRecover(new Uint8Array(32).fill(7), new Uint8Array(noise), i % 2)
+      const key = nobleRecover(new Uint8Array(32).fill(7), new Uint8Array(noise), i % 2)
       if (key === undefined) continue
       recovered++
       expect(key).toHaveLength(33)
@@ -120,8 +120,8 @@ describe('the engine of stacks.js', () => {
   })
 
   test('answers undefined, not an exception, for what no key fits', () => {
-    expect(stacksRecover(new Uint8Array(32), new Uint8Array(64), 0)).toBeUndefined()
-    expect(stacksRecover(new Uint8Array(32), new Uint8Array(64).fill(255), 3)).toBeUndefined()
-    expect(stacksRecover(new Uint8Array(32), new Uint8Array(3), 9)).toBeUndefined()
+    expect(nobleRecover(new Uint8Array(32), new Uint8Array(64), 0)).toBeUndefined()
+    expect(nobleRecover(new Uint8Array(32), new Uint8Array(64).fill(255), 3)).toBeUndefined()
+    expect(nobleRecover(new Uint8Array(32), new Uint8Array(3), 9)).toBeUndefined()
   })
 })

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { addressOfPublicKey } from '../../src/stacks/address.ts'
 import { messageHash } from '../../src/stacks/message.ts'
-import { parseSignature, type Recover, stacksRecover } from '../../src/stacks/recover.ts'
+import { nobleRecover, parseSignature, type Recover } from '../../src/stacks/recover.ts'
 import { addressOf, publicKeyOf, signMessage } from '../../src/stacks/sign.ts'
 import { type MessageClaim, verifyMessage } from '../../src/stacks/signature.ts'
 import { hostile } from '../support/hostile-values.ts'
@@ -83,7 +83,7 @@ describe('a signed message', () => {
     for (let r = 1; found < 2; r++) {
       const rsv = `${r.toString(16).padStart(64, '0')}${'11'.repeat(32)}0${2 + (found % 2)}`
       const compact = hexToBytes(rsv.slice(0, 128))
-      const key = stacksRecover(messageHash(FIXTURE.message), compact, 2 + (found % 2))
+      const key = nobleRecover(messageHash(FIXTURE.message), compact, 2 + (found % 2))
       if (key === undefined) continue
       found++
       const walletAddress = addressOfPublicKey(bytesToHex(key), 'mainnet')
@@ -250,7 +250,7 @@ describe('the engine', () => {
       calls.push(recovery)
       expect(digest).toHaveLength(32)
       expect(compact).toHaveLength(64)
-      return stacksRecover(digest, compact, recovery)
+      return nobleRecover(digest, compact, recovery)
     }
     expect(verifyMessage({ ...FIXTURE, recover })).toEqual(accepted)
     expect(calls).toEqual([Number(FIXTURE.signature.slice(-2))])

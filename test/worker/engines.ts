@@ -1,16 +1,16 @@
 import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
 import { fromHex, toHex } from '../../src/crypto/bytes.ts'
-import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
+import { nobleRecover, type Recover } from '../../src/stacks/recover.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 
-export type EngineName = 'wasm' | 'stacks.js'
+export type EngineName = 'wasm' | 'noble'
 
 /** Digest, r and s, recovery id: hex, hex and a number. */
 export type Case = [digest: string, compact: string, recovery: number]
 
 const ENGINES: Record<EngineName, Recover> = {
   wasm: openWasmRecover(libsecp256k1),
-  'stacks.js': stacksRecover,
+  noble: nobleRecover,
 }
 
 /** Recovers keys in workerd, for tests: as often as it is told, so that its work can be measured from outside. */

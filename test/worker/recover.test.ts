@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest'
 import { toHex } from '../../src/crypto/bytes.ts'
 import { loadNative } from '../../src/node/recover.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
-import { type Recover, stacksRecover } from '../../src/stacks/recover.ts'
+import { nobleRecover, type Recover } from '../../src/stacks/recover.ts'
 import { type MessageClaim, verifyMessage } from '../../src/stacks/signature.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 import { mutation } from '../stacks/mutations.ts'
@@ -12,7 +12,7 @@ import vectors from '../vectors/stacks.json' with { type: 'json' }
 import type { Case, EngineName } from './engines.ts'
 import { bundleOf, ROOT, startWorkerd, type Workerd } from './workerd.ts'
 
-/** As many as stacks.js checks in a few seconds; ENGINE_CASES=100000 in the soak. */
+/** As many as the portable engine checks in a few seconds; ENGINE_CASES=100000 in the soak. */
 const CASES = Number(process.env.ENGINE_CASES ?? 2_000)
 const BATCH = 500
 
@@ -56,11 +56,11 @@ it(`recovers what the portable and the native engine recover, on Node and in wor
     const cases = mutations.map(
       ([digest, compact, recovery]): Case => [toHex(digest), toHex(compact), recovery],
     )
-    const expected = mutations.map((one) => hexOf(stacksRecover(...one)))
+    const expected = mutations.map((one) => hexOf(nobleRecover(...one)))
     expect(mutations.map((one) => hexOf(native(...one)))).toEqual(expected)
     expect(mutations.map((one) => hexOf(wasm(...one)))).toEqual(expected)
     expect(await inWorkerd('wasm', cases)).toEqual(expected)
-    expect(await inWorkerd('stacks.js', cases.slice(0, 50))).toEqual(expected.slice(0, 50))
+    expect(await inWorkerd('noble', cases.slice(0, 50))).toEqual(expected.slice(0, 50))
   }
 })
 
@@ -77,9 +77,9 @@ it.runIf(process.platform === 'linux')(
       await inWorkerd(engine, cases, times)
       return (workerd.cpuMs() - before) / (times * cases.length)
     }
-    const [portable, fast] = [await msOf('stacks.js', 100), await msOf('wasm', 1_000)]
+    const [portable, fast] = [await msOf('noble', 100), await msOf('wasm', 1_000)]
     console.log(
-      `a signature check in workerd: ${fast.toFixed(3)} ms CPU, ${portable.toFixed(3)} ms with stacks.js`,
+      `a signature check in workerd: ${fast.toFixed(3)} ms CPU, ${portable.toFixed(3)} ms with noble`,
     )
     expect(fast).toBeLessThan(Math.min(1, portable / 2))
   },

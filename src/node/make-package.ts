@@ -1,0 +1,68 @@
+import { copyFileSync, globSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The parts of package.json that the published manifest is made of. */
+interface Manifest {
+  name: string
+  version: string
+  description: string
+  license: string
+  dependencies: Record<string, string>
+}
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const DIST = join(ROOT, 'dist')
+
+/** An import or export statement as tsc emits it, at the start of a line: no example in a comment is. */
+const STATEMENT = /^(?:import|export)\b(?:[\w\s{},*$]*\bfrom)?\s*['"](?<specifier>[^'"]+)['"]/gm
+
+/**
+ * Makes dist/ a package: a manifest that depends on what the emitted files import and on nothing else of the repository,
+ * with README and licence. `npm publish ./dist` publishes it.
+ */
+function main(): void {
+  const root = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest
+  writeFileSync(join(DIST, 'package.json'), `${JSON.stringify(manifestOf(root), null, 2)}\n`)
+  for (const file of ['README.md', 'LICENSE']) copyFileSync(join(ROOT, file), join(DIST, file))
+}
+
+function manifestOf({ name, version, description, license, dependencies }: Manifest): object {
+  const client = { types: './client/index.d.ts', default: './client/index.js' }
+  return {
+    name,
+    version,
+    description,
+    license,
+    type: 'module',
+    // What can `require` an ES module without a flag.
+    engines: { node: '^20.19.0 || >=22.12.0' },
+    exports: { '.': client, './client': client, './package.json': './package.json' },
+    bin: { latchkey: 'cli/main.js' },
+    sideEffects: false,
+    dependencies: Object.fromEntries(
+      importedPackages().map((imported) => [imported, versionOf(imported, dependencies)]),
+    ),
+  }
+}
+
+/** The packages that the emitted files import, sorted. */
+function importedPackages(): string[] {
+  const specifiers = globSync('**/*.js', { cwd: DIST }).flatMap((file) =>
+    [...readFileSync(join(DIST, file), 'utf8').matchAll(STATEMENT)].map(
+      ({ groups }) => groups?.specifier ?? '',
+    ),
+  )
+  const packages = specifiers
+    .filter((specifier) => !/^(\.|node:)/.test(specifier))
+    .map((specifier) => /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier)
+  return [...new Set(packages)].sort()
+}
+
+function versionOf(name: string, dependencies: Record<string, string>): string {
+  const version = dependencies[name]
+  if (version === undefined) throw new Error(`dist/ imports ${name}, which is no dependency`)
+  return version
+}
+
+main()

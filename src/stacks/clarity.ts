@@ -1,0 +1,66 @@
+import { toHex } from '../crypto/bytes.ts'
+import { decodeC32 } from './c32.ts'
+
+declare const brand: unique symbol
+
+/**
+ * A Clarity value in consensus bytes (SIP-005), hex in lower case without 0x: what wallets take as a parameter and what
+ * SIP-018 hashes. Only the types that an intent needs can be written.
+ */
+export type ClarityHex = string & { readonly [brand]: 'clarity' }
+
+const MAX_UINT = 2n ** 128n - 1n
+const ASCII = /^\p{ASCII}*$/u
+
+/** `none`. */
+export const NONE = '09' as ClarityHex
+
+/** `(some value)`. */
+export function some(value: ClarityHex): ClarityHex {
+  return `0a${value}` as ClarityHex
+}
+
+/** A `uint`. Throws a RangeError outside of 0 to 2^128 - 1. */
+export function uint(value: bigint): ClarityHex {
+  if (value < 0n || value > MAX_UINT) throw new RangeError('A uint is 0 to 2^128 - 1.')
+  return `01${value.toString(16).padStart(32, '0')}` as ClarityHex
+}
+
+/**
+ * A `string-ascii`. Throws a TypeError for any other character: stacks.js keeps its low byte, so that a wallet would sign
+ * another text than the one it was given.
+ */
+export function stringAscii(text: string): ClarityHex {
+  if (!ASCII.test(text)) throw new TypeError('A string-ascii has no character beyond ASCII.')
+  return `0d${hexOf(text.length, 4)}${asciiHex(text)}` as ClarityHex
+}
+
+/** The `principal` of a contract. Throws a TypeError when the text is no contract id. */
+export function contractPrincipal(contractId: string): ClarityHex {
+  const dot = contractId.indexOf('.')
+  const address = decodeC32(contractId.slice(0, dot))
+  const name = contractId.slice(dot + 1)
+  if (address === undefined || name === '' || name.length > 255 || !ASCII.test(name))
+    throw new TypeError('A contract id is a Stacks address, a dot and a name.')
+  return `06${hexOf(address.version, 1)}${address.hash160}${prefixed(name)}` as ClarityHex
+}
+
+/** A `tuple`, with its members in the order of their names. The names are ASCII, at most 128 characters. */
+export function tuple(members: Readonly<Record<string, ClarityHex>>): ClarityHex {
+  const names = Object.keys(members).sort()
+  const entries = names.map((name) => `${prefixed(name)}${members[name]}`)
+  return `0c${hexOf(names.length, 4)}${entries.join('')}` as ClarityHex
+}
+
+/** A name and the byte that says how long it is. */
+function prefixed(name: string): string {
+  return hexOf(name.length, 1) + asciiHex(name)
+}
+
+function asciiHex(text: string): string {
+  return toHex(new TextEncoder().encode(text))
+}
+
+function hexOf(number: number, bytes: number): string {
+  return number.toString(16).padStart(2 * bytes, '0')
+}
