@@ -6,9 +6,13 @@ import {
   deserializeTransaction,
   makeContractCall,
   makeSTXTokenTransfer,
+  makeUnsignedContractCall,
+  noneCV,
   type PostCondition,
   PostConditionMode,
   principalCV,
+  serializePayloadBytes,
+  someCV,
   type StacksTransactionWire,
   stringAsciiCV,
   TransactionSigner,
@@ -16,8 +20,9 @@ import {
   uintCV,
 } from '@stacks/transactions'
 import { fromHex } from '../crypto/bytes.ts'
+import { swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
-import type { Hop } from './chain.ts'
+import type { RoutableOrder, Route } from './swap.ts'
 
 /** A signed transaction. Its txid is a hash of its bytes, so it is known before they are sent. */
 export interface SignedTransaction {
@@ -27,19 +32,30 @@ export interface SignedTransaction {
   feeInMicroStx: number
 }
 
-export interface Swap {
-  router: string
-  inputToken: string
-  amountIn: string
-  /** The owner's intent signature, RSV. */
-  signature: Uint8Array
-  uuid: string
-  hops: readonly Hop[]
-  outputToken: string
-  /** The name of the output token's asset, for the post-condition. */
-  outputAsset: string
-  recipient: string
-  minimumReceived: string
+/** What a swap is built from: a verified order and its route. */
+export type Swap = Pick<
+  RoutableOrder,
+  | 'router'
+  | 'inputToken'
+  | 'amountIn'
+  | 'signature'
+  | 'uuid'
+  | 'outputToken'
+  | 'recipient'
+  | 'minAmountOut'
+  | 'commitSalt'
+  | 'commitUntil'
+  | 'committedBy'
+> &
+  Pick<Route, 'hops' | 'outputAsset' | 'minimumReceived'>
+
+/** A swap that is not signed yet. */
+export interface UnsignedSwap {
+  /** The serialized payload, by which a node estimates a fee. */
+  payload: Uint8Array
+  /** The size of the signed transaction. */
+  byteLength: number
+  sign(operator: Omit<SigningOptions, 'network'>): Promise<SignedTransaction>
 }
 
 /** The operator's part of a transaction. */
@@ -57,30 +73,102 @@ const BURN_ADDRESS = {
   devnet: 'ST000000000000000000002AMW42H',
 } as const satisfies Record<Network, string>
 
-/** Builds and signs `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. */
-export async function signSwap(swap: Swap, operator: SigningOptions): Promise<SignedTransaction> {
-  const [routerAddress, routerName] = contractParts(swap.router)
-  const transaction = await makeContractCall({
-    contractAddress: routerAddress,
-    contractName: routerName,
+/** Any public key: it does not change a transaction's size. */
+const PLACEHOLDER_PUBLIC_KEY = `02${'79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798'}`
+
+/** Builds `x-swap-N` of the order's router: one tuple for the input, one for each hop, one for the output. */
+export async function buildSwap(swap: Swap, network: Network): Promise<UnsignedSwap> {
+  const [contractAddress, contractName] = contractParts(swap.router)
+  const call = {
+    contractAddress,
+    contractName,
     functionName: `x-swap-${swap.hops.length}`,
-    functionArgs: [
-      tupleCV({
-        token: contractOf(swap.inputToken),
-        amount: uintCV(BigInt(swap.amountIn)),
-        signature: bufferCV(swap.signature),
-        uuid: stringAsciiCV(swap.uuid),
-      }),
-      ...swap.hops.map((hop) =>
-        tupleCV({
-          vault: contractOf(hop.vault),
-          opcode: bufferCV(fromHex(hop.opcode.replace(/^0x/, ''))),
-        }),
-      ),
-      tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) }),
-    ],
+    functionArgs: [inputOf(swap), ...hopsOf(swap), outputOf(swap)],
     postConditionMode: PostConditionMode.Deny,
     postConditions: postConditionsOf(swap),
+    network,
+    validateWithAbi: false,
+  }
+  const unsigned = await makeUnsignedContractCall({
+    ...call,
+    publicKey: PLACEHOLDER_PUBLIC_KEY,
+    nonce: 0,
+    fee: 0,
+  })
+  return {
+    payload: serializePayloadBytes(unsigned.payload),
+    byteLength: unsigned.serializeBytes().length,
+    async sign({ privateKey, nonce, feeInMicroStx }) {
+      const transaction = await makeContractCall({
+        ...call,
+        senderKey: privateKey,
+        nonce,
+        fee: feeInMicroStx,
+      })
+      return signed(transaction, { nonce, feeInMicroStx })
+    },
+  }
+}
+
+function inputOf({ inputToken, amountIn, signature, uuid }: Swap): ClarityValue {
+  return tupleCV({
+    token: contractOf(inputToken),
+    amount: uintCV(BigInt(amountIn)),
+    signature: bufferCV(signature),
+    uuid: stringAsciiCV(uuid),
+  })
+}
+
+/** To a committed router, each hop before the last also names the token that it pays, where that is known. */
+function hopsOf(swap: Swap): ClarityValue[] {
+  return swap.hops.map(({ vault, opcode, asset }, at) => {
+    const hop = { vault: contractOf(vault), opcode: bufferCV(fromHex(opcode.replace(/^0x/, ''))) }
+    if (swap.commitSalt === null || at === swap.hops.length - 1) return tupleCV(hop)
+    const paid = asset?.split('::')[0]
+    return tupleCV({ ...hop, token: paid === undefined ? noneCV() : someCV(contractOf(paid)) })
+  })
+}
+
+/** To a committed router, the terms that the uuid is derived from. */
+function outputOf(swap: Swap): ClarityValue {
+  const { outputToken, recipient, minAmountOut, commitSalt, commitUntil, committedBy } = swap
+  const token = contractOf(outputToken)
+  const to = principalCV(recipient)
+  if (minAmountOut === null || commitSalt === null || commitUntil === null)
+    return tupleCV({ token, to })
+  return tupleCV({
+    by: committedBy === null ? noneCV() : someCV(principalCV(committedBy)),
+    min: uintCV(BigInt(minAmountOut)),
+    salt: bufferCV(commitSalt),
+    to,
+    token,
+    until: uintCV(commitUntil),
+  })
+}
+
+/**
+ * Builds and signs a call of the verifier that uses up a uuid. The signature may be any from which a public key can be
+ * recovered: the verifier marks the uuid as used for every caller.
+ */
+export async function signBurn(
+  { verifier, uuid }: { verifier: string; uuid: string },
+  operator: SigningOptions,
+): Promise<SignedTransaction> {
+  const [contractAddress, contractName] = contractParts(verifier)
+  const transaction = await makeContractCall({
+    contractAddress,
+    contractName,
+    functionName: 'execute',
+    functionArgs: [
+      bufferCV(fromHex(RECOVERABLE_SIGNATURE)),
+      stringAsciiCV('BURN'),
+      noneCV(),
+      noneCV(),
+      noneCV(),
+      stringAsciiCV(uuid),
+    ],
+    postConditionMode: PostConditionMode.Deny,
+    postConditions: [],
     senderKey: operator.privateKey,
     nonce: operator.nonce,
     fee: operator.feeInMicroStx,
@@ -89,6 +177,9 @@ export async function signSwap(swap: Swap, operator: SigningOptions): Promise<Si
   })
   return signed(transaction, operator)
 }
+
+/** RSV whose r is the x coordinate of the curve's generator and whose s is 1: a public key can be recovered for any hash. */
+const RECOVERABLE_SIGNATURE = `79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798${'1'.padStart(64, '0')}00`
 
 /** Builds and signs a filler, which uses up a nonce: one micro-STX to a burn address. */
 export async function signFiller(operator: SigningOptions): Promise<SignedTransaction> {
@@ -142,17 +233,18 @@ export function amountOutOf(resultHex: string): string | undefined {
 
 /**
  * Deny mode with these exceptions: the last vault pays at least the minimum, the other vaults pay any amount, and the
- * router passes it on. A malicious token contract in a trader's order cannot move the operator's own assets.
+ * contract that swaps passes it on. A malicious token contract in a trader's order cannot move the operator's own assets.
  */
 function postConditionsOf(swap: Swap): PostCondition[] {
   const output = `${swap.outputToken}::${swap.outputAsset}`
   const last = swap.hops.length - 1
+  const swapper = swap.commitSalt === null ? swap.router : swapAccountOf(swap.router)
   return swap.hops.flatMap((hop, at) => {
     const asset = at === last ? output : hop.asset
     if (asset === undefined) return []
     return [
       sends(hop.vault, asset, at === last ? swap.minimumReceived : '0'),
-      sends(swap.router, asset, '0'),
+      sends(swapper, asset, '0'),
     ]
   })
 }
