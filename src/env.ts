@@ -1,5 +1,10 @@
 import * as z from 'zod'
-import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from './devnet/constants.ts'
+import {
+  COMMITTED_ROUTER,
+  DEVNET_OPERATOR_PRIVATE_KEY,
+  INTENT_VERIFIER,
+  ROUTER,
+} from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
@@ -45,6 +50,16 @@ const scope = z
     return { name: text.slice(0, at), description: text.slice(at + 1).trim() }
   })
 
+/** `committed:` before a contract id says that the uuids of its intents commit to their orders' terms. */
+const routers = list
+  .pipe(z.array(text).min(1, 'must be contract ids, separated by commas'))
+  .transform((all) =>
+    all.map((one): Router => {
+      const commits = one.startsWith(COMMITTED)
+      return { contract: commits ? one.slice(COMMITTED.length) : one, commits }
+    }),
+  )
+
 /** Exactly as browsers write it: any other spelling would never match. */
 const origin = z
   .string()
@@ -52,6 +67,15 @@ const origin = z
     /^(\*|[a-z][a-z0-9+.-]*:\/\/[^\sA-Z/?#@*]+)$/,
     'must be * or origins as https://dex.example, separated by commas',
   )
+
+const COMMITTED = 'committed:'
+
+/** A router contract that intents may name. */
+export interface Router {
+  contract: string
+  /** Whether the uuids of its intents commit to their orders' terms. */
+  commits: boolean
+}
 
 const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
@@ -72,14 +96,23 @@ const Environment = z.object({
         .refine((keys) => new Set(keys.map(secretOf)).size === keys.length, 'names a key twice'),
     )
     .optional(),
-  ROUTER_CONTRACT: text.optional(),
+  ROUTER_CONTRACT: routers.optional(),
+  INTENT_VERIFIER_CONTRACT: text.optional(),
+  STACKS_API_KEY: text.optional(),
   QUOTE_URL: url.optional(),
   ENCRYPTION_KEY: encryptionKey.optional(),
   SLIPPAGE_BPS: whole(0, 10_000).default(100),
-  ENFORCE_TARGET_PRICE: flag.default(false),
+  ENFORCE_TARGET_PRICE: flag.default(true),
   CONFIRMATIONS: whole(1, 1_000).default(1),
-  STUCK_AFTER_SECONDS: whole(1, 86_400).optional(),
+  STUCK_AFTER_SECONDS: whole(1, 86_400).default(600),
+  GIVE_UP_AFTER_SECONDS: whole(1, 172_800).default(3_600),
   MAX_FEE_IN_MICRO_STX: whole(3_000, 1_000_000_000).default(100_000),
+  MAX_SETTLING_PER_WALLET: whole(1, 2_500).default(10),
+  MAX_FAILED_PER_WALLET_AND_DAY: whole(1, 10_000).default(20),
+  MAX_BURNS_PER_WALLET_AND_DAY: whole(1, 10_000).default(40),
+  UNSEALED_ORDERS_UNTIL: z.iso
+    .datetime({ offset: true, error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z' })
+    .optional(),
   NODE_TIMEOUT_MS: whole(100, 60_000).default(10_000),
   RECONCILE_INTERVAL_MS: whole(0, 3_600_000).default(2_000),
   SIGNATURE_MAX_AGE_SECONDS: whole(1, 86_400).default(300),
@@ -112,16 +145,25 @@ const Backfill = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enu
 type Read = z.output<typeof Environment>
 
 /** A validated configuration. On devnet the chain's address and the encryption key may still be open: the entry makes them. */
-export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY'> & {
+export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY' | 'ROUTER_CONTRACT'> & {
   /** One at least: those of OPERATOR_PRIVATE_KEYS, or the one of OPERATOR_PRIVATE_KEY. */
   OPERATOR_PRIVATE_KEYS: string[]
-  ROUTER_CONTRACT: string
+  /** Of ROUTER_CONTRACT, one at least. */
+  ROUTERS: readonly Router[]
+  INTENT_VERIFIER_CONTRACT: string
 }
+
+/** A wallet that commits its terms names the second one. */
+const DEVNET_ROUTERS: readonly Router[] = [
+  { contract: ROUTER, commits: false },
+  { contract: COMMITTED_ROUTER, commits: true },
+]
 
 /** Variables that only a devnet can do without, because it generates them. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
   'ROUTER_CONTRACT',
+  'INTENT_VERIFIER_CONTRACT',
   'QUOTE_URL',
   'ENCRYPTION_KEY',
 ] as const
@@ -142,11 +184,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     throw new Error(
       `The configuration has faults:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     )
-  const { OPERATOR_PRIVATE_KEY = DEVNET_OPERATOR_PRIVATE_KEY, ...rest } = read.data
+  const { OPERATOR_PRIVATE_KEY = DEVNET_OPERATOR_PRIVATE_KEY, ROUTER_CONTRACT, ...rest } = read.data
   return {
     ...rest,
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
-    ROUTER_CONTRACT: rest.ROUTER_CONTRACT ?? ROUTER,
+    ROUTERS: ROUTER_CONTRACT ?? DEVNET_ROUTERS,
+    INTENT_VERIFIER_CONTRACT: rest.INTENT_VERIFIER_CONTRACT ?? INTENT_VERIFIER,
   }
 }
 
@@ -172,8 +215,10 @@ function validateCombinations(given: Record<string, string | undefined>): string
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
   const network = given.STACKS_NETWORK ?? 'devnet'
   if (!isNetwork(network)) return faults
-  if (given.ROUTER_CONTRACT !== undefined && !isContractId(given.ROUTER_CONTRACT, network))
-    faults.push(`ROUTER_CONTRACT: must be a contract id of ${network}`)
+  for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT'] as const)
+    for (const contract of given[name]?.split(',') ?? [])
+      if (!isContractId(contract.trim().replace(COMMITTED, ''), network))
+        faults.push(`${name}: must be a contract id of ${network}`)
   if (network === 'devnet') return faults
   for (const name of NEEDED_OFF_DEVNET)
     if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)

@@ -37,6 +37,11 @@ export const REFUSALS = {
     code: 'KEY_LIMIT_EXCEEDED',
     error: "Beyond the API key's limits",
   },
+  settlementLimit: {
+    status: 429,
+    code: 'SETTLEMENT_LIMIT_EXCEEDED',
+    error: 'Too many settlements of this wallet',
+  },
   walletSuspended: { status: 403, code: 'WALLET_SUSPENDED', error: 'Wallet suspended' },
   permissionDenied: { status: 403, code: 'PERMISSION_DENIED', error: 'Permission denied' },
   ipNotAllowed: { status: 403, code: 'IP_NOT_ALLOWED', error: 'IP address not allowed' },
@@ -52,6 +57,11 @@ export const REFUSALS = {
     status: 409,
     code: 'ORDER_CONFLICT',
     error: 'Another order has this uuid',
+  },
+  orderTampered: {
+    status: 409,
+    code: 'ORDER_TAMPERED',
+    error: 'Order cannot be trusted',
   },
   keyLimitReached: { status: 409, code: 'KEY_LIMIT_REACHED', error: 'API key limit reached' },
   bodyTooLarge: { status: 413, code: 'BODY_TOO_LARGE', error: 'Request body too large' },

@@ -19,7 +19,7 @@ export const JOBS: readonly Job[] = [
   {
     name: 'reconcile',
     intervalMs: ({ RECONCILE_INTERVAL_MS }) => RECONCILE_INTERVAL_MS,
-    run: async (world, now) => (await reconcile(world, now)).isDone,
+    run: async (world) => (await reconcile(world)).isDone,
   },
   {
     name: 'flush_usage',

@@ -4,6 +4,7 @@ import type { IpLimits } from './http/ip-limits.ts'
 import type { KeyHash, Secret } from './keys/secret.ts'
 import type { KeyServices } from './keys/services.ts'
 import type { OrderServices } from './orders/services.ts'
+import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
 import type { UsageRecorder } from './usage/record.ts'
 
@@ -11,6 +12,7 @@ import type { UsageRecorder } from './usage/record.ts'
 export interface World extends KeyServices, OrderServices, SettlementServices {
   config: Config
   gate: Gate
+  operators: OperatorAccounts
   ipLimits: IpLimits
   /** SHA-256 of a presented secret, by the platform's fastest implementation. */
   hashSecret(secret: Secret): KeyHash

@@ -1,34 +1,52 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { timestamptz } from '../db/time.ts'
-import { walletLockSql } from '../db/wallet-lock.ts'
+import { isSuspendedSql, walletLockSql } from '../db/wallet-lock.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { SignedAction } from './action.ts'
+import type { Action, SignedAction } from './action.ts'
+
+export type ConsumeReason = 'messageReplayed' | 'walletSuspended'
+
+/** What a wallet may still do while the operator has it suspended: take rights away. */
+const PROTECTIVE_ACTIONS: readonly Action[] = [
+  'suspend_api_key',
+  'delete_api_key',
+  'revoke_api_key',
+  'revoke_all_api_keys',
+  'cancel_order',
+]
 
 /**
- * Uses up a signed message, inside the transaction of the change that it asks for, and answers its row's id.
- * It also takes the wallet's lock until that transaction ends: changes of one wallet happen one after another, so what
- * the next statement counts cannot be raced.
+ * Uses up a signed message in the transaction of the change that it requests, and resolves to its row's id. It also locks
+ * the wallet until that transaction ends: changes of one wallet are serialized, so what the next statement counts cannot
+ * be raced. A suspended wallet's message is not used up.
  */
 export async function consumeMessage(
   tx: Database,
   action: SignedAction<unknown>,
   now: number,
-): Promise<Result<number, 'messageReplayed'>> {
-  const [spent] = await rows<{ id: string }>(
+): Promise<Result<number, ConsumeReason>> {
+  const { walletAddress } = action
+  const isAllowed = PROTECTIVE_ACTIONS.includes(action.action)
+    ? sql`true`
+    : sql`NOT ${isSuspendedSql(walletAddress)}`
+  const [outcome] = await rows<{ id: string | null; allowed: boolean }>(
     tx,
     sql`WITH wallet AS (
-        ${walletLockSql(action.walletAddress)}
+        ${walletLockSql(walletAddress)}
+      ), used AS (
+        INSERT INTO signed_actions
+          (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
+        SELECT ${walletAddress}, ${action.action}, ${action.message}, ${action.messageHash}::bytea,
+          ${action.signature}, ${action.publicKey}, ${timestamptz(now)}
+        FROM wallet WHERE ${isAllowed}
+        ON CONFLICT ON CONSTRAINT signed_actions_once DO NOTHING
+        RETURNING id::text
       )
-      INSERT INTO signed_actions
-        (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
-      SELECT ${action.walletAddress}, ${action.action}, ${action.message}, ${action.messageHash}::bytea,
-        ${action.signature}, ${action.publicKey}, ${timestamptz(now)}
-      FROM wallet
-      ON CONFLICT ON CONSTRAINT signed_actions_once DO NOTHING
-      RETURNING id::text`,
+      SELECT (SELECT id FROM used) AS id, ${isAllowed} AS allowed`,
   )
-  return spent === undefined ? refuse('messageReplayed') : ok(Number(spent.id))
+  if (outcome?.id != null) return ok(Number(outcome.id))
+  return refuse(outcome?.allowed === false ? 'walletSuspended' : 'messageReplayed')
 }
 
 /** Whether a message was used before: tells a replay from a change that came too late. Guards nothing. */

@@ -26,6 +26,10 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   UNAUTHORIZED_WALLET: 'Use the key or the wallet that owns the order.',
   KEY_LIMIT_EXCEEDED:
     'The details name the limit of the key; its owner can change it with keys.update.',
+  ORDER_TAMPERED:
+    'Create the same order again: an order of an earlier release is accepted then. Otherwise ask the operator.',
+  SETTLEMENT_LIMIT_EXCEEDED:
+    'Wait until settlements of this wallet have ended; the details name the bound.',
   WALLET_SUSPENDED: "The service's operator knows why.",
   PERMISSION_DENIED: 'Use a key that was created with the permission in the details.',
   IP_NOT_ALLOWED: 'The key is bound to other addresses; the details show the one that was seen.',

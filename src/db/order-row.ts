@@ -9,7 +9,8 @@ const COLUMNS = Object.entries(getTableColumns(orders))
 
 /** A row of orders as jsonb, for `orderOfJson`. Amounts are text: a JSON number would not be exact. */
 export function orderJson(table: SQL): SQL {
-  return sql`to_jsonb(${table}) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text)`
+  return sql`to_jsonb(${table}) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text,
+    'min_amount_out', min_amount_out::text)`
 }
 
 /** Parses a row that was selected with `orderJson`; bytea is `\x` and hexadecimal digits. */

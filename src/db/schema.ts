@@ -269,9 +269,13 @@ export const orders = pgTable(
   },
   (table) => [
     index('orders_owner').on(table.owner, table.sequence),
-    index('orders_settling').on(table.owner).where(sql`${table.status} IN ('executing', 'broadcasted')`),
+    index('orders_settling')
+      .on(table.owner)
+      .where(sql`${table.status} IN ('executing', 'broadcasted')`),
     index('orders_failed').on(table.owner, table.failedAt).where(sql`${table.status} = 'failed'`),
-    index('orders_to_burn').on(table.burnRequestedAt).where(sql`${table.burnRequestedAt} IS NOT NULL AND ${table.uuidUsedAt} IS NULL`),
+    index('orders_to_burn')
+      .on(table.burnRequestedAt)
+      .where(sql`${table.burnRequestedAt} IS NOT NULL AND ${table.uuidUsedAt} IS NULL`),
     index('orders_status').on(table.status, table.sequence),
     index('orders_open_until').on(table.validTo).where(sql`${table.status} = 'open'`),
     check(
@@ -312,6 +316,9 @@ export const operators = pgTable('operators', {
   chainNonceAt: time('chain_nonce_at'),
 })
 
+/** `swap`: an order's; `burn`: it uses up an order's uuid; `filler`: it uses up a nonce. */
+export type TransactionKind = 'swap' | 'burn' | 'filler'
+
 export type TransactionStatus =
   /** Signed and stored; not known to be at a node. */
   | 'signed'
@@ -333,7 +340,7 @@ export const transactions = pgTable(
     /** Absent for a filler that uses up the nonce of a refused transaction. */
     orderUuid: text('order_uuid').references(() => orders.uuid),
     /** A burn uses up an order's uuid at the verifier, and may replace its swap. A filler only uses up a nonce. */
-    kind: text().$type<'swap' | 'burn' | 'filler'>().notNull().default('swap'),
+    kind: text().$type<TransactionKind>().notNull().default('swap'),
     operator: text()
       .notNull()
       .references(() => operators.address),
@@ -361,6 +368,7 @@ export const transactions = pgTable(
     index('transactions_order').on(table.orderUuid),
     index('transactions_unanswered').on(table.createdAt).where(sql`${table.status} = 'signed'`),
     index('transactions_due').on(table.checkAt).where(sql`${table.checkAt} IS NOT NULL`),
+    index('transactions_burns').on(table.createdAt).where(sql`${table.kind} = 'burn'`),
     index('transactions_nonce').on(table.operator, table.nonce),
     check(
       'transactions_status_known',

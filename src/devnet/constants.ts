@@ -11,7 +11,10 @@ export const OUTPUT_TOKEN = `${DEPLOYER}.usd-token`
 export const FAR_TOKEN = `${DEPLOYER}.ore-token`
 
 export const INTENT_VERIFIER = `${DEPLOYER}.intent-verifier`
+/** Pays the recipient that the sender names. */
 export const ROUTER = `${DEPLOYER}.x-multihop`
+/** Executes an intent on the terms that its uuid commits to. */
+export const COMMITTED_ROUTER = `${DEPLOYER}.committed-router`
 
 /** What post-conditions call a token: contract id -> `contract-id::asset-name`. */
 export const ASSETS: Readonly<Record<string, `${string}.${string}::${string}`>> = {

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { consumeMessage } from '../actions/consume.ts'
+import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { appendAudit } from '../audit/append.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
@@ -19,7 +19,7 @@ import { type TermsPolicy, validateTerms } from './terms.ts'
 
 type CreateReason =
   | 'invalidRequest'
-  | 'messageReplayed'
+  | ConsumeReason
   | 'keyNameTaken'
   | 'keyLimitReached'
   | 'walletSuspended'

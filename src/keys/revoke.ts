@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { consumeMessage } from '../actions/consume.ts'
+import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { timestamptz } from '../db/time.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
@@ -10,7 +10,7 @@ import { endReason, isPast } from './liveness.ts'
 import type { KeyHash } from './secret.ts'
 import type { KeyServices } from './services.ts'
 
-type RevokeReason = 'messageReplayed' | 'keyNotFound'
+type RevokeReason = ConsumeReason | 'keyNotFound'
 
 /**
  * Revokes a key permanently: with a fresh delete_api_key, or with a revoke_api_key certificate that its owner kept.

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { consumeMessage } from '../actions/consume.ts'
+import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { atomically, type Database } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import {
@@ -21,7 +21,7 @@ import { validateTerms } from './terms.ts'
 
 export type ChangeReason =
   | 'invalidRequest'
-  | 'messageReplayed'
+  | ConsumeReason
   | 'keyNotFound'
   | 'keyNotLive'
   | 'keyNameTaken'

@@ -1,5 +1,6 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { openEncryption } from '../crypto/encryption.ts'
+import { postgresClock } from '../db/time.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
@@ -11,6 +12,9 @@ import type { World } from '../world.ts'
 import { backfillOldKeys } from './backfill.ts'
 import { hashSecretNatively, openNativeMac } from './mac.ts'
 
+export type WorldOptions = Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'> &
+  Partial<Pick<World, 'databaseTime'>>
+
 /** Builds the world of a Node process; all its requests share it. */
 export async function openWorld({
   config,
@@ -18,12 +22,18 @@ export async function openWorld({
   log,
   now,
   recover,
-}: Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'>): Promise<World> {
+  databaseTime = postgresClock,
+}: WorldOptions): Promise<World> {
   const chain = connectStacksNode({
+    network: config.STACKS_NETWORK,
     apiUrl: config.STACKS_API_URL ?? '',
     quoteUrl: config.QUOTE_URL ?? '',
     fetch,
     timeoutMs: config.NODE_TIMEOUT_MS,
+    now,
+    ...(config.STACKS_API_KEY !== undefined && {
+      apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
+    }),
   })
   const encryptionKey = Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64'))
   const mac = openNativeMac(encryptionKey)
@@ -33,13 +43,20 @@ export async function openWorld({
   return {
     config,
     db,
+    databaseTime,
     gate: openGate(db, limitsOf(config), {
       mac,
       log,
       ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
     }),
     chain,
-    operators: openOperators(db, chain, config.OPERATOR_PRIVATE_KEYS, config.STACKS_NETWORK),
+    operators: openOperators(
+      db,
+      databaseTime,
+      chain,
+      config.OPERATOR_PRIVATE_KEYS,
+      config.STACKS_NETWORK,
+    ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     encryption,
     hashSecret: hashSecretNatively,

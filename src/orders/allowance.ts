@@ -4,7 +4,9 @@ import { timestamptz } from '../db/time.ts'
 import { WINDOW_SECONDS } from '../gate/windows.ts'
 import type { LimitViolation } from '../keys/limits.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { endedUnsettledSql } from './lifecycle.ts'
+import { endOpenOrders } from './end.ts'
+import { hasEndedUnsettledSql, isOverdueSql } from './lifecycle.ts'
+import type { OrderServices } from './services.ts'
 
 /** The amount that an order reserves of a key's daily allowance for a token. */
 export interface Reservation {
@@ -85,19 +87,28 @@ function perDayViolation(
 
 /**
  * Returns to the allowance what orders have reserved that ended without being settled. It runs when a reservation is
- * refused, which is then tried once more. Orders end in many places, and expire without any statement; reclaiming here
- * keeps the limit exact whatever ended them.
+ * refused, which is then tried once more. Orders end in many places; reclaiming here keeps the limit exact whatever ended
+ * them. Orders past their validTo are stored as expired first, which an executor that holds one prevents: what is released
+ * has ended for every process.
  */
 export async function reclaimEnded(
-  db: Database,
+  services: Pick<OrderServices, 'db' | 'mac' | 'databaseTime'>,
   { keyId, token, now }: Pick<Reservation, 'keyId' | 'token' | 'now'>,
 ): Promise<void> {
+  const { db, databaseTime } = services
+  const reserved = sql`uuid IN (SELECT order_uuid FROM key_reservations
+    WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND token = ${token})`
+  await db.transaction((tx) =>
+    endOpenOrders(tx, services, 'expired', sql`${isOverdueSql(databaseTime())} AND ${reserved}`, {
+      whenLocked: 'wait',
+    }),
+  )
   await rows(
     db,
     sql`WITH released AS (
         DELETE FROM key_reservations AS reservation USING orders
         WHERE reservation.key_id = ${keyId} AND reservation.day = ${dayOf(now)}::int AND reservation.token = ${token}
-          AND uuid = order_uuid AND ${endedUnsettledSql(timestamptz(now))}
+          AND uuid = order_uuid AND ${hasEndedUnsettledSql()}
         RETURNING reservation.amount
       ), total AS (SELECT sum(amount) AS amount FROM released HAVING count(*) > 0)
       UPDATE key_spending SET amount = key_spending.amount - total.amount FROM total
@@ -111,10 +122,11 @@ export async function spentToday(
   keyId: string,
   now: number,
 ): Promise<Map<string, bigint>> {
+  const at = timestamptz(now)
   const found = await rows<{ token: string; amount: string }>(
     db,
     sql`SELECT token, sum(amount)::text AS amount FROM key_reservations JOIN orders ON uuid = order_uuid
-      WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND ${endedUnsettledSql(timestamptz(now))} IS NOT TRUE
+      WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND NOT (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)})
       GROUP BY token`,
   )
   return new Map(found.map(({ token, amount }) => [token, BigInt(amount)]))

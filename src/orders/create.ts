@@ -6,6 +6,7 @@ import { signatureLabel } from '../crypto/labels.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { type OrderRow, orderJson, orderOfJson } from '../db/order-row.ts'
+import { isSuspendedSql } from '../db/wallet-lock.ts'
 import { countSuccess, recordSuccess } from '../gate/admit.ts'
 import { findLimitViolation, perDayOf } from '../keys/limits.ts'
 import { presentLimits, type Rights } from '../keys/rights.ts'
@@ -14,7 +15,10 @@ import { proveIntent } from '../stacks/intent.ts'
 import { type Reservation, reclaimEnded, reserveAllowance } from './allowance.ts'
 import { checkOwner } from './authorize.ts'
 import { findOrder } from './find.ts'
+import { stateText, termsText } from './integrity.ts'
+import { hasEndedSql } from './lifecycle.ts'
 import type { NewOrder } from './order.ts'
+import { routeOf } from './router.ts'
 import type { OrderServices } from './services.ts'
 import { orderHash, validateOrder } from './validate.ts'
 
@@ -25,6 +29,7 @@ type CreateReason =
   | 'limitExceeded'
   | 'signatureInvalid'
   | 'messageReplayed'
+  | 'walletSuspended'
   | 'orderConflict'
 
 /** The credentials of an order besides its intent signature: a key, or the owner's message that names the recipient. */
@@ -38,41 +43,68 @@ export interface OrderCredentials {
 export async function createOrder(
   services: OrderServices,
   order: NewOrder,
-  { key, action }: OrderCredentials,
+  credentials: OrderCredentials,
   now: number,
 ): Promise<Result<{ row: OrderRow; created: boolean }, CreateReason>> {
-  const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = services.config
+  const { key } = credentials
+  const row = await prepareRow(services, order, credentials, now)
+  if (!row.ok) return row
+  const stored = await store(services, row.value, credentials, now)
+  const { uuid, owner } = row.value
+  if (stored.ok) {
+    services.log('info', 'order_created', { uuid, owner, keyId: key?.keyId })
+    return ok({ row: stored.value, created: true })
+  }
+  if (stored.reason === 'walletSuspended') return stored
+  const before = await findOrder(services, uuid)
+  if (before === undefined || !isSame(before, row.value)) return stored
+  if (key !== undefined) await recordSuccess(services.db, key.keyId)
+  return ok({ row: await sealUnsealed(services, before, row.value), created: false })
+}
+
+/** Validates an order and what authorizes it, and resolves to its row. */
+async function prepareRow(
+  services: OrderServices,
+  order: NewOrder,
+  { key, action }: OrderCredentials,
+  now: number,
+): Promise<Result<NewRow, CreateReason>> {
+  const { config, recover, operators } = services
+  const { STACKS_NETWORK: network, ROUTERS: routers } = config
   const { owner, inputToken, amountIn, uuid, signature, recipient = owner } = order
-  const issues = validateOrder(order, network)
+  const issues = validateOrder(order, network, config.ENFORCE_TARGET_PRICE)
   if (issues.length > 0)
     return refuse('invalidRequest', { problem: 'order does not fit the network', issues })
+  const routed = routeOf(order, {
+    network,
+    routers,
+    operators: operators.all.map(({ address }) => address),
+  })
+  if (!routed.ok) return routed
+  const { router, commitment } = routed.value
   const owned = key === undefined ? ok(null) : checkOwner(order, { by: 'key', ...key })
   if (!owned.ok) return refuse('keyOfAnotherWallet', owned.details)
-  const { recover } = services
-  const intent = proveIntent({
-    owner,
-    inputToken,
-    amountIn,
-    uuid,
-    router,
-    signature,
-    network,
-    recover,
-  })
-  if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
+  const claim = { owner, inputToken, amountIn, uuid, router, signature, network, recover }
+  const intent = proveIntent(claim)
+  if (!intent.ok)
+    return refuse('signatureInvalid', { reason: intent.reason, field: 'signature', router })
   const limits = key === undefined ? {} : presentLimits(key.rights)
-  const violation = findLimitViolation(
-    { ...order, recipient, createdBy: key?.keyId ?? null },
-    limits,
-  )
+  const createdBy = key?.keyId ?? null
+  const violation = findLimitViolation({ ...order, recipient, createdBy }, limits)
   if (violation !== undefined) return refuse('limitExceeded', violation)
-  if (recipient !== owner && action === undefined && !limits.recipients?.includes(recipient))
+  // A committed order's intent binds the recipient; another one's does not.
+  const isGranted =
+    recipient === owner ||
+    commitment.commitSalt !== null ||
+    action !== undefined ||
+    limits.recipients?.includes(recipient) === true
+  if (!isGranted)
     return refuse('recipientNotGranted', {
       recipient,
       expected: { action: 'create_order', orderHash: orderHash(order), timestamp: now },
     })
-
-  const row: NewRow = {
+  const box = services.encryption.encrypt(fromHex(intent.value.rsv), signatureLabel(uuid))
+  const terms = {
     uuid,
     owner,
     inputToken,
@@ -84,32 +116,33 @@ export async function createOrder(
     conditionToken: order.conditionToken ?? null,
     baseAsset: order.baseAsset ?? null,
     validFrom: dateOf(order.validFrom),
-    validTo: dateOf(order.validTo),
-    signatureBox: await services.encryption.encrypt(
-      fromHex(intent.value.rsv),
-      signatureLabel(uuid),
-    ),
-    createdBy: key?.keyId ?? null,
+    validTo: dateOf(order.validTo ?? order.deadline),
+    routerContract: router,
+    ...commitment,
+    commitSalt: commitment.commitSalt === null ? null : fromHex(commitment.commitSalt),
+    createdBy,
     createdAt: new Date(now),
   }
-  const stored = await store(services, row, { key, action }, now)
-  if (stored.ok) {
-    services.log('info', 'order_created', { uuid, owner, keyId: key?.keyId })
-    return ok({ row: stored.value, created: true })
-  }
-  const before = await findOrder(services, uuid)
-  if (before === undefined || !isSame(before, row)) return stored
-  if (key !== undefined) await recordSuccess(services.db, key.keyId)
-  return ok({ row: before, created: false })
+  return ok({
+    ...terms,
+    signatureBox: await box,
+    termsMac: services.mac(termsText(terms)),
+    stateMac: services.mac(stateText(uuid, 'open')),
+  })
 }
 
 /** The columns of a new order; the others have defaults. */
 type NewRow = Pick<
   OrderRow,
-  (typeof SENT_BY_CLIENT)[number] | 'uuid' | 'signatureBox' | 'createdBy' | 'createdAt'
->
+  | (typeof SENT_BY_CLIENT)[number]
+  | 'uuid'
+  | 'commitSalt'
+  | 'signatureBox'
+  | 'createdBy'
+  | 'createdAt'
+> & { termsMac: string; stateMac: string }
 
-type StoreReason = 'messageReplayed' | 'orderConflict' | 'limitExceeded'
+type StoreReason = 'messageReplayed' | 'walletSuspended' | 'orderConflict' | 'limitExceeded'
 
 /** Stores the order, consumes its message and reserves its amount of the key's day in one transaction. */
 async function store(
@@ -131,7 +164,7 @@ async function store(
   const stored = await attempt()
   const isFull = reservation !== undefined && !stored.ok && stored.reason === 'limitExceeded'
   if (!isFull) return stored
-  await reclaimEnded(services.db, reservation)
+  await reclaimEnded(services, reservation)
   return attempt()
 }
 
@@ -155,25 +188,51 @@ async function insert(
   db: Database,
   row: NewRow,
   keyId: string | undefined,
-): Promise<Result<OrderRow, 'orderConflict'>> {
+): Promise<Result<OrderRow, 'orderConflict' | 'walletSuspended'>> {
   const at = (time: Date | null) => sql`${time?.toISOString() ?? null}::timestamptz`
   const counted =
     keyId === undefined
       ? sql``
       : sql`, counted AS (${countSuccess(keyId, sql`inserted`, 'creation_count')})`
-  const [inserted] = await rows<{ order: Record<string, unknown> }>(
+  const [outcome] = await rows<{ order: Record<string, unknown> | null; suspended: boolean }>(
     db,
     sql`WITH inserted AS (
         INSERT INTO orders (uuid, owner, input_token, output_token, amount_in, recipient, target_price, direction,
-          condition_token, base_asset, valid_from, valid_to, signature_box, created_by, created_at)
-        VALUES (${row.uuid}, ${row.owner}, ${row.inputToken}, ${row.outputToken}, ${row.amountIn}::numeric, ${row.recipient},
+          condition_token, base_asset, valid_from, valid_to, router_contract, min_amount_out, commit_salt, commit_until,
+          committed_by, signature_box, terms_mac, state_mac, created_by, created_at)
+        SELECT ${row.uuid}, ${row.owner}, ${row.inputToken}, ${row.outputToken}, ${row.amountIn}::numeric, ${row.recipient},
           ${row.targetPrice}, ${row.direction}, ${row.conditionToken}, ${row.baseAsset}, ${at(row.validFrom)},
-          ${at(row.validTo)}, ${row.signatureBox}::bytea, ${row.createdBy}, ${at(row.createdAt)})
+          ${at(row.validTo)}, ${row.routerContract}, ${row.minAmountOut}::numeric, ${row.commitSalt}::bytea,
+          ${row.commitUntil}::bigint, ${row.committedBy}, ${row.signatureBox}::bytea, decode(${row.termsMac}, 'hex'),
+          decode(${row.stateMac}, 'hex'), ${row.createdBy}, ${at(row.createdAt)}
+        WHERE NOT ${isSuspendedSql(row.owner)}
         ON CONFLICT DO NOTHING RETURNING *
-      ), event AS (${insertOrderEvent(sql`inserted`, row.createdAt.getTime())})${counted}
-      SELECT ${orderJson(sql`inserted`)} AS "order" FROM inserted`,
+      ), event AS (${insertOrderEvent(sql`inserted`, at(row.createdAt))})${counted}
+      SELECT (SELECT ${orderJson(sql`inserted`)} FROM inserted) AS "order", ${isSuspendedSql(row.owner)} AS suspended`,
   )
-  return inserted === undefined ? refuse('orderConflict') : ok(orderOfJson(inserted.order))
+  if (outcome?.suspended) return refuse('walletSuspended')
+  return outcome?.order == null ? refuse('orderConflict') : ok(orderOfJson(outcome.order))
+}
+
+/**
+ * Gives an order of a release without MACs its MACs, since its owner's intent was sent again with the very same terms. Its
+ * row is as it was compared: a column that changes meanwhile does not fit the MAC.
+ */
+async function sealUnsealed(
+  { db, mac }: OrderServices,
+  stored: OrderRow,
+  { routerContract }: NewRow,
+): Promise<OrderRow> {
+  if (stored.termsMac !== null || stored.status !== 'open') return stored
+  const row = { ...stored, routerContract }
+  const termsMac = mac(termsText(row))
+  const stateMac = mac(stateText(row.uuid, 'open'))
+  await rows(
+    db,
+    sql`UPDATE orders SET router_contract = ${routerContract}, terms_mac = decode(${termsMac}, 'hex'), state_mac = decode(${stateMac}, 'hex')
+      WHERE uuid = ${row.uuid} AND terms_mac IS NULL AND status = 'open' AND NOT ${hasEndedSql()}`,
+  )
+  return { ...row, termsMac: fromHex(termsMac), stateMac: fromHex(stateMac) }
 }
 
 const SENT_BY_CLIENT = [
@@ -188,13 +247,24 @@ const SENT_BY_CLIENT = [
   'baseAsset',
   'validFrom',
   'validTo',
+  'routerContract',
+  'minAmountOut',
+  'commitUntil',
+  'committedBy',
 ] as const satisfies (keyof OrderRow)[]
 
+/** An order of a release with one router names none. The salt needs no comparison: the uuid depends on it. */
 function isSame(stored: OrderRow, sent: NewRow): boolean {
-  return SENT_BY_CLIENT.every((name) => comparable(stored[name]) === comparable(sent[name]))
+  return SENT_BY_CLIENT.every(
+    (name) =>
+      comparable(stored[name]) === comparable(sent[name]) ||
+      (name === 'routerContract' && stored[name] === null),
+  )
 }
 
-function comparable(column: string | Date | null | undefined): string | number | null | undefined {
+function comparable(
+  column: string | number | Date | null | undefined,
+): string | number | null | undefined {
   return column instanceof Date ? column.getTime() : column
 }
 

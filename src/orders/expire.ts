@@ -1,5 +1,5 @@
-import { isOverdueSql } from './lifecycle.ts'
 import { endOpenOrders } from './end.ts'
+import { isOverdueSql } from './lifecycle.ts'
 import type { OrderServices } from './services.ts'
 
 /** Stores the expiry of open orders whose validTo has passed, up to a number of them; resolves to how many. */

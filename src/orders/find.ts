@@ -4,7 +4,13 @@ import { orderEvents, orders } from '../db/schema.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
-import type { Order, OrderChange, OrderEvent, OrderStatus } from './order.ts'
+import {
+  type Order,
+  type OrderChange,
+  type OrderEvent,
+  type OrderStatus,
+  orderHasEnded,
+} from './order.ts'
 import type { OrderServices } from './services.ts'
 
 export async function findOrder(
@@ -94,6 +100,7 @@ function presentInList(row: OrderRow, viewer: string | undefined, now: number): 
 
 /** Presents an order on the wire, without its signature. */
 export function presentOrder(row: OrderRow, now: number): Order & { uuid: string } {
+  const status = statusAt(row, now)
   return {
     uuid: row.uuid,
     owner: row.owner,
@@ -107,16 +114,35 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
     ...(row.baseAsset !== null && { baseAsset: row.baseAsset }),
     ...(row.validFrom !== null && { validFrom: row.validFrom.toISOString() }),
     ...(row.validTo !== null && { validTo: row.validTo.toISOString() }),
-    status: statusAt(row, now),
+    ...(row.routerContract !== null && { routerContract: row.routerContract }),
+    ...(row.minAmountOut !== null && { minAmountOut: row.minAmountOut }),
+    ...(row.commitUntil !== null && { deadline: new Date(row.commitUntil * 1000).toISOString() }),
+    ...(row.committedBy !== null && { executor: row.committedBy }),
+    status,
     createdAt: row.createdAt.toISOString(),
     ...(row.cancelledAt !== null && { cancelledAt: row.cancelledAt.toISOString() }),
     ...(row.executedAt !== null && { executedAt: row.executedAt.toISOString() }),
     ...(row.failedAt !== null && { failedAt: row.failedAt.toISOString() }),
     ...(row.failureReason !== null && { failureReason: row.failureReason }),
     ...(row.txid !== null && { txid: row.txid }),
+    ...chainEnd(row, status, now),
     ...(row.blockHeight !== null && { blockHeight: row.blockHeight }),
     ...(row.confirmedAt !== null && { confirmedAt: row.confirmedAt.toISOString() }),
     ...(row.amountOut !== null && { amountOut: row.amountOut }),
+  }
+}
+
+/** What an order that has ended unsettled may still become on chain. */
+function chainEnd(
+  { disclosedAt, uuidUsedAt, burnRequestedAt, commitUntil }: OrderRow,
+  status: OrderStatus,
+  now: number,
+): Pick<Order, 'intentExposed' | 'burn'> {
+  if (!orderHasEnded(status) || status === 'confirmed') return {}
+  const isGood = uuidUsedAt === null && (commitUntil === null || commitUntil * 1000 > now)
+  return {
+    ...(disclosedAt !== null && isGood && { intentExposed: true }),
+    ...(burnRequestedAt !== null && { burn: uuidUsedAt === null ? 'requested' : 'mined' }),
   }
 }
 

@@ -73,14 +73,24 @@ export interface OrderFields {
   baseAsset?: string
   /** ISO 8601, before `validTo`. */
   validFrom?: string
-  /** ISO 8601; from then on the order is `expired`. */
+  /** ISO 8601; from then on the order is `expired`. The deadline of a committed order when absent. */
   validTo?: string
+  /** The router that the intent names; of the service's routers the first of the order's kind when absent. */
+  routerContract?: string
+  /** The least that the recipient gains, as text in the output token's smallest unit. Of a committed order only. */
+  minAmountOut?: string
+  /** ISO 8601 in whole seconds: no block executes the order after it. Of a committed order only. */
+  deadline?: string
+  /** The only address that may execute the order; any when absent. Of a committed order only. */
+  executor?: string
 }
 
 /** A new order as it is sent: its terms and the owner's SIP-018 intent signature. */
 export interface NewOrder extends OrderFields {
   /** 65 bytes hex, RSV or VRS. */
   signature: string
+  /** 16 random bytes in lower-case hex, of a committed order: with the terms they make its uuid. */
+  salt?: string
   /** The owner's signed `create_order` message; needed when `recipient` is not the owner. */
   message?: string
   messageSignature?: string
@@ -102,6 +112,12 @@ export interface Order extends Omit<OrderFields, 'uuid'> {
   /** Of the block that holds the transaction. */
   blockHeight?: number
   confirmedAt?: string
+  /**
+   * True while the intent's signature may be public and is still good on chain although the order has ended unsettled.
+   */
+  intentExposed?: boolean
+  /** Of an order that has ended unsettled: whether its uuid is to be used up on chain, or has been. */
+  burn?: 'requested' | 'mined'
   /** What the swap paid: integer in the output token's smallest unit, as text. */
   amountOut?: string
 }

@@ -60,6 +60,17 @@ export const NewOrderSchema = z
     baseAsset: Principal.optional(),
     validFrom: Time.optional(),
     validTo: Time.optional(),
+    routerContract: Principal.optional(),
+    minAmountOut: AmountIn.optional(),
+    salt: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/, 'must be 16 bytes in lower-case hexadecimal')
+      .optional(),
+    deadline: Time.refine(
+      (time) => Date.parse(time) % 1000 === 0,
+      'must be in whole seconds',
+    ).optional(),
+    executor: Principal.optional(),
     message: z.string().optional().meta({
       description: "The owner's create_order message; needed when recipient is not the owner.",
     }),
@@ -81,6 +92,15 @@ export const NewOrderSchema = z
       error: 'targetPrice, direction and conditionToken come together or not at all',
     },
   )
+  .refine(
+    ({ minAmountOut, salt, deadline }) =>
+      new Set([minAmountOut, salt, deadline].map((field) => field === undefined)).size === 1,
+    { path: ['salt'], error: 'minAmountOut, salt and deadline come together or not at all' },
+  )
+  .refine(({ executor, salt }) => executor === undefined || salt !== undefined, {
+    path: ['executor'],
+    error: 'comes with minAmountOut, salt and deadline',
+  })
   .refine(({ baseAsset, targetPrice }) => baseAsset === undefined || targetPrice !== undefined, {
     path: ['baseAsset'],
     error: 'comes with targetPrice, direction and conditionToken',
@@ -99,7 +119,14 @@ export const CreateOrder = actionSchema('create_order', {
 })
 export const ListOrders = actionSchema('list_orders', {})
 export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid })
-export const CancelOrder = actionSchema('cancel_order', { uuid: Uuid })
+export const CancelOrder = actionSchema('cancel_order', {
+  uuid: Uuid,
+  onChain: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
+})
+export const CancelBody = z.strictObject({ onChain: z.boolean().optional() })
 
 const time = z.iso.datetime()
 
@@ -120,6 +147,12 @@ export const OrderSchema = z
     baseAsset: z.string().optional(),
     validFrom: time.optional(),
     validTo: time.optional(),
+    routerContract: z.string().optional(),
+    minAmountOut: z.string().optional(),
+    deadline: time.optional(),
+    executor: z.string().optional(),
+    intentExposed: z.boolean().optional(),
+    burn: z.enum(['requested', 'mined']).optional(),
     status: z.enum(ORDER_STATUSES),
     createdAt: time,
     cancelledAt: time.optional(),

@@ -1,5 +1,7 @@
 import type { Encryption } from '../crypto/encryption.ts'
+import type { Mac } from '../crypto/mac.ts'
 import type { Database } from '../db/database.ts'
+import type { DatabaseClock } from '../db/time.ts'
 import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
 import type { Recover } from '../stacks/recover.ts'
@@ -7,9 +9,18 @@ import type { OrderFeed } from './feed.ts'
 
 /** What managing orders needs of the process. */
 export interface OrderServices {
-  config: Pick<Config, 'STACKS_NETWORK' | 'ROUTER_CONTRACT'>
+  config: Pick<
+    Config,
+    'STACKS_NETWORK' | 'ROUTERS' | 'ENFORCE_TARGET_PRICE' | 'UNSEALED_ORDERS_UNTIL'
+  >
   db: Database
+  /** Postgres' clock: see src/db/time.ts. */
+  databaseTime: DatabaseClock
   encryption: Encryption
+  /** The accounts that execute orders. */
+  operators: { all: readonly { address: string }[] }
+  /** Authenticates orders. */
+  mac: Mac
   /** The engine that recovers public keys from signatures. */
   recover: Recover
   /** Order events for streams; undefined where no process outlives a request. */

@@ -2,33 +2,61 @@ import { sha256, toHex } from '../crypto/bytes.ts'
 import { isContractId, isStacksAddress, isWalletAddress } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
 import type { NewOrder } from './order.ts'
+import { canBeRandom } from './uuid.ts'
 
 /** The fields of an order whose validity depends on the network, and the message of each. */
 const FIELDS: readonly [keyof NewOrder, (text: string, network: Network) => boolean, string][] = [
   ['owner', isWalletAddress, 'must be the address of a single-signature wallet of this network'],
-  ['inputToken', isToken, 'must be a contract id of this network, or .stx'],
-  ['outputToken', isToken, 'must be a contract id of this network, or .stx'],
+  ['inputToken', isContractId, 'must be a contract id of this network: .stx cannot be signed for'],
+  ['outputToken', isContractId, 'must be a contract id of this network: no router pays .stx'],
   ['recipient', isStacksAddress, 'must be a Stacks address of this network'],
-  [
-    'conditionToken',
-    (text, network) => text === '*' || isToken(text, network),
-    'must be a contract id of this network, .stx or *',
-  ],
+  ['routerContract', isContractId, 'must be a contract id of this network'],
+  ['executor', isStacksAddress, 'must be a Stacks address of this network'],
 ]
 
-/** Returns an issue for each field that is not valid on the network. */
+interface Issue {
+  path: string
+  message: string
+}
+
+/** Returns an issue for each field that is not valid on the network, or that asks for what will not be done. */
 export function validateOrder(
   order: NewOrder,
   network: Network,
-): { path: string; message: string }[] {
-  return FIELDS.flatMap(([field, fits, message]) => {
+  enforcesTargetPrice: boolean,
+): Issue[] {
+  const unfit = FIELDS.flatMap(([field, fits, message]) => {
     const text = order[field]
     return text === undefined || fits(text, network) ? [] : [{ path: field, message }]
   })
+  const guessable: Issue[] =
+    network === 'devnet' || canBeRandom(order.uuid)
+      ? []
+      : [{ path: 'uuid', message: 'must have 122 random bits, as crypto.randomUUID() makes them' }]
+  return [...unfit, ...guessable, ...unenforced(order, enforcesTargetPrice)]
 }
 
-function isToken(text: string, network: Network): boolean {
-  return text === '.stx' || isContractId(text, network)
+/**
+ * A condition is on the price of the swap itself: what comes out for one smallest unit of what goes in. A condition on
+ * another token, or in another unit, would not be enforced.
+ */
+function unenforced(order: NewOrder, enforcesTargetPrice: boolean): Issue[] {
+  const { targetPrice, conditionToken, baseAsset, inputToken, outputToken } = order
+  if (targetPrice === undefined) return []
+  if (!enforcesTargetPrice)
+    return [{ path: 'targetPrice', message: 'is not enforced by this service: leave it out' }]
+  const issues: Issue[] = []
+  if (conditionToken !== '*' && conditionToken !== outputToken)
+    issues.push({
+      path: 'conditionToken',
+      message: 'must be outputToken or *: no condition on another token is enforced',
+    })
+  if (baseAsset !== undefined && baseAsset !== inputToken)
+    issues.push({
+      path: 'baseAsset',
+      message: 'must be inputToken: the price is what comes out for one unit of it',
+    })
+  return issues
 }
 
 /**

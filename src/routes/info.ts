@@ -20,7 +20,14 @@ const InfoResponse = z
   .object({
     network: z.string(),
     chainId: z.int(),
-    routerContract: z.string(),
+    routerContract: z
+      .string()
+      .meta({ description: 'The router of orders that commit to nothing.' }),
+    routers: z.array(z.object({ contract: z.string(), commits: z.boolean() })).meta({
+      description:
+        'Every router that an order may name, and whether its uuids commit to their terms.',
+    }),
+    operators: z.array(z.string()).meta({ description: 'The addresses that execute orders.' }),
     intentDomain: z.object({ name: z.string(), version: z.string(), 'chain-id': z.int() }),
     signedDomain: z.string().optional(),
     scopes: z.array(z.string()),
@@ -175,12 +182,15 @@ export async function ready(c: AppContext): Promise<Response> {
 }
 
 function info(c: AppContext): z.output<typeof InfoResponse> {
-  const { config } = c.get('world')
+  const { config, operators } = c.get('world')
   const network = config.STACKS_NETWORK
   return {
     network,
     chainId: chainId(network),
-    routerContract: config.ROUTER_CONTRACT,
+    routerContract:
+      (config.ROUTERS.find(({ commits }) => !commits) ?? config.ROUTERS[0])?.contract ?? '',
+    routers: config.ROUTERS.map(({ contract, commits }) => ({ contract, commits })),
+    operators: operators.all.map(({ address }) => address),
     intentDomain: { ...INTENT_DOMAIN, 'chain-id': chainId(network) },
     ...(config.SIGNED_DOMAIN !== undefined && { signedDomain: config.SIGNED_DOMAIN }),
     scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),

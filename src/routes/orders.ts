@@ -76,6 +76,7 @@ export const orderEndpoints: readonly Endpoint[] = [
       ...keyRefusals,
       'recipientNotGranted',
       'messageReplayed',
+      'walletSuspended',
       'orderConflict',
       'bodyTooLarge',
     ],
@@ -109,7 +110,14 @@ export const orderEndpoints: readonly Endpoint[] = [
         schema: wire.PendingResponse,
       },
     },
-    refusals: [...actRefusals, 'orderNotYetValid', 'executionFailed'],
+    refusals: [
+      ...actRefusals,
+      'orderNotYetValid',
+      'orderTampered',
+      'walletSuspended',
+      'settlementLimit',
+      'executionFailed',
+    ],
     async handle(c) {
       const caller = await authenticateKeyOrWallet(c, 'execute', execute(uuidOf(c)), uuidOf(c))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
@@ -128,17 +136,21 @@ export const orderEndpoints: readonly Endpoint[] = [
     operationId: 'cancelOrder',
     summary: 'Cancel an open order',
     description:
-      'The service will never execute it. The signed intent itself stays valid on chain.',
+      'The service will never execute it. The signed intent itself stays valid on chain until its uuid is used up there: onChain requests that, of an order that has ended unsettled too. A key sends it as the body, a wallet signs it.',
     credentials: ['key', 'wallet'],
     params: wire.OrderParams,
     body: { schema: SignedBody, optional: true },
     messages: [wire.CancelOrder],
     responses: { 200: { description: 'The cancelled order', schema: wire.OrderResponse } },
-    refusals: actRefusals,
+    refusals: [...actRefusals, 'walletSuspended'],
     async handle(c) {
       const caller = await authenticateKeyOrWallet(c, 'cancel', cancel(uuidOf(c)))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
-      const row = unwrap(await cancelOrder(c.get('world'), uuidOf(c), caller, c.get('now')))
+      const onChain =
+        caller.by === 'wallet' ? caller.action.members.onChain === true : await readOnChain(c)
+      const row = unwrap(
+        await cancelOrder(c.get('world'), uuidOf(c), caller, { onChain }, c.get('now')),
+      )
       return respond(c, { status: 'success', data: presentOrder(row, c.get('now')) })
     },
   },
@@ -240,6 +252,13 @@ function lastEventId(c: AppContext): number {
   if (!given.success)
     return unwrap(refuse('invalidRequest', { problem: 'Last-Event-ID must be the id of an event' }))
   return Number(given.data['Last-Event-ID'] ?? 0)
+}
+
+/** What a key asks for in the body of a cancel, which may be absent. */
+async function readOnChain(c: AppContext): Promise<boolean> {
+  const body = await readBody(c, wire.CancelBody)
+  if (body.ok) return body.value.onChain === true
+  return body.reason === 'bodyMissing' ? false : unwrap(body)
 }
 
 /** A signature for one order must not act on another. */

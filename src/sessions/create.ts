@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { consumeMessage } from '../actions/consume.ts'
+import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { appendAudit } from '../audit/append.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, rows } from '../db/database.ts'
@@ -15,13 +15,13 @@ export async function createSession(
   services: Pick<KeyServices, 'db' | 'mac' | 'log' | 'randomBytes'>,
   action: SignedAction<{ ttlSeconds: number }>,
   now: number,
-): Promise<Result<CreatedSession, 'messageReplayed'>> {
+): Promise<Result<CreatedSession, ConsumeReason>> {
   const { walletAddress, members, messageHash } = action
   const session = makeSecret(SESSION_PREFIX, services.randomBytes(32))
   const secretHash = hashSecret(session)
   const id = `ses_${toBase62(services.randomBytes(12), 17)}`
   const expiresAt = now + members.ttlSeconds * 1000
-  const made = await atomically<null, 'messageReplayed'>(services.db, async (tx) => {
+  const made = await atomically<null, ConsumeReason>(services.db, async (tx) => {
     const spent = await consumeMessage(tx, action, now)
     if (!spent.ok) return spent
     const grantId = spent.value

@@ -92,7 +92,7 @@ async function burnWith(
 /** Uses the operator's nonce and stores the burn, or changes nothing: of concurrent burns of a uuid one is stored. */
 async function claimBurn(
   db: Database,
-  { databaseTime, config }: SettlementServices,
+  { databaseTime }: SettlementServices,
   uuid: string,
   operator: string,
   { txid, nonce, feeInMicroStx }: SignedTransaction,

@@ -11,6 +11,7 @@ import {
 import { authorizeOrder, type Caller, type OrderReason } from '../orders/authorize.ts'
 import { reservationOf } from '../orders/create.ts'
 import { findOrder } from '../orders/find.ts'
+import { checkIntegrity } from '../orders/integrity.ts'
 import type { OrderServices } from '../orders/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { SettlementServices } from './services.ts'
@@ -23,19 +24,26 @@ export interface ExecuteOutcome {
   accepted: boolean
 }
 
+type Services = SettlementServices & OrderServices
+
 /** Executes an open order on chain, for its owner's key or its owner. */
 export async function executeOrder(
-  services: SettlementServices & OrderServices,
+  services: Services,
   uuid: string,
   caller: Caller,
   now: number,
-): Promise<Result<ExecuteOutcome, OrderReason | SettleReason>> {
+): Promise<Result<ExecuteOutcome, OrderReason | SettleReason | 'orderTampered'>> {
   const row = caller.by === 'key' ? caller.order : await findOrder(services, uuid)
   if (row === undefined) return refuse('orderNotFound')
   const authorized = authorizeOrder(row, caller, now, 'execute')
   if (!authorized.ok) {
     const isReplay = caller.by === 'wallet' && (await isMessageConsumed(services.db, caller.action))
     return isReplay ? refuse('messageReplayed') : authorized
+  }
+  const intact = checkIntegrity(services, row, now)
+  if (!intact.ok) {
+    services.log('error', 'order_tampered', { uuid, ...intact.details })
+    return intact
   }
 
   const reservation = caller.by === 'key' ? reservationOf(row, caller, now) : undefined
@@ -44,27 +52,32 @@ export async function executeOrder(
   const signature = await services.encryption.decrypt(row.signatureBox, signatureLabel(uuid))
   const settled = await settle(
     services,
-    { ...row, signature },
+    { ...row, router: row.routerContract ?? defaultRouter(services), signature },
     caller.by === 'key' ? { keyId: caller.keyId } : { action: caller.action },
-    now,
   )
   if (!settled.ok) {
     if (reservation !== undefined) await releaseReservation(services.db, reservation)
     return settled
   }
-  const { txid, state } = settled.value
-  return state === 'accepted'
-    ? ok({
-        row: { ...row, status: 'broadcasted', txid, executedAt: new Date(now) },
+  const { txid, acceptedAt } = settled.value
+  const executing: OrderRow = { ...row, status: 'executing', txid }
+  return acceptedAt === undefined
+    ? ok({ row: executing, txid, accepted: false })
+    : ok({
+        row: { ...executing, status: 'broadcasted', executedAt: new Date(acceptedAt) },
         txid,
         accepted: true,
       })
-    : ok({ row: { ...row, status: 'executing', txid }, txid, accepted: false })
+}
+
+/** The router of orders of a release that had one. */
+function defaultRouter({ config }: Services): string {
+  return config.ROUTERS.find(({ commits }) => !commits)?.contract ?? ''
 }
 
 /** Reserves the order's amount of the key's day, unless it was reserved when the key created the order. */
 async function reserveFor(
-  services: SettlementServices & OrderServices,
+  services: Services,
   reservation: Reservation | undefined,
 ): Promise<Result<null, 'limitExceeded'>> {
   if (reservation === undefined) return ok(null)
@@ -72,6 +85,6 @@ async function reserveFor(
     atomically<null, 'limitExceeded'>(services.db, (tx) => reserveAllowance(tx, reservation))
   const reserved = await attempt()
   if (reserved.ok) return reserved
-  await reclaimEnded(services.db, reservation)
+  await reclaimEnded(services, reservation)
   return attempt()
 }

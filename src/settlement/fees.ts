@@ -13,11 +13,7 @@ export const FILLER_FEE_IN_MICRO_STX = 600
 export const BURN_FEE_IN_MICRO_STX = 1_000
 
 /** The fee of a swap: by its size and the node's estimate, up to the ceiling. */
-export function swapFee(
-  byteLength: number,
-  estimate: number | undefined,
-  ceiling: number,
-): number {
+export function swapFee(byteLength: number, estimate: number | undefined, ceiling: number): number {
   const wanted = Math.max(MIN_SWAP_FEE, byteLength * SWAP_FEE_PER_BYTE, estimate ?? 0)
   return Math.max(byteLength * MIN_FEE_PER_BYTE, Math.min(wanted, ceiling))
 }
@@ -31,7 +27,10 @@ export function replacementFee(
   return fee > feeInMicroStx ? fee : undefined
 }
 
-/** The fee of a burn that replaces a swap. It may exceed the ceiling of swaps by half: it must always be possible. */
+/** Burns and fillers may pay this many times the ceiling of swaps: they end what swaps at the ceiling block. */
+export const CANCELLATION_CEILING = 2
+
+/** The fee of a burn that replaces a swap. */
 export function burnFee(replacedFeeInMicroStx: number): number {
   return Math.max(BURN_FEE_IN_MICRO_STX, Math.ceil(replacedFeeInMicroStx * 1.5))
 }

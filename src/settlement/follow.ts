@@ -1,7 +1,7 @@
 import { transactionLabel } from '../crypto/labels.ts'
 import type { ChainStatus } from './chain.ts'
 import { encryptTransaction } from './encrypt.ts'
-import { burnFee, replacementFee } from './fees.ts'
+import { burnFee, CANCELLATION_CEILING, replacementFee } from './fees.ts'
 import type { OperatorAccount } from './operator.ts'
 import { competingTransactions, type DueTransaction } from './outbox.ts'
 import {
@@ -125,7 +125,11 @@ async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined)
     CONFIRMATIONS === 1 || ((await pass.height()) ?? 0) - seen.height + 1 >= CONFIRMATIONS
   const firstMs = Math.max(RECONCILE_INTERVAL_MS, 1)
   const checkInMs = isDeep
-    ? confirmationPauseMs(now - (due.minedAt ?? now), due.status === 'mined' ? due.attempts : 0, firstMs)
+    ? confirmationPauseMs(
+        now - (due.minedAt ?? now),
+        due.status === 'mined' ? due.attempts : 0,
+        firstMs,
+      )
     : retryPauseMs(0, firstMs)
   const isUuidUsed = await isUsedAfter(pass, due, seen)
   await recordMined(services, due, seen, { isDeep, checkInMs, isUuidUsed })
@@ -215,7 +219,9 @@ async function cancelByReplacement(
 async function bumpFee(pass: ReconcilePass, due: DueTransaction, reason?: string): Promise<void> {
   const { services } = pass
   const operator = operatorOf(services, due)
-  const feeInMicroStx = replacementFee(due, services.config.MAX_FEE_IN_MICRO_STX)
+  const { MAX_FEE_IN_MICRO_STX } = services.config
+  const ceiling = MAX_FEE_IN_MICRO_STX * (due.kind === 'swap' ? 1 : CANCELLATION_CEILING)
+  const feeInMicroStx = replacementFee(due, ceiling)
   if (operator === undefined || feeInMicroStx === undefined) return reportStuck(pass, due, reason)
   const raw = await services.encryption.decrypt(due.rawBox, transactionLabel(due.txid))
   const replacement = signAgain(raw, { privateKey: operator.privateKey, feeInMicroStx })
@@ -226,7 +232,12 @@ async function bumpFee(pass: ReconcilePass, due: DueTransaction, reason?: string
   })
   const rawBox = await encryptTransaction(services, replacement)
   const { kind } = due
-  await recordReplacement(services, due, { transaction: replacement, rawBox }, { kind, reason: null })
+  await recordReplacement(
+    services,
+    due,
+    { transaction: replacement, rawBox },
+    { kind, reason: null },
+  )
 }
 
 /** An alarm for the operator: nothing more can be done automatically now. The transaction is checked on. */

@@ -115,10 +115,7 @@ async function guarded(
 }
 
 /** Runs work on items in the given order, several concurrently. */
-async function concurrently<T>(
-  all: readonly T[],
-  work: (one: T) => Promise<void>,
-): Promise<void> {
+async function concurrently<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
   const queue = all.values()
   const worker = async () => {
     for (const one of queue) await work(one)

@@ -85,8 +85,7 @@ export async function recordAttempt(
   checkInMs: number,
   { reason, isMissing }: { reason?: string | undefined; isMissing?: boolean | undefined } = {},
 ): Promise<void> {
-  const notFound =
-    isMissing === undefined ? sql`misses` : isMissing ? sql`misses + 1` : sql`0`
+  const notFound = isMissing === undefined ? sql`misses` : isMissing ? sql`misses + 1` : sql`0`
   const why = sql`CASE WHEN kind = 'swap' AND status = 'signed' THEN ${reason ?? null} ELSE reason END`
   await rows(
     db,

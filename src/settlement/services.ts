@@ -25,7 +25,6 @@ export interface SettlementServices {
     | 'MAX_SETTLING_PER_WALLET'
     | 'MAX_FAILED_PER_WALLET_AND_DAY'
     | 'MAX_BURNS_PER_WALLET_AND_DAY'
-    | 'UNSEALED_ORDERS_UNTIL'
   >
   db: Database
   databaseTime: DatabaseClock

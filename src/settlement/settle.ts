@@ -72,7 +72,10 @@ async function claim(
   const estimate = await services.chain.estimateFee(swap.payload, swap.byteLength)
   const feeInMicroStx = swapFee(swap.byteLength, estimate, ceiling)
   let isPoor = false
-  for (const operator of services.operators.roundRobin()) {
+  const executors = services.operators
+    .roundRobin()
+    .filter(({ address }) => order.committedBy === null || order.committedBy === address)
+  for (const operator of executors) {
     if ((await operator.canPay(feeInMicroStx, services.now())) === false) {
       services.log('error', 'operator_has_no_funds', { operator: operator.address, feeInMicroStx })
       isPoor = true
@@ -120,8 +123,7 @@ async function claimWith(
     }
     const isFull = stored.reason === 'operatorFull'
     if (isFull && !(await hasRoom(operator))) return refuse('operatorFull')
-    if (!isFull && stored.reason !== 'nonceTaken')
-      return stored as Result<Claim, SettleReason>
+    if (!isFull && stored.reason !== 'nonceTaken') return stored as Result<Claim, SettleReason>
   }
   return refuse('operatorFull')
 }
@@ -144,7 +146,8 @@ async function store(
     return await atomically<null, ClaimReason | 'messageReplayed' | 'walletSuspended'>(
       db,
       async (tx) => {
-        const consumed = action === undefined ? ok(0) : await consumeMessage(tx, action, services.now())
+        const consumed =
+          action === undefined ? ok(0) : await consumeMessage(tx, action, services.now())
         return consumed.ok ? claimOrder(tx, services, claim, leaseMs) : consumed
       },
     )
@@ -156,10 +159,7 @@ async function store(
 }
 
 /** Sends the stored bytes and records the node's result. Unless a node accepts them the order stays executing. */
-async function send(
-  services: SettlementServices,
-  claim: Claim,
-): Promise<Settled | 'nonceLost'> {
+async function send(services: SettlementServices, claim: Claim): Promise<Settled | 'nonceLost'> {
   const { txid, raw } = claim.transaction
   const { uuid } = claim.order
   const result = await services.chain.submit(raw)
@@ -194,7 +194,8 @@ async function wasNonceLost(services: SettlementServices, claim: Claim): Promise
   const account = await services.chain.account(address)
   if (account === undefined || account.nonce <= nonce) return false
   const { INTENT_VERIFIER_CONTRACT } = services.config
-  if ((await services.chain.isUuidUsed(INTENT_VERIFIER_CONTRACT, order.uuid)) !== false) return false
+  if ((await services.chain.isUuidUsed(INTENT_VERIFIER_CONTRACT, order.uuid)) !== false)
+    return false
   const operator = services.operators.all.find((one) => one.address === address)
   operator?.expect(undefined)
   await operator?.reconcile()

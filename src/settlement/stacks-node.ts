@@ -259,9 +259,7 @@ export function connectStacksNode({
         [`/extended/v3/principals/${address}/nonces`, NoncesV3],
         [`/extended/v1/address/${address}/nonces`, NoncesV1],
       )
-      return found === undefined || found === 'absent'
-        ? undefined
-        : noncesOf(account.nonce, found)
+      return found === undefined || found === 'absent' ? undefined : noncesOf(account.nonce, found)
     },
 
     async estimateFee(payload, byteLength) {

@@ -35,6 +35,20 @@ export function stringAscii(text: string): ClarityHex {
   return `0d${hexOf(text.length, 4)}${asciiHex(text)}` as ClarityHex
 }
 
+/** A `buff`, of its bytes in hex. */
+export function buffer(hex: string): ClarityHex {
+  return `02${hexOf(hex.length / 2, 4)}${hex.toLowerCase()}` as ClarityHex
+}
+
+/** The `principal` of an address or a contract. Throws a TypeError when the text is neither. */
+export function principal(text: string): ClarityHex {
+  if (text.includes('.')) return contractPrincipal(text)
+  const address = decodeC32(text)
+  if (address === undefined)
+    throw new TypeError('A principal is a Stacks address or a contract id.')
+  return `05${hexOf(address.version, 1)}${address.hash160}` as ClarityHex
+}
+
 /** The `principal` of a contract. Throws a TypeError when the text is no contract id. */
 export function contractPrincipal(contractId: string): ClarityHex {
   const dot = contractId.indexOf('.')

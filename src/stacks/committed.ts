@@ -1,8 +1,7 @@
-import { bytesToHex, hexToBytes } from '@stacks/common'
-import { hashSha256Sync } from '@stacks/encryption'
+import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isContractId, isStacksAddress } from './address.ts'
-import { bufferBytes, memberBytes, principalBytes, uintBytes } from './consensus.ts'
+import { buffer, type ClarityHex, NONE, principal, some, tuple, uint } from './clarity.ts'
 import { isIntentAmount } from './intent.ts'
 import type { Network } from './network.ts'
 
@@ -58,13 +57,13 @@ export function checkCommittedTerms(
 
 /**
  * The uuid that commits to terms: 36 lower-case hexadecimal characters, the first 18 bytes of SHA-256 of
- * {@link committedTermsBytes}. The router's `uuid-of` returns the same.
+ * {@link committedTermsClarity}. The router's `uuid-of` returns the same.
  *
  * Throws a TypeError, with the reason, when the terms are not well formed for the network.
  */
 export function committedUuid(terms: CommittedTerms, network: Network): string {
-  const hash = hashSha256Sync(committedTermsBytes(terms, network))
-  return bytesToHex(hash.subarray(0, UUID_BYTES))
+  const hash = sha256(fromHex(committedTermsClarity(terms, network)))
+  return toHex(hash.subarray(0, UUID_BYTES))
 }
 
 /**
@@ -76,23 +75,23 @@ export function isUuidOfTerms(uuid: unknown, terms: CommittedTerms, network: Net
 }
 
 /**
- * The consensus bytes of the terms' Clarity tuple (SIP-005): `{by: (optional principal), min: uint, salt: (buff 16), to:
- * principal, token: principal, until: uint}`, written down as the digest of an intent is.
+ * The terms as the Clarity tuple `{by: (optional principal), min: uint, salt: (buff 16), to: principal, token: principal,
+ * until: uint}` in consensus bytes.
  *
  * Throws a TypeError, with the reason, when the terms are not well formed for the network.
  */
-export function committedTermsBytes(terms: CommittedTerms, network: Network): Uint8Array {
+export function committedTermsClarity(terms: CommittedTerms, network: Network): ClarityHex {
   const checked = checkCommittedTerms(terms, network)
   if (!checked.ok) throw new TypeError(`The terms are not well formed: ${checked.reason}.`)
   const { by, min, salt, to, token, until } = checked.value
-  return hexToBytes(
-    `0c00000006${memberBytes('by')}${by === null ? '09' : `0a${principalBytes(by)}`}` +
-      `${memberBytes('min')}${uintBytes(BigInt(min))}` +
-      `${memberBytes('salt')}${bufferBytes(salt)}` +
-      `${memberBytes('to')}${principalBytes(to)}` +
-      `${memberBytes('token')}${principalBytes(token)}` +
-      `${memberBytes('until')}${uintBytes(BigInt(until))}`,
-  )
+  return tuple({
+    by: by === null ? NONE : some(principal(by)),
+    min: uint(BigInt(min)),
+    salt: buffer(salt),
+    to: principal(to),
+    token: principal(token),
+    until: uint(BigInt(until)),
+  })
 }
 
 /**

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { consumeMessage } from '../actions/consume.ts'
+import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { atomically } from '../db/database.ts'
 import { changeKeys, lockKeys, ownerEntry } from '../keys/change.ts'
 import { revocationSql } from '../keys/revoke.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { cancelOpenOrdersOf } from '../orders/cancel.ts'
+import type { OrderServices } from '../orders/services.ts'
 import { ok, type Result } from '../result.ts'
 import { endSessionsOf } from '../sessions/find.ts'
 
@@ -16,17 +17,19 @@ export interface RevokedAll {
 
 /** Revokes every key and ends every session of a wallet in one transaction; cancels its open orders where asked to. */
 export async function revokeAll(
-  services: Pick<KeyServices, 'db' | 'mac' | 'log'>,
+  services: Pick<KeyServices, 'db' | 'mac' | 'log'> & Pick<OrderServices, 'databaseTime'>,
   action: SignedAction<{ cancelOpenOrders: boolean }>,
   now: number,
-): Promise<Result<RevokedAll, 'messageReplayed'>> {
+): Promise<Result<RevokedAll, ConsumeReason>> {
   const { walletAddress } = action
   const { cancelOpenOrders } = action.members
-  const revoked = await atomically<RevokedAll, 'messageReplayed'>(services.db, async (tx) => {
+  const revoked = await atomically<RevokedAll, ConsumeReason>(services.db, async (tx) => {
     const consumed = await consumeMessage(tx, action, now)
     if (!consumed.ok) return consumed
     // Lock order everywhere: orders before keys.
-    const cancelledOrders = cancelOpenOrders ? await cancelOpenOrdersOf(tx, walletAddress, now) : 0
+    const cancelledOrders = cancelOpenOrders
+      ? await cancelOpenOrdersOf(tx, services, walletAddress)
+      : 0
     await endSessionsOf(tx, walletAddress, now)
     const keys = await lockKeys(tx, services, walletAddress, sql`revoked_at IS NULL`)
     const keyIds = keys.map(({ rights }) => rights.id)

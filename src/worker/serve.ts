@@ -4,6 +4,7 @@ import { toHex } from '../crypto/bytes.ts'
 import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { connectPostgres } from '../db/postgres.ts'
+import { type DatabaseClock, postgresClock } from '../db/time.ts'
 import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { limitsOf } from '../gate/admit.ts'
@@ -40,6 +41,8 @@ export interface WorkerOptions {
   /** The signature engine, and its name for the log. */
   engine: { name: string; recover: Recover }
   write: (line: string) => void
+  /** Postgres' clock, unless a test has one of its own. */
+  databaseTime?: DatabaseClock
   /** Receives the text of every statement, for counting. */
   onStatement?: (text: string) => void
 }
@@ -64,7 +67,13 @@ const SESSIONS_PER_REQUEST = 1
 const MAX_PASSES = 10
 
 /** The service on Workers. The first request of an isolate opens it: the global scope may not do work that takes time. */
-export function createWorker({ now, engine, write, onStatement }: WorkerOptions) {
+export function createWorker({
+  now,
+  engine,
+  write,
+  databaseTime = postgresClock,
+  onStatement,
+}: WorkerOptions) {
   let opened: Isolate | undefined
 
   /** Two concurrent first requests may both open the isolate; the later one stays. */
@@ -93,9 +102,10 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
     const done = work({
       config,
       db,
+      databaseTime,
       gate: openGate(db, limitsOf(config), { mac, log }),
       chain,
-      operators: openOperators(db, chain, privateKeys, network, operatorMemory),
+      operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
       ipLimits: openIpLimits(
         { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
         outlive,
@@ -166,10 +176,15 @@ async function openIsolate(
     config,
     app,
     chain: connectStacksNode({
+      network: config.STACKS_NETWORK,
       apiUrl: config.STACKS_API_URL ?? '',
       quoteUrl: config.QUOTE_URL ?? '',
       fetch,
       timeoutMs: config.NODE_TIMEOUT_MS,
+      now,
+      ...(config.STACKS_API_KEY !== undefined && {
+        apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
+      }),
     }),
     encryption: await openEncryption(encryptionKey, randomBytes),
     mac: openMac(encryptionKey),

@@ -40,7 +40,7 @@ const GROWTH: Readonly<Record<string, string>> = {
 it('finds rows by an index once tables have grown', { timeout: 120_000 }, async () => {
   const service = await startService('Postgres')
   await useEverything(service)
-  await reconcile(service.world, service.clock.now)
+  await reconcile(service.world)
   await service.world.usage.flush(service.world.db)
   const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
   onTestFinished(async () => {

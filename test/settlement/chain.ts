@@ -106,7 +106,7 @@ export async function startSettling(
   }
   const pass = async (aheadMs = 0) => {
     service.clock.now += aheadMs
-    await reconcile(service.world, service.clock.now)
+    await reconcile(service.world)
   }
   return {
     ...service,

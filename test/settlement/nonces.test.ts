@@ -130,7 +130,7 @@ describe('the nonces of operators', () => {
     await db.transaction(async (tx) => {
       await tx.execute(sql`SELECT FROM operators WHERE address = ${address} FOR UPDATE`)
       const sealed = { transaction, rawBox: await encryptTransaction(service.world, transaction) }
-      filled = recordFiller(db, address, sealed, service.clock.now)
+      filled = recordFiller(service.world, address, sealed)
       await untilWaiting(db)
       await tx.execute(sql`UPDATE transactions SET status = 'signed', check_at = now()`)
       await tx.execute(sql`UPDATE orders SET status = 'executing'`)

@@ -79,45 +79,67 @@ describe('whatever the node answers to a transaction', () => {
     'PoisonMicroblockIsInvalid',
     'TransferAmountMustBePositive',
     'TransferRecipientCannotEqualSender',
-  ])('fails the order that it refuses for good: %s', async (reason) => {
-    const { uuid, answer } = await executeUnder(reject(reason))
-    expect(answer).toMatchObject({
-      status: 502,
-      body: { code: 'EXECUTION_FAILED', details: { reason } },
+  ])('fails an order only by the burn of its uuid when it rejects it: %s', async (reason) => {
+    const { uuid, answer } = await executeUnder(reject(reason, 2))
+    expect(answer).toMatchObject({ status: 202, body: { status: 'pending' } })
+    expect(await service.order(uuid)).toMatchObject({ status: 'executing' })
+    const failed = await service.until(uuid, 'failed')
+    expect(failed).toMatchObject({ failureReason: reason })
+    expect(failed).not.toHaveProperty('intentExposed')
+    expect(await mined(uuid)).toMatchObject([{ fn: 'execute', status: 'success' }])
+    expect(await service.world.chain.isUuidUsed(INTENT_VERIFIER, uuid)).toBe(true)
+  })
+
+  it.each([
+    'NoSuchContract',
+    'SignatureValidation',
+    'NotEnoughFunds',
+    'EstimatorError',
+  ])('confirms an order that another node took although this one rejected it: %s', async (reason) => {
+    const { uuid, answer } = await executeUnder({
+      on: SUBMIT,
+      do: 'answer-after',
+      status: 400,
+      body: { error: 'transaction rejected', reason },
+      times: 1,
     })
-    expect(await service.order(uuid)).toMatchObject({ status: 'failed', failureReason: reason })
-    expect(await mined(uuid)).toEqual([])
+    expect(answer).toMatchObject({ status: 202 })
+    await service.until(uuid, 'confirmed')
+    expect(await mined(uuid)).toMatchObject([{ txid: answer.body.txid }])
   })
 
   it.each([
     'NotEnoughFunds',
-    'FeeTooLow',
     'EstimatorError',
-  ])('opens the order again when the operator is at fault: %s', async (reason) => {
-    const { uuid, answer } = await executeUnder(reject(reason))
-    expect(answer).toMatchObject({ status: 503, body: { code: 'UNAVAILABLE' } })
-    expect(await service.order(uuid)).toMatchObject({ status: 'open' })
-    expect(await service.execute(uuid)).toMatchObject({ status: 200 })
-    expect(await service.events(uuid)).toEqual([
-      'open',
-      'executing',
-      'open',
-      'executing',
-      'broadcasted',
-    ])
-  })
-
-  it.each([
     'BadNonce',
     'ConflictingNonceInMempool',
-  ])('signs for another nonce when its own was taken before it was ever accepted: %s', async (reason) => {
-    const once = await executeUnder(reject(reason))
-    expect(once.answer).toMatchObject({ status: 200 })
-    const always = await executeUnder(reject(reason, 10))
-    expect(always.answer).toMatchObject({ status: 503, body: { code: 'UNAVAILABLE' } })
-    expect(await service.order(always.uuid)).toMatchObject({ status: 'open' })
-    for (const { uuid } of [once, always])
-      expect((await mined(uuid)).length).toBe(uuid === once.uuid ? 1 : 0)
+  ])('holds an order, and settles it with the same bytes, when it rejects it for now: %s', async (reason) => {
+    const { uuid, answer } = await executeUnder(reject(reason, 2))
+    expect(answer).toMatchObject({ status: 202, body: { status: 'pending' } })
+    expect(await service.execute(uuid)).toMatchObject({
+      status: 400,
+      body: { code: 'ORDER_NOT_OPEN', details: { status: 'executing', txid: answer.body.txid } },
+    })
+    await service.until(uuid, 'confirmed')
+    expect(await mined(uuid)).toMatchObject([{ txid: answer.body.txid }])
+  })
+
+  it('sends a swap again with a higher fee when it wants one', async () => {
+    const { uuid, answer } = await executeUnder(reject('FeeTooLow', 2))
+    expect(answer).toMatchObject({ status: 202 })
+    await service.until(uuid, 'confirmed')
+    expect(await mined(uuid)).toMatchObject([{ fee: '6000' }])
+  })
+
+  it('takes what it answers to bytes that do not decode as a rejection', async () => {
+    const { uuid } = await executeUnder({
+      on: SUBMIT,
+      do: 'answer',
+      status: 400,
+      body: 'Failed to deserialize transaction',
+      times: 2,
+    })
+    expect(await service.until(uuid, 'failed')).toMatchObject({ failureReason: 'Deserialization' })
   })
 
   it.each([
@@ -145,7 +167,7 @@ describe('whatever the node answers to a transaction', () => {
     ['hangs up before it took it', { on: SUBMIT, do: 'hang-up-before', times: 1 }],
     ['hangs up after it took it', { on: SUBMIT, do: 'hang-up-after', times: 1 }],
     ['answers 503', { on: SUBMIT, do: 'answer', status: 503, times: 1 }],
-    ['answers 400 with something else', { on: SUBMIT, do: 'answer', status: 400, times: 1 }],
+    ['answers 400 with JSON of another shape', { on: SUBMIT, do: 'answer', status: 400, times: 1 }],
     ['answers a redirect', { on: SUBMIT, do: 'answer', status: 302, times: 1 }],
   ])('answers pending, and settles once, when it %s', async (_, fault) => {
     const { uuid, answer } = await executeUnder(fault)

@@ -12,6 +12,9 @@ const CLOCK = fileURLToPath(new URL('clock.ts', import.meta.url))
 /** Limits that no load reaches. */
 export const GENEROUS = {
   IP_RATE_LIMIT_PER_MINUTE: '1000000',
+  MAX_SETTLING_PER_WALLET: '1000',
+  MAX_FAILED_PER_WALLET_AND_DAY: '10000',
+  MAX_BURNS_PER_WALLET_AND_DAY: '10000',
   RATE_LIMIT_PER_MINUTE: '1000000',
   RATE_LIMIT_PER_HOUR: '10000000',
   RATE_LIMIT_PER_DAY: '100000000',

@@ -4,6 +4,7 @@ import { inject } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
+import { timestamptz } from '../../src/db/time.ts'
 import { readConfig } from '../../src/env.ts'
 import { openLog } from '../../src/log.ts'
 import { chooseEngine } from '../../src/node/recover.ts'
@@ -59,6 +60,9 @@ export async function startService(
     QUOTE_URL: `${devnetUrl}/quote`,
     ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     IP_RATE_LIMIT_PER_MINUTE: '1000000',
+    MAX_SETTLING_PER_WALLET: '1000',
+    MAX_FAILED_PER_WALLET_AND_DAY: '10000',
+    MAX_BURNS_PER_WALLET_AND_DAY: '10000',
     LOG_LEVEL: 'debug',
     ...env,
   }
@@ -68,7 +72,14 @@ export async function startService(
   const now = () => clock.now
   const log = openLog(config.LOG_LEVEL, (line) => logged.push(line), now)
   const world = change(
-    await openWorld({ config, db: database.db, log, now, recover: chooseEngine().recover }),
+    await openWorld({
+      config,
+      db: database.db,
+      log,
+      now,
+      recover: chooseEngine().recover,
+      databaseTime: () => timestamptz(clock.now),
+    }),
   )
   const workerd =
     engine === 'workerd'

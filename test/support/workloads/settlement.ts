@@ -141,7 +141,7 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
     const until = Date.now() + patienceMs
     while (Date.now() < until && (await underWay()) > 0) {
       service.clock.now = Date.now()
-      await reconcile(service.world, service.clock.now)
+      await reconcile(service.world)
       await pause(50)
     }
   }
