@@ -1,6 +1,8 @@
+import { toHex } from '../crypto/bytes.ts'
+import type { OrderRow } from '../db/order-row.ts'
 import type { Router } from '../env.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { checkCommittedTerms, committedUuid } from '../stacks/committed.ts'
+import { type CommittedTerms, checkCommittedTerms, committedUuid } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
 import type { NewOrder } from './order.ts'
 
@@ -11,6 +13,20 @@ export interface Commitment {
   /** Unix seconds. */
   commitUntil: number | null
   committedBy: string | null
+}
+
+/** The terms that an order's uuid commits to; undefined for an order that commits to nothing. */
+export function committedTermsOf(row: OrderRow): CommittedTerms | undefined {
+  const { recipient, outputToken, minAmountOut, commitSalt, commitUntil, committedBy } = row
+  if (minAmountOut === null || commitSalt === null || commitUntil === null) return undefined
+  return {
+    by: committedBy,
+    min: minAmountOut,
+    salt: toHex(commitSalt),
+    to: recipient,
+    token: outputToken,
+    until: commitUntil,
+  }
 }
 
 export interface RouterOptions {

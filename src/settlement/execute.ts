@@ -12,6 +12,7 @@ import { authorizeOrder, type Caller, type OrderReason } from '../orders/authori
 import { reservationOf } from '../orders/create.ts'
 import { findOrder } from '../orders/find.ts'
 import { checkIntegrity } from '../orders/integrity.ts'
+import { committedTermsOf } from '../orders/router.ts'
 import type { OrderServices } from '../orders/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { SettlementServices } from './services.ts'
@@ -52,7 +53,12 @@ export async function executeOrder(
   const signature = await services.encryption.decrypt(row.signatureBox, signatureLabel(uuid))
   const settled = await settle(
     services,
-    { ...row, router: row.routerContract ?? defaultRouter(services), signature },
+    {
+      ...row,
+      router: row.routerContract ?? defaultRouter(services),
+      terms: committedTermsOf(row),
+      signature,
+    },
     caller.by === 'key' ? { keyId: caller.keyId } : { action: caller.action },
   )
   if (!settled.ok) {

@@ -53,8 +53,8 @@ async function priceRoute(
       amountIn: order.amountIn,
       amountOut,
     })
-  const { minAmountOut } = order
-  if (minAmountOut !== null && BigInt(amountOut) < BigInt(minAmountOut))
+  const minAmountOut = order.terms?.min
+  if (minAmountOut !== undefined && BigInt(amountOut) < BigInt(minAmountOut))
     return refuse('executionFailed', { reason: 'minimum_output', minAmountOut, amountOut })
   const outputAsset = await chain.assetName(order.outputToken)
   if (outputAsset === undefined) return refuse('unavailable', { reason: 'token_interface' })

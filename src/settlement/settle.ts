@@ -74,7 +74,7 @@ async function claim(
   let isPoor = false
   const executors = services.operators
     .roundRobin()
-    .filter(({ address }) => order.committedBy === null || order.committedBy === address)
+    .filter(({ address }) => address === (order.terms?.by ?? address))
   for (const operator of executors) {
     if ((await operator.canPay(feeInMicroStx, services.now())) === false) {
       services.log('error', 'operator_has_no_funds', { operator: operator.address, feeInMicroStx })

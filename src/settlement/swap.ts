@@ -1,3 +1,4 @@
+import type { CommittedTerms } from '../stacks/committed.ts'
 import type { Quote } from './chain.ts'
 import type { VerifiedOrder } from './claim.ts'
 
@@ -14,11 +15,8 @@ export interface RoutableOrder extends VerifiedOrder {
   direction: 'gt' | 'lt' | null
   /** The router that the intent names. */
   router: string
-  /** The owner's minimum; null for an order that is not committed. */
-  minAmountOut: string | null
-  commitSalt: Uint8Array | null
-  commitUntil: number | null
-  committedBy: string | null
+  /** The terms that the uuid commits to; undefined for an order that commits to nothing. */
+  terms: CommittedTerms | undefined
   /** The owner's intent signature, RSV. */
   signature: Uint8Array
 }

@@ -5,6 +5,7 @@ import {
   deserializeCV,
   deserializeTransaction,
   makeContractCall,
+  makeContractDeploy,
   makeSTXTokenTransfer,
   makeUnsignedContractCall,
   noneCV,
@@ -19,9 +20,11 @@ import {
   tupleCV,
   uintCV,
 } from '@stacks/transactions'
+import type { ContractSource } from '../contracts/committed-router.ts'
 import { fromHex } from '../crypto/bytes.ts'
-import { swapAccountOf } from '../stacks/committed.ts'
+import { committedTermsTuple, swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
+import type { Hop } from './chain.ts'
 import type { RoutableOrder, Route } from './swap.ts'
 
 /** A signed transaction. Its txid is a hash of its bytes, so it is known before they are sent. */
@@ -42,10 +45,7 @@ export type Swap = Pick<
   | 'uuid'
   | 'outputToken'
   | 'recipient'
-  | 'minAmountOut'
-  | 'commitSalt'
-  | 'commitUntil'
-  | 'committedBy'
+  | 'terms'
 > &
   Pick<Route, 'hops' | 'outputAsset' | 'minimumReceived'>
 
@@ -56,6 +56,13 @@ export interface UnsignedSwap {
   /** The size of the signed transaction. */
   byteLength: number
   sign(operator: Omit<SigningOptions, 'network'>): Promise<SignedTransaction>
+}
+
+/** An intent to make worthless: any sender can burn a uuid at the verifier. */
+export interface Burn {
+  /** Contract id of the intent verifier. */
+  verifier: string
+  uuid: string
 }
 
 /** The operator's part of a transaction. */
@@ -73,24 +80,43 @@ const BURN_ADDRESS = {
   devnet: 'ST000000000000000000002AMW42H',
 } as const satisfies Record<Network, string>
 
-/** Any public key: it does not change a transaction's size. */
-const PLACEHOLDER_PUBLIC_KEY = `02${'79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798'}`
+/** The x of the generator of secp256k1. */
+const GENERATOR_X = '79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798'
 
-/** Builds `x-swap-N` of the order's router: one tuple for the input, one for each hop, one for the output. */
+/** Any public key: a transaction's size does not depend on it. */
+const PLACEHOLDER_PUBLIC_KEY = `02${GENERATOR_X}`
+
+/**
+ * Builds `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. For a committed router the
+ * output is the terms, and a hop before the last names the token that it pays, where the quote says it.
+ */
 export async function buildSwap(swap: Swap, network: Network): Promise<UnsignedSwap> {
-  const [contractAddress, contractName] = contractParts(swap.router)
-  const call = {
-    contractAddress,
-    contractName,
+  const functionArgs = [
+    tupleCV({
+      token: contractOf(swap.inputToken),
+      amount: uintCV(BigInt(swap.amountIn)),
+      signature: bufferCV(swap.signature),
+      uuid: stringAsciiCV(swap.uuid),
+    }),
+    ...swap.hops.map((hop, at) =>
+      tupleCV({
+        vault: contractOf(hop.vault),
+        opcode: bufferCV(fromHex(hop.opcode.replace(/^0x/, ''))),
+        ...(swap.terms !== undefined && at < swap.hops.length - 1 && { token: tokenPaidBy(hop) }),
+      }),
+    ),
+    swap.terms === undefined
+      ? tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) })
+      : deserializeCV(committedTermsTuple(swap.terms, network)),
+  ]
+  const call: Call = {
+    contract: swap.router,
     functionName: `x-swap-${swap.hops.length}`,
-    functionArgs: [inputOf(swap), ...hopsOf(swap), outputOf(swap)],
-    postConditionMode: PostConditionMode.Deny,
+    functionArgs,
     postConditions: postConditionsOf(swap),
-    network,
-    validateWithAbi: false,
   }
   const unsigned = await makeUnsignedContractCall({
-    ...call,
+    ...callOptions(call, network),
     publicKey: PLACEHOLDER_PUBLIC_KEY,
     nonce: 0,
     fee: 0,
@@ -98,88 +124,52 @@ export async function buildSwap(swap: Swap, network: Network): Promise<UnsignedS
   return {
     payload: serializePayloadBytes(unsigned.payload),
     byteLength: unsigned.serializeBytes().length,
-    async sign({ privateKey, nonce, feeInMicroStx }) {
-      const transaction = await makeContractCall({
-        ...call,
-        senderKey: privateKey,
-        nonce,
-        fee: feeInMicroStx,
-      })
-      return signed(transaction, { nonce, feeInMicroStx })
-    },
+    sign: (operator) => signCall(call, { ...operator, network }),
   }
 }
 
-function inputOf({ inputToken, amountIn, signature, uuid }: Swap): ClarityValue {
-  return tupleCV({
-    token: contractOf(inputToken),
-    amount: uintCV(BigInt(amountIn)),
-    signature: bufferCV(signature),
-    uuid: stringAsciiCV(uuid),
-  })
-}
-
-/** To a committed router, each hop before the last also names the token that it pays, where that is known. */
-function hopsOf(swap: Swap): ClarityValue[] {
-  return swap.hops.map(({ vault, opcode, asset }, at) => {
-    const hop = { vault: contractOf(vault), opcode: bufferCV(fromHex(opcode.replace(/^0x/, ''))) }
-    if (swap.commitSalt === null || at === swap.hops.length - 1) return tupleCV(hop)
-    const paid = asset?.split('::')[0]
-    return tupleCV({ ...hop, token: paid === undefined ? noneCV() : someCV(contractOf(paid)) })
-  })
-}
-
-/** To a committed router, the terms that the uuid is derived from. */
-function outputOf(swap: Swap): ClarityValue {
-  const { outputToken, recipient, minAmountOut, commitSalt, commitUntil, committedBy } = swap
-  const token = contractOf(outputToken)
-  const to = principalCV(recipient)
-  if (minAmountOut === null || commitSalt === null || commitUntil === null)
-    return tupleCV({ token, to })
-  return tupleCV({
-    by: committedBy === null ? noneCV() : someCV(principalCV(committedBy)),
-    min: uintCV(BigInt(minAmountOut)),
-    salt: bufferCV(commitSalt),
-    to,
-    token,
-    until: uintCV(commitUntil),
-  })
-}
-
 /**
- * Builds and signs a call of the verifier that uses up a uuid. The signature may be any from which a public key can be
- * recovered: the verifier marks the uuid as used for every caller.
+ * Builds and signs a burn: the verifier's `execute`, which uses the uuid up. It needs a signature that recovers to some key,
+ * whichever; the other arguments are as short as their types allow.
  */
-export async function signBurn(
-  { verifier, uuid }: { verifier: string; uuid: string },
-  operator: SigningOptions,
-): Promise<SignedTransaction> {
-  const [contractAddress, contractName] = contractParts(verifier)
-  const transaction = await makeContractCall({
-    contractAddress,
-    contractName,
+export async function signBurn(burn: Burn, operator: SigningOptions): Promise<SignedTransaction> {
+  const functionArgs = [
+    bufferCV(fromHex(ANY_SIGNATURE)),
+    stringAsciiCV(''),
+    noneCV(),
+    noneCV(),
+    noneCV(),
+    stringAsciiCV(burn.uuid),
+  ]
+  const call = {
+    contract: burn.verifier,
     functionName: 'execute',
-    functionArgs: [
-      bufferCV(fromHex(RECOVERABLE_SIGNATURE)),
-      stringAsciiCV('BURN'),
-      noneCV(),
-      noneCV(),
-      noneCV(),
-      stringAsciiCV(uuid),
-    ],
-    postConditionMode: PostConditionMode.Deny,
+    functionArgs,
     postConditions: [],
-    senderKey: operator.privateKey,
-    nonce: operator.nonce,
-    fee: operator.feeInMicroStx,
-    network: operator.network,
-    validateWithAbi: false,
-  })
-  return signed(transaction, operator)
+  }
+  return signCall(call, operator)
 }
 
-/** RSV whose r is the x coordinate of the curve's generator and whose s is 1: a public key can be recovered for any hash. */
-const RECOVERABLE_SIGNATURE = `79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798${'1'.padStart(64, '0')}00`
+/** Builds and signs the deployment of a contract, in the Clarity version that it is written in. */
+export async function signDeployment(
+  contract: ContractSource,
+  deployer: SigningOptions,
+): Promise<SignedTransaction> {
+  const transaction = await makeContractDeploy({
+    contractName: contract.name,
+    codeBody: contract.source,
+    clarityVersion: contract.clarityVersion,
+    postConditionMode: PostConditionMode.Deny,
+    senderKey: deployer.privateKey,
+    nonce: deployer.nonce,
+    fee: deployer.feeInMicroStx,
+    network: deployer.network,
+  })
+  return signed(transaction, deployer)
+}
+
+/** A signature that recovers to a key whatever the message is: r is the x of a point, and s is 1. RSV. */
+const ANY_SIGNATURE = `${GENERATOR_X}${'1'.padStart(64, '0')}00`
 
 /** Builds and signs a filler, which uses up a nonce: one micro-STX to a burn address. */
 export async function signFiller(operator: SigningOptions): Promise<SignedTransaction> {
@@ -204,6 +194,36 @@ export function signAgain(
   new TransactionSigner(transaction).signOrigin(operator.privateKey)
   const nonce = Number(transaction.auth.spendingCondition.nonce)
   return signed(transaction, { ...operator, nonce })
+}
+
+interface Call {
+  contract: string
+  functionName: string
+  functionArgs: ClarityValue[]
+  postConditions: PostCondition[]
+}
+
+function callOptions({ contract, ...call }: Call, network: Network) {
+  const [contractAddress, contractName] = contractParts(contract)
+  return {
+    ...call,
+    contractAddress,
+    contractName,
+    postConditionMode: PostConditionMode.Deny,
+    network,
+    validateWithAbi: false,
+  }
+}
+
+async function signCall(call: Call, operator: SigningOptions): Promise<SignedTransaction> {
+  const { privateKey, nonce, feeInMicroStx, network } = operator
+  const transaction = await makeContractCall({
+    ...callOptions(call, network),
+    senderKey: privateKey,
+    nonce,
+    fee: feeInMicroStx,
+  })
+  return signed(transaction, operator)
 }
 
 function signed(
@@ -233,18 +253,18 @@ export function amountOutOf(resultHex: string): string | undefined {
 
 /**
  * Deny mode with these exceptions: the last vault pays at least the minimum, the other vaults pay any amount, and the
- * contract that swaps passes it on. A malicious token contract in a trader's order cannot move the operator's own assets.
+ * router passes it on. A malicious token contract in a trader's order cannot move the operator's own assets.
  */
 function postConditionsOf(swap: Swap): PostCondition[] {
   const output = `${swap.outputToken}::${swap.outputAsset}`
   const last = swap.hops.length - 1
-  const swapper = swap.commitSalt === null ? swap.router : swapAccountOf(swap.router)
+  const trader = swap.terms === undefined ? swap.router : swapAccountOf(swap.router)
   return swap.hops.flatMap((hop, at) => {
     const asset = at === last ? output : hop.asset
     if (asset === undefined) return []
     return [
       sends(hop.vault, asset, at === last ? swap.minimumReceived : '0'),
-      sends(swapper, asset, '0'),
+      sends(trader, asset, '0'),
     ]
   })
 }
@@ -257,6 +277,11 @@ function sends(address: string, asset: string, atLeast: string): PostCondition {
     amount: atLeast,
     asset: asset as `${string}.${string}::${string}`,
   }
+}
+
+function tokenPaidBy({ asset }: Hop): ClarityValue {
+  const [token] = asset?.split('::') ?? []
+  return token === undefined ? noneCV() : someCV(contractOf(token))
 }
 
 function contractOf(contractId: string) {

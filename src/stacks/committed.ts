@@ -56,14 +56,13 @@ export function checkCommittedTerms(
 }
 
 /**
- * The uuid that commits to terms: 36 lower-case hexadecimal characters, the first 18 bytes of SHA-256 of
- * {@link committedTermsClarity}. The router's `uuid-of` returns the same.
+ * The uuid that commits to terms: 36 lower-case hexadecimal characters, the first 18 bytes of SHA-256 of the consensus
+ * bytes of {@link committedTermsTuple}. The router's `uuid-of` returns the same.
  *
  * Throws a TypeError, with the reason, when the terms are not well formed for the network.
  */
 export function committedUuid(terms: CommittedTerms, network: Network): string {
-  const hash = sha256(fromHex(committedTermsClarity(terms, network)))
-  return toHex(hash.subarray(0, UUID_BYTES))
+  return toHex(sha256(fromHex(committedTermsTuple(terms, network))).subarray(0, UUID_BYTES))
 }
 
 /**
@@ -75,12 +74,12 @@ export function isUuidOfTerms(uuid: unknown, terms: CommittedTerms, network: Net
 }
 
 /**
- * The terms as the Clarity tuple `{by: (optional principal), min: uint, salt: (buff 16), to: principal, token: principal,
- * until: uint}` in consensus bytes.
+ * The terms as a Clarity value: `{by: (optional principal), min: uint, salt: (buff 16), to: principal, token: principal,
+ * until: uint}`.
  *
  * Throws a TypeError, with the reason, when the terms are not well formed for the network.
  */
-export function committedTermsClarity(terms: CommittedTerms, network: Network): ClarityHex {
+export function committedTermsTuple(terms: CommittedTerms, network: Network): ClarityHex {
   const checked = checkCommittedTerms(terms, network)
   if (!checked.ok) throw new TypeError(`The terms are not well formed: ${checked.reason}.`)
   const { by, min, salt, to, token, until } = checked.value
