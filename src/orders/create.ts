@@ -87,7 +87,7 @@ async function prepareRow(
   const claim = { owner, inputToken, amountIn, uuid, router, signature, network, recover }
   const intent = proveIntent(claim)
   if (!intent.ok)
-    return refuse('signatureInvalid', { reason: intent.reason, field: 'signature', router })
+    return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
   const limits = key === undefined ? {} : presentLimits(key.rights)
   const createdBy = key?.keyId ?? null
   const violation = findLimitViolation({ ...order, recipient, createdBy }, limits)

@@ -114,10 +114,7 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
     ...(row.baseAsset !== null && { baseAsset: row.baseAsset }),
     ...(row.validFrom !== null && { validFrom: row.validFrom.toISOString() }),
     ...(row.validTo !== null && { validTo: row.validTo.toISOString() }),
-    ...(row.routerContract !== null && { routerContract: row.routerContract }),
-    ...(row.minAmountOut !== null && { minAmountOut: row.minAmountOut }),
-    ...(row.commitUntil !== null && { deadline: new Date(row.commitUntil * 1000).toISOString() }),
-    ...(row.committedBy !== null && { executor: row.committedBy }),
+    ...presentCommitment(row),
     status,
     createdAt: row.createdAt.toISOString(),
     ...(row.cancelledAt !== null && { cancelledAt: row.cancelledAt.toISOString() }),
@@ -129,6 +126,22 @@ export function presentOrder(row: OrderRow, now: number): Order & { uuid: string
     ...(row.blockHeight !== null && { blockHeight: row.blockHeight }),
     ...(row.confirmedAt !== null && { confirmedAt: row.confirmedAt.toISOString() }),
     ...(row.amountOut !== null && { amountOut: row.amountOut }),
+  }
+}
+
+/** What a committed order's uuid is derived from, without the salt that keeps it unguessable. */
+function presentCommitment({
+  routerContract,
+  minAmountOut,
+  commitUntil,
+  committedBy,
+}: OrderRow): Pick<Order, 'routerContract' | 'minAmountOut' | 'deadline' | 'executor'> {
+  if (routerContract === null || minAmountOut === null || commitUntil === null) return {}
+  return {
+    routerContract,
+    minAmountOut,
+    deadline: new Date(commitUntil * 1000).toISOString(),
+    ...(committedBy !== null && { executor: committedBy }),
   }
 }
 

@@ -75,7 +75,10 @@ export interface OrderFields {
   validFrom?: string
   /** ISO 8601; from then on the order is `expired`. The deadline of a committed order when absent. */
   validTo?: string
-  /** The router that the intent names; of the service's routers the first of the order's kind when absent. */
+  /**
+   * The router that the intent names; of the service's routers the first of the order's kind when absent. Presented for
+   * committed orders only.
+   */
   routerContract?: string
   /** The least that the recipient gains, as text in the output token's smallest unit. Of a committed order only. */
   minAmountOut?: string

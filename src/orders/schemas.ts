@@ -126,7 +126,8 @@ export const CancelOrder = actionSchema('cancel_order', {
     .optional()
     .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
 })
-export const CancelBody = z.strictObject({ onChain: z.boolean().optional() })
+/** The body of a cancel by key. Another body is ignored, as that of every request with a key. */
+export const CancelBody = z.looseObject({ onChain: z.unknown().optional() })
 
 const time = z.iso.datetime()
 

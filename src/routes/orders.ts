@@ -254,11 +254,12 @@ function lastEventId(c: AppContext): number {
   return Number(given.data['Last-Event-ID'] ?? 0)
 }
 
-/** What a key asks for in the body of a cancel, which may be absent. */
 async function readOnChain(c: AppContext): Promise<boolean> {
   const body = await readBody(c, wire.CancelBody)
-  if (body.ok) return body.value.onChain === true
-  return body.reason === 'bodyMissing' ? false : unwrap(body)
+  const onChain = body.ok ? (body.value.onChain ?? false) : false
+  if (typeof onChain === 'boolean') return onChain
+  const issues = [{ path: 'onChain', message: 'must be true or false' }]
+  return unwrap(refuse('invalidRequest', { problem: 'body does not fit the request', issues }))
 }
 
 /** A signature for one order must not act on another. */

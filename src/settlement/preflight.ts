@@ -20,6 +20,10 @@ export async function preflight(
     chain.tokenBalance(order.inputToken, order.owner),
     chain.isUuidUsed(config.INTENT_VERIFIER_CONTRACT, order.uuid),
   ])
+  if (!quoted.ok)
+    return quoted.reason === 'noRoute'
+      ? refuse('executionFailed', { reason: 'no_route' })
+      : refuse('unavailable', { reason: 'quote' })
   if (balance === undefined || isUsed === undefined)
     return refuse('unavailable', { reason: 'chain' })
   if (isUsed) return refuse('executionFailed', { reason: 'uuid_used' })
@@ -30,10 +34,6 @@ export async function preflight(
       amountIn: order.amountIn,
       balance: String(balance),
     })
-  if (!quoted.ok)
-    return quoted.reason === 'noRoute'
-      ? refuse('executionFailed', { reason: 'no_route' })
-      : refuse('unavailable', { reason: 'quote' })
   return priceRoute(services, order, quoted.value)
 }
 

@@ -47,10 +47,10 @@ describe.each(EVERYWHERE)('a request on %s', (engine) => {
     expect(await statementsOf(cancel)).toEqual([200, 2])
   })
 
-  it('costs 2 statements before the broadcast and 1 after it to execute by key', async () => {
+  it('costs 3 statements before the broadcast and 1 after it to execute by key: the gate, the lock, the claim', async () => {
     const uuid = await createOrder(service, wallet)
     const execute = () => service.call(`/orders/${uuid}/execute`, { method: 'POST', headers: key })
-    expect(await statementsOf(execute)).toEqual([200, 3])
+    expect(await statementsOf(execute)).toEqual([200, 4])
   })
 
   it('costs no statement to refuse a mistyped key', async () => {

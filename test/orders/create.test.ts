@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
+import { FAR_TOKEN, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import type { NewOrder, Order } from '../../src/orders/order.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { addressOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
@@ -30,7 +30,7 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
   it('answers what was sent, less the signature', async () => {
     const order = wallet.order({
       ...condition,
-      baseAsset: 'USD',
+      baseAsset: INPUT_TOKEN,
       recipient: wallet.address,
       validFrom: '2026-01-15T10:00:00Z',
       validTo: '2100-01-16T12:00:00+02:00',
@@ -169,6 +169,9 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
     [{ ...condition, targetPrice: 1.5 }],
     [{ ...condition, baseAsset: 'U SD' }],
     [{ ...condition, baseAsset: '€' }],
+    [{ ...condition, baseAsset: 'USD' }],
+    [{ ...condition, conditionToken: '.stx' }],
+    [{ ...condition, conditionToken: FAR_TOKEN }],
   ])('refuses the condition %j', async (members) => {
     await asksNothing(service, async () => refused(await changed(members), 'invalidRequest'))
   })
@@ -176,7 +179,7 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
   it.each([
     [condition],
     [{ ...condition, conditionToken: '*' }],
-    [{ ...condition, conditionToken: '.stx' }],
+    [{ ...condition, baseAsset: INPUT_TOKEN }],
     [{ ...condition, targetPrice: `0.${'0'.repeat(17)}1` }],
   ])('takes the condition %j', async (members) => {
     const { data } = await answered<{ data: Order }>(await send(wallet.order(members)), 201)
@@ -240,6 +243,7 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
     ['recipient', 'SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7'],
     ['recipient', OUTPUT_TOKEN],
     ['recipient', null],
+    ['outputToken', '.stx'],
   ])('refuses %s %j', async (field, value) => {
     await asksNothing(service, async () => {
       const { details } = await refused(await changed({ [field]: value }), 'invalidRequest')
@@ -397,10 +401,10 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
 
     it.each([
       ['another amount', {}, { amountIn: '2' }],
-      ['another output', {}, { outputToken: '.stx' }],
+      ['another output', {}, { outputToken: FAR_TOKEN }],
       ['a condition', {}, condition],
       ['another price', condition, { ...condition, targetPrice: '1.50' }],
-      ['a base asset', condition, { ...condition, baseAsset: 'null' }],
+      ['a base asset', condition, { ...condition, baseAsset: INPUT_TOKEN }],
       ['an end', {}, { validTo: '2099-01-01T00:00:00Z' }],
       [
         'an end a millisecond later',
@@ -514,7 +518,7 @@ describe.each(ENGINES)('Creating an order on %s', (engine) => {
       ],
       [
         'a changed output',
-        (order: NewOrder) => ({ ...granted(order), outputToken: '.stx' }),
+        (order: NewOrder) => ({ ...granted(order), outputToken: FAR_TOKEN }),
         'invalidRequest',
       ],
       [

@@ -136,8 +136,9 @@ describe("an order's events", () => {
 
   it('say why it failed', async () => {
     const uuid = await createOrder(settling, settling.wallet)
-    await chain.plan({ on: '/v2/transactions', do: 'reject', reason: 'NoSuchContract', times: 1 })
+    await chain.plan({ on: '/v2/transactions', do: 'reject', reason: 'NoSuchContract', times: 2 })
     await settling.execute(uuid)
+    await settling.until(uuid, 'failed')
     const told = await reader(await settling.call(`/orders/${uuid}/events`)).all()
     expect(told.at(-1)?.data).toMatchObject({ status: 'failed', failureReason: 'NoSuchContract' })
   })

@@ -75,8 +75,9 @@ describe('executing an order', () => {
         return { kind: 'refused', reason: 'NoSuchContract' }
       },
     })
-    expect(status).toBe(502)
+    expect(status).toBe(202)
     expect(leasedForMs).toBeGreaterThan(service.world.config.NODE_TIMEOUT_MS)
+    await sendStored(service, uuid)
   })
 
   it('pays the recipient through as many vaults as the route has', async () => {
@@ -118,28 +119,42 @@ describe('executing an order', () => {
     await sendStored(service, uuid)
   })
 
-  it('fails the order with the reason, and gives the nonce back, when the node refuses for good', async () => {
+  it.each<SubmitResult>([
+    { kind: 'refused', reason: 'NoSuchContract' },
+    { kind: 'noFunds', reason: 'NotEnoughFunds' },
+    { kind: 'feeTooLow', reason: 'FeeTooLow' },
+    { kind: 'nonceTaken', reason: 'BadNonce' },
+    { kind: 'waiting', reason: 'TooMuchChaining' },
+  ])('holds the order for the bytes that were sent, whatever the node says: $reason', async (result) => {
     const uuid = await createOrder(service, wallet)
     const before = await nextNonce()
-    const answer = await execute(uuid, answering({ kind: 'refused', reason: 'NoSuchContract' }))
-    expect(answer).toMatchObject({
-      status: 502,
-      body: { code: 'EXECUTION_FAILED', details: { reason: 'NoSuchContract' } },
-    })
+    const answer = await execute(uuid, answering(result))
+    expect(answer).toMatchObject({ status: 202, body: { status: 'pending' } })
     expect(await stored(uuid)).toMatchObject({
-      status: 'failed',
-      failure_reason: 'NoSuchContract',
-      sent: 'refused',
+      status: 'executing',
+      txid: answer.body.txid,
+      sent: 'signed',
     })
-    expect(await nextNonce()).toBe(before)
+    expect(await nextNonce()).toBe((before ?? 0) + 1)
+    await sendStored(service, uuid)
   })
 
-  it('opens the order again when the fault is the operator’s', async () => {
+  it('sends nothing when the owner cannot pay, or the uuid is used: a mined abort costs fees', async () => {
     const uuid = await createOrder(service, wallet)
-    const answer = await execute(uuid, answering({ kind: 'postponed', reason: 'NotEnoughFunds' }))
-    expect(answer).toMatchObject({ status: 503, body: { code: 'UNAVAILABLE' } })
-    expect(await stored(uuid)).toMatchObject({ status: 'open', txid: null, sent: 'refused' })
-    expect(await execute(uuid)).toMatchObject({ status: 200 })
+    expect(await execute(uuid, { tokenBalance: async () => 999_999n })).toMatchObject({
+      status: 502,
+      body: { details: { reason: 'insufficient_balance', amountIn: '1000000', balance: '999999' } },
+    })
+    expect(await execute(uuid, { isUuidUsed: async () => true })).toMatchObject({
+      status: 502,
+      body: { details: { reason: 'uuid_used' } },
+    })
+    for (const silent of ['tokenBalance', 'isUuidUsed'])
+      expect(await execute(uuid, { [silent]: async () => undefined })).toMatchObject({
+        status: 503,
+        body: { code: 'UNAVAILABLE' },
+      })
+    expect(await stored(uuid)).toMatchObject({ status: 'open', txid: null, sent: null })
   })
 
   it('promises the trader the minimum of the quote: a worse swap aborts on chain', async () => {

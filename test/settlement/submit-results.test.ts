@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
+import { INTENT_VERIFIER } from '../../src/devnet/constants.ts'
 import type { Fault } from '../../src/devnet/faults.ts'
 import { createOrder } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
@@ -243,33 +244,31 @@ describe('whatever the node answers to a transaction', () => {
   it.each([
     'abort_by_response',
     'abort_by_post_condition',
-  ] as const)('fails the order whose transaction is mined as %s', async (as) => {
+    'problematic_skipped',
+  ] as const)('fails the order whose swap is mined as %s, and burns its uuid', async (as) => {
     const { uuid, answer } = await executeUnder({ on: SUBMIT, do: 'abort', as, times: 1 })
     expect(answer).toMatchObject({ status: 200 })
     expect(await service.until(uuid, 'failed')).toMatchObject({
       failureReason: as,
       blockHeight: expect.any(Number),
+      intentExposed: true,
+      burn: 'requested',
     })
+    expect(service.logged.some((line) => line.includes('intent_exposed'))).toBe(true)
+    for (let passes = 0; passes < 4; passes++) await service.pass(20_000)
+    const burnt = await service.order(uuid)
+    expect(burnt).toMatchObject({ status: 'failed', failureReason: as, burn: 'mined' })
+    expect(burnt).not.toHaveProperty('intentExposed')
+    expect(await service.world.chain.isUuidUsed(INTENT_VERIFIER, uuid)).toBe(true)
   })
 
-  it('refuses for good what it may have taken before: the order fails when the nonce is used up', async () => {
-    const { uuid, answer } = await executeUnder(
-      { on: SUBMIT, do: 'hang-up-before', times: 1 },
-      reject('NoSuchContract'),
-    )
-    expect(answer).toMatchObject({ status: 202 })
-    await service.pass(20_000)
-    expect(await service.order(uuid)).toMatchObject({ status: 'executing' })
-    expect(await service.until(uuid, 'failed')).toMatchObject({ failureReason: 'NoSuchContract' })
-  })
-
-  it('is believed that it wants more for what it may have taken before', async () => {
-    const { uuid } = await executeUnder(
-      { on: SUBMIT, do: 'hang-up-before', times: 1 },
-      reject('FeeTooLow'),
-    )
-    await service.until(uuid, 'confirmed')
-    expect(await mined(uuid)).toMatchObject([{ fee: '6000' }])
+  it('gives up a swap that no miner takes: its burn takes the nonce, in a bounded time', async () => {
+    const { uuid } = await executeUnder({ on: SUBMIT, do: 'hold', times: 5 })
+    const after = await executeUnder()
+    for (let passes = 0; passes < 15; passes++) await service.pass(300_000)
+    expect(await service.order(uuid)).toMatchObject({ status: 'failed', failureReason: 'not_mined' })
+    expect(await mined(uuid)).toMatchObject([{ fn: 'execute' }])
+    await service.until(after.uuid, 'confirmed')
   })
 
   it.each(['/extended/v1/', '/extended/v3/'])('is followed although %s is gone', async (on) => {
