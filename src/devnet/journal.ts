@@ -4,13 +4,20 @@ import type { AbortedStatus } from './faults.ts'
 
 /** What made this chain, in order. Clarity is deterministic: the same entries make it again. */
 export type Entry =
-  | { accepted: string; at: number }
+  | { accepted: string; at: number; fate?: Fate }
   | { mined: string; at: number; undone?: Undone }
   | { granted: string }
   /** Seconds that passed on the chain's clock without a transaction. */
   | { passed: number }
   /** Blocks that another fork replaced, by their transactions. */
   | { orphaned: string[] }
+
+/** What a fault decided about a transaction before any block included it. */
+export interface Fate {
+  abortAs?: AbortedStatus | undefined
+  /** No block includes it. */
+  held?: boolean
+}
 
 /** A transaction that came to nothing; `as` when a post-condition was not why. */
 export interface Undone {

@@ -10,7 +10,7 @@ import { admit, type Candidate, readmit, rejected, type Tip } from './admission.
 import { type ClarityChain, type Cost, NO_COST, type Outcome, startChain } from './chain.ts'
 import type { AbortedStatus, DroppedStatus } from './faults.ts'
 import { violation } from './guards.ts'
-import { type Entry, openJournal } from './journal.ts'
+import { type Entry, type Fate, openJournal } from './journal.ts'
 
 export type DevnetTransactionStatus = 'pending' | 'success' | AbortedStatus | DroppedStatus
 
@@ -19,8 +19,7 @@ export interface DevnetTransaction extends Candidate {
   receivedAt: number
   receivedAtHeight: number
   replacedBy?: string
-  /** How it is to end, whatever its call does. */
-  doom?: AbortedStatus
+  fate: Fate
   mined?: {
     /** False once its block was reorganised away. */
     canonical: boolean
@@ -44,7 +43,7 @@ export interface Devnet {
   /** Runs exclusively: the chain must not be read while it is rebuilt. */
   exclusively<T>(run: () => T | Promise<T>): Promise<T>
   readonly chain: ClarityChain
-  submit(bytes: Uint8Array, fate?: Fate): Promise<Result<string, 'rejected'>>
+  submit(bytes: Uint8Array, fault?: SubmissionFault): Promise<Result<string, 'rejected'>>
   grant(address: string): void
   transaction(txid: string): DevnetTransaction | undefined
   transactionsOf(address: string): DevnetTransaction[]
@@ -64,10 +63,9 @@ export interface Devnet {
   noncesOf(address: string): MempoolNonces
 }
 
-/** What a fault makes of a transaction that the mempool would take. */
-export interface Fate {
+/** What a fault does to an admitted transaction. */
+export interface SubmissionFault extends Fate {
   dropAs?: DroppedStatus | 'nothing' | undefined
-  abortAs?: AbortedStatus | undefined
 }
 
 export interface DevnetOptions {
@@ -105,7 +103,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
     return [...pending.values()].find((tx) => tx.sender === sender && tx.nonce === nonce)
   }
 
-  function hold(candidate: Candidate, at: number, doom?: AbortedStatus): void {
+  function accept(candidate: Candidate, at: number, fate: Fate = {}): void {
     const rival = rivalOf(candidate)
     if (rival !== undefined) {
       rival.status = 'dropped_replace_by_fee'
@@ -117,7 +115,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
       status: 'pending',
       receivedAt: at,
       receivedAtHeight: chain.height(),
-      ...(doom !== undefined && { doom }),
+      fate,
     }
     transactions.set(tx.txid, tx)
     pending.set(tx.txid, tx)
@@ -156,7 +154,8 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
 
   async function mine(tx: DevnetTransaction): Promise<void> {
     const at = Date.now()
-    if (tx.doom !== undefined) return mineDoomed(tx, tx.doom, at)
+    const { abortAs } = tx.fate
+    if (abortAs !== undefined) return mineAborted(tx, abortAs, at)
     const outcome = chain.mine(tx.sender, tx.fee, tx.action)
     const guarded = outcome.ok && (tx.action.kind === 'call' || tx.action.kind === 'deploy')
     const broken = guarded ? violation(tx.guards, outcome.events, tx.sender) : undefined
@@ -172,8 +171,8 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
     settle(tx, 'abort_by_post_condition', at, undoneOutcome(undone))
   }
 
-  function mineDoomed(tx: DevnetTransaction, as: AbortedStatus, at: number): void {
-    const undone = { result: DOOMED_RESULT, reason: 'a fault of this devnet', as }
+  function mineAborted(tx: DevnetTransaction, as: AbortedStatus, at: number): void {
+    const undone = { result: ABORTED_RESULT, reason: 'a fault of this devnet', as }
     chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
     journal.append({ mined: tx.txid, at, undone })
     settle(tx, as, at, undoneOutcome(undone))
@@ -194,7 +193,8 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
   async function mineReady(): Promise<void> {
     for (;;) {
       const ready = [...pending.values()].find(
-        (tx) => tx.nonce === nonceOf(tx.sender) && chain.stxBalance(tx.sender) >= tx.fee,
+        ({ fate, nonce, sender, fee }) =>
+          !fate.held && nonce === nonceOf(sender) && chain.stxBalance(sender) >= fee,
       )
       if (ready === undefined) return
       await mine(ready)
@@ -202,7 +202,8 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
   }
 
   function restore(entry: Entry): void {
-    if ('accepted' in entry) hold(readmit(Buffer.from(entry.accepted, 'hex')), entry.at)
+    if ('accepted' in entry)
+      accept(readmit(Buffer.from(entry.accepted, 'hex')), entry.at, entry.fate)
     if ('granted' in entry) chain.grant(entry.granted)
     if ('passed' in entry) chain.passTime(entry.passed)
     if (!('mined' in entry)) return
@@ -231,7 +232,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
     exclusively,
     chain,
 
-    async submit(bytes, { dropAs, abortAs } = {}) {
+    async submit(bytes, { dropAs, ...fate } = {}) {
       const admitted = admit(bytes, tip)
       if (!admitted.ok) {
         const seen = transactions.get(String(admitted.details?.txid))
@@ -245,8 +246,9 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
       }
       const at = Date.now()
       if (dropAs === 'nothing') return ok(candidate.txid)
-      if (dropAs === undefined) journal.append({ accepted: Buffer.from(bytes).toString('hex'), at })
-      hold(candidate, at, abortAs)
+      const accepted = Buffer.from(bytes).toString('hex')
+      if (dropAs === undefined) journal.append({ accepted, at, fate })
+      accept(candidate, at, fate)
       if (dropAs !== undefined) throwAway(candidate.txid, dropAs)
       if (blockTime === 0) await mineReady()
       return ok(candidate.txid)
@@ -321,7 +323,7 @@ function isHeld(tx: DevnetTransaction | undefined): tx is DevnetTransaction {
 }
 
 /** (err none), as the devnet tells of a call that broke. */
-const DOOMED_RESULT = serializeCV(responseErrorCV(noneCV()))
+const ABORTED_RESULT = serializeCV(responseErrorCV(noneCV()))
 
 /** The entries that made the chain as it is now: without the blocks that were reorganised away. */
 function canonical(entries: readonly Entry[]): Entry[] {

@@ -15,7 +15,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { hexU128 } from './admission.ts'
 import { type Cost, NO_COST, TOKENS } from './chain.ts'
 import { DEVNET_CHAIN_ID } from './constants.ts'
-import { DROPPED, type DroppedStatus, openFaults, readFaults } from './faults.ts'
+import { DROPPED, type DroppedStatus, openFaults, readFaults, respond } from './faults.ts'
 import type { Devnet, DevnetTransaction } from './node.ts'
 import { bestQuote } from './quote.ts'
 
@@ -45,8 +45,10 @@ export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
     if (delay !== undefined) await setTimeout(delay.ms)
     if (faults.take('hang-up-before', path) !== undefined) return hangUp(c)
     const answer = faults.take('answer', path)
-    if (answer !== undefined) return Response.json(answer.body ?? {}, { status: answer.status })
+    if (answer !== undefined) return respond(answer)
     await devnet.exclusively(next)
+    const instead = faults.take('answer-after', path)
+    if (instead !== undefined) c.res = respond(instead)
     if (faults.take('hang-up-after', path) !== undefined) c.res = hangUp(c)
   })
 
@@ -76,6 +78,7 @@ export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
     const submitted = await devnet.submit(bytes, {
       dropAs: faults.take('drop', path)?.as,
       abortAs: faults.take('abort', path)?.as,
+      held: faults.take('hold', path) !== undefined,
     })
     return submitted.ok ? c.json(submitted.value) : c.json(submitted.details ?? {}, 400)
   })
@@ -398,6 +401,7 @@ function summary({ txid, nonce, fee, status, mined, action }: DevnetTransaction)
     fee: fee.toString(),
     status,
     ...(mined !== undefined && { height: mined.height, canonical: mined.canonical }),
+    ...(action.kind === 'call' && { contract: action.contract, fn: action.fn }),
     ...(uuid?.type === 'ascii' && { uuid: uuid.value }),
   }
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { ROUTER } from '../../src/devnet/constants.ts'
 import { type Devnet, spawnDevnet, swap, transfer } from './devnet.ts'
 
 describe('a fault of the devnet', () => {
@@ -30,7 +31,13 @@ describe('a fault of the devnet', () => {
   })
 
   test('is refused when it is none', async () => {
-    for (const fault of [{}, { on: '/', do: 'burn' }, { on: '/', do: 'delay' }, 'delay', null])
+    const unfit = [
+      { on: '/', do: 'burn' },
+      { on: '/', do: 'delay' },
+      { on: '/', do: 'answer', status: 99 },
+      { on: '/', do: 'answer-after', status: 429, headers: { 'Retry After': '7' } },
+    ]
+    for (const fault of [{}, ...unfit, 'delay', null])
       expect((await plan(fault as object)).status).toBe(400)
     expect(await devnet.get('/faults')).toEqual([])
   })
@@ -61,6 +68,46 @@ describe('a fault of the devnet', () => {
   })
 
   test.each([
+    ['a string as text/plain', 'answer', 'upstream timed out', 'text/plain'],
+    ['an object as JSON', 'answer', { error: 'rate limited' }, 'application/json'],
+    ['a string as text/plain', 'answer-after', 'upstream timed out', 'text/plain'],
+  ])('answers %s, with the headers given (%s)', async (_, kind, body, type) => {
+    await plan({ on: '/v2/info', do: kind, status: 429, body, headers: { 'Retry-After': '7' } })
+    const response = await fetch(`${devnet.url}/v2/info`)
+    expect(response.status).toBe(429)
+    expect(response.headers.get('retry-after')).toBe('7')
+    expect(response.headers.get('content-type')).toContain(type)
+    expect(await response.text()).toBe(typeof body === 'string' ? body : JSON.stringify(body))
+  })
+
+  test('answers otherwise than it acted: the transaction is accepted all the same', async () => {
+    const tx = await transfer(await devnet.wallet(), 0)
+    const body = { error: 'transaction rejected', reason: 'NoSuchContract', txid: tx.txid() }
+    await plan({ on: '/v2/transactions', do: 'answer-after', status: 400, body, times: 1 })
+    expect(await devnet.postBytes(tx.serializeBytes())).toEqual({ status: 400, body })
+    expect(await mined(tx.txid())).toBe('success')
+  })
+
+  test('keeps a transaction out of every block until a higher fee replaces it', async () => {
+    const sender = await devnet.wallet()
+    const [held, next, richer] = [
+      await transfer(sender, 0),
+      await transfer(sender, 1),
+      await transfer(sender, 0, { fee: 401n }),
+    ]
+    await plan({ on: '/v2/transactions', do: 'hold', times: 1 })
+    for (const tx of [held, next]) await devnet.broadcast(tx)
+    await devnet.postJson('/faults/mine', {})
+    expect([await mined(held.txid()), await mined(next.txid())]).toEqual(['pending', 'pending'])
+    await devnet.broadcast(richer)
+    expect(await Promise.all([held, richer, next].map((tx) => mined(tx.txid())))).toEqual([
+      'dropped_replace_by_fee',
+      'success',
+      'success',
+    ])
+  })
+
+  test.each([
     'ConflictingNonceInMempool',
     'NotEnoughFunds',
     'ServerFailureOther',
@@ -88,15 +135,24 @@ describe('a fault of the devnet', () => {
     }
   })
 
-  test.each(['abort_by_response', 'abort_by_post_condition'])('mines %s', async (as) => {
+  test.each([
+    'abort_by_response',
+    'abort_by_post_condition',
+    'problematic_skipped',
+  ])('mines %s: the fee is paid, the nonce used, the swap not done', async (as) => {
     const [owner, sender] = [await devnet.wallet(), await devnet.wallet()]
     const before = await devnet.get(`/balances/${owner.address}`)
+    const stx = async () => BigInt((await devnet.get(`/balances/${sender.address}`)).stx)
+    const funds = await stx()
     await plan({ on: '/v2/transactions', do: 'abort', as, times: 1 })
     const tx = await swap({ owner, sender, nonce: 0 })
     await devnet.broadcast(tx)
     expect(await mined(tx.txid())).toBe(as)
     expect(await devnet.get(`/balances/${owner.address}`)).toEqual(before)
     expect((await devnet.get(`/v2/accounts/${sender.address}`)).nonce).toBe(1)
+    expect(await stx()).toBe(funds - 1_000n)
+    const old = await devnet.get(`/extended/v1/tx/${tx.txid()}`)
+    expect(old).toMatchObject({ tx_status: as, canonical: true, block_height: expect.any(Number) })
   })
 
   test('mines when it is told to, and drops what waits', async () => {
@@ -159,7 +215,7 @@ describe('a fault of the devnet', () => {
     const [owner, sender] = [await devnet.wallet(), await devnet.wallet()]
     await devnet.broadcast(await swap({ owner, sender, nonce: 0, uuid: 'told' }))
     expect(await devnet.get(`/transactions/${sender.address}`)).toMatchObject([
-      { nonce: 0, uuid: 'told', status: 'success', canonical: true },
+      { nonce: 0, uuid: 'told', status: 'success', contract: ROUTER, fn: 'x-swap-1' },
     ])
   })
 })
