@@ -51,7 +51,8 @@ export function authorizeOrder(
   const violation = caller.by === 'key' ? operationViolation(row, caller, operation) : undefined
   if (violation !== undefined) return refuse('limitExceeded', violation)
   const status = statusAt(row, now)
-  if (status !== 'open') return refuse('orderNotOpen', { status })
+  if (status !== 'open')
+    return refuse('orderNotOpen', { status, ...(row.txid !== null && { txid: row.txid }) })
   if (operation === 'execute' && row.validFrom !== null && row.validFrom.getTime() > now)
     return refuse('orderNotYetValid', { validFrom: row.validFrom.toISOString(), serverTime: now })
   return ok(row)

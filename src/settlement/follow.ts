@@ -132,7 +132,9 @@ async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined)
       )
     : retryPauseMs(0, firstMs)
   const isUuidUsed = await isUsedAfter(pass, due, seen)
-  await recordMined(services, due, seen, { isDeep, checkInMs, isUuidUsed })
+  const { isExposed } = await recordMined(services, due, seen, { isDeep, checkInMs, isUuidUsed })
+  if (isExposed)
+    services.log('error', 'intent_exposed', { uuid: due.orderUuid, outcome: seen.outcome })
   if (due.status !== 'mined')
     services.log('info', 'transaction_mined', {
       uuid: due.orderUuid,

@@ -109,14 +109,14 @@ export interface MinedOptions {
 /**
  * The transaction is in a block. Once the block is deep enough the order ends: a successful swap confirms it, even one that
  * was taken for failed; a swap that aborted, and whatever replaced a swap, fail it. Other transactions for the nonce are
- * replaced. An intent that is public and whose uuid is not used is to be burnt.
+ * replaced. `isExposed`: the order's intent is public and its uuid is not used, so its burn was requested.
  */
 export async function recordMined(
   services: RecordServices,
   { txid, operator, orderUuid }: StoredTransaction,
   { outcome, height, amountOut }: Mined,
   { isDeep, checkInMs, isUuidUsed }: MinedOptions,
-): Promise<void> {
+): Promise<{ isExposed: boolean }> {
   const at = services.databaseTime()
   const success = outcome === 'success' ? sql`kind = 'swap'` : sql`false`
   const failure: SQL =
@@ -159,23 +159,28 @@ export async function recordMined(
       ), event AS (${insertOrderEvent(sql`ended`, at, details)})
       SELECT uuid FROM ended`,
   )
-  if (isDeep && orderUuid !== undefined) await recordUuid(services, orderUuid, isUuidUsed)
+  if (!isDeep || orderUuid === undefined) return { isExposed: false }
+  return { isExposed: await recordUuid(services, orderUuid, isUuidUsed) }
 }
 
-/** Records whether the chain has an order's uuid as used; requests its burn where a disclosed, unsettled order has it unused. */
+/**
+ * Records whether the chain has an order's uuid as used, and requests its burn where a disclosed, unsettled order has it
+ * unused. Resolves to whether this call requested it.
+ */
 export async function recordUuid(
   { db, databaseTime }: RecordServices,
   uuid: string,
   isUsed: boolean,
-): Promise<void> {
+): Promise<boolean> {
   const at = databaseTime()
-  await rows(
+  const requested = await rows(
     db,
     isUsed
       ? sql`UPDATE orders SET uuid_used_at = coalesce(uuid_used_at, ${at}) WHERE uuid = ${uuid} AND uuid_used_at IS NULL`
       : sql`UPDATE orders SET burn_requested_at = ${at} WHERE uuid = ${uuid} AND burn_requested_at IS NULL
-          AND disclosed_at IS NOT NULL AND uuid_used_at IS NULL AND status IN ('failed', 'cancelled', 'expired')`,
+          AND disclosed_at IS NOT NULL AND uuid_used_at IS NULL AND status IN ('failed', 'cancelled', 'expired') RETURNING uuid`,
   )
+  return requested.length > 0
 }
 
 /** The block was reorganised away: the transaction, and others for its nonce, may be mined again. */

@@ -212,7 +212,7 @@ describe('whatever the node answers to a transaction', () => {
     expect(await service.until(uuid, 'failed')).toMatchObject({
       failureReason: 'dropped_problematic',
     })
-    expect(await mined(uuid)).toEqual([])
+    expect(await mined(uuid)).toMatchObject([{ fn: 'execute' }])
     const next = await executeUnder()
     await service.until(next.uuid, 'confirmed')
   })
@@ -262,15 +262,6 @@ describe('whatever the node answers to a transaction', () => {
     expect(await service.world.chain.isUuidUsed(INTENT_VERIFIER, uuid)).toBe(true)
   })
 
-  it('gives up a swap that no miner takes: its burn takes the nonce, in a bounded time', async () => {
-    const { uuid } = await executeUnder({ on: SUBMIT, do: 'hold', times: 5 })
-    const after = await executeUnder()
-    for (let passes = 0; passes < 15; passes++) await service.pass(300_000)
-    expect(await service.order(uuid)).toMatchObject({ status: 'failed', failureReason: 'not_mined' })
-    expect(await mined(uuid)).toMatchObject([{ fn: 'execute' }])
-    await service.until(after.uuid, 'confirmed')
-  })
-
   it.each(['/extended/v1/', '/extended/v3/'])('is followed although %s is gone', async (on) => {
     const { uuid } = await executeUnder({ on, do: 'answer', status: 410 })
     await service.until(uuid, 'confirmed')
@@ -310,6 +301,32 @@ describe('whatever the node answers to a transaction', () => {
       'confirmed',
     ])
   })
+})
+
+it('gives up a swap that no miner takes: its burn takes the nonce, in a bounded time', async () => {
+  const chain = await startOwnChain()
+  const service = await startSettling(chain, {
+    engine: 'Postgres',
+    env: { STUCK_AFTER_SECONDS: '7200', GIVE_UP_AFTER_SECONDS: '600' },
+  })
+  const uuids = [
+    await createOrder(service, service.wallet),
+    await createOrder(service, service.wallet),
+  ]
+  await chain.plan({ on: SUBMIT, do: 'hold', times: 1 })
+  for (const uuid of uuids) await service.execute(uuid)
+  const [held = '', behind = ''] = uuids
+  for (let passes = 0; passes < 9; passes++) await service.pass(60_000)
+  expect(await service.order(held)).toMatchObject({ status: 'broadcasted' })
+  for (let passes = 0; passes < 4; passes++) await service.pass(60_000)
+  const failed = await service.order(held)
+  expect(failed).toMatchObject({ status: 'failed', failureReason: 'not_mined' })
+  expect(failed).not.toHaveProperty('intentExposed')
+  await service.until(behind, 'confirmed')
+  const mined = (await service.onChain()).filter((one) => one.height !== undefined)
+  expect(mined).toMatchObject([{ uuid: held, fn: 'execute' }, { uuid: behind }])
+  await service.close()
+  await chain.stop()
 })
 
 describe('with three confirmations', () => {

@@ -10,11 +10,11 @@ import {
 } from '../../src/devnet/constants.ts'
 import {
   amountOutOf,
+  buildSwap,
   type SignedTransaction,
   type Swap,
   signAgain,
   signBurn,
-  signSwap,
 } from '../../src/settlement/transaction.ts'
 import { type CommittedOrder, commit } from '../devnet/committed.ts'
 import { type Answer, type Devnet, intentOf, spawnDevnet, type Wallet } from '../devnet/devnet.ts'
@@ -43,6 +43,13 @@ async function mined({ raw, txid }: SignedTransaction): Promise<Answer> {
   expect(await devnet.postBytes(raw)).toEqual({ status: 200, body: txid })
   nonce += 1
   return devnet.status(txid)
+}
+
+async function signSwap(swap: Swap, operator: ReturnType<typeof signing>) {
+  const built = await buildSwap(swap, 'devnet')
+  const transaction = await built.sign(operator)
+  expect(transaction.raw).toHaveLength(built.byteLength)
+  return transaction
 }
 
 /** The swap of a committed order, along the route that the devnet quotes. */
@@ -75,6 +82,7 @@ function legacySwap(order: CommittedOrder, hops: Swap['hops'], signature: string
     outputAsset: assetOf(OUTPUT_TOKEN),
     recipient: owner.address,
     minimumReceived: '1',
+    terms: undefined,
   }
 }
 
