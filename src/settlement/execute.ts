@@ -63,7 +63,7 @@ export async function executeOrder(
   )
   if (!settled.ok) {
     if (reservation !== undefined) await releaseReservation(services.db, reservation)
-    return settled
+    return (await endReason(services, uuid, caller, now)) ?? settled
   }
   const { txid, acceptedAt } = settled.value
   const executing: OrderRow = { ...row, status: 'executing', txid }
@@ -74,6 +74,14 @@ export async function executeOrder(
         txid,
         accepted: true,
       })
+}
+
+/** Why an order can no longer be executed, if a concurrent request executed or ended it; what it met on chain followed. */
+async function endReason(services: Services, uuid: string, caller: Caller, now: number) {
+  const row = await findOrder(services, uuid)
+  if (row === undefined) return undefined
+  const authorized = authorizeOrder(row, caller, now, 'execute')
+  return authorized.ok ? undefined : authorized
 }
 
 /** The router of orders of a release that had one. */

@@ -29,6 +29,7 @@ export interface OnChain {
   fee: string
   status: string
   uuid?: string
+  fn?: string
   height?: number
 }
 

@@ -24,9 +24,9 @@ const STEPS: readonly { step: string; moments: string[]; faults?: Fault[]; order
   { step: 'account', moments: [] },
   { step: 'nonces', moments: [] },
   {
-    step: 'refused',
-    moments: ['before'],
-    faults: [{ on: SUBMIT, do: 'reject', reason: 'NotEnoughFunds', times: 1 }],
+    step: 'outbid',
+    moments: BOTH,
+    faults: [{ on: SUBMIT, do: 'reject', reason: 'FeeTooLow', times: 2 }],
   },
   {
     step: 'look',
@@ -34,13 +34,9 @@ const STEPS: readonly { step: string; moments: string[]; faults?: Fault[]; order
     faults: [{ on: SUBMIT, do: 'reject', reason: 'TooMuchChaining', times: 8 }],
   },
   {
-    step: 'filler',
-    moments: ['after'],
-    faults: [
-      { on: SUBMIT, do: 'delay', ms: 150, times: 8 },
-      { on: SUBMIT, do: 'reject', reason: 'NotEnoughFunds', times: 1 },
-    ],
-    orders: 8,
+    step: 'burn',
+    moments: BOTH,
+    faults: [{ on: SUBMIT, do: 'abort', as: 'abort_by_response', times: 1 }],
   },
 ]
 const CLEAN = {

@@ -59,6 +59,7 @@ describe('the nonces of operators', () => {
     })
     const raw = new Uint8Array(transaction.serializeBytes())
     expect(await service.world.chain.submit(raw)).toEqual({ kind: 'accepted' })
+    return transaction.txid()
   }
 
   it('are given out 25 at most before the chain has mined some: then another operator’s, then none', async () => {
@@ -79,53 +80,54 @@ describe('the nonces of operators', () => {
     expect(await service.execute(refused)).toMatchObject({ status: 200 })
   })
 
-  it('are filled where a refused transaction left one, for later ones wait for it', async () => {
-    const hold = Promise.withResolvers<void>()
-    let answers: Partial<Chain> = {}
-    const service = await start({
-      change: (world) => ({
-        ...world,
-        chain: new Proxy(world.chain, {
-          get: (real, name: keyof Chain) => answers[name] ?? real[name],
-        }),
-      }),
-    })
+  it('are filled where another program left one that the API shows, for later ones wait for it', async () => {
+    const service = await start()
     const [first = '', second = ''] = await orders(service, 2)
-    const asked = Promise.withResolvers<void>()
-    answers = {
-      submit: async () => {
-        answers = {}
-        asked.resolve()
-        await hold.promise
-        return { kind: 'refused', reason: 'NoSuchContract' }
-      },
-    }
-    const refused = service.execute(first)
-    await asked.promise
+    await service.execute(first)
+    await service.until(first, 'confirmed')
+    await chain.blockTime(null)
+    const txid = await strangerSends(service, 1)
+    service.world.operators.all[0]?.expect(undefined)
+    await service.world.operators.all[0]?.reconcile()
     expect(await service.execute(second)).toMatchObject({ status: 200 })
-    hold.resolve()
-    expect(await refused).toMatchObject({ status: 502 })
-    expect(await service.until(second, 'confirmed')).toMatchObject({ status: 'confirmed' })
+    await chain.drop(txid, 'dropped_stale_garbage_collect')
+    await chain.blockTime(0)
+    await service.until(second, 'confirmed')
     expect(await service.stored()).toMatchObject([
-      { nonce: 0, kind: 'filler', status: 'mined', order_uuid: null },
-      { nonce: 0, kind: 'swap', status: 'refused' },
-      { nonce: 1, kind: 'swap', status: 'mined' },
+      { nonce: 0, kind: 'swap', status: 'mined' },
+      { nonce: 1, kind: 'filler', status: 'mined', order_uuid: null },
+      { nonce: 2, kind: 'swap', status: 'mined' },
     ])
-    expect(await service.order(first)).toMatchObject({ failureReason: 'NoSuchContract' })
+  })
+
+  it('are never filled where the API lists no pending transactions: one may be another program’s', async () => {
+    const service = await start()
+    await chain.blockTime(null)
+    const txid = await strangerSends(service, 0)
+    const [uuid = ''] = await orders(service, 1)
+    expect(await service.execute(uuid)).toMatchObject({ status: 200 })
+    for (let passes = 0; passes < 20; passes++) await service.pass(20_000)
+    await chain.mine()
+    await chain.blockTime(0)
+    await service.until(uuid, 'confirmed')
+    expect(await service.onChain()).toMatchObject([
+      { txid, nonce: 0, status: 'success' },
+      { uuid, nonce: 1, status: 'success' },
+    ])
   })
 
   it('are never filled under an order that has claimed them since somebody looked', async () => {
     const service = await start()
     const { db } = service.world
     const [uuid = ''] = await orders(service, 1)
-    await chain.plan({ on: SUBMIT, do: 'reject', reason: 'NotEnoughFunds', times: 1 })
-    expect(await service.execute(uuid)).toMatchObject({ status: 503 })
+    await chain.plan({ on: SUBMIT, do: 'hang-up-before', times: 1 })
+    expect(await service.execute(uuid)).toMatchObject({ status: 202 })
     const [operator] = service.world.operators.all
     const { address = '', privateKey = '' } = operator ?? {}
     const terms = { privateKey, nonce: 0, feeInMicroStx: 600, network: 'devnet' } as const
     const transaction = await signFiller(terms)
-    // As it was seen before a later nonce, too, was given back and claimed anew.
-    await db.execute(sql`UPDATE operators SET next_nonce = 1 WHERE address = ${address}`)
+    // As an earlier release left it, which gave nonces back.
+    await db.execute(sql`UPDATE transactions SET status = 'refused', check_at = NULL`)
     let filled: Promise<void> | undefined
     await db.transaction(async (tx) => {
       await tx.execute(sql`SELECT FROM operators WHERE address = ${address} FOR UPDATE`)
@@ -133,7 +135,6 @@ describe('the nonces of operators', () => {
       filled = recordFiller(service.world, address, sealed)
       await untilWaiting(db)
       await tx.execute(sql`UPDATE transactions SET status = 'signed', check_at = now()`)
-      await tx.execute(sql`UPDATE orders SET status = 'executing'`)
     })
     await filled
     expect(await service.stored()).toMatchObject([{ nonce: 0, kind: 'swap', status: 'signed' }])
@@ -157,10 +158,14 @@ describe('the nonces of operators', () => {
     expect(await service.execute(second)).toMatchObject({ status: 200 })
     await chain.blockTime(null)
     await strangerSends(service, 4, 9_000n)
-    expect(await service.execute(third)).toMatchObject({ status: 200 })
+    // Its bytes may be at another node: only the chain proves that they will not be mined, and reopens the order.
+    expect(await service.execute(third)).toMatchObject({ status: 202 })
     await chain.mine()
+    await chain.blockTime(0)
+    await service.until(third, 'open', 60)
+    expect(await service.execute(third)).toMatchObject({ status: 200 })
     for (const uuid of [first, second, third]) await service.until(uuid, 'confirmed')
-    const live = (await service.stored()).filter(({ status }) => status !== 'refused')
+    const live = (await service.stored()).filter(({ status }) => status !== 'replaced')
     expect(live.map(({ nonce, status }) => [nonce, status])).toEqual([
       [1, 'mined'],
       [3, 'mined'],

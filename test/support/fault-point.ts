@@ -12,13 +12,12 @@ import { Socket } from 'node:net'
 const STATEMENTS: Readonly<Record<string, string>> = {
   claim: "SET status = 'executing'",
   accepted: 'WITH accepted AS',
-  refused: "SET status = 'refused'",
   mined: "SET status = 'mined'",
   outbid: "SET status = 'outbid'",
   lease: 'SET looks = looks + 1',
   look: 'UPDATE transactions SET check_at',
   operator: 'INSERT INTO operators',
-  filler: "'filler', address",
+  burn: "'burn', address",
 }
 
 const CALLS: Readonly<Record<string, RegExp>> = {

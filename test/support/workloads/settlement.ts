@@ -157,7 +157,9 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
     const acknowledged = new Set(
       attempts.filter(({ status = 0 }) => status < 300 && status >= 200).map(({ uuid }) => uuid),
     )
-    const minedFor = (uuid: string) => onChain.filter((one) => one.uuid === uuid)
+    const minedFor = (uuid: string) =>
+      onChain.filter((one) => one.uuid === uuid && one.fn?.startsWith('x-swap-'))
+    const hasAborted = (uuid: string) => minedFor(uuid).some(({ status }) => status !== 'success')
     const [usage] = await rows<{ executions: number; events: number }>(
       service.world.db,
       sql`SELECT execution_count::int AS executions, (SELECT count(*)::int FROM order_events
@@ -171,14 +173,19 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
       confirmed: states.filter(({ status }) => status === 'confirmed').length,
       duplicates: uuids.filter((uuid) => minedFor(uuid).length > 1),
       lost: states
-        .filter(({ uuid, status }) => acknowledged.has(uuid) && status !== 'confirmed')
+        .filter(
+          ({ uuid, status }) =>
+            acknowledged.has(uuid) &&
+            status !== 'confirmed' &&
+            !(status === 'failed' && hasAborted(uuid)),
+        )
         .map(({ uuid, status }) => `${uuid} ${status}`),
       wrong: states
         .filter(({ uuid, status, txid }) => {
           const [mined] = minedFor(uuid)
           return status === 'confirmed'
             ? mined?.status !== 'success' || mined.txid !== txid
-            : mined !== undefined
+            : mined !== undefined && !(status === 'failed' && hasAborted(uuid))
         })
         .map(({ uuid, status }) => `${uuid} ${status}`),
       unended: states
