@@ -1,4 +1,4 @@
-import { fstatSync, statSync, writeSync } from 'node:fs'
+import { fstatSync, type Stats, statSync, writeSync } from 'node:fs'
 import { devNull } from 'node:os'
 import { createInterface } from 'node:readline'
 import type { Terminal } from './command.ts'
@@ -34,7 +34,7 @@ function openStream(stream: StandardStream, write: (text: string) => Promise<voi
 /** Without a listener, a stream that fails ends the process with a stack trace; the callback gets the same error. */
 function writerOf(stream: StandardStream): (text: string) => Promise<void> {
   stream.on('error', () => {})
-  if (fstatSync(stream.fd).isFile()) return async (text) => writeWhole(stream.fd, text)
+  if (statsOf(stream.fd)?.isFile() === true) return async (text) => writeWhole(stream.fd, text)
   return (text) =>
     new Promise((resolve, reject) => {
       stream.write(text, (error) => (error == null ? resolve() : reject(new OutputError(error))))
@@ -52,11 +52,16 @@ function writeWhole(fd: number, text: string): void {
 
 /** A stream that was closed at the start is one too: Node opens the null device in its place. */
 function isNullDevice(fd: number): boolean {
+  const stats = statsOf(fd)
+  return stats?.isCharacterDevice() === true && stats.rdev === statSync(devNull).rdev
+}
+
+/** Undefined where the platform has none, as for a console of Windows. */
+function statsOf(fd: number): Stats | undefined {
   try {
-    const stream = fstatSync(fd)
-    return stream.isCharacterDevice() && stream.rdev === statSync(devNull).rdev
+    return fstatSync(fd)
   } catch {
-    return false
+    return undefined
   }
 }
 
