@@ -1,11 +1,15 @@
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { createAdminProgram } from '../../src/cli/admin.ts'
 import type { CliCommand } from '../../src/cli/command.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { parseLine } from '../../src/cli/run.ts'
 
-const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const PAGES = globSync(['README.md', 'docs/*.md'], { cwd: ROOT })
+  .map((page) => readFileSync(`${ROOT}/${page}`, 'utf8'))
+  .join('\n')
 
 const programs: [string, () => CliCommand][] = [
   ['latchkey', () => createProgram()],
@@ -55,13 +59,15 @@ describe.each(programs)('every command of %s', (name, create) => {
   })
 })
 
-it('README names only commands that exist', () => {
-  const named = [...README.matchAll(/npm run (latchkey(?:-admin)?)((?: (?!--)[a-z][a-z-]*)*)/g)]
+it('README and docs name only commands that exist', () => {
+  const named = [
+    ...PAGES.matchAll(/npm run (?:-s )?(latchkey(?:-admin)?)((?: (?!--)[a-z][a-z-]*)*)/g),
+  ]
   expect(named.length).toBeGreaterThan(3)
   for (const [line, name = '', rest = ''] of named) {
     const create = programs.find(([known]) => known === name)?.[1] ?? (() => createProgram())
     let at = create()
-    for (const word of rest.trim().split(' ')) {
+    for (const word of wordsOf(rest)) {
       if (at.commands.length === 0) break
       const next = at.commands.find((command) => command.name() === word)
       expect([line, word, next?.name()]).toEqual([line, word, word])
