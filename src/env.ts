@@ -45,7 +45,7 @@ const scope = z
     return { name: text.slice(0, at), description: text.slice(at + 1).trim() }
   })
 
-/** Exactly as a browser writes it, or it would never match. */
+/** Exactly as browsers write it: any other spelling would never match. */
 const origin = z
   .string()
   .regex(
@@ -107,7 +107,7 @@ const Environment = z.object({
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 
-const Sealing = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enum(NETWORKS) })
+const Backfill = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enum(NETWORKS) })
 
 type Read = z.output<typeof Environment>
 
@@ -118,7 +118,7 @@ export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY'> & {
   ROUTER_CONTRACT: string
 }
 
-/** What only a devnet can do without, because it makes its own. */
+/** Variables that only a devnet can do without, because it generates them. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
   'ROUTER_CONTRACT',
@@ -150,20 +150,20 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   }
 }
 
-/** What sealing keys takes, and nothing else: a database is migrated where the rest is not at hand. */
-export function readSealing(environment: Record<string, string | undefined>): {
+/** The variables that backfilling MACs needs: migrations run where the others may not be available. */
+export function readBackfillConfig(environment: Record<string, string | undefined>): {
   ENCRYPTION_KEY: string
   STACKS_NETWORK: Config['STACKS_NETWORK']
 } {
   const { ENCRYPTION_KEY, STACKS_NETWORK } = environment
-  const read = Sealing.safeParse({ ENCRYPTION_KEY, STACKS_NETWORK })
+  const read = Backfill.safeParse({ ENCRYPTION_KEY, STACKS_NETWORK })
   if (read.success) return read.data
   throw new Error(
-    'keys of the release before have to be sealed: set ENCRYPTION_KEY and STACKS_NETWORK as the service has them',
+    'keys of an earlier release need MACs: set ENCRYPTION_KEY and STACKS_NETWORK to the values of the service',
   )
 }
 
-/** What one variable demands of another, whether or not each is well formed. */
+/** Rules between variables, whether or not each is well formed. */
 function validateCombinations(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
   if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
@@ -181,7 +181,7 @@ function validateCombinations(given: Record<string, string | undefined>): string
     faults.push(`OPERATOR_PRIVATE_KEY: is needed on ${network}, or OPERATOR_PRIVATE_KEYS`)
   for (const name of ['OPERATOR_PRIVATE_KEY', 'OPERATOR_PRIVATE_KEYS'] as const)
     if (given[name]?.split(',').some(isDevnets))
-      faults.push(`${name}: is the devnet's, which everybody knows`)
+      faults.push(`${name}: is the devnet's, which is published`)
   return faults
 }
 
@@ -194,7 +194,7 @@ function isOnCurve(privateKey: string): boolean {
   return !/^[0-9a-f]{64}$/.test(secret) || (secret > ZERO && secret < CURVE_ORDER)
 }
 
-/** The 64 digits that count, however a private key is written. */
+/** The 64 significant digits of a private key, however it is written. */
 function secretOf(privateKey: string): string {
   return privateKey.toLowerCase().replace(/^0x/, '').slice(0, 64)
 }

@@ -1,6 +1,6 @@
 /**
- * Every way the service says no. The key is the reason that verbs answer with; `code` is the stable word for
- * machines; `error` is the text for people. The table is the only place where a reason meets the wire.
+ * Every refusal of the service. The key is the reason that verbs return; `code` is the stable code for programs; `error`
+ * is the text for people. Reasons are mapped to the wire here only.
  */
 export const REFUSALS = {
   invalidRequest: { status: 400, code: 'INVALID_REQUEST', error: 'Invalid request' },
@@ -69,14 +69,14 @@ export const REFUSALS = {
 
 export type RefusalReason = keyof typeof REFUSALS
 
-/** The stable code of an error answer. */
+/** The stable code of an error response. */
 export type ErrorCode = (typeof REFUSALS)[RefusalReason]['code']
 
-/** The body of every answer that is not a success. */
+/** The body of every error response. */
 export interface ErrorBody {
   error: string
   code: ErrorCode
-  /** What the caller may know and act on; its members depend on `code`. */
+  /** Facts for the caller; the members depend on `code`. */
   details?: Record<string, unknown>
   /** ISO 8601. */
   timestamp: string

@@ -1,6 +1,6 @@
 /**
- * Remembers what a pure function found for a text, up to a number of texts; then it forgets them all, which bounds
- * memory. What was not found is not remembered: strangers can send as many bad texts as they like.
+ * Memoizes a pure function of a text, up to a number of texts; then all are dropped, which bounds memory. Undefined results
+ * are not memoized, so untrusted texts without a result take no memory.
  */
 export function memoize<T>(most: number, find: (text: string) => T): (text: string) => T {
   const found = new Map<string, T>()

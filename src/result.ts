@@ -1,4 +1,4 @@
-/** An answer that is either a value or a refusal with a stable reason. Refusals are values, never exceptions. */
+/** A value, or a refusal with a stable reason. Refusals are values, never exceptions. */
 export type Result<T, R extends string = string> = Ok<T> | Refused<R>
 
 export interface Ok<T> {
@@ -12,7 +12,7 @@ export interface Refused<R extends string = string> {
   readonly details?: Details
 }
 
-/** What the caller may know about a refusal: JSON, shown on the wire as `details`. */
+/** Facts about a refusal for the caller: JSON, sent as `details`. */
 export type Details = Readonly<Record<string, unknown>>
 
 export function ok<T>(value: T): Ok<T> {

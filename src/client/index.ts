@@ -21,8 +21,8 @@ export {
   type NewOrder,
   ORDER_STATUSES,
   type Order,
+  type OrderFields,
   type OrderStatus,
-  type OrderTerms,
 } from '../orders/order.ts'
 export { orderHash } from '../orders/validate.ts'
 export type { AuditEvent, AuditFault } from '../provenance/replay.ts'

@@ -2,11 +2,11 @@ const ALGORITHM = 'AES-GCM'
 const VERSION = 1
 const NONCE_BYTES = 12
 
-/** Encryption at rest. What is sealed for one name opens under no other. */
+/** Authenticated encryption at rest. A box is bound to its label and does not decrypt under another one. */
 export interface Encryption {
-  encrypt(secret: Uint8Array<ArrayBuffer>, name: string): Promise<Uint8Array>
-  /** Throws when the box was changed, belongs to another name or was sealed with another key. */
-  decrypt(box: Uint8Array, name: string): Promise<Uint8Array<ArrayBuffer>>
+  encrypt(secret: Uint8Array<ArrayBuffer>, label: string): Promise<Uint8Array>
+  /** Rejects when the box was changed, has another label or was encrypted with another key. */
+  decrypt(box: Uint8Array, label: string): Promise<Uint8Array<ArrayBuffer>>
 }
 
 /** AES-256-GCM. A box is a version byte, a random nonce, and the ciphertext with its tag. */
@@ -18,26 +18,28 @@ export async function openEncryption(
     'encrypt',
     'decrypt',
   ])
-  const parameters = (iv: Uint8Array<ArrayBuffer>, name: string) => ({
+  const parameters = (iv: Uint8Array<ArrayBuffer>, label: string) => ({
     name: ALGORITHM,
     iv,
-    additionalData: new TextEncoder().encode(name),
+    additionalData: new TextEncoder().encode(label),
   })
   return {
-    async encrypt(secret, name) {
+    async encrypt(secret, label) {
       const nonce = randomBytes(NONCE_BYTES)
-      const sealed = await crypto.subtle.encrypt(parameters(nonce, name), imported, secret)
-      const box = new Uint8Array(1 + NONCE_BYTES + sealed.byteLength)
+      const ciphertext = await crypto.subtle.encrypt(parameters(nonce, label), imported, secret)
+      const box = new Uint8Array(1 + NONCE_BYTES + ciphertext.byteLength)
       box[0] = VERSION
       box.set(nonce, 1)
-      box.set(new Uint8Array(sealed), 1 + NONCE_BYTES)
+      box.set(new Uint8Array(ciphertext), 1 + NONCE_BYTES)
       return box
     },
-    async decrypt(box, name) {
-      if (box[0] !== VERSION) throw new Error(`sealed box of unknown version ${box[0]}`)
+    async decrypt(box, label) {
+      if (box[0] !== VERSION) throw new Error(`encrypted box of unknown version ${box[0]}`)
       const nonce = box.slice(1, 1 + NONCE_BYTES)
-      const sealed = box.slice(1 + NONCE_BYTES)
-      return new Uint8Array(await crypto.subtle.decrypt(parameters(nonce, name), imported, sealed))
+      const ciphertext = box.slice(1 + NONCE_BYTES)
+      return new Uint8Array(
+        await crypto.subtle.decrypt(parameters(nonce, label), imported, ciphertext),
+      )
     },
   }
 }

@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 const SQLITE_BUSY = 5
-/** Of several that try at the same moment, one wins within this time; at once, all might give way to each other. */
+/** Time for one of several concurrent attempts to succeed; without it all of them might fail. */
 const CONTEST_MS = 100
 
 /**
- * Keeps other processes out of a folder that two would destroy. The lock is the kernel's, by way of SQLite: it goes
- * with the process, however that ends, and knows no process numbers, which containers give out again.
- * `orElse` is what the refusal advises, besides stopping the other process.
+ * Locks a folder that two processes would corrupt. The lock is the kernel's file lock, taken through SQLite: it ends with
+ * the process, however that ends, and does not depend on process ids, which containers reuse. `orElse` is the advice of
+ * the refusal, besides stopping the other process.
  */
 export function lockFolder(folder: string, orElse: string): () => void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -23,7 +23,7 @@ export function lockFolder(folder: string, orElse: string): () => void {
     const holder = existsSync(pidFile) ? `process ${readFileSync(pidFile, 'utf8')}` : 'a process'
     throw new Error(`The folder ${folder} is in use by ${holder}. Stop it, or ${orElse}.`)
   }
-  // Only to be named in the refusal: nothing is decided by it.
+  // For the refusal's message only.
   writeFileSync(pidFile, String(process.pid))
   return function unlock() {
     if (database.isOpen) database.close()

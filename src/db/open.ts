@@ -12,17 +12,17 @@ import { connectPostgres, type OpenDatabase } from './postgres.ts'
 import * as schema from './schema.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
-/** Any number that nothing else in the database locks: whoever migrates holds it. */
+/** The key of the advisory lock that a migrating process holds; no other lock in the database uses it. */
 const MIGRATION_LOCK = 7_201_404_511
 
 /**
- * Postgres would plan the gate's statement anew for each batch, which takes longer than to run it. A plan that is kept must
- * still be right when a table has grown that was empty: by an index, always. Before Postgres 18 a whole table that is read
- * all the same would seem so dear that the statement is compiled first.
+ * Generic plans: planning the gate's statement for each batch takes longer than running it. A generic plan made while a
+ * table was empty must stay right when the table has grown, so it may use indexes only. jit is off because before
+ * Postgres 18 the cost of a sequential scan, which enable_seqscan inflates, triggers the compilation of the statement.
  */
 const PLANNING = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', jit: 'off' }
 
-/** In milliseconds. A process that stops in the middle of a transaction holds no key's row for longer than this. */
+/** Session settings, in milliseconds: a process that stops in the middle of a transaction holds a row no longer. */
 const SESSION = {
   application_name: 'latchkey',
   statement_timeout: 5_000,
@@ -34,7 +34,7 @@ const SESSION = {
 export interface OpenOptions {
   /** Connections to Postgres, at most. PGlite has one. */
   maxConnections?: number
-  /** Sees the text of every statement, for counting. */
+  /** Receives the text of every statement, for counting. */
   onStatement?: (text: string) => void
 }
 
@@ -88,7 +88,7 @@ async function openPostgres(url: string, options: OpenOptions): Promise<OpenData
   })
 }
 
-/** Many processes may start at once: the first migrates, the others wait for it and find nothing left to do. */
+/** Migrates under a lock: of several processes that start at once, one migrates and the others wait. */
 export async function migrateUnderLock(url: string): Promise<void> {
   const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => {} })
   try {

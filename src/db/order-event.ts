@@ -2,8 +2,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import { timestamptz } from './time.ts'
 
 /**
- * The part of a statement that tells what became of orders; `changed` names the CTE whose rows are those orders, with
- * their `uuid` and new `status`. `details` is a jsonb expression over that CTE.
+ * The part of a statement that inserts an event for each changed order. `changed` names the CTE whose rows are those
+ * orders, with their `uuid` and new `status`; `details` is a jsonb expression over that CTE.
  */
 export function insertOrderEvent(changed: SQL, now: number, details: SQL = sql`NULL::jsonb`): SQL {
   return sql`INSERT INTO order_events (order_uuid, status, at, details)

@@ -7,12 +7,12 @@ export type OrderRow = typeof orders.$inferSelect
 
 const COLUMNS = Object.entries(getTableColumns(orders))
 
-/** An order as JSON, for `orderOfJson` to read. Amounts are text: a JSON number would not be exact. */
+/** A row of orders as jsonb, for `orderOfJson`. Amounts are text: a JSON number would not be exact. */
 export function orderJson(table: SQL): SQL {
   return sql`to_jsonb(${table}) || jsonb_build_object('amount_in', amount_in::text, 'amount_out', amount_out::text)`
 }
 
-/** Reads an order that came as `orderJson`, in which bytes are `\x` and hexadecimal digits. */
+/** Parses a row that was selected with `orderJson`; bytea is `\x` and hexadecimal digits. */
 export function orderOfJson(json: Record<string, unknown>): OrderRow {
   return Object.fromEntries(
     COLUMNS.map(([name, column]) => {

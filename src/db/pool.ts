@@ -1,4 +1,4 @@
-/** A statement of the driver: sent once it is awaited; `values()` asks for arrays instead of objects. */
+/** A statement of the driver: sent once it is awaited; `values()` resolves to arrays instead of objects. */
 export interface Statement extends PromiseLike<unknown> {
   values(): PromiseLike<unknown>
 }
@@ -14,12 +14,12 @@ export interface Connection {
 export interface PoolOptions {
   /** Connections, at most. */
   max: number
-  /** Makes a client; `onLost` is to be called when its connection is gone. */
+  /** Makes a client; it calls `onLost` when its connection is gone. */
   connect: (onLost: () => void) => Connection
   /** Longest wait for a free connection. */
-  turnTimeoutMs: number
-  /** Longest wait for an answer: more than the server allows a statement. Whoever says nothing for so long is gone. */
-  answerTimeoutMs: number
+  acquireTimeoutMs: number
+  /** A connection that is silent for this long while a statement is under way is considered dead. */
+  silenceTimeoutMs: number
 }
 
 /** As much of the driver's interface as drizzle uses. */
@@ -29,35 +29,35 @@ export interface Pool {
   end(): Promise<void>
 }
 
-/** What a connection is wanted for: one statement, or a transaction, which shares it with nobody. */
-interface Wish {
-  isAlone: boolean
+/** What a connection is acquired for: one statement, or a transaction, which needs it exclusively. */
+interface Demand {
+  isExclusive: boolean
   text: string
 }
 
-interface Lane {
+interface PooledConnection {
   connection: Connection
-  lost: boolean
-  /** Statements that are under way, or one transaction. */
-  load: number
-  isAlone: boolean
-  /** Texts that the server has prepared here. One that is new to it has the connection to itself. */
-  known: Set<string>
-  isLearning: boolean
-  /** Runs while something was asked and nothing is heard. */
-  silence: ReturnType<typeof setTimeout> | undefined
+  isLost: boolean
+  /** Statements under way; 1 for a transaction. */
+  inFlight: number
+  isExclusive: boolean
+  /** Statements that the server has prepared on this connection. An unprepared one is not pipelined with others. */
+  prepared: Set<string>
+  isPreparing: boolean
+  /** Runs while a statement is under way and the server is silent. */
+  silenceTimer: ReturnType<typeof setTimeout> | undefined
 }
 
 interface Waiting {
-  wish: Wish
-  proceed: (lane: Lane) => void
+  demand: Demand
+  resolve: (connection: PooledConnection) => void
   timer: ReturnType<typeof setTimeout>
 }
 
-/** Statements that are sent ahead over one connection once all are in use: more keep it busier, and wait for each other. */
-const MOST_AHEAD = 8
+/** Statements pipelined on one connection once all are in use. More would keep it busier and delay each other. */
+const MAX_PIPELINED = 8
 
-/** The connection is gone, or none could be had. `isOutage` knows the codes. */
+/** The connection is gone, or none is free. `isOutage` knows the codes. */
 class ConnectionError extends Error {
   readonly code: 'CONNECTION_LOST' | 'CONNECTION_BUSY' | 'CONNECTION_ENDED'
   constructor(code: ConnectionError['code']) {
@@ -67,175 +67,182 @@ class ConnectionError extends Error {
 }
 
 /**
- * Lends connections: one to each statement while there are enough, and to a transaction always alone.
+ * A connection pool: one connection per statement while there are enough, pipelining after that, and a connection of its
+ * own for each transaction.
  *
- * postgres.js (3.4.9) has a pool of its own, which reconnects in place. A transaction whose connection died then goes on
- * outside of any transaction, or inside another's, and its ROLLBACK ends the process (issues 1208, 1216). So here a
- * connection that is lost is thrown away with its client, and what was under way on it is over.
+ * The pool of postgres.js (3.4.9) reconnects in place. A transaction whose connection was lost then continues outside of
+ * any transaction, or inside another one, and its ROLLBACK ends the process (issues 1208, 1216). Here a lost connection is
+ * discarded together with its client, and every statement under way on it rejects.
  */
-export function openPool({ max, connect, turnTimeoutMs, answerTimeoutMs }: PoolOptions): Pool {
-  const lanes = new Set<Lane>()
+export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: PoolOptions): Pool {
+  const connections = new Set<PooledConnection>()
   const waiting: Waiting[] = []
-  let closing = false
+  let isClosing = false
 
-  function open(): Lane {
-    const connection = connect(() => drop(lane))
-    const lane: Lane = {
-      connection,
-      lost: false,
-      load: 0,
-      isAlone: false,
-      known: new Set(),
-      isLearning: false,
-      silence: undefined,
+  function open(): PooledConnection {
+    const pooled: PooledConnection = {
+      connection: connect(() => discard(pooled)),
+      isLost: false,
+      inFlight: 0,
+      isExclusive: false,
+      prepared: new Set(),
+      isPreparing: false,
+      silenceTimer: undefined,
     }
-    lanes.add(lane)
-    return lane
+    connections.add(pooled)
+    return pooled
   }
 
-  function drop(lane: Lane): void {
-    if (lane.lost) return
-    lane.lost = true
-    lanes.delete(lane)
-    void lane.connection.end({ timeout: 0 })
-    serve()
+  function discard(pooled: PooledConnection): void {
+    if (pooled.isLost) return
+    pooled.isLost = true
+    connections.delete(pooled)
+    void pooled.connection.end({ timeout: 0 })
+    serveWaiting()
   }
 
-  /** The connection with least to do that may take one more; undefined when all are busy. */
-  function roomFor({ isAlone, text }: Wish): Lane | undefined {
-    let least: Lane | undefined
-    for (const lane of lanes) {
-      if (lane.load === 0) return lane
-      if (lane.isAlone || lane.isLearning || !lane.known.has(text)) continue
-      if (least === undefined || lane.load < least.load) least = lane
+  /** The least busy connection that can take one more statement; undefined when there is none. */
+  function available({ isExclusive, text }: Demand): PooledConnection | undefined {
+    let least: PooledConnection | undefined
+    for (const pooled of connections) {
+      if (pooled.inFlight === 0) return pooled
+      if (pooled.isExclusive || pooled.isPreparing || !pooled.prepared.has(text)) continue
+      if (least === undefined || pooled.inFlight < least.inFlight) least = pooled
     }
-    if (lanes.size < max) return open()
-    return isAlone || least === undefined || least.load >= MOST_AHEAD ? undefined : least
+    if (connections.size < max) return open()
+    return isExclusive || least === undefined || least.inFlight >= MAX_PIPELINED ? undefined : least
   }
 
-  /** In order of arrival: who needs a connection alone, at the head, lets nobody pass, or would never find one. */
-  function serve(): void {
-    while (!closing && waiting.length > 0) {
-      const { wish, proceed, timer } = waiting[0] as Waiting
-      const lane = roomFor(wish)
-      if (lane === undefined) return
+  /** FIFO: an exclusive demand at the head blocks later ones, which prevents its starvation. */
+  function serveWaiting(): void {
+    while (!isClosing && waiting.length > 0) {
+      const { demand, resolve, timer } = waiting[0] as Waiting
+      const pooled = available(demand)
+      if (pooled === undefined) return
       waiting.shift()
       clearTimeout(timer)
-      proceed(lend(lane, wish))
+      resolve(reserve(pooled, demand))
     }
   }
 
-  function lend(lane: Lane, { isAlone, text }: Wish): Lane {
-    lane.load++
-    lane.isAlone = isAlone
-    lane.isLearning = !lane.known.has(text)
-    return lane
+  function reserve(pooled: PooledConnection, { isExclusive, text }: Demand): PooledConnection {
+    pooled.inFlight++
+    pooled.isExclusive = isExclusive
+    pooled.isPreparing = !pooled.prepared.has(text)
+    return pooled
   }
 
-  async function take(wish: Wish): Promise<Lane> {
-    if (closing) throw new ConnectionError('CONNECTION_ENDED')
-    const lane = waiting.length === 0 ? roomFor(wish) : undefined
-    if (lane !== undefined) return lend(lane, wish)
-    return new Promise((proceed, reject) => {
+  async function acquire(demand: Demand): Promise<PooledConnection> {
+    if (isClosing) throw new ConnectionError('CONNECTION_ENDED')
+    const pooled = waiting.length === 0 ? available(demand) : undefined
+    if (pooled !== undefined) return reserve(pooled, demand)
+    return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         waiting.splice(waiting.indexOf(place), 1)
         reject(new ConnectionError('CONNECTION_BUSY'))
-        serve()
-      }, turnTimeoutMs)
-      const place: Waiting = { wish, proceed, timer }
+        serveWaiting()
+      }, acquireTimeoutMs)
+      const place: Waiting = { demand, resolve, timer }
       waiting.push(place)
     })
   }
 
-  function giveBack(lane: Lane): void {
-    lane.load--
-    lane.isAlone = false
-    lane.isLearning = false
-    serve()
+  function release(pooled: PooledConnection): void {
+    pooled.inFlight--
+    pooled.isExclusive = false
+    pooled.isPreparing = false
+    serveWaiting()
   }
 
-  async function ask(lane: Lane, asArrays: boolean, ...statement: Parameters<Send>) {
-    if (lane.lost) throw new ConnectionError('CONNECTION_LOST')
-    lane.silence ??= setTimeout(() => drop(lane), answerTimeoutMs)
+  async function query(
+    pooled: PooledConnection,
+    asArrays: boolean,
+    ...statement: Parameters<Send>
+  ): Promise<unknown> {
+    if (pooled.isLost) throw new ConnectionError('CONNECTION_LOST')
+    pooled.silenceTimer ??= setTimeout(() => discard(pooled), silenceTimeoutMs)
     try {
-      const sent = lane.connection.unsafe(...statement)
-      const answer = await (asArrays ? sent.values() : sent)
-      lane.known.add(statement[0])
-      return answer
-    } catch (error) {
-      if (!isWordOfServer(error)) drop(lane)
-      throw error
-    } finally {
-      hear(lane)
-    }
-  }
-
-  /** Whoever is next on the connection has its time from now on. */
-  function hear(lane: Lane): void {
-    clearTimeout(lane.silence)
-    const isOver = lane.lost || lane.isAlone || lane.load <= 1
-    lane.silence = isOver ? undefined : setTimeout(() => drop(lane), answerTimeoutMs)
-  }
-
-  async function askOnce(asArrays: boolean, ...statement: Parameters<Send>) {
-    const lane = await take({ isAlone: false, text: statement[0] })
-    try {
-      return await ask(lane, asArrays, ...statement)
-    } finally {
-      giveBack(lane)
-    }
-  }
-
-  async function inTransaction<T>(lane: Lane, work: (send: Send) => Promise<T>): Promise<T> {
-    let over = false
-    try {
-      await ask(lane, false, 'BEGIN')
-      const result = await work((...statement) =>
-        lazily((asArrays) => {
-          if (over) throw new ConnectionError('CONNECTION_LOST')
-          return ask(lane, asArrays, ...statement)
-        }),
-      )
-      over = true
-      await ask(lane, false, 'COMMIT')
+      const sent = pooled.connection.unsafe(...statement)
+      const result = await (asArrays ? sent.values() : sent)
+      pooled.prepared.add(statement[0])
       return result
     } catch (error) {
-      over = true
-      // What a connection that cannot even roll back is in the middle of, nobody knows.
-      if (!lane.lost) await ask(lane, false, 'ROLLBACK').catch(() => drop(lane))
+      if (!isStatementError(error)) discard(pooled)
+      throw error
+    } finally {
+      restartSilenceTimer(pooled)
+    }
+  }
+
+  /** The next statement on the connection gets the whole timeout. */
+  function restartSilenceTimer(pooled: PooledConnection): void {
+    clearTimeout(pooled.silenceTimer)
+    const isIdle = pooled.isLost || pooled.isExclusive || pooled.inFlight <= 1
+    pooled.silenceTimer = isIdle ? undefined : setTimeout(() => discard(pooled), silenceTimeoutMs)
+  }
+
+  async function queryOnce(asArrays: boolean, ...statement: Parameters<Send>): Promise<unknown> {
+    const pooled = await acquire({ isExclusive: false, text: statement[0] })
+    try {
+      return await query(pooled, asArrays, ...statement)
+    } finally {
+      release(pooled)
+    }
+  }
+
+  async function inTransaction<T>(
+    pooled: PooledConnection,
+    work: (send: Send) => Promise<T>,
+  ): Promise<T> {
+    let isOver = false
+    try {
+      await query(pooled, false, 'BEGIN')
+      const result = await work((...statement) =>
+        lazily((asArrays) => {
+          if (isOver) throw new ConnectionError('CONNECTION_LOST')
+          return query(pooled, asArrays, ...statement)
+        }),
+      )
+      isOver = true
+      await query(pooled, false, 'COMMIT')
+      return result
+    } catch (error) {
+      isOver = true
+      // The state of a connection that cannot roll back is unknown.
+      if (!pooled.isLost) await query(pooled, false, 'ROLLBACK').catch(() => discard(pooled))
       throw error
     }
   }
 
   return {
-    unsafe: (...statement) => lazily((asArrays) => askOnce(asArrays, ...statement)),
+    unsafe: (...statement) => lazily((asArrays) => queryOnce(asArrays, ...statement)),
     async begin(work) {
-      const lane = await take({ isAlone: true, text: '' })
+      const pooled = await acquire({ isExclusive: true, text: '' })
       try {
-        return await inTransaction(lane, (unsafe) => work({ unsafe }))
+        return await inTransaction(pooled, (unsafe) => work({ unsafe }))
       } finally {
-        giveBack(lane)
+        release(pooled)
       }
     },
     async end() {
-      closing = true
-      await Promise.all([...lanes].map((lane) => lane.connection.end({ timeout: 5 })))
+      isClosing = true
+      await Promise.all([...connections].map(({ connection }) => connection.end({ timeout: 5 })))
     },
   }
 }
 
-/** A statement is sent when it is awaited, or its values are asked for. */
+/** A statement that is sent when it is awaited, or when its values are requested. */
 function lazily(send: (asArrays: boolean) => Promise<unknown>): Statement {
-  let answer: Promise<unknown> | undefined
+  let result: Promise<unknown> | undefined
   return {
     // biome-ignore lint/suspicious/noThenProperty: a statement of the driver is a thenable too.
     // biome-ignore lint/suspicious/noAssignInExpressions: sent once, however often it is awaited.
-    then: (done, failed) => (answer ??= send(false)).then(done, failed),
+    then: (done, failed) => (result ??= send(false)).then(done, failed),
     values: () => send(true),
   }
 }
 
-/** Whether the server refused a statement and goes on; everything else ends a connection. */
-function isWordOfServer(error: unknown): boolean {
+/** Whether the server rejected one statement and the session continues; any other error ends the connection. */
+function isStatementError(error: unknown): boolean {
   return error instanceof Error && 'severity' in error && error.severity === 'ERROR'
 }

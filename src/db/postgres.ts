@@ -12,23 +12,23 @@ export interface OpenDatabase {
 
 export interface PostgresOptions {
   maxConnections?: number | undefined
-  /** Parameters of every session: a pooler in between may not know them. */
+  /** Parameters of every session. Leave them out where a pooler in between rejects them. */
   session?: Record<string, string | number>
-  /** Sees the text of every statement, for counting. */
+  /** Receives the text of every statement, for counting. */
   onStatement?: ((text: string) => void) | undefined
 }
 
 const TEXT_ARRAY = 1009
-const TURN_TIMEOUT_MS = 5_000
-/** A server ends a statement sooner than that, by its own timeout. */
-const ANSWER_TIMEOUT_MS = 7_000
+const ACQUIRE_TIMEOUT_MS = 5_000
+/** Longer than statement_timeout, by which a live server ends a statement. */
+const SILENCE_TIMEOUT_MS = 7_000
 
-/** Connects to Postgres, whose schema is up to date. The first statement makes the first connection. */
+/** Opens a pool to a Postgres whose schema is up to date. The first statement makes the first connection. */
 export function connectPostgres(
   url: string,
   { maxConnections = 10, session, onStatement }: PostgresOptions,
 ): OpenDatabase {
-  // drizzle says here how it wants to read and write types; each connection is told the same.
+  // drizzle registers its parsers and serializers here; every connection gets the same ones.
   const types = { parsers: {}, serializers: {} }
   const pool = openPool({
     max: maxConnections,
@@ -39,7 +39,7 @@ export function connectPostgres(
         max_lifetime: null,
         onnotice: () => {},
         onclose: onLost,
-        // The driver would ask for all types with each new connection; this is the only array that statements answer.
+        // The driver would query pg_type on every new connection; text[] is the only array type that statements return.
         fetch_types: false,
         types: {
           texts: {
@@ -54,14 +54,14 @@ export function connectPostgres(
       Object.assign(client.options.parsers, types.parsers)
       Object.assign(client.options.serializers, types.serializers)
       return {
-        // Prepared, a statement costs one round trip; the driver would make it two, each time.
+        // A prepared statement costs one round trip; an unprepared one costs two.
         unsafe: (text, parameters, options) =>
           client.unsafe(text, parameters as never[], { ...options, prepare: true }),
         end: client.end,
       }
     },
-    turnTimeoutMs: TURN_TIMEOUT_MS,
-    answerTimeoutMs: ANSWER_TIMEOUT_MS,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    silenceTimeoutMs: SILENCE_TIMEOUT_MS,
   })
   const client = { ...pool, options: types } as unknown as Sql
   const db = drizzle({

@@ -26,13 +26,10 @@ const cidr = customType<{ data: string }>({ dataType: () => 'cidr' })
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
 const count = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0)
 
-/**
- * Every wallet that ever changed something. Whoever changes something of a wallet's holds its row until the end: changes of
- * one wallet happen one after another. An advisory lock would do, but Hyperdrive does not promise to carry one.
- */
+/** Every wallet that ever changed something. Its row is the wallet's lock: see src/db/wallet-lock.ts. */
 export const wallets = pgTable('wallets', { address: text().primaryKey() })
 
-/** Every message that a wallet signed and that changed something: replay guard, audit log and proof, kept for ever. */
+/** Every signed message that changed something: replay guard and proof, never deleted. */
 export const signedActions = pgTable(
   'signed_actions',
   {
@@ -101,14 +98,14 @@ export const apiKeys = pgTable(
   ],
 )
 
-/** Wallets that the operator lets have no new keys; the keys that they had are suspended one by one. */
+/** Wallets that the operator has suspended. Their keys are suspended one by one. */
 export const suspendedWallets = pgTable('suspended_wallets', {
   walletAddress: text('wallet_address').primaryKey(),
   reason: text().notNull(),
   suspendedAt: time('suspended_at').notNull(),
 })
 
-/** What a key has reserved of its daily amounts, a row for each input token and UTC day. */
+/** The amount that a key has reserved of an input token in a UTC day. */
 export const keySpending = pgTable(
   'key_spending',
   {
@@ -126,7 +123,7 @@ export const keySpending = pgTable(
   ],
 )
 
-/** What an order took of a key's daily amount: once for each key, until the order ends without having been settled. */
+/** The amount that an order has reserved of a key's day, once per key, until the order ends unsettled. */
 export const keyReservations = pgTable(
   'key_reservations',
   {
@@ -137,7 +134,7 @@ export const keyReservations = pgTable(
     token: text().notNull(),
     day: integer().notNull(),
     amount: numeric({ precision: 39, scale: 0 }).notNull(),
-    /** Requests that count on it: the one that made the order, and each that wants to execute it. */
+    /** Requests that rely on it: the one that created the order, and each that executes it. */
     holders: integer().notNull().default(1),
   },
   (table) => [
@@ -179,7 +176,7 @@ export const keySightings = pgTable(
   ],
 )
 
-/** A short-lived, read-only bearer that a wallet signed for. `mac` covers all that gives rights. */
+/** A short-lived, read-only bearer token that a wallet signed for. `mac` covers every column that gives rights. */
 export const sessions = pgTable(
   'sessions',
   {
@@ -198,8 +195,8 @@ export const sessions = pgTable(
 )
 
 /**
- * What happened to a wallet's keys, a chain for each wallet: `hash` is SHA-256 of the hash before it and of SHA-256 of
- * `body`. Rows are added and never changed; a trigger refuses anything else.
+ * The audit chain of each wallet: `hash` is SHA-256 of the previous hash and of SHA-256 of `body`. Append-only: a trigger
+ * refuses UPDATE, DELETE and TRUNCATE.
  */
 export const auditEvents = pgTable(
   'audit_events',
@@ -266,8 +263,8 @@ export const orders = pgTable(
 )
 
 /**
- * What became of every order, for ever: a row is written by the statement that changes the status, so the rows of one
- * order have ids in the order in which its changes were committed.
+ * Every status change of every order, never deleted. The statement that changes the status inserts the row, so the ids of
+ * one order are in the order in which its changes were committed.
  */
 export const orderEvents = pgTable(
   'order_events',
@@ -284,8 +281,8 @@ export const orderEvents = pgTable(
 )
 
 /**
- * A wallet that pays for settlement. `next_nonce` is the nonce of its next transaction, `chain_nonce` the one that the
- * chain expects next, as far as is known: what lies between is pending.
+ * An account that pays for settlement. `next_nonce` is the nonce of its next transaction, `chain_nonce` the one that the
+ * chain expects next, as last observed: the nonces in between are pending.
  */
 export const operators = pgTable('operators', {
   address: text().primaryKey(),
@@ -296,16 +293,16 @@ export const operators = pgTable('operators', {
 })
 
 export type TransactionStatus =
-  /** Stored; whether a node has it is not known. */
+  /** Signed and stored; not known to be at a node. */
   | 'signed'
-  /** A node has had it. */
+  /** A node accepted it. */
   | 'accepted'
-  /** Another one was signed for its nonce and pays more; either may be mined. It is followed and not sent again. */
+  /** Superseded: a replacement for its nonce pays more. Either may be mined; it is followed and not sent again. */
   | 'outbid'
   | 'mined'
-  /** Another one was mined with its nonce. */
+  /** Another transaction was mined with its nonce. */
   | 'replaced'
-  /** The only one who ever sent it was told that it is not taken. */
+  /** Its only sender received the node's rejection. */
   | 'refused'
 
 /** A signed Stacks transaction, stored before it is sent. `raw_box` is its bytes, encrypted: they hold the order's signature. */
@@ -313,9 +310,9 @@ export const transactions = pgTable(
   'transactions',
   {
     txid: text().primaryKey(),
-    /** Absent when it only fills a nonce that a refused transaction left. */
+    /** Absent for a filler that uses up the nonce of a refused transaction. */
     orderUuid: text('order_uuid').references(() => orders.uuid),
-    /** A filler moves nothing worth anything; with an order, it is to keep that order's transaction off the chain. */
+    /** A filler only uses up a nonce; with an order, it replaces that order's swap. */
     kind: text().$type<'swap' | 'filler'>().notNull().default('swap'),
     operator: text()
       .notNull()
@@ -323,7 +320,7 @@ export const transactions = pgTable(
     nonce: bigint({ mode: 'number' }).notNull(),
     feeInMicroStx: bigint('fee_in_micro_stx', { mode: 'number' }).notNull(),
     rawBox: bytea('raw_box').notNull(),
-    /** The key that asked for it, whose success it is once a node has accepted it. */
+    /** The key that requested it; the key's success is counted when a node accepts it. */
     requestedBy: text('requested_by').references(() => apiKeys.id),
     status: text().$type<TransactionStatus>().notNull().default('signed'),
     reason: text(),
@@ -331,14 +328,14 @@ export const transactions = pgTable(
     answeredAt: time('answered_at'),
     minedAt: time('mined_at'),
     blockHeight: bigint('block_height', { mode: 'number' }),
-    /** What the chain says of it: success, abort_by_response or abort_by_post_condition. */
+    /** The chain's outcome: success, abort_by_response or abort_by_post_condition. */
     outcome: text(),
-    /** When the reconciler looks at it next; never again when absent. */
+    /** When the reconciler checks it next; null when it is final. */
     checkAt: time('check_at').default(sql`now()`),
-    /** How often the reconciler has taken it up: not 0 means that it may have been sent more than once. */
-    looks: integer().notNull().default(0),
-    /** How many looks in a row did not find it where it should be. */
-    misses: integer().notNull().default(0),
+    /** Leases by the reconciler: not 0 means that it may have been sent more than once. */
+    attempts: integer('looks').notNull().default(0),
+    /** Checks in a row that did not find it where it should be. */
+    notFound: integer('misses').notNull().default(0),
   },
   (table) => [
     index('transactions_order').on(table.orderUuid),

@@ -1,13 +1,17 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from './database.ts'
 
-/** Waits for a wallet's row and holds it until the transaction ends; the row is made if it is the wallet's first change. */
+/**
+ * Locks a wallet's row until the transaction ends; inserts the row with the wallet's first change. Changes of one wallet
+ * are serialized, so that what a later statement of the transaction counts cannot be raced. A row and not an advisory
+ * lock: poolers such as Hyperdrive do not promise to carry advisory locks.
+ */
 export function walletLockSql(walletAddress: string): SQL {
   return sql`INSERT INTO wallets (address) VALUES (${walletAddress})
     ON CONFLICT (address) DO UPDATE SET address = excluded.address RETURNING address`
 }
 
-/** The lock that `consumeMessage` takes, for changes that no signed message asks for. */
+/** As `walletLockSql`, for changes that no signed message asks for; `consumeMessage` takes the lock for the others. */
 export async function lockWallet(tx: Database, walletAddress: string): Promise<void> {
   await rows(tx, walletLockSql(walletAddress))
 }

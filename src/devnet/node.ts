@@ -40,7 +40,7 @@ export interface MempoolNonces {
 }
 
 export interface Devnet {
-  /** Runs alone: a rebuild takes a while, and nobody may see the chain in between. */
+  /** Runs exclusively: the chain must not be read while it is rebuilt. */
   exclusively<T>(run: () => T | Promise<T>): Promise<T>
   readonly chain: ClarityChain
   submit(bytes: Uint8Array, fate?: Fate): Promise<Result<string, 'rejected'>>

@@ -370,7 +370,7 @@ function summary({ txid, nonce, fee, status, mined, action }: DevnetTransaction)
   }
 }
 
-/** Closes the connection; whatever is answered after that reaches nobody. */
+/** Closes the connection: the response that follows is never sent. */
 function hangUp(c: Context<{ Bindings: HttpBindings }>): Response {
   c.env.incoming.socket.destroy()
   return new Response(null)

@@ -8,12 +8,12 @@ import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { WINDOW_SECONDS, type Window } from './windows.ts'
 
-/** Requests that came with one key from one address: how many ask to be let through. */
-export interface Ask {
+/** Requests with one key from one address. */
+export interface PresentedKey {
   hash: KeyHash
-  /** An IP address, or undefined when the client has none that an allow list could hold. */
+  /** The canonical client address; undefined when it is unknown. */
   ip: string | undefined
-  wanted: number
+  requests: number
 }
 
 export interface Limits {
@@ -22,7 +22,7 @@ export interface Limits {
   perDay: number
 }
 
-/** What a key may do where its grant does not say less. */
+/** The limits of a key whose grant sets none. */
 export function limitsOf(config: Config): Limits {
   return {
     perMinute: config.RATE_LIMIT_PER_MINUTE,
@@ -31,25 +31,25 @@ export function limitsOf(config: Config): Limits {
   }
 }
 
-/** What the database says of one ask. `keyId` is null when no key has the hash. */
-export interface Verdict {
+/** The database's verdict on one presented key. `keyId` is null when no key has the hash. */
+export interface AdmitVerdict {
   keyId: string | null
-  /** `busy` when another session holds the key's row, and it was not waited for. */
+  /** `busy` when another session has locked the key's row and the statement skipped it. */
   refusal: 'revoked' | 'suspended' | 'expired' | 'rotated' | 'ip' | 'busy' | null
-  /** What the key may do, `RIGHTS` as text; null when it is refused. */
+  /** The key's rights as the text of `RIGHTS`; null when it is refused. */
   rights: string | null
-  /** Hex; null when it was never sealed. */
+  /** Hex; null when the row has no MAC. */
   mac: string | null
   /** Undefined when the key is refused. */
   quota: Quota | undefined
 }
 
-/** Where a key stands before any of a batch has passed. */
+/** A key's windows before any request of a batch has passed. */
 export interface Quota {
-  /** How many may pass of all that came with this key and are not refused, from whatever address. */
+  /** How many requests with this key may pass, from all addresses together. */
   room: number
   minuteLimit: number
-  /** What was used of each window, and which window that is. */
+  /** Requests counted in each window, and the number of the window. */
   minuteUsed: number
   minuteWindow: number
   hourUsed: number
@@ -58,80 +58,80 @@ export interface Quota {
   dayWindow: number
 }
 
-export interface Spent {
-  /** One for each ask, in the same order. */
-  verdicts: Verdict[]
-  /** The orders that were looked up on the way, as the columns of their table. */
+export interface AdmitResult {
+  /** One for each presented key, in the same order. */
+  verdicts: AdmitVerdict[]
+  /** The orders that were read along, as the columns of their table. */
   orders: Record<string, unknown>[]
 }
 
-export type Spend = (
-  asks: readonly Ask[],
+export type Admit = (
+  keys: readonly PresentedKey[],
   uuids: readonly string[],
   now: number,
-  /** What to do about a key whose row another session holds. */
-  held?: 'wait' | 'skip',
-) => Promise<Spent>
+  /** Whether to wait for a row that another session has locked. */
+  whenLocked?: 'wait' | 'skip',
+) => Promise<AdmitResult>
 
 /**
- * Prepares steps 2 to 5 of the order of checks as one statement: find the keys, refuse the dead ones, spend all three
- * windows or none, and count what is let through as failed until its success is committed. A request that comes alone is
- * asked for by a plain UPDATE, which costs half; when that does not let a key through, the other statement says why.
+ * Prepares the gate's decision as one statement: find the keys, refuse inactive ones and foreign addresses, count a request
+ * in all three windows or in none, and count what passes as failed until its success is committed. A single request is
+ * first tried with a plain guarded UPDATE, which costs half; when that does not match, the full statement decides why.
  */
-export function prepareAdmit(db: Database, limits: Limits): Spend {
+export function prepareAdmit(db: Database, limits: Limits): Admit {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
-  const ask = async (name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
+  const execute = async (name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
     made[name] ??= prepare(db, `gate_${name}`, STATEMENTS[name](limits))
-    return read(await made[name].execute(values))
+    return parseResult(await made[name].execute(values))
   }
 
-  return async function spend(asks, uuids, now, held = 'wait') {
+  return async function admit(keys, uuids, now, whenLocked = 'wait') {
     const values = {
       at: new Date(now).toISOString(),
       minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
       hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
       day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
-      // Quoted, because NULL is a name that an order may have.
+      // Quoted: NULL is a valid uuid.
       uuids: `{${uuids.map((uuid) => `"${uuid}"`).join(',')}}`,
     }
-    const [first] = asks
-    if (asks.length === 1 && first?.wanted === 1 && held === 'wait') {
-      const spent = await ask('alone', {
+    const [first] = keys
+    if (keys.length === 1 && first?.requests === 1 && whenLocked === 'wait') {
+      const admitted = await execute('single', {
         ...values,
         hash: `\\x${first.hash}`,
         ip: first.ip ?? null,
       })
-      if (spent.verdicts.length > 0) return spent
+      if (admitted.verdicts.length > 0) return admitted
     }
-    return ask(held, {
+    return execute(whenLocked, {
       ...values,
-      hashes: `{${asks.map((ask) => `"\\\\x${ask.hash}"`).join(',')}}`,
-      ips: `{${asks.map((ask) => ask.ip ?? 'NULL').join(',')}}`,
-      wanted: `{${asks.map((ask) => ask.wanted).join(',')}}`,
+      hashes: `{${keys.map(({ hash }) => `"\\\\x${hash}"`).join(',')}}`,
+      ips: `{${keys.map(({ ip }) => ip ?? 'NULL').join(',')}}`,
+      requests: `{${keys.map(({ requests }) => requests).join(',')}}`,
     })
   }
 }
 
-/** Not by drizzle's query builder: what it does to each column of each row costs as much as the driver. */
+/** Without drizzle's query builder: its mapping of every column of every row costs as much as the driver. */
 function prepare(db: Database, name: string, statement: SQL) {
   return db._.session.prepareQuery(new PgDialect().sqlToQuery(statement), undefined, name, false)
 }
 
 type Prepared = ReturnType<typeof prepare>
 
-/** A row of a statement: few columns, because each costs as much as what is in it. */
-interface Row extends Omit<Verdict, 'quota'> {
+/** A row of the result. Few columns: each costs the driver as much as its content. */
+interface Row extends Omit<AdmitVerdict, 'quota'> {
   quota: string | null
   orders: Record<string, unknown>[] | null
 }
 
-function read(answer: unknown): Spent {
-  const found = rowsOf<Row>(answer)
-  const verdicts = found.map((row) => ({ ...row, quota: readQuota(row.quota) }))
+function parseResult(result: unknown): AdmitResult {
+  const found = rowsOf<Row>(result)
+  const verdicts = found.map((row) => ({ ...row, quota: parseQuota(row.quota) }))
   return { verdicts, orders: found[0]?.orders ?? [] }
 }
 
-function readQuota(text: string | null): Quota | undefined {
+function parseQuota(text: string | null): Quota | undefined {
   if (text === null) return undefined
   const numbers = text.split(' ')
   const at = (place: number) => Number(numbers[place])
@@ -153,23 +153,23 @@ const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::b
 const ORDERS = sql`(
   SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
 const IS_KNOWN = sql`EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash)`
-const SEAL = sql`encode(rights_mac, 'hex')`
+const MAC = sql`encode(rights_mac, 'hex')`
 
 /**
- * What was used of a window that lasts, in `now`. One that is newer than this process's clock is kept: the clocks of
- * several processes differ, and a limit must hold all the same.
+ * The count of the current window, over the columns of `now`. A window newer than this process's clock is kept: the
+ * clocks of several processes differ, and the limit holds across all of them.
  */
 function used(window: Window['name']): SQL {
   return sql.raw(`CASE WHEN ${window}_window >= ${window} THEN ${window}_count ELSE 0 END`)
 }
 
-/** What letting so many through changes in a key's row. */
-function spending(granted: SQL): SQL {
+/** The assignments that count admitted requests in a key's row. */
+function counting(admitted: SQL): SQL {
   return sql`
-    minute_count = ${used('minute')} + ${granted}, minute_window = greatest(minute_window, minute),
-    hour_count = ${used('hour')} + ${granted}, hour_window = greatest(hour_window, hour),
-    day_count = ${used('day')} + ${granted}, day_window = greatest(day_window, day),
-    total_requests = total_requests + ${granted}, last_used_at = greatest(last_used_at, at)`
+    minute_count = ${used('minute')} + ${admitted}, minute_window = greatest(minute_window, minute),
+    hour_count = ${used('hour')} + ${admitted}, hour_window = greatest(hour_window, hour),
+    day_count = ${used('day')} + ${admitted}, day_window = greatest(day_window, day),
+    total_requests = total_requests + ${admitted}, last_used_at = greatest(last_used_at, at)`
 }
 
 function minuteLimit(limits: Limits): SQL {
@@ -177,51 +177,51 @@ function minuteLimit(limits: Limits): SQL {
 }
 
 const STATEMENTS = {
-  /** Lets one request through, or answers that no key has the hash, or answers no row. */
-  alone: (limits: Limits) => sql`
+  /** Admits one request, or returns that no key has the hash, or returns no row. */
+  single: (limits: Limits) => sql`
     WITH asked AS (
       SELECT ${value('hash')}::text::bytea AS hash, ${value('ip')}::text::inet AS ip
-    ), spent AS (
-      UPDATE api_keys SET ${spending(sql`1`)}
+    ), admitted AS (
+      UPDATE api_keys SET ${counting(sql`1`)}
       FROM asked, ${NOW} AS now
       WHERE key_hash = hash AND ${isActiveSql(sql`at`)}
         AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
         AND ${used('minute')} < ${minuteLimit(limits)} AND ${used('hour')} < ${number(limits.perHour)}
         AND ${used('day')} < ${number(limits.perDay)}
-      RETURNING id, ${RIGHTS}::text AS rights, ${SEAL} AS mac,
+      RETURNING id, ${RIGHTS}::text AS rights, ${MAC} AS mac,
         concat_ws(' ', 1, ${minuteLimit(limits)}, minute_count - 1, minute_window, hour_count - 1, hour_window,
           day_count - 1, day_window) AS quota
     )
     SELECT id AS "keyId", NULL AS refusal, rights, mac, quota, ${ORDERS} AS orders
-    FROM asked LEFT JOIN spent ON true WHERE id IS NOT NULL OR NOT ${IS_KNOWN}`,
-  /** Waits for keys whose row another session holds. */
-  wait: (limits: Limits) => together(limits, 'wait'),
-  /** Answers `busy` for them. */
-  skip: (limits: Limits) => together(limits, 'skip'),
+    FROM asked LEFT JOIN admitted ON true WHERE id IS NOT NULL OR NOT ${IS_KNOWN}`,
+  /** Waits for rows that another session has locked. */
+  wait: (limits: Limits) => batch(limits, 'wait'),
+  /** Returns `busy` for them. */
+  skip: (limits: Limits) => batch(limits, 'skip'),
 }
 
 /**
- * Keys are locked in one order, so that two batches cannot wait for each other, and the UPDATE joins on the primary key,
- * so that a row which changed while its lock was waited for is read anew. While a rotation's grace lasts, two secrets
- * lead to one row, and so to one quota.
+ * Rows are locked in the order of their ids, so that two batches cannot deadlock, and the UPDATE joins on the primary key,
+ * so that a row which changed while its lock was awaited is read again. During the grace of a rotation two secrets lead
+ * to one row, and so to one quota.
  */
-function together(limits: Limits, held: 'wait' | 'skip'): SQL {
-  const skip = held === 'skip' ? sql` SKIP LOCKED` : sql``
+function batch(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
+  const skip = whenLocked === 'skip' ? sql` SKIP LOCKED` : sql``
   const refusal =
-    held === 'wait'
+    whenLocked === 'wait'
       ? sql`refusal`
       : sql`CASE WHEN id IS NOT NULL THEN refusal WHEN ${IS_KNOWN} THEN 'busy' END`
   return sql`
     WITH asked AS (
-      SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('wanted')}::text::int[])
-        WITH ORDINALITY AS asks (hash, ip, wanted, ordinal)
+      SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[])
+        WITH ORDINALITY AS presented (hash, ip, requests, ordinal)
     ), now AS ${NOW}, locked AS (
       SELECT * FROM api_keys
       WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
       ORDER BY id FOR NO KEY UPDATE${skip}
     ), known AS (
       SELECT id, key_hash, previous_key_hash, previous_until <= at AS is_rotated, ip_allowlist,
-        ${RIGHTS}::text AS rights, ${SEAL} AS mac,
+        ${RIGHTS}::text AS rights, ${MAC} AS mac,
         ${inactiveReasonSql(sql`at`)} AS inactive,
         ${minuteLimit(limits)} AS minute_limit,
         ${used('minute')} AS minute_used, greatest(minute_window, minute) AS minute_window,
@@ -229,7 +229,7 @@ function together(limits: Limits, held: 'wait' | 'skip'): SQL {
         ${used('day')} AS day_used, greatest(day_window, day) AS day_window
       FROM locked, now
     ), judged AS (
-      SELECT id, ordinal, wanted, rights, mac, minute_limit, minute_used, minute_window, hour_used, hour_window, day_used,
+      SELECT id, ordinal, requests, rights, mac, minute_limit, minute_used, minute_window, hour_used, hour_window, day_used,
         day_window,
         greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
           ${number(limits.perDay)} - day_used)) AS room,
@@ -239,10 +239,10 @@ function together(limits: Limits, held: 'wait' | 'skip'): SQL {
         END AS refusal
       FROM known CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
         JOIN asked ON hash = secret_hash
-    ), spent AS (
-      UPDATE api_keys SET ${spending(sql`granted`)}
+    ), counted AS (
+      UPDATE api_keys SET ${counting(sql`admitted`)}
       FROM now, (
-        SELECT id AS key_id, least(room, sum(wanted))::int AS granted
+        SELECT id AS key_id, least(room, sum(requests))::int AS admitted
         FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY id, room
       ) AS total
       WHERE id = key_id
@@ -256,12 +256,12 @@ function together(limits: Limits, held: 'wait' | 'skip'): SQL {
     FROM asked LEFT JOIN judged ON judged.ordinal = asked.ordinal ORDER BY asked.ordinal`
 }
 
-/** A configured number, written into the statement: it is the same for every request. */
+/** A configured number as a literal: it is the same for every request. */
 function number(value: number): SQL {
   return sql.raw(String(Math.trunc(value)))
 }
 
-/** The part of a statement that turns a counted request into a success; `done` names the CTE whose row is the proof. */
+/** The part of a statement that counts a success of an admitted request; a row of the CTE `done` is its condition. */
 export function countSuccess(
   keyId: string | SQL,
   done: SQL,
@@ -272,7 +272,7 @@ export function countSuccess(
     WHERE id = ${keyId} AND EXISTS (SELECT FROM ${done})`
 }
 
-/** Turns a counted request into a success when nothing was changed by it: a read, or an order that was there already. */
-export async function succeed(db: Database, keyId: string): Promise<void> {
-  await db.execute(countSuccess(keyId, sql`(SELECT 1) AS answered`))
+/** Counts a success of a request that changed nothing: a read, or an order that existed already. */
+export async function recordSuccess(db: Database, keyId: string): Promise<void> {
+  await db.execute(countSuccess(keyId, sql`(SELECT 1) AS done`))
 }

@@ -8,25 +8,24 @@ import type { Log } from '../log.ts'
 import { memoize } from '../memoize.ts'
 import { type Result, refuse } from '../result.ts'
 import {
-  type Ask,
+  type AdmitResult,
+  type AdmitVerdict,
   type Limits,
+  type PresentedKey,
   prepareAdmit,
   type Quota,
-  type Spent,
-  type Verdict,
 } from './admit.ts'
 import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './windows.ts'
 
-/** A request that the gate let through: whose key it came with, and what is left of its windows. */
+/** An admitted request: its key, the key's owner and rights, and what is left of its windows. */
 export interface Admission {
   keyId: string
   walletAddress: string
-  /** What the key may do. */
   rights: Rights
-  /** Milliseconds since 1970 at which the secret ends, its key or its grace; undefined when neither does. */
+  /** Milliseconds since 1970 at which the presented secret ends, with its key or with its grace; undefined when never. */
   endsAt: number | undefined
   windows: Window[]
-  /** The order that the request names, as it was when the gate opened; undefined when there is none. */
+  /** The order that the request names, as the gate's statement read it; undefined when there is none. */
   order: OrderRow | undefined
 }
 
@@ -39,226 +38,221 @@ export type GateReason =
   | 'unavailable'
 
 /**
- * An answer, the key if it is known, and the windows that the request was counted in, if any: refusals of steps 1 to 4 use
- * up nothing. A key whose row was edited is the exception: only outside of the database can that be seen.
+ * The gate's decision, the key if it is known, and the windows that the request was counted in, if any. A request is
+ * counted once its key is known, live and used from an allowed address; a key whose row was edited is found out only after
+ * the statement has counted.
  */
-export type GateAnswer = { windows?: Window[]; keyId?: string } & Result<Admission, GateReason>
+export type GateDecision = { windows?: Window[]; keyId?: string } & Result<Admission, GateReason>
 
 export interface GateRequest {
   hash: KeyHash
-  /** The client's address; undefined when it is not an IP address, which no allow list holds. */
+  /** The canonical client address; undefined when it is unknown, which no allow list contains. */
   ip: string | undefined
-  /** What the request needs; none for reading one's own orders. */
+  /** The scope that the request needs; undefined for reading one's own data. */
   scope: Scope | undefined
-  /** An order to bring along: letters, digits, _ and - only. */
+  /** An order to read along: letters, digits, _ and - only. */
   uuid?: string | undefined
   now: number
 }
 
-/** Answers whether a key may do this now, and counts the request if it may ask at all. */
-export type Gate = (request: GateRequest) => Promise<GateAnswer>
+/** Decides whether a key may do this now, and counts the request against the key's windows. */
+export type Gate = (request: GateRequest) => Promise<GateDecision>
 
 export interface GateOptions {
-  /** Checks that a key's row is as the service wrote it. */
+  /** Authenticates a key's row. */
   mac: Mac
   log: Log
-  /** Requests that may wait for their turn. Whoever comes next is refused at once, instead of answered late. */
+  /** Requests that may wait for a statement; later ones are refused at once. */
   maxWaiting?: number
-  /** Waits until what has arrived is read, so that the next statement answers all of it. By default not at all. */
+  /** Resolves when pending input has been read, so that the next statement covers it. By default there is no pause. */
   gather?: () => Promise<void>
 }
 
-interface Waiting {
+interface WaitingRequest {
   request: GateRequest
-  /** The same for requests with the same key from the same address. */
-  name: string
-  answer: (answer: GateAnswer) => void
-  fail: (error: unknown) => void
+  /** Equal for requests with the same key from the same address. */
+  group: string
+  resolve: (decision: GateDecision) => void
+  reject: (error: unknown) => void
 }
 
-/** A verdict whose key's row was checked against its seal. */
-interface Inspected {
+/** A verdict whose row's MAC was verified. */
+interface VerifiedVerdict {
   keyId: string | null
-  refusal: Verdict['refusal'] | 'tampered'
-  may: Rights | undefined
+  refusal: AdmitVerdict['refusal'] | 'tampered'
+  rights: Rights | undefined
   quota: Quota | undefined
 }
 
-const MOST_REMEMBERED = 10_000
+const MAX_MEMOIZED = 10_000
 const MAX_WAITING = 10_000
-/** Requests that one statement answers, at most. */
+/** Requests that one statement decides, at most. */
 const MAX_BATCH = 1_000
 
 /**
- * Opens the gate on a database. Requests that arrive while a statement is under way are answered together by the next
- * one, so the cost of a request falls as the load rises. Every answer is read after its request arrived: nothing is
- * cached, and nothing can outlive a revocation.
+ * Opens the gate on a database. Requests that arrive while a statement is under way are decided together by the next one,
+ * so the cost of a request falls as the load rises. Every decision is read after its request arrived: nothing is cached
+ * that could outlive a revocation.
  */
 export function openGate(
   db: Database,
   limits: Limits,
   { mac, log, maxWaiting = MAX_WAITING, gather }: GateOptions,
 ): Gate {
-  const spend = prepareAdmit(db, limits)
-  let waiting: Waiting[] = []
-  let busy = false
+  const admit = prepareAdmit(db, limits)
+  let waiting: WaitingRequest[] = []
+  let isBusy = false
 
-  async function drain(): Promise<void> {
-    busy = true
-    let answered = 0
+  async function decideWaiting(): Promise<void> {
+    isBusy = true
+    let decided = 0
     while (waiting.length > 0) {
       if (gather !== undefined) await gather()
-      const size = shareOf(waiting.length, answered)
+      const size = batchSize(waiting.length, decided)
       const batch = waiting.slice(0, size)
       waiting = waiting.slice(size)
-      await answerAll(batch)
-      answered = batch.length
+      await decideBatch(batch)
+      decided = batch.length
     }
-    busy = false
+    isBusy = false
   }
 
-  async function answerAll(batch: readonly Waiting[], held?: 'skip'): Promise<void> {
-    const groups = group(batch)
+  async function decideBatch(batch: readonly WaitingRequest[], whenLocked?: 'skip'): Promise<void> {
+    const groups = Map.groupBy(batch, ({ group }) => group)
     try {
-      const asks = [...groups.values()].map(askOf)
-      const { verdicts, orders } = await spend(asks, uuidsOf(batch), latest(batch), held)
-      settle(batch, groups, { verdicts: verdicts.map(inspect), orders }, limits)
+      const keys = [...groups.values()].map(presentedKey)
+      const result = await admit(keys, uuidsOf(batch), latest(batch), whenLocked)
+      resolveBatch(batch, groups, { ...result, verdicts: result.verdicts.map(verify) }, limits)
     } catch (error) {
-      // One request that the database chokes on must not take the others with it, nor one key that is held.
-      if (isLockTimeout(error) && held === undefined) await answerAll(batch, 'skip')
-      else if (isOutage(error) || batch.length === 1) for (const { fail } of batch) fail(error)
-      else for (const one of batch) await answerAll([one])
+      // A row that is locked for too long must not delay the other keys, nor a request that fails the others of its batch.
+      if (isLockTimeout(error) && whenLocked === undefined) await decideBatch(batch, 'skip')
+      else if (isOutage(error) || batch.length === 1) for (const { reject } of batch) reject(error)
+      else for (const one of batch) await decideBatch([one])
     }
   }
 
-  // Not a cache of keys: the text is of this request's row. That it always means the same is what is remembered.
-  const understand = memoize(MOST_REMEMBERED, (text) => {
+  // The meaning of a row's text is memoized, never whether a key may pass: the text is read anew for every request.
+  const interpret = memoize(MAX_MEMOIZED, (text) => {
     const row = JSON.parse(text) as RightsRow
-    return { may: readRights(row), seal: mac(rightsText(row)) }
+    return { rights: readRights(row), mac: mac(rightsText(row)) }
   })
 
-  function inspect(verdict: Verdict): Inspected {
+  function verify(verdict: AdmitVerdict): VerifiedVerdict {
     const { keyId, refusal, quota } = verdict
-    const known = verdict.rights === null ? undefined : understand(verdict.rights)
-    if (known === undefined) return { keyId, refusal, may: undefined, quota }
-    if (verdict.mac === known.seal) return { keyId, refusal, may: known.may, quota }
+    const known = verdict.rights === null ? undefined : interpret(verdict.rights)
+    if (known === undefined) return { keyId, refusal, rights: undefined, quota }
+    if (verdict.mac === known.mac) return { keyId, refusal, rights: known.rights, quota }
     log('error', 'api_key_tampered', { keyId: keyId ?? '' })
-    return { keyId, refusal: 'tampered', may: undefined, quota }
+    return { keyId, refusal: 'tampered', rights: undefined, quota }
   }
 
   return function gate(request) {
     if (waiting.length >= maxWaiting)
       return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
-    return new Promise<GateAnswer>((answer, fail) => {
-      waiting.push({ request, name: `${request.hash} ${request.ip}`, answer, fail })
-      if (!busy) void drain()
+    return new Promise<GateDecision>((resolve, reject) => {
+      waiting.push({ request, group: `${request.hash} ${request.ip}`, resolve, reject })
+      if (!isBusy) void decideWaiting()
     })
   }
 }
 
 /**
- * How many of those that wait the next statement answers: half of all who ask. So the database works on one half while
- * this process works on the other, and neither ever waits for the other with nearly everybody in one batch.
+ * The size of the next batch: half of the requests that wait or were just decided. The database then works on one half
+ * while this process works on the other. Without it, batches of nearly all and nearly none alternate.
  */
-function shareOf(waiting: number, answered: number): number {
-  const share = answered === 0 ? waiting : Math.ceil((waiting + answered) / 2)
-  return Math.min(waiting, share, MAX_BATCH)
+function batchSize(waiting: number, decided: number): number {
+  const half = decided === 0 ? waiting : Math.ceil((waiting + decided) / 2)
+  return Math.min(waiting, half, MAX_BATCH)
 }
 
-/** Requests with the same key from the same address. */
-function group(batch: readonly Waiting[]): Map<string, Waiting[]> {
-  const groups = new Map<string, Waiting[]>()
-  for (const one of batch) {
-    const group = groups.get(one.name)
-    if (group === undefined) groups.set(one.name, [one])
-    else group.push(one)
-  }
-  return groups
+function presentedKey(group: WaitingRequest[]): PresentedKey {
+  const { hash, ip } = (group[0] as WaitingRequest).request
+  return { hash, ip, requests: group.length }
 }
 
-function askOf(group: Waiting[]): Ask {
-  const { hash, ip } = (group[0] as Waiting).request
-  return { hash, ip, wanted: group.length }
-}
-
-function uuidsOf(batch: readonly Waiting[]): string[] {
+function uuidsOf(batch: readonly WaitingRequest[]): string[] {
   const uuids = batch.map(({ request }) => request.uuid).filter((uuid) => uuid !== undefined)
   return [...new Set(uuids)]
 }
 
-function latest(batch: readonly Waiting[]): number {
+function latest(batch: readonly WaitingRequest[]): number {
   return batch.reduce((now, { request }) => Math.max(now, request.now), 0)
 }
 
-/** Gives each its answer. Whoever came first passes first, from whatever address. */
-function settle(
-  batch: readonly Waiting[],
-  groups: Map<string, Waiting[]>,
-  { verdicts, orders }: { verdicts: Inspected[]; orders: Spent['orders'] },
+/** Resolves each request of a batch. Of the requests with one key, from whatever addresses, the first ones pass. */
+function resolveBatch(
+  batch: readonly WaitingRequest[],
+  groups: Map<string, WaitingRequest[]>,
+  { verdicts, orders }: { verdicts: VerifiedVerdict[]; orders: AdmitResult['orders'] },
   limits: Limits,
 ): void {
-  const verdictOf = new Map([...groups.keys()].map((name, at) => [name, verdicts[at]]))
-  const rows = new Map(orders.map((order) => [order.uuid, order]))
+  const verdictOf = new Map([...groups.keys()].map((group, at) => [group, verdicts[at]]))
+  const orderJson = new Map(orders.map((order) => [order.uuid, order]))
   const passed = new Map<string, number>()
-  for (const one of batch) {
-    const { request, answer } = one
-    const json = request.uuid === undefined ? undefined : rows.get(request.uuid)
+  for (const { request, group, resolve } of batch) {
+    const json = request.uuid === undefined ? undefined : orderJson.get(request.uuid)
     const order = json === undefined ? undefined : orderOfJson(json)
-    const verdict = verdictOf.get(one.name)
-    const place = passed.get(verdict?.keyId ?? '') ?? 0
+    const verdict = verdictOf.get(group)
+    const before = passed.get(verdict?.keyId ?? '') ?? 0
     if (verdict?.keyId != null && verdict.quota !== undefined)
-      passed.set(verdict.keyId, Math.min(place + 1, verdict.quota.room))
-    answer(judge(verdict, place, request, order, limits))
+      passed.set(verdict.keyId, Math.min(before + 1, verdict.quota.room))
+    resolve(decide(verdict, before, request, order, limits))
   }
 }
 
-/** What a verdict means for a request, when that many with its key have passed before it. */
-function judge(
-  verdict: Inspected | undefined,
+/** The decision about one request, when `before` requests with its key have passed in the same batch. */
+function decide(
+  verdict: VerifiedVerdict | undefined,
   before: number,
   request: GateRequest,
   order: OrderRow | undefined,
   limits: Limits,
-): GateAnswer {
+): GateDecision {
   if (verdict?.refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
   if (verdict === undefined || verdict.keyId === null) return refuse('apiKeyInvalid')
-  const { keyId, may, quota, refusal } = verdict
+  const { keyId, rights, quota, refusal } = verdict
   if (refusal === 'ip')
     return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId }
-  if (may === undefined || quota === undefined)
+  if (rights === undefined || quota === undefined)
     return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
 
-  const admitted = before < quota.room
-  const windows = windowsOf(quota, admitted ? before + 1 : before, limits)
-  if (!admitted) {
+  const isAdmitted = before < quota.room
+  const windows = windowsAfter(quota, isAdmitted ? before + 1 : before, limits)
+  if (!isAdmitted) {
     const seconds = retryAfterSeconds(windows, request.now)
     return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId }
   }
-  const { permissions, walletAddress } = may
+  const { permissions, walletAddress } = rights
   if (request.scope !== undefined && !permissions.includes(request.scope)) {
     const details = { required: request.scope, granted: permissions }
     return { ...refuse('permissionDenied', details), windows, keyId }
   }
-  const endsAt = endOfSecret(may, request.hash)
-  const pass = { keyId, walletAddress, rights: may, endsAt, windows, order }
-  return { ok: true, value: pass, windows, keyId }
+  const endsAt = endOfSecret(rights, request.hash)
+  return {
+    ok: true,
+    value: { keyId, walletAddress, rights, endsAt, windows, order },
+    windows,
+    keyId,
+  }
 }
 
+/** When the presented secret ends: with the key, or with the grace of a rotation. */
 function endOfSecret(
   { expiresAt, keyHash, previousUntil }: Rights,
   hash: KeyHash,
 ): number | undefined {
   if (expiresAt === null && previousUntil === null) return undefined
-  const until = keyHash === hash ? null : previousUntil
-  const ends = [expiresAt, until].filter((end) => end !== null)
+  const graceEnd = keyHash === hash ? null : previousUntil
+  const ends = [expiresAt, graceEnd].filter((end) => end !== null)
   return ends.length === 0 ? undefined : Math.min(...ends)
 }
 
-function windowsOf(quota: Quota, more: number, limits: Limits): Window[] {
+/** The windows as they are once that many requests of the batch have passed. */
+function windowsAfter(quota: Quota, passed: number, limits: Limits): Window[] {
   const window = (name: Window['name'], number: number, used: number, limit: number): Window => ({
     name,
     limit,
-    remaining: Math.max(0, limit - used - more),
+    remaining: Math.max(0, limit - used - passed),
     resetAt: (number + 1) * WINDOW_SECONDS[name],
     lengthSeconds: WINDOW_SECONDS[name],
   })

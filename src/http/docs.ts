@@ -38,10 +38,10 @@ const HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 }
 
-/** A file of swagger-ui-dist, wherever the platform keeps it. */
+/** Reads a file of swagger-ui-dist. */
 export type ReadDocsFile = (c: Context, name: string) => Promise<BodyInit | null>
 
-/** Serves /docs, which shows /openapi.json to people. Every file comes from this service. */
+/** Serves /docs, a page that renders /openapi.json. Every file comes from this service. */
 export function docsPages(read: ReadDocsFile): Hono {
   const app = new Hono()
   app.get('/docs', (c) => c.html(PAGE, 200, HEADERS))

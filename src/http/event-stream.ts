@@ -1,22 +1,29 @@
-/** What tells a stream what to say. */
-export interface Said {
+/** One event of a stream; `data` is sent as JSON. */
+export interface StreamEvent {
   id: number
   data: unknown
 }
 
-/** Where a stream gets what it says: `say` and `beat` put it in, `end` closes it. Answers how to stop. */
-export type Source = (to: { say(event: Said): void; beat(): void; end(): void }) => () => void
+/** Feeds a stream: `next` and `heartbeat` write, `close` ends it. Returns how to stop feeding. */
+export type StreamSource = (to: {
+  next(event: StreamEvent): void
+  heartbeat(): void
+  close(): void
+}) => () => void
 
-/** How long a client waits before it connects again. */
+/** Reconnection time that clients are told. */
 const RETRY_MS = 2_000
-/** Chunks that a client may leave unread before it is let go: it can come back with what it knows. */
-const MOST_UNREAD = 256
+/** Chunks that a client may leave unread before its stream is closed; it can reconnect with the last id it has. */
+const MAX_UNREAD_CHUNKS = 256
 
 /**
- * Server-sent events (WHATWG HTML s9.2), until the source ends or the client leaves; whichever is first, the source is
- * stopped, once.
+ * Server-sent events (WHATWG HTML s9.2), until the source closes or the client leaves. The source is stopped once,
+ * whichever comes first.
  */
-export function eventStream(past: readonly Said[], source?: Source): ReadableStream<Uint8Array> {
+export function eventStream(
+  past: readonly StreamEvent[],
+  source?: StreamSource,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let isOpen = true
   let stop: (() => void) | undefined
@@ -27,7 +34,7 @@ export function eventStream(past: readonly Said[], source?: Source): ReadableStr
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      const end = () => {
+      const close = () => {
         if (!isOpen) return
         controller.close()
         leave()
@@ -35,14 +42,15 @@ export function eventStream(past: readonly Said[], source?: Source): ReadableStr
       const write = (text: string) => {
         if (!isOpen) return
         controller.enqueue(encoder.encode(text))
-        if ((controller.desiredSize ?? 0) < -MOST_UNREAD) end()
+        if ((controller.desiredSize ?? 0) < -MAX_UNREAD_CHUNKS) close()
       }
-      const say = ({ id, data }: Said) => write(`id: ${id}\ndata: ${JSON.stringify(data)}\n\n`)
+      const next = ({ id, data }: StreamEvent) =>
+        write(`id: ${id}\ndata: ${JSON.stringify(data)}\n\n`)
       write(`retry: ${RETRY_MS}\n\n`)
-      for (const event of past) say(event)
-      if (source === undefined) return end()
-      stop = source({ say, beat: () => write(': still here\n\n'), end })
-      if (!isOpen) leave() // It ended before it could be stopped.
+      for (const event of past) next(event)
+      if (source === undefined) return close()
+      stop = source({ next, heartbeat: () => write(': heartbeat\n\n'), close })
+      if (!isOpen) leave() // The source closed the stream before it returned how to stop.
     },
     cancel: leave,
   })

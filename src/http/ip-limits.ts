@@ -1,18 +1,18 @@
 import { WINDOW_SECONDS, type Window } from '../gate/windows.ts'
 import { clientNetwork, formatIpRange, parseIp } from '../wire/ip.ts'
 
-/** What is counted by address: requests without a key, and keys that failed, so that guessing is slow. */
+/** Counted by address: requests without a key, and failed credentials. */
 export type IpBucket = 'keyless' | 'failedKeys'
 
-/** Limits by client address. They shield this process from one sender; they are not the exact limits of a key. */
+/** Limits by client address: they protect this process from one sender, and are not the exact limits of a key. */
 export interface IpLimits {
-  /** Counts one request and answers the window; `remaining` is -1 when it was one too many. */
+  /** Counts one request and returns the window; `remaining` is -1 when it was one too many. */
   take(bucket: IpBucket, ip: string, now: number): Window
-  /** Answers the window without counting; `remaining` is never below 0. */
+  /** Returns the window without counting; `remaining` is never below 0. */
   peek(bucket: IpBucket, ip: string, now: number): Window
 }
 
-/** More senders than this a minute share one count, so that memory stays bounded. */
+/** Senders per minute with counts of their own, which bounds memory; further ones share one count. */
 const MAX_SENDERS = 100_000
 const EVERYONE_ELSE = 'everyone else'
 

@@ -4,7 +4,7 @@ import type { Details, Refused, Result } from '../result.ts'
 import type { AppContext } from './context.ts'
 import { respond } from './respond.ts'
 
-/** Carries a refusal from where it is noticed to `onError`. Nothing else throws it and nothing else catches it. */
+/** Carries a refusal to `onError`. Only `unwrap` throws it and only `onError` catches it. */
 class Refusal extends Error {
   readonly refused: Refused<RefusalReason>
   constructor(refused: Refused<RefusalReason>) {
@@ -13,7 +13,7 @@ class Refusal extends Error {
   }
 }
 
-/** The value of a result; a refusal ends the request. */
+/** Returns the value of a result; throws a refusal, which ends the request. */
 export function unwrap<T>(result: Result<T, RefusalReason>): T {
   if (result.ok) return result.value
   throw new Refusal(result)
@@ -49,7 +49,7 @@ function problem(c: AppContext, reason: RefusalReason, details?: Details): Respo
   return respond(c, body, status, headersOf(reason, status, details))
 }
 
-/** The headers that tell a client what to do about a refusal. */
+/** Headers that tell a client how to proceed after a refusal. */
 function headersOf(
   reason: RefusalReason,
   status: number,
@@ -66,7 +66,7 @@ function headersOf(
   return status === 401 ? { 'WWW-Authenticate': 'Bearer realm="latchkey"' } : {}
 }
 
-/** Names an error without its message, which may carry a row or a secret. */
+/** Names an error without its message, which may contain a row or a secret. */
 function faultOf(error: unknown): string {
   const names: string[] = []
   for (let at: unknown = error; at instanceof Error; at = at.cause)

@@ -5,8 +5,8 @@ import { backfillMacs, walletsToBackfill } from '../provenance/backfill.ts'
 type AdoptingWorld = Parameters<typeof backfillMacs>[0] & Pick<OrderServices, 'encryption'>
 
 /**
- * Seals what a release without seals left, if there is anything, and answers how many keys. With another encryption key
- * than the service's none of them would ever work again: the orders tell which one is right.
+ * Backfills the MACs of a database that a release without MACs wrote; returns how many keys. With a wrong encryption key
+ * the keys would never work again, so the key must decrypt the stored orders first.
  */
 export async function backfillOldKeys(
   world: AdoptingWorld,

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { askWrangler, startWrangler } from './wrangler.ts'
 
-/** Deploys what wrangler.toml says, once nothing caches what the database answers. Arguments go on to wrangler. */
+/** Deploys with wrangler.toml, once Hyperdrive's query cache is known to be off. Arguments are passed to wrangler. */
 async function main(given: string[]): Promise<void> {
   const { config, 'dry-run': isRehearsal } = parseArgs({
     args: given,
@@ -24,20 +24,20 @@ async function main(given: string[]): Promise<void> {
   process.exitCode = code ?? 1
 }
 
-/** The id of the binding; none while it is the zeros of the repository. */
+/** The id of the Hyperdrive binding; undefined while it is the repository's placeholder of zeros. */
 function hyperdriveIn(toml: string): string | undefined {
   const id = /^\[\[hyperdrive\]\][^[]*^id = "([0-9a-f]{32})"/m.exec(toml)?.[1]
   return id === undefined || /^0+$/.test(id) ? undefined : id
 }
 
-/** A cached answer would show a revoked key as live and an executed order as open, for a minute and longer. */
+/** A cached query result would show a revoked key as live and an executed order as open, for a minute and longer. */
 function requireFresh(id: string, told: string): void {
   const hyperdrive = JSON.parse(told.slice(told.indexOf('{'))) as {
     caching?: { disabled?: boolean }
   }
   if (hyperdrive.caching?.disabled !== true)
     throw new Error(
-      `Hyperdrive ${id} caches what the database answers, which this service must never see. Turn it off:\n  npx wrangler hyperdrive update ${id} --caching-disabled`,
+      `Hyperdrive ${id} caches query results, which this service must never see. Turn it off:\n  npx wrangler hyperdrive update ${id} --caching-disabled`,
     )
 }
 

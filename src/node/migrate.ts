@@ -2,7 +2,7 @@ import { openEncryption } from '../crypto/encryption.ts'
 import { messageOf } from '../db/database.ts'
 import { migrateUnderLock } from '../db/open.ts'
 import { connectPostgres } from '../db/postgres.ts'
-import { readSealing } from '../env.ts'
+import { readBackfillConfig } from '../env.ts'
 import { openLog } from '../log.ts'
 import { walletsToBackfill } from '../provenance/backfill.ts'
 import { backfillOldKeys } from './backfill.ts'
@@ -19,18 +19,18 @@ if (!/^postgres(ql)?:\/\//.test(url)) {
 try {
   await migrateUnderLock(url)
   process.stdout.write(`The schema of ${new URL(url).pathname.slice(1)} is up to date.\n`)
-  await sealOldKeys()
+  await backfill()
 } catch (error) {
   process.stderr.write(`The database cannot be migrated: ${messageOf(error)}\n`)
   process.exitCode = 1
 }
 
-/** What a service on Node does when it starts; workers have nobody else who would. */
-async function sealOldKeys(): Promise<void> {
+/** Backfills MACs, as the service on Node does at its start; Workers have no start of their own. */
+async function backfill(): Promise<void> {
   const { db, close } = connectPostgres(url, { maxConnections: 1 })
   try {
     if ((await walletsToBackfill(db)).length === 0) return
-    const { ENCRYPTION_KEY, STACKS_NETWORK } = readSealing(process.env)
+    const { ENCRYPTION_KEY, STACKS_NETWORK } = readBackfillConfig(process.env)
     const encryptionKey = Uint8Array.from(Buffer.from(ENCRYPTION_KEY, 'base64'))
     const now = Date.now()
     const world = {
@@ -48,9 +48,9 @@ async function sealOldKeys(): Promise<void> {
       config: { STACKS_NETWORK },
     }
     const { adopted, left } = await backfillOldKeys(world, now)
-    process.stdout.write(`Keys of the release before: ${adopted} sealed.\n`)
+    process.stdout.write(`MACs of an earlier release's keys: ${adopted} written.\n`)
     if (left > 0)
-      process.stdout.write(`${left} are not what their owners signed, and stay refused.\n`)
+      process.stdout.write(`${left} keys are not what their owners signed, and stay refused.\n`)
   } finally {
     await close()
   }

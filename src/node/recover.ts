@@ -24,7 +24,7 @@ export function chooseEngine(): Engine {
     : { name: 'libsecp256k1', recover: native }
 }
 
-/** The package's main entry falls back to slow JavaScript without a word; its addon says when it cannot be loaded. */
+/** Loads the package's addon directly: its main entry falls back to slow JavaScript silently. */
 export function loadNative(): Recover | undefined {
   try {
     const bindings: Bindings = createRequire(import.meta.url)('secp256k1/bindings')

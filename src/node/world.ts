@@ -11,7 +11,7 @@ import type { World } from '../world.ts'
 import { backfillOldKeys } from './backfill.ts'
 import { hashSecretNatively, openNativeMac } from './mac.ts'
 
-/** Builds the world of a Node process, which all its requests share. */
+/** Builds the world of a Node process; all its requests share it. */
 export async function openWorld({
   config,
   db,
@@ -53,7 +53,7 @@ export async function openWorld({
   }
 }
 
-/** PGlite answers within this very turn of the event loop: without a pause nobody else would be heard. */
+/** PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile. */
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 const pause = (ms: number) => timer(ms, undefined, { ref: false })

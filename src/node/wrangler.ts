@@ -22,7 +22,7 @@ export function startWrangler(
   })
 }
 
-/** Runs wrangler and answers what it prints. */
+/** Runs wrangler and resolves to what it prints. */
 export async function askWrangler(given: readonly string[]): Promise<string> {
   const env = { ...process.env, ...QUIET }
   const { stdout } = await promisify(execFile)(process.execPath, [WRANGLER, ...given], { env })

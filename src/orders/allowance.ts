@@ -6,7 +6,7 @@ import type { LimitViolation } from '../keys/limits.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { endedUnsettledSql } from './lifecycle.ts'
 
-/** An amount that an order takes of what a key may spend of a token in a day. */
+/** The amount that an order reserves of a key's daily allowance for a token. */
 export interface Reservation {
   keyId: string
   uuid: string
@@ -17,11 +17,11 @@ export interface Reservation {
 }
 
 /**
- * Reserves an amount of the day, once for an order and a key. The caller's transaction holds it together with what it
- * is for: a refusal undoes both. The guard is on the row that counts, so any number of requests at once get the limit
- * and never a unit more. The caller has seen that the order alone is not beyond the limit.
+ * Reserves an amount of the day's allowance, once per order and key, in the transaction of the change that it is for: a
+ * refusal rolls back both. The guard is on the UPDATE of the counting row, so concurrent requests together never exceed
+ * the limit. The caller has checked that the order alone is within it.
  */
-export async function reserve(
+export async function reserveAllowance(
   tx: Database,
   reservation: Reservation,
 ): Promise<Result<null, 'limitExceeded'>> {
@@ -43,24 +43,24 @@ export async function reserve(
       SELECT EXISTS (SELECT FROM fresh) AS fresh, EXISTS (SELECT FROM reserved) AS reserved`,
   )
   if (outcome?.fresh === false || outcome?.reserved === true) return ok(null)
-  return refuse('limitExceeded', excess(reservation, await spentOf(tx, keyId, token, now)))
+  return refuse('limitExceeded', perDayViolation(reservation, await spentOf(tx, keyId, token, now)))
 }
 
 /**
- * Lets go of what a request reserved that was refused after all. An amount that nobody holds any more is given back: a
- * request whose process was killed holds on, until its order ends.
+ * Releases the reservation of a request that was refused after all. The amount is returned to the allowance once no
+ * request relies on it; a request whose process was killed relies on it until its order ends.
  */
 export async function releaseReservation(
   db: Database,
   { keyId, uuid }: Pick<Reservation, 'keyId' | 'uuid'>,
 ): Promise<void> {
   await db.transaction(async (tx) => {
-    const isIts = sql`key_id = ${keyId} AND order_uuid = ${uuid}`
-    await rows(tx, sql`UPDATE key_reservations SET holders = holders - 1 WHERE ${isIts}`)
+    const isOwn = sql`key_id = ${keyId} AND order_uuid = ${uuid}`
+    await rows(tx, sql`UPDATE key_reservations SET holders = holders - 1 WHERE ${isOwn}`)
     await rows(
       tx,
       sql`WITH released AS (
-          DELETE FROM key_reservations WHERE ${isIts} AND holders = 0 RETURNING key_id, token, day, amount
+          DELETE FROM key_reservations WHERE ${isOwn} AND holders = 0 RETURNING key_id, token, day, amount
         )
         UPDATE key_spending AS spent SET amount = spent.amount - released.amount FROM released
         WHERE spent.key_id = released.key_id AND spent.token = released.token AND spent.day = released.day`,
@@ -68,7 +68,10 @@ export async function releaseReservation(
   })
 }
 
-function excess({ token, amount, perDay, now }: Reservation, spent: bigint): LimitViolation {
+function perDayViolation(
+  { token, amount, perDay, now }: Reservation,
+  spent: bigint,
+): LimitViolation {
   const left = BigInt(perDay) - spent
   return {
     limit: 'maxAmountIn.perDay',
@@ -81,11 +84,11 @@ function excess({ token, amount, perDay, now }: Reservation, spent: bigint): Lim
 }
 
 /**
- * Gives back what orders had reserved that ended without being settled: cancelled, failed or expired. It is asked when a
- * reservation is refused, which is then tried once more: so the limit is exact at the moment when it matters, whoever ended
- * the orders, and even though an order expires without anybody doing anything.
+ * Returns to the allowance what orders have reserved that ended without being settled. It runs when a reservation is
+ * refused, which is then tried once more. Orders end in many places, and expire without any statement; reclaiming here
+ * keeps the limit exact whatever ended them.
  */
-export async function giveBack(
+export async function reclaimEnded(
   db: Database,
   { keyId, token, now }: Pick<Reservation, 'keyId' | 'token' | 'now'>,
 ): Promise<void> {
@@ -102,7 +105,7 @@ export async function giveBack(
   )
 }
 
-/** What a key has spent of each token today: of orders that are open, on their way or settled. */
+/** The amount of each token that a key has reserved today for orders that are open, executing or settled. */
 export async function spentToday(
   db: Database,
   keyId: string,

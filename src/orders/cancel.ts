@@ -15,8 +15,8 @@ import type { OrderServices } from './services.ts'
 type CancelReason = OrderReason | 'messageReplayed'
 
 /**
- * Closes an open order, so that this service will never execute it. What the owner signed stays valid on chain for
- * whoever else holds the signature.
+ * Cancels an open order: this service will not execute it. The signed intent stays valid on chain for any holder of the
+ * signature.
  */
 export async function cancelOrder(
   services: OrderServices,
@@ -28,8 +28,8 @@ export async function cancelOrder(
     caller.by === 'key'
       ? await cancel(services.db, uuid, caller, now)
       : await atomically<OrderRow, CancelReason>(services.db, async (tx) => {
-          const spent = await consumeMessage(tx, caller.action, now)
-          return spent.ok ? cancel(tx, uuid, caller, now) : spent
+          const consumed = await consumeMessage(tx, caller.action, now)
+          return consumed.ok ? cancel(tx, uuid, caller, now) : consumed
         })
   if (cancelled.ok) {
     services.log('info', 'order_cancelled', { uuid, by: caller.by })
@@ -42,7 +42,7 @@ export async function cancelOrder(
   return authorized.ok ? cancelled : authorized
 }
 
-/** One guarded statement: of two callers, or of this and an execute, one wins. */
+/** One guarded statement: of concurrent cancels and executes, one succeeds. */
 async function cancel(
   db: Database,
   uuid: string,
@@ -64,7 +64,7 @@ async function cancel(
     )
     .returning()
   const cancelled = db.$with('cancelled').as(change)
-  const told = db.$with('told', {}).as(insertOrderEvent(sql`cancelled`, now))
+  const event = db.$with('event', {}).as(insertOrderEvent(sql`cancelled`, now))
   const also =
     caller.by === 'wallet'
       ? []
@@ -74,7 +74,7 @@ async function cancel(
             .as(countSuccess(caller.keyId, sql`cancelled`, 'cancellation_count')),
         ]
   const [row] = await db
-    .with(cancelled, told, ...also)
+    .with(cancelled, event, ...also)
     .select()
     .from(cancelled)
   return row === undefined ? refuse('orderNotOpen') : ok(row)

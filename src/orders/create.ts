@@ -6,17 +6,17 @@ import { signatureLabel } from '../crypto/labels.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { type OrderRow, orderJson, orderOfJson } from '../db/order-row.ts'
-import { countSuccess, succeed } from '../gate/admit.ts'
+import { countSuccess, recordSuccess } from '../gate/admit.ts'
 import { findLimitViolation, perDayOf } from '../keys/limits.ts'
 import { presentLimits, type Rights } from '../keys/rights.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { proveIntent } from '../stacks/intent.ts'
-import { giveBack, type Reservation, reserve } from './allowance.ts'
+import { type Reservation, reclaimEnded, reserveAllowance } from './allowance.ts'
 import { checkOwner } from './authorize.ts'
 import { findOrder } from './find.ts'
 import type { NewOrder } from './order.ts'
 import type { OrderServices } from './services.ts'
-import { faultsOf, orderHash } from './validate.ts'
+import { orderHash, validateOrder } from './validate.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -27,14 +27,14 @@ type CreateReason =
   | 'messageReplayed'
   | 'orderConflict'
 
-/** What came with an order besides the order: a key's owner, or the owner's word for the recipient. */
+/** The credentials of an order besides its intent signature: a key, or the owner's message that names the recipient. */
 export interface OrderCredentials {
   key?: { keyId: string; walletAddress: string; rights: Rights } | undefined
   /** A verified `create_order` message for exactly this order. */
   action?: SignedAction<unknown> | undefined
 }
 
-/** Takes an order in. Sending the same order again is answered with the stored one. */
+/** Stores an order. Idempotent: sending the same order again returns the stored one. */
 export async function createOrder(
   services: OrderServices,
   order: NewOrder,
@@ -43,7 +43,7 @@ export async function createOrder(
 ): Promise<Result<{ row: OrderRow; created: boolean }, CreateReason>> {
   const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = services.config
   const { owner, inputToken, amountIn, uuid, signature, recipient = owner } = order
-  const issues = faultsOf(order, network)
+  const issues = validateOrder(order, network)
   if (issues.length > 0)
     return refuse('invalidRequest', { problem: 'order does not fit the network', issues })
   const owned = key === undefined ? ok(null) : checkOwner(order, { by: 'key', ...key })
@@ -61,8 +61,11 @@ export async function createOrder(
   })
   if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
   const limits = key === undefined ? {} : presentLimits(key.rights)
-  const excess = findLimitViolation({ ...order, recipient, createdBy: key?.keyId ?? null }, limits)
-  if (excess !== undefined) return refuse('limitExceeded', excess)
+  const violation = findLimitViolation(
+    { ...order, recipient, createdBy: key?.keyId ?? null },
+    limits,
+  )
+  if (violation !== undefined) return refuse('limitExceeded', violation)
   if (recipient !== owner && action === undefined && !limits.recipients?.includes(recipient))
     return refuse('recipientNotGranted', {
       recipient,
@@ -96,11 +99,11 @@ export async function createOrder(
   }
   const before = await findOrder(services, uuid)
   if (before === undefined || !isSame(before, row)) return stored
-  if (key !== undefined) await succeed(services.db, key.keyId)
+  if (key !== undefined) await recordSuccess(services.db, key.keyId)
   return ok({ row: before, created: false })
 }
 
-/** What is stored of an order that is new; the rest has defaults. */
+/** The columns of a new order; the others have defaults. */
 type NewRow = Pick<
   OrderRow,
   (typeof SENT_BY_CLIENT)[number] | 'uuid' | 'signatureBox' | 'createdBy' | 'createdAt'
@@ -108,7 +111,7 @@ type NewRow = Pick<
 
 type StoreReason = 'messageReplayed' | 'orderConflict' | 'limitExceeded'
 
-/** The order, with the message that vouches for it and with what it takes of the key's day, or nothing at all. */
+/** Stores the order, consumes its message and reserves its amount of the key's day in one transaction. */
 async function store(
   services: OrderServices,
   row: NewRow,
@@ -119,19 +122,20 @@ async function store(
   if (action === undefined && reservation === undefined) return insert(services.db, row, key?.keyId)
   const attempt = () =>
     atomically<OrderRow, StoreReason>(services.db, async (tx) => {
-      const spent = action === undefined ? ok(0) : await consumeMessage(tx, action, now)
-      if (!spent.ok) return spent
-      const reserved = reservation === undefined ? ok(null) : await reserve(tx, reservation)
+      const consumed = action === undefined ? ok(0) : await consumeMessage(tx, action, now)
+      if (!consumed.ok) return consumed
+      const reserved =
+        reservation === undefined ? ok(null) : await reserveAllowance(tx, reservation)
       return reserved.ok ? insert(tx, row, key?.keyId) : reserved
     })
   const stored = await attempt()
   const isFull = reservation !== undefined && !stored.ok && stored.reason === 'limitExceeded'
   if (!isFull) return stored
-  await giveBack(services.db, reservation)
+  await reclaimEnded(services.db, reservation)
   return attempt()
 }
 
-/** What an order takes of the day of a key that has a limit for it. */
+/** The reservation that an order needs; undefined when the key has no daily limit for its input token. */
 export function reservationOf(
   { uuid, inputToken, amountIn }: Pick<OrderRow, 'uuid' | 'inputToken' | 'amountIn'>,
   { keyId, rights }: { keyId: string; rights: Rights },
@@ -144,8 +148,8 @@ export function reservationOf(
 }
 
 /**
- * The order, its first event and the success of the key that brought it, in one statement. Written by hand: drizzle's
- * builder would take longer for it than checking the intent's signature does.
+ * Inserts the order, its first event and the success of the key that sent it, in one statement. Written by hand: drizzle's
+ * builder takes longer for it than verifying the intent's signature.
  */
 async function insert(
   db: Database,
@@ -156,20 +160,20 @@ async function insert(
   const counted =
     keyId === undefined
       ? sql``
-      : sql`, counted AS (${countSuccess(keyId, sql`made`, 'creation_count')})`
-  const [made] = await rows<{ order: Record<string, unknown> }>(
+      : sql`, counted AS (${countSuccess(keyId, sql`inserted`, 'creation_count')})`
+  const [inserted] = await rows<{ order: Record<string, unknown> }>(
     db,
-    sql`WITH made AS (
+    sql`WITH inserted AS (
         INSERT INTO orders (uuid, owner, input_token, output_token, amount_in, recipient, target_price, direction,
           condition_token, base_asset, valid_from, valid_to, signature_box, created_by, created_at)
         VALUES (${row.uuid}, ${row.owner}, ${row.inputToken}, ${row.outputToken}, ${row.amountIn}::numeric, ${row.recipient},
           ${row.targetPrice}, ${row.direction}, ${row.conditionToken}, ${row.baseAsset}, ${at(row.validFrom)},
           ${at(row.validTo)}, ${row.signatureBox}::bytea, ${row.createdBy}, ${at(row.createdAt)})
         ON CONFLICT DO NOTHING RETURNING *
-      ), told AS (${insertOrderEvent(sql`made`, row.createdAt.getTime())})${counted}
-      SELECT ${orderJson(sql`made`)} AS "order" FROM made`,
+      ), event AS (${insertOrderEvent(sql`inserted`, row.createdAt.getTime())})${counted}
+      SELECT ${orderJson(sql`inserted`)} AS "order" FROM inserted`,
   )
-  return made === undefined ? refuse('orderConflict') : ok(orderOfJson(made.order))
+  return inserted === undefined ? refuse('orderConflict') : ok(orderOfJson(inserted.order))
 }
 
 const SENT_BY_CLIENT = [

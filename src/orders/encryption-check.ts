@@ -4,7 +4,7 @@ import { signatureLabel } from '../crypto/labels.ts'
 import { rows } from '../db/database.ts'
 import type { OrderServices } from './services.ts'
 
-/** Whether this process has the encryption key that the database's orders were sealed with; true where there is none. */
+/** Whether this process has the encryption key of the database's orders; true where there are none. */
 export async function canDecryptOrders({
   db,
   encryption,

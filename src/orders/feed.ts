@@ -7,32 +7,32 @@ import type { Log } from '../log.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type OrderEvent, type OrderStatus, orderHasEnded } from './order.ts'
 
-/** Events of one order that one poll brings along at most; the next one brings the rest. */
-const MOST_EVENTS = 100
+/** Events of one order that one poll returns, at most; the next poll returns the rest. */
+const MAX_EVENTS_PER_POLL = 100
 
-/** Whoever wants to hear of one order. */
-export interface Listener {
+/** A subscriber to the events of one order. */
+export interface Subscriber {
   uuid: string
-  /** The id of the event that it knows last. */
+  /** The id of the last event that it has. */
   after: number
-  /** The secret that it came with; without one it hears as long as it wants. */
+  /** The key secret that it presented, whose end closes it; undefined without a key. */
   hash: KeyHash | undefined
-  tell(event: OrderEvent): void
-  /** Says that nothing has happened. */
-  beat(): void
-  /** Ends it: its order has ended, its key has, or the process does. */
-  end(): void
+  next(event: OrderEvent): void
+  /** Keeps the connection alive when there are no events. */
+  heartbeat(): void
+  /** The order has ended, the key has, or the process is stopping. */
+  close(): void
 }
 
-/** What becomes of orders, for all that listen in this process. */
+/** The events of orders, for all subscribers of this process. */
 export interface OrderFeed {
-  /** Takes a place for one listener of a caller. Answers how to give it back, which may be done twice. */
+  /** Takes one of the limited places for a caller. Returns how to release it; releasing twice is harmless. */
   admit(caller: string): Result<() => void, 'tooManyStreams' | 'unavailable'>
-  /** Answers how to stop listening. */
-  listen(listener: Listener): () => void
-  /** Ends all that listen and admits no more. */
+  /** Returns how to unsubscribe. */
+  subscribe(subscriber: Subscriber): () => void
+  /** Closes every subscriber and admits no more. */
   close(): void
-  /** How many places are taken. */
+  /** Places in use. */
   taken(): number
 }
 
@@ -41,129 +41,162 @@ export interface FeedOptions {
   pause: (ms: number) => Promise<void>
   pollMs?: number
   heartbeatMs?: number
-  /** Listeners of this process. */
-  most?: number
-  /** Listeners of one key, or of one address without a key. */
-  mostPerCaller?: number
+  /** Places of this process. */
+  maxStreams?: number
+  /** Places of one key, or of one address without a key. */
+  maxStreamsPerCaller?: number
 }
 
 /**
- * Opens the feed of a process. While anybody listens, one statement every `pollMs` asks for all of them: what is new of
- * their orders, and whose key has ended. While nobody does, nothing is asked.
+ * Opens the feed of a process. While there are subscribers, one statement per `pollMs` reads the new events of all their
+ * orders and which of their keys have ended; without subscribers there are no statements.
+ *
+ * Polling and not LISTEN: any process may write a change, and LISTEN needs a connection that neither the pool nor PGlite
+ * can spare.
  */
 export function openOrderFeed(
   db: Database,
   log: Log,
-  { now, pause, pollMs = 500, heartbeatMs = 15_000, most = 1_000, mostPerCaller = 50 }: FeedOptions,
+  {
+    now,
+    pause,
+    pollMs = 500,
+    heartbeatMs = 15_000,
+    maxStreams = 1_000,
+    maxStreamsPerCaller = 50,
+  }: FeedOptions,
 ): OrderFeed {
-  const listeners = new Set<Listener>()
+  const subscribers = new Set<Subscriber>()
   const places = new Map<string, number>()
-  const pollsPerBeat = Math.max(1, Math.round(heartbeatMs / pollMs))
+  const pollsPerHeartbeat = Math.max(1, Math.round(heartbeatMs / pollMs))
   let taken = 0
   let isPolling = false
   let isClosed = false
 
   async function keepPolling(): Promise<void> {
-    for (let polls = 1; listeners.size > 0; polls++) {
+    for (let polls = 1; subscribers.size > 0; polls++) {
       await pause(pollMs)
-      if (listeners.size === 0) break
-      await poll(db, listeners, now()).catch((error) =>
+      if (subscribers.size === 0) break
+      await poll(db, subscribers, now()).catch((error) =>
         log('warn', 'events_not_read', { fault: error instanceof Error ? error.name : '' }),
       )
-      if (polls % pollsPerBeat === 0) for (const listener of listeners) listener.beat()
+      if (polls % pollsPerHeartbeat === 0)
+        for (const subscriber of subscribers) subscriber.heartbeat()
     }
     isPolling = false
+  }
+
+  function releaseOnce(caller: string): () => void {
+    let isTaken = true
+    return () => {
+      if (!isTaken) return
+      isTaken = false
+      taken -= 1
+      const left = (places.get(caller) ?? 1) - 1
+      if (left === 0) places.delete(caller)
+      else places.set(caller, left)
+    }
   }
 
   return {
     admit(caller) {
       const own = places.get(caller) ?? 0
-      if (isClosed || taken >= most) return refuse('unavailable', { reason: 'streams' })
-      if (own >= mostPerCaller) return refuse('tooManyStreams', { most: mostPerCaller })
+      if (isClosed || taken >= maxStreams) return refuse('unavailable', { reason: 'streams' })
+      if (own >= maxStreamsPerCaller) return refuse('tooManyStreams', { most: maxStreamsPerCaller })
       taken += 1
       places.set(caller, own + 1)
-      let isMine = true
-      return ok(() => {
-        if (!isMine) return
-        isMine = false
-        taken -= 1
-        const left = (places.get(caller) ?? 1) - 1
-        if (left === 0) places.delete(caller)
-        else places.set(caller, left)
-      })
+      return ok(releaseOnce(caller))
     },
-    listen(listener) {
+    subscribe(subscriber) {
       if (isClosed) {
-        listener.end()
+        subscriber.close()
         return () => {}
       }
-      listeners.add(listener)
+      subscribers.add(subscriber)
       if (!isPolling) {
         isPolling = true
         void keepPolling()
       }
-      return () => void listeners.delete(listener)
+      return () => void subscribers.delete(subscriber)
     },
     close() {
       isClosed = true
-      for (const listener of listeners) leave(listeners, listener)
+      for (const subscriber of subscribers) closeSubscriber(subscribers, subscriber)
     },
     taken: () => taken,
   }
 }
 
-function leave(listeners: Set<Listener>, listener: Listener): void {
-  listeners.delete(listener)
-  listener.end()
+function closeSubscriber(subscribers: Set<Subscriber>, subscriber: Subscriber): void {
+  subscribers.delete(subscriber)
+  subscriber.close()
 }
 
-interface Told extends Omit<OrderEvent, 'at'> {
+async function poll(db: Database, subscribers: Set<Subscriber>, now: number): Promise<void> {
+  const polled = [...subscribers]
+  const { events, endedKeys } = await readNews(db, polled, now)
+  for (const subscriber of polled) {
+    if (!subscribers.has(subscriber)) continue
+    if (subscriber.hash !== undefined && endedKeys.has(subscriber.hash)) {
+      closeSubscriber(subscribers, subscriber)
+      continue
+    }
+    let last: OrderStatus = 'open'
+    for (const event of events.get(subscriber.uuid) ?? []) {
+      if (event.id <= subscriber.after) continue
+      subscriber.after = event.id
+      subscriber.next(event)
+      last = event.status
+    }
+    if (orderHasEnded(last)) closeSubscriber(subscribers, subscriber)
+  }
+}
+
+interface EventJson extends Omit<OrderEvent, 'at'> {
   uuid: string
   atMs: number
 }
 
 /**
- * Each order is asked for by its own last event: ids of one order grow with its changes, but a change of another order
- * that was committed late may have an id below the highest that was ever seen.
+ * Each order is read from its own last event on: ids of one order increase with its changes, but a change of another order
+ * that was committed late may have an id below the highest that was read.
  */
-async function poll(db: Database, listeners: Set<Listener>, now: number): Promise<void> {
-  const asked = [...listeners]
-  const known = new Map<string, number>()
-  for (const { uuid, after } of asked)
-    known.set(uuid, Math.min(after, known.get(uuid) ?? Number.MAX_SAFE_INTEGER))
-  const hashes = [...new Set(asked.flatMap(({ hash }) => hash ?? []))]
+async function readNews(
+  db: Database,
+  subscribers: readonly Subscriber[],
+  now: number,
+): Promise<{ events: Map<string, OrderEvent[]>; endedKeys: Set<string> }> {
+  const lastIds = new Map<string, number>()
+  for (const { uuid, after } of subscribers)
+    lastIds.set(uuid, Math.min(after, lastIds.get(uuid) ?? Number.MAX_SAFE_INTEGER))
+  const hashes = [...new Set(subscribers.flatMap(({ hash }) => hash ?? []))]
   const at = timestamptz(now)
-  const [found] = await rows<{ told: Told[] | null; dead: string[] | null }>(
+  const [found] = await rows<{ events: EventJson[] | null; ended: string[] | null }>(
     db,
     sql`SELECT (
         SELECT jsonb_agg(jsonb_build_object('uuid', order_uuid, 'id', id, 'status', status,
           'atMs', extract(epoch FROM at) * 1000, 'details', details) ORDER BY id)
-        FROM unnest(${`{${[...known.keys()].map((uuid) => `"${uuid}"`).join(',')}}`}::text::text[],
-          ${`{${[...known.values()].join(',')}}`}::text::bigint[]) AS listened (uuid, seen)
+        FROM unnest(${`{${[...lastIds.keys()].map((uuid) => `"${uuid}"`).join(',')}}`}::text::text[],
+          ${`{${[...lastIds.values()].join(',')}}`}::text::bigint[]) AS subscribed (uuid, last_id)
         CROSS JOIN LATERAL (
-          SELECT * FROM order_events WHERE order_uuid = uuid AND id > seen ORDER BY id LIMIT ${MOST_EVENTS}::int
+          SELECT * FROM order_events WHERE order_uuid = uuid AND id > last_id ORDER BY id
+          LIMIT ${MAX_EVENTS_PER_POLL}::int
         ) AS news
-      ) AS told, (
+      ) AS events, (
         SELECT jsonb_agg(hash) FROM unnest(${`{${hashes.join(',')}}`}::text::text[]) AS presented (hash)
         WHERE NOT EXISTS (
           SELECT FROM api_keys WHERE ${hasHashSql(sql`decode(hash, 'hex')`, at)} AND ${isActiveSql(at)})
-      ) AS dead`,
+      ) AS ended`,
   )
-  const news = Map.groupBy(found?.told ?? [], ({ uuid }) => uuid)
-  const dead = new Set(found?.dead)
-  for (const listener of asked) {
-    if (!listeners.has(listener)) continue
-    if (listener.hash !== undefined && dead.has(listener.hash)) {
-      leave(listeners, listener)
-      continue
-    }
-    let last: OrderStatus = 'open'
-    for (const { atMs, id, status, details } of news.get(listener.uuid) ?? []) {
-      if (id <= listener.after) continue
-      listener.after = id
-      listener.tell({ id, status, details, at: new Date(atMs) })
-      last = status
-    }
-    if (orderHasEnded(last)) leave(listeners, listener)
+  const events = Map.groupBy(
+    (found?.events ?? []).map(({ uuid, atMs, ...event }) => ({
+      uuid,
+      event: { ...event, at: new Date(atMs) },
+    })),
+    ({ uuid }) => uuid,
+  )
+  return {
+    events: new Map([...events].map(([uuid, all]) => [uuid, all.map(({ event }) => event)])),
+    endedKeys: new Set(found?.ended),
   }
 }

@@ -54,7 +54,7 @@ export interface OrderChange {
 }
 
 /** What an owner orders: the members that a client sends, without signatures. */
-export interface OrderTerms {
+export interface OrderFields {
   /** The Stacks address whose intent signature the order carries. */
   owner: string
   /** Contract id of the subnet token that pays. */
@@ -80,7 +80,7 @@ export interface OrderTerms {
 }
 
 /** A new order as it is sent: its terms and the owner's SIP-018 intent signature. */
-export interface NewOrder extends OrderTerms {
+export interface NewOrder extends OrderFields {
   /** 65 bytes hex, RSV or VRS. */
   signature: string
   /** The owner's signed `create_order` message; needed when `recipient` is not the owner. */
@@ -89,7 +89,7 @@ export interface NewOrder extends OrderTerms {
 }
 
 /** An order as the API presents it. Its signature is never part of a response. */
-export interface Order extends Omit<OrderTerms, 'uuid'> {
+export interface Order extends Omit<OrderFields, 'uuid'> {
   /** Absent in public lists while a third party that knows the uuid could still burn it on chain. */
   uuid?: string
   recipient: string

@@ -3,8 +3,8 @@ import { isContractId, isStacksAddress, isWalletAddress } from '../stacks/addres
 import type { Network } from '../stacks/network.ts'
 import type { NewOrder } from './order.ts'
 
-/** What the fields of an order must be on a network, and what to say when they are not. */
-const TERMS: readonly [keyof NewOrder, (text: string, network: Network) => boolean, string][] = [
+/** The fields of an order whose validity depends on the network, and the message of each. */
+const FIELDS: readonly [keyof NewOrder, (text: string, network: Network) => boolean, string][] = [
   ['owner', isWalletAddress, 'must be the address of a single-signature wallet of this network'],
   ['inputToken', isToken, 'must be a contract id of this network, or .stx'],
   ['outputToken', isToken, 'must be a contract id of this network, or .stx'],
@@ -16,9 +16,12 @@ const TERMS: readonly [keyof NewOrder, (text: string, network: Network) => boole
   ],
 ]
 
-/** Finds the fields that name nothing on this network. */
-export function faultsOf(order: NewOrder, network: Network): { path: string; message: string }[] {
-  return TERMS.flatMap(([field, fits, message]) => {
+/** Returns an issue for each field that is not valid on the network. */
+export function validateOrder(
+  order: NewOrder,
+  network: Network,
+): { path: string; message: string }[] {
+  return FIELDS.flatMap(([field, fits, message]) => {
     const text = order[field]
     return text === undefined || fits(text, network) ? [] : [{ path: field, message }]
   })

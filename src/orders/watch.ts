@@ -1,63 +1,60 @@
-import { succeed } from '../gate/admit.ts'
+import { recordSuccess } from '../gate/admit.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { Listener } from './feed.ts'
+import type { Subscriber } from './feed.ts'
 import { eventsOf, getOrder } from './find.ts'
 import { type OrderEvent, orderHasEnded } from './order.ts'
 import type { OrderServices } from './services.ts'
 
-export interface Watch {
+export interface WatchRequest {
   uuid: string
-  /** The id of the event that the caller knows last; 0 for none. */
+  /** The id of the last event that the caller has; 0 for none. */
   after: number
-  /** The key that it came with, and the secret; without one, its address is what places are counted by. */
+  /** The presented key and its secret. Without a key, places are counted by address. */
   keyId: string | undefined
   address: string
   hash: KeyHash | undefined
 }
 
-/** What became of an order so far, and what will. */
-export interface Watched {
+/** The events of an order so far, and how to follow the next ones. */
+export interface WatchedOrder {
   past: OrderEvent[]
-  /** Hears what comes after `past`; undefined when the order has ended. Answers how to leave, which must be done. */
-  follow: ((ear: Pick<Listener, 'tell' | 'beat' | 'end'>) => () => void) | undefined
+  /** Subscribes to the events after `past`, and returns how to leave, which must be done; undefined for an ended order. */
+  follow: ((to: Pick<Subscriber, 'next' | 'heartbeat' | 'close'>) => () => void) | undefined
 }
 
-/** Looks at an order's changes from some point on. Whoever knows the uuid may. */
+/** Reads an order's events after an id. Knowing the uuid is the only authorization that this needs. */
 export async function watchOrder(
   services: OrderServices,
-  { uuid, after, keyId, address, hash }: Watch,
+  { uuid, after, keyId, address, hash }: WatchRequest,
 ): Promise<
-  Result<Watched, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
+  Result<WatchedOrder, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
 > {
   const { feed } = services
   if (feed === undefined) return refuse('eventsUnsupported')
-  const admitted = feed.admit(keyId ?? address)
-  if (!admitted.ok) return admitted
-  const giveBack = admitted.value
+  const place = feed.admit(keyId ?? address)
+  if (!place.ok) return place
+  const releasePlace = place.value
+  let isFollowed = false
   try {
-    const found = await getOrder(services, uuid)
-    const past = found.ok ? await eventsOf(services, uuid, after) : []
-    if (!found.ok) {
-      giveBack()
-      return found
-    }
-    if (keyId !== undefined) await succeed(services.db, keyId)
+    const order = await getOrder(services, uuid)
+    if (!order.ok) return order
+    const past = await eventsOf(services, uuid, after)
+    if (keyId !== undefined) await recordSuccess(services.db, keyId)
     const last = past.at(-1)
-    if (orderHasEnded(last?.status ?? found.value.status)) {
-      giveBack()
-      return ok({ past, follow: undefined })
-    }
-    const follow: Watched['follow'] = (ear) => {
-      const stop = feed.listen({ ...ear, uuid, hash, after: last?.id ?? after })
-      return () => {
-        stop()
-        giveBack()
-      }
-    }
-    return ok({ past, follow })
-  } catch (error) {
-    giveBack()
-    throw error
+    if (orderHasEnded(last?.status ?? order.value.status)) return ok({ past, follow: undefined })
+    isFollowed = true
+    return ok({
+      past,
+      follow(to) {
+        const unsubscribe = feed.subscribe({ ...to, uuid, hash, after: last?.id ?? after })
+        return () => {
+          unsubscribe()
+          releasePlace()
+        }
+      },
+    })
+  } finally {
+    if (!isFollowed) releasePlace()
   }
 }

@@ -59,13 +59,13 @@ const TimeResponse = z.object({
 const HealthResponse = z.object({ status: z.literal('ok') })
 const ReadyResponse = z.object({ status: z.literal('ready') })
 
-/** What belongs to no room: what to sign, what time it is, whether the service lives. */
+/** Endpoints about the service itself. */
 export const serviceEndpoints: readonly Endpoint[] = [
   {
     method: 'get',
     path: '/info',
     operationId: 'getInfo',
-    summary: 'What a client must know to sign',
+    summary: 'What a client needs to sign messages and orders',
     credentials: ['none'],
     responses: { 200: { description: 'Network, contracts and limits', schema: InfoResponse } },
     refusals: [],
@@ -80,7 +80,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     operationId: 'listScopes',
     summary: 'What a key may be allowed',
     description:
-      "create, execute and cancel are this service's own. The others are its operator's: a key carries them, and GET /me shows them to whoever honours them.",
+      'create, execute and cancel are enforced by this service. The operator may define others: keys carry them, and GET /me shows them to the services that enforce them.',
     credentials: ['none'],
     responses: { 200: { description: 'The scopes', schema: ScopesResponse } },
     refusals: [],
@@ -109,9 +109,9 @@ export const serviceEndpoints: readonly Endpoint[] = [
     method: 'get',
     path: '/health',
     operationId: 'getHealth',
-    summary: 'The process lives',
+    summary: 'Liveness',
     credentials: ['none'],
-    responses: { 200: { description: 'It does', schema: HealthResponse } },
+    responses: { 200: { description: 'The process is running', schema: HealthResponse } },
     refusals: [],
     handle(c) {
       limitByAddress(c)
@@ -122,9 +122,9 @@ export const serviceEndpoints: readonly Endpoint[] = [
     method: 'get',
     path: '/ready',
     operationId: 'getReady',
-    summary: 'The service can serve: database and chain are reachable',
+    summary: 'Readiness: database and chain are reachable',
     credentials: ['none'],
-    responses: { 200: { description: 'It can', schema: ReadyResponse } },
+    responses: { 200: { description: 'Ready', schema: ReadyResponse } },
     refusals: ['unavailable'],
     handle(c) {
       limitByAddress(c)
@@ -160,12 +160,12 @@ export const serviceEndpoints: readonly Endpoint[] = [
   },
 ]
 
-/** For probes, which are not counted: also mounted at /health. */
+/** Also mounted at /health for probes, which are not counted. */
 export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
 }
 
-/** For probes, which are not counted: also mounted at /ready. */
+/** Also mounted at /ready for probes, which are not counted. */
 export async function ready(c: AppContext): Promise<Response> {
   const { db, chain } = c.get('world')
   await pingDatabase(db)

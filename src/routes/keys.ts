@@ -207,7 +207,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     operationId: 'revokeSelf',
     summary: 'Revoke the key that this is sent with',
     description:
-      'The only management that a key may do. It needs no quota and no allowed address: whoever has the secret may end it.',
+      'The only management that a key may do. It takes no quota and checks no address, so that any holder of the secret can revoke it.',
     credentials: ['key'],
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
@@ -306,7 +306,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     operationId: 'useRevocationCertificate',
     summary: 'Revoke an API key with a certificate that its owner signed and kept',
     description:
-      'The message revoke_api_key is good until its notAfter, at most 366 days after its timestamp, and whoever has it may send it.',
+      'The message revoke_api_key is valid until its notAfter, at most 366 days after its timestamp. Any holder may send it.',
     credentials: ['wallet'],
     params: wire.KeyParams,
     body: { schema: SignedBody },

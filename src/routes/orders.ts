@@ -1,5 +1,5 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
-import { succeed } from '../gate/admit.ts'
+import { recordSuccess } from '../gate/admit.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
@@ -147,7 +147,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     path: '/orders/{uuid}',
     operationId: 'getOrder',
     summary: 'Show an order',
-    description: 'Whoever knows the uuid may see the order.',
+    description: 'Knowing the uuid is enough to read the order.',
     credentials: ['none'],
     params: wire.OrderParams,
     responses: { 200: { description: 'The order', schema: wire.OrderResponse } },
@@ -164,17 +164,17 @@ export const orderEndpoints: readonly Endpoint[] = [
     operationId: 'watchOrder',
     summary: "Follow an order's changes",
     description:
-      'Server-sent events: every change so far and every one to come, a comment every 15 seconds while there is none, and the end once the order has ended. Last-Event-ID resumes after the event that is known already. Whoever knows the uuid may listen; with an API key the stream is counted by the key and ends when the key does. Not on Workers: 501, and GET /orders/{uuid} says the same when asked.',
+      'Server-sent events: every past and future change, a comment every 15 seconds without one, and the end once the order has ended. Last-Event-ID resumes after a known event. Knowing the uuid is enough; with an API key the stream is counted by the key and ends when the key does. Workers return 501: poll GET /orders/{uuid} there.',
     credentials: ['none', 'key'],
     params: wire.OrderParams,
     headers: wire.EventHeaders,
     responses: {
       200: {
-        description: 'The changes; the data of each is this',
+        description: 'Events; the data of each is an OrderChange',
         schema: wire.OrderChangeSchema,
         contentType: 'text/event-stream',
       },
-      204: { description: 'The order has ended, and its last change is known already' },
+      204: { description: 'The order has ended, and the client has its last event' },
     },
     refusals: [
       'invalidRequest',
@@ -196,13 +196,13 @@ export const orderEndpoints: readonly Endpoint[] = [
         }),
       )
       if (follow === undefined && past.length === 0) return respondWithText(c, null, 204)
-      const said = (event: OrderEvent) => ({ id: event.id, data: presentEvent(uuid, event) })
+      const present = (event: OrderEvent) => ({ id: event.id, data: presentEvent(uuid, event) })
       const body = eventStream(
-        past.map(said),
-        follow && (({ say, ...to }) => follow({ ...to, tell: (event) => say(said(event)) })),
+        past.map(present),
+        follow && ((to) => follow({ ...to, next: (event) => to.next(present(event)) })),
       )
       if (c.req.method !== 'HEAD') return respondWithStream(c, body)
-      await body.cancel() // Nobody would read it, and its place would stay taken.
+      await body.cancel() // A HEAD has no reader: the stream's place is released.
       return respondWithStream(c, null)
     },
   },
@@ -223,13 +223,13 @@ export const orderEndpoints: readonly Endpoint[] = [
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
       const page = await listOrders(c.get('world'), query, viewer?.walletAddress, c.get('now'))
-      if (viewer?.keyId !== undefined) await succeed(c.get('world').db, viewer.keyId)
+      if (viewer?.keyId !== undefined) await recordSuccess(c.get('world').db, viewer.keyId)
       return respond(c, { status: 'success', ...page })
     },
   },
 ]
 
-/** What no order can be named, NUL among it, is the same as no name. */
+/** The uuid of the path; empty when it cannot be one, as a text with NUL. */
 function uuidOf(c: AppContext): string {
   const uuid = c.req.param('uuid')
   return isIntentUuid(uuid) ? uuid : ''
@@ -248,7 +248,7 @@ function requireSameOrder(c: AppContext, signedUuid: string): void {
     unwrap(refuse('invalidRequest', { problem: 'the signed uuid is not the one in the path' }))
 }
 
-/** The owner's word for a recipient: a signed `create_order` for exactly this order. */
+/** The owner's message that authorizes a recipient: a signed `create_order` for exactly this order. */
 function recipientAction(c: AppContext, order: NewOrder) {
   const { message, messageSignature, owner } = order
   if (message === undefined || messageSignature === undefined) return undefined

@@ -1,12 +1,12 @@
 import type { Result } from '../result.ts'
 import type { SubmitResult } from './submit-result.ts'
 
-/** One step of a route: the vault that swaps, and what it is told. */
+/** One step of a route: a vault and its opcode. */
 export interface Hop {
   vault: string
   /** Hex, at most 16 bytes. */
   opcode: string
-  /** What the vault pays, `contract::asset`; absent when the quote does not say, or no post-condition can see it. */
+  /** The asset that the vault pays, `contract::asset`; absent when the quote omits it, or post-conditions cannot see it. */
   asset?: string | undefined
 }
 
@@ -16,52 +16,52 @@ export interface Quote {
   hops: Hop[]
 }
 
-/** What the chain says of a transaction. */
+/** The status of a transaction on chain. */
 export type ChainStatus =
   | { kind: 'pending' }
   | {
       kind: 'mined'
       outcome: 'success' | 'abort_by_response' | 'abort_by_post_condition'
       height: number
-      /** What the last vault paid, when the result says so. */
+      /** The amount that the last vault paid, when the result contains it. */
       amountOut?: string
     }
-  /** Its block is not canonical any more. */
+  /** Its block is no longer canonical. */
   | { kind: 'orphaned' }
-  /** `dropped_..`: it may come back, and the same bytes may be sent again. */
+  /** `dropped_..`: it may reappear, and the same bytes may be sent again. */
   | { kind: 'dropped'; reason: string }
-  /** Nobody has heard of it, which is normal shortly after it was sent. */
+  /** Unknown to the node, which is normal shortly after a submission. */
   | { kind: 'absent' }
-  /** Nobody could be asked. */
+  /** The API did not respond. */
   | { kind: 'unknown' }
 
-/** Where an account stands. */
+/** The nonces of an account. */
 export interface Nonces {
   /** The nonce of its next transaction to be mined. */
   confirmed: number
-  /** The one after all that the mempool holds. */
+  /** The nonce after those in the mempool. */
   next: number
-  /** Those that the mempool holds, as far as anybody says. */
+  /** The nonces in the mempool, as far as the API lists them. */
   pending: number[]
 }
 
-/** What settlement asks of Stacks. There is one client; on devnet only its address differs. */
+/** The Stacks API that settlement uses. One client serves every network; on devnet only its address differs. */
 export interface Chain {
-  /** Sends signed bytes. Sending the same bytes again is harmless. */
+  /** Submits signed bytes. Submitting the same bytes again is harmless. */
   submit(raw: Uint8Array<ArrayBuffer>): Promise<SubmitResult>
-  /** Looks for a transaction. */
+  /** Looks up a transaction. */
   find(txid: string): Promise<ChainStatus>
-  /** The height of the newest block; undefined when nobody could say. */
+  /** The height of the newest block; undefined when the API did not respond. */
   height(): Promise<number | undefined>
-  /** Undefined when nobody could say. */
+  /** Undefined when the API did not respond. */
   nonces(address: string): Promise<Nonces | undefined>
-  /** A way to swap; `noRoute` when there is none, `chainUnavailable` when nobody could say. */
+  /** A route; `noRoute` when there is none, `chainUnavailable` when the quote service did not respond. */
   quote(
     tokenIn: string,
     tokenOut: string,
     amount: string,
   ): Promise<Result<Quote, 'noRoute' | 'chainUnavailable'>>
-  /** The name of a token contract's fungible asset, which a post-condition needs. */
+  /** The name of a token contract's fungible asset, for post-conditions. */
   assetName(contractId: string): Promise<string | undefined>
   isReachable(): Promise<boolean>
   /** Devnet only: gives an address STX and input tokens. */

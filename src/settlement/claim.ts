@@ -17,12 +17,12 @@ export interface Claim {
 }
 
 /**
- * Takes an open order for execution, uses the operator's nonce and stores the signed bytes, or does nothing at all.
+ * Claims an open order for execution, uses the operator's nonce and stores the signed bytes, or changes nothing.
  *
- * The operator's row is locked first, and only if its nonce is still the one that was signed for and not too far ahead of
- * the chain; then the order, only if it is still open. So of any number of executes and cancels one wins, and no nonce is
- * left out or used twice. The same order for the same nonce is the same bytes: a transaction that was refused and is tried
- * again has its row. Until `leasedUntil` the caller alone sends the bytes.
+ * The operator's row is locked first, if its nonce is still the one that was signed and not too far ahead of the chain;
+ * then the order's row, if it is still executable. Of concurrent executes and cancels one succeeds, and no nonce is skipped
+ * or used twice. The same order with the same nonce is the same bytes: a refused transaction that is tried again keeps its
+ * row. Until `leasedUntil` only the caller sends the bytes.
  */
 export async function claimOrder(
   db: Database,
@@ -46,7 +46,7 @@ export async function claimOrder(
         RETURNING uuid, status, payer.address
       ), used AS (
         UPDATE operators SET next_nonce = next_nonce + 1 FROM claimed WHERE operators.address = claimed.address
-      ), told AS (
+      ), event AS (
         ${insertOrderEvent(sql`claimed`, now, sql`jsonb_build_object('txid', ${txid}::text)`)}
       )
       INSERT INTO transactions
@@ -62,7 +62,7 @@ export async function claimOrder(
   return claimed.length === 1
 }
 
-/** Whether an order is still open, and whether the operator can take one more: why a claim was lost. */
+/** Why a claim changed nothing: the order's status, and whether the operator's nonces are used up. */
 export async function explainLostClaim(
   db: Database,
   uuid: string,
@@ -77,8 +77,8 @@ export async function explainLostClaim(
 }
 
 /**
- * Whether a claim was committed after all, when the connection was lost before it could say so. The same bytes may also be
- * another process's claim, so from now on a refusal proves nothing: like the reconciler, this counts as a second sender.
+ * Whether a claim was committed although the connection was lost during its COMMIT. The same bytes may also be another
+ * process's claim; like a lease of the reconciler this counts as a second sender, after which a rejection proves nothing.
  */
 export async function claimWasCommitted(db: Database, txid: string): Promise<boolean> {
   const found = await rows(

@@ -2,7 +2,12 @@ import { isMessageConsumed } from '../actions/consume.ts'
 import { signatureLabel } from '../crypto/labels.ts'
 import { atomically } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
-import { giveBack, type Reservation, releaseReservation, reserve } from '../orders/allowance.ts'
+import {
+  type Reservation,
+  reclaimEnded,
+  releaseReservation,
+  reserveAllowance,
+} from '../orders/allowance.ts'
 import { authorizeOrder, type Caller, type OrderReason } from '../orders/authorize.ts'
 import { reservationOf } from '../orders/create.ts'
 import { findOrder } from '../orders/find.ts'
@@ -14,11 +19,11 @@ import { type SettleReason, settle } from './settle.ts'
 export interface ExecuteOutcome {
   row: OrderRow
   txid: string
-  /** False while nobody knows whether a node has the transaction. */
+  /** False while it is unknown whether a node has the transaction. */
   accepted: boolean
 }
 
-/** Sends an open order to the chain, for its owner's key or its owner. */
+/** Executes an open order on chain, for its owner's key or its owner. */
 export async function executeOrder(
   services: SettlementServices & OrderServices,
   uuid: string,
@@ -57,16 +62,16 @@ export async function executeOrder(
     : ok({ row: { ...row, status: 'executing', txid }, txid, accepted: false })
 }
 
-/** An order takes its amount of the key's day before it is sent, unless it did when the key made it. */
+/** Reserves the order's amount of the key's day, unless it was reserved when the key created the order. */
 async function reserveFor(
   services: SettlementServices & OrderServices,
   reservation: Reservation | undefined,
 ): Promise<Result<null, 'limitExceeded'>> {
   if (reservation === undefined) return ok(null)
   const attempt = () =>
-    atomically<null, 'limitExceeded'>(services.db, (tx) => reserve(tx, reservation))
+    atomically<null, 'limitExceeded'>(services.db, (tx) => reserveAllowance(tx, reservation))
   const reserved = await attempt()
   if (reserved.ok) return reserved
-  await giveBack(services.db, reservation)
+  await reclaimEnded(services.db, reservation)
   return attempt()
 }

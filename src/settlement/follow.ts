@@ -3,7 +3,7 @@ import type { ChainStatus } from './chain.ts'
 import { encryptTransaction } from './encrypt.ts'
 import { replacementFee } from './fees.ts'
 import type { OperatorAccount } from './operator.ts'
-import { type DueTransaction, rivalsOf } from './outbox.ts'
+import { competingTransactions, type DueTransaction } from './outbox.ts'
 import {
   type Mined,
   recordAccepted,
@@ -27,70 +27,74 @@ import { signAgain, signFiller } from './transaction.ts'
 export interface ReconcilePass {
   services: SettlementServices
   now: number
-  /** The newest block's height, asked for at most once a pass. */
+  /** The height of the newest block, looked up at most once a pass. */
   height: () => Promise<number | undefined>
 }
 
-/** Looks at one transaction: sends it again when nobody has answered for it, else asks the chain what became of it. */
+/** Checks one transaction: sends it again while no node's acceptance is recorded, else looks up its status. */
 export async function checkTransaction(pass: ReconcilePass, due: DueTransaction): Promise<void> {
   if (due.status === 'signed') return applySubmitResult(pass, due, await submit(pass, due))
-  await follow(pass, due, await pass.services.chain.find(due.txid))
+  await applyChainStatus(pass, due, await pass.services.chain.find(due.txid))
 }
 
-/** Does what the node's answer to the stored bytes asks for. They may have been sent before. */
+/** Handles a node's result for the stored bytes, which may have been sent before. */
 async function applySubmitResult(
   pass: ReconcilePass,
   due: DueTransaction,
-  answer: SubmitResult,
+  result: SubmitResult,
 ): Promise<void> {
   const { services, now } = pass
-  services.log(answer.kind === 'accepted' ? 'info' : 'warn', 'transaction_sent_again', {
+  services.log(result.kind === 'accepted' ? 'info' : 'warn', 'transaction_sent_again', {
     uuid: due.orderUuid,
     txid: due.txid,
-    answer: answer.kind,
-    reason: answer.kind === 'accepted' ? undefined : answer.reason,
+    result: result.kind,
+    reason: result.kind === 'accepted' ? undefined : result.reason,
   })
-  switch (answer.kind) {
+  switch (result.kind) {
     case 'accepted':
       return due.status === 'signed'
         ? recordAccepted(services.db, due.txid, now, soon(pass))
-        : reschedule(pass, due, { missed: true })
+        : reschedule(pass, due, { isMissing: true })
     case 'refused':
-      return cancelByReplacement(pass, due, answer.reason)
+      return cancelByReplacement(pass, due, result.reason)
     case 'nonceTaken':
-      return resolveNonceConflict(pass, due, answer.reason)
+      return resolveNonceConflict(pass, due, result.reason)
     case 'postponed':
-      return answer.reason === 'FeeTooLow'
-        ? bumpFee(pass, due, answer.reason)
-        : reschedule(pass, due, { reason: answer.reason })
+      return result.reason === 'FeeTooLow'
+        ? bumpFee(pass, due, result.reason)
+        : reschedule(pass, due, { reason: result.reason })
     default:
-      return reschedule(pass, due, { reason: answer.reason })
+      return reschedule(pass, due, { reason: result.reason })
   }
 }
 
-/** Does what the chain's word on a transaction asks for. */
-async function follow(pass: ReconcilePass, due: DueTransaction, seen: ChainStatus): Promise<void> {
+/** Handles the observed status of a transaction. */
+async function applyChainStatus(
+  pass: ReconcilePass,
+  due: DueTransaction,
+  seen: ChainStatus,
+): Promise<void> {
   const { services, now } = pass
   if (seen.kind === 'unknown') return reschedule(pass, due)
-  if (seen.kind === 'mined') return settle(pass, due, seen)
+  if (seen.kind === 'mined') return applyMined(pass, due, seen)
   if (due.status === 'mined') {
-    // A node that lags calls it pending, or has not heard of it.
-    const isSaid = seen.kind === 'orphaned' || seen.kind === 'dropped'
-    const isGone = isSaid || due.misses + 1 >= ORPHANED_AFTER_NOT_FOUND
-    if (!isGone) return reschedule(pass, due, { missed: true })
+    // A lagging node reports it as pending or unknown.
+    const isReported = seen.kind === 'orphaned' || seen.kind === 'dropped'
+    const isGone = isReported || due.notFound + 1 >= ORPHANED_AFTER_NOT_FOUND
+    if (!isGone) return reschedule(pass, due, { isMissing: true })
     services.log('warn', 'transaction_reorganised', { uuid: due.orderUuid, txid: due.txid })
     return recordReorganised(services.db, due, now, now)
   }
   if (due.status === 'outbid') return reschedule(pass, due)
   if (seen.kind === 'pending')
-    return isStuck(pass, due) ? bumpFee(pass, due) : reschedule(pass, due, { missed: false })
+    return isStuck(pass, due) ? bumpFee(pass, due) : reschedule(pass, due, { isMissing: false })
   const reason = seen.kind === 'dropped' ? seen.reason : `dropped_${seen.kind}`
   if (isHopeless(pass, due)) return cancelByReplacement(pass, due, reason)
   await applySubmitResult(pass, due, await submit(pass, due))
 }
 
-/** The transaction is in a block: an order ends once that is deep enough, and is watched for some time after. */
-async function settle(pass: ReconcilePass, due: DueTransaction, seen: Mined): Promise<void> {
+/** The transaction is in a block. The order ends once that is deep enough; the block is checked for some time after. */
+async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined): Promise<void> {
   const { services, now } = pass
   const { CONFIRMATIONS, RECONCILE_INTERVAL_MS } = services.config
   if (due.status === 'signed' || due.status === 'outbid')
@@ -104,7 +108,7 @@ async function settle(pass: ReconcilePass, due: DueTransaction, seen: Mined): Pr
     ? nextConfirmationCheck(
         now,
         due.minedAt ?? now,
-        due.status === 'mined' ? due.looks : 0,
+        due.status === 'mined' ? due.attempts : 0,
         firstMs,
       )
     : nextAttempt(now, 0, firstMs)
@@ -120,9 +124,8 @@ async function settle(pass: ReconcilePass, due: DueTransaction, seen: Mined): Pr
 }
 
 /**
- * Something else has the nonce. Perhaps it is this very transaction, mined or waiting; perhaps a rival that was signed
- * here, which is followed by itself. Only when the chain has long passed the nonce, and none of them is anywhere, was it
- * used by somebody else.
+ * The nonce is used: by this very transaction, mined or pending; by a competing transaction of this service, which is
+ * followed by itself; or, once the chain has long passed the nonce and none of them is found, by another program.
  */
 async function resolveNonceConflict(
   pass: ReconcilePass,
@@ -131,24 +134,24 @@ async function resolveNonceConflict(
 ): Promise<void> {
   const { services, now } = pass
   const seen = await services.chain.find(due.txid)
-  if (seen.kind === 'mined') return settle(pass, due, seen)
+  if (seen.kind === 'mined') return applyMined(pass, due, seen)
   if (seen.kind === 'pending' && due.status === 'signed')
     return recordAccepted(services.db, due.txid, now, soon(pass))
   const isPassed = due.chainNonce > due.nonce && seen.kind !== 'pending' && seen.kind !== 'unknown'
   if (!isPassed || !isHopeless(pass, due))
-    return reschedule(pass, due, { reason, missed: isPassed })
-  for (const rival of await rivalsOf(services.db, due)) {
-    const { kind } = await services.chain.find(rival)
+    return reschedule(pass, due, { reason, isMissing: isPassed })
+  for (const competing of await competingTransactions(services.db, due)) {
+    const { kind } = await services.chain.find(competing)
     if (kind === 'mined' || kind === 'pending' || kind === 'unknown')
-      return reschedule(pass, due, { reason, missed: true })
+      return reschedule(pass, due, { reason, isMissing: true })
   }
   services.log('error', 'nonce_lost', { operator: due.operator, nonce: due.nonce, txid: due.txid })
   await recordNonceLost(services.db, due, now)
 }
 
 /**
- * Nobody takes the transaction, or everybody forgets it, but somebody may still have it. So its nonce is used up by a
- * filler that pays more: once that is mined the order has failed, for this reason; if the swap is mined, it has not.
+ * Every node rejects or forgets the transaction, but one may still have it. A filler with a higher fee uses up its nonce:
+ * once the filler is mined the order has failed, for this reason; if the swap is mined instead, it has not.
  */
 async function cancelByReplacement(
   pass: ReconcilePass,
@@ -168,11 +171,11 @@ async function cancelByReplacement(
     network: services.config.STACKS_NETWORK,
   })
   services.log('warn', 'order_given_up', { uuid: due.orderUuid, txid: due.txid, reason })
-  const sealed = { transaction: filler, rawBox: await encryptTransaction(services, filler) }
-  await recordReplacement(services.db, due, sealed, { kind: 'filler', reason }, now)
+  const encrypted = { transaction: filler, rawBox: await encryptTransaction(services, filler) }
+  await recordReplacement(services.db, due, encrypted, { kind: 'filler', reason }, now)
 }
 
-/** Signs the same transaction again for twice the fee, as long as that is within the limit. */
+/** Signs the same transaction with a higher fee, up to the configured ceiling. */
 async function bumpFee(pass: ReconcilePass, due: DueTransaction, reason?: string): Promise<void> {
   const { services, now } = pass
   const operator = operatorOf(services, due)
@@ -185,13 +188,16 @@ async function bumpFee(pass: ReconcilePass, due: DueTransaction, reason?: string
     return reschedule(pass, due, { reason })
   }
   const raw = await services.encryption.decrypt(due.rawBox, transactionLabel(due.txid))
-  const dearer = signAgain(raw, { privateKey: operator.privateKey, feeInMicroStx })
-  services.log('warn', 'fee_raised', { uuid: due.orderUuid, txid: dearer.txid, feeInMicroStx })
-  const sealed = { transaction: dearer, rawBox: await encryptTransaction(services, dearer) }
-  await recordReplacement(services.db, due, sealed, { kind: due.kind, reason: null }, now)
+  const replacement = signAgain(raw, { privateKey: operator.privateKey, feeInMicroStx })
+  services.log('warn', 'fee_raised', { uuid: due.orderUuid, txid: replacement.txid, feeInMicroStx })
+  const encrypted = {
+    transaction: replacement,
+    rawBox: await encryptTransaction(services, replacement),
+  }
+  await recordReplacement(services.db, due, encrypted, { kind: due.kind, reason: null }, now)
 }
 
-/** Only what the chain waits for can be stuck: what comes after it waits for its turn. */
+/** Only the transaction with the next nonce can be stuck: later ones wait for it. */
 function isStuck({ services, now }: ReconcilePass, due: DueTransaction): boolean {
   const { STUCK_AFTER_SECONDS } = services.config
   if (STUCK_AFTER_SECONDS === undefined || due.nonce !== due.chainNonce) return false
@@ -199,7 +205,7 @@ function isStuck({ services, now }: ReconcilePass, due: DueTransaction): boolean
 }
 
 function isHopeless({ now }: ReconcilePass, due: DueTransaction): boolean {
-  return due.misses + 1 >= GIVE_UP_AFTER.misses && now - due.since >= GIVE_UP_AFTER.ms
+  return due.notFound + 1 >= GIVE_UP_AFTER.notFound && now - due.since >= GIVE_UP_AFTER.ms
 }
 
 async function submit({ services }: ReconcilePass, due: DueTransaction): Promise<SubmitResult> {
@@ -211,10 +217,15 @@ async function submit({ services }: ReconcilePass, due: DueTransaction): Promise
 function reschedule(
   pass: ReconcilePass,
   due: DueTransaction,
-  found: { reason?: string | undefined; missed?: boolean } = {},
+  found: { reason?: string | undefined; isMissing?: boolean } = {},
 ): Promise<void> {
   const firstMs = Math.max(pass.services.config.RECONCILE_INTERVAL_MS, 1)
-  return recordAttempt(pass.services.db, due.txid, nextAttempt(pass.now, due.looks, firstMs), found)
+  return recordAttempt(
+    pass.services.db,
+    due.txid,
+    nextAttempt(pass.now, due.attempts, firstMs),
+    found,
+  )
 }
 
 function soon({ services, now }: ReconcilePass): number {

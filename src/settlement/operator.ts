@@ -5,7 +5,7 @@ import type { Network } from '../stacks/network.ts'
 import { addressOf } from '../stacks/sign.ts'
 import type { Chain, Nonces } from './chain.ts'
 
-/** The node takes no more from one account: MAXIMUM_MEMPOOL_TX_CHAINING. */
+/** Pending transactions of one account that a node accepts: MAXIMUM_MEMPOOL_TX_CHAINING. */
 export const MAX_PENDING = 25
 
 /** An account that signs and pays for router calls. */
@@ -13,33 +13,33 @@ export interface OperatorAccount {
   address: string
   privateKey: string
   /**
-   * The nonce that its next transaction takes. Only a hint, remembered from the last claim of this process: `claimOrder`
-   * checks it under the row's lock. Undefined for an operator that is new here while the chain cannot be asked.
+   * The nonce of its next transaction. A hint from the last claim of this process, which `claimOrder` checks under the
+   * row's lock. Undefined for a new operator while the chain is unavailable.
    */
   expectedNonce(): Promise<number | undefined>
-  /** Says what the hint is from now on; undefined when another process may have been faster. */
+  /** Sets the hint; undefined when another process may have used the nonce. */
   expect(nonce: number | undefined): void
-  /** Asks the chain where the account stands, and stores it: what it says is pending, and where the next nonce is. */
+  /** Looks up the account's nonces on chain and stores them. */
   reconcile(now: number): Promise<AccountNonces | undefined>
-  /** When this process asked the chain last, and was answered. */
+  /** When this process last looked them up successfully. */
   reconciledAt(): number | undefined
-  /** Runs one after another what would otherwise sign for the same nonce in vain. Other processes have turns of their own. */
+  /** Serializes work within this process that would otherwise sign for the same nonce in vain. */
   exclusively<T>(work: () => Promise<T>): Promise<T>
 }
 
-/** Where an operator stands, here and on the chain. */
+/** An operator's nonces, on chain and in the database. */
 export interface AccountNonces extends Nonces {
-  /** The nonce of its next transaction, here. */
+  /** The nonce of its next transaction in the database. */
   nextNonce: number
 }
 
 export interface OperatorAccounts {
   all: readonly OperatorAccount[]
-  /** All of them, each time another one first. */
+  /** All of them, starting with another one each time. */
   roundRobin(): OperatorAccount[]
 }
 
-/** What operators know from one request to the next. Workers open them for every request, on a database session of its own. */
+/** State that outlives a request. Workers open the accounts for every request, each on its own database session. */
 export interface OperatorMemory {
   turn?: number
   operators?: Remembered[]
@@ -83,7 +83,7 @@ function openOperator(
   const { address } = memory
   let last: Promise<unknown> = Promise.resolve()
 
-  /** The nonce never goes back to what the chain says: what is signed here may not have reached it yet. */
+  /** The stored nonce never decreases to the chain's: transactions signed here may not have reached the chain yet. */
   async function reconcile(now: number): Promise<AccountNonces | undefined> {
     const seen = await chain.nonces(address)
     if (seen === undefined) return undefined

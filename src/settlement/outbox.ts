@@ -5,7 +5,7 @@ import type { TransactionStatus } from '../db/schema.ts'
 import { timestamptz } from '../db/time.ts'
 import { type AccountNonces, MAX_PENDING } from './operator.ts'
 
-/** A signed transaction that somebody has to look at. */
+/** A signed transaction that is due for a check. */
 export interface DueTransaction {
   txid: string
   kind: 'swap' | 'filler'
@@ -15,14 +15,14 @@ export interface DueTransaction {
   feeInMicroStx: number
   rawBox: Uint8Array
   status: TransactionStatus
-  looks: number
-  misses: number
+  attempts: number
+  notFound: number
   outcome: string | undefined
   blockHeight: number | undefined
   minedAt: number | undefined
   /** When it was signed, or a node accepted it. */
   since: number
-  /** The nonce that the chain expects next of its operator, and since when. */
+  /** The nonce that the chain expects next of the operator, and since when. */
   chainNonce: number
   chainNonceAt: number
 }
@@ -37,28 +37,26 @@ type Row = Omit<DueTransaction, 'orderUuid' | 'rawBox' | 'outcome' | 'blockHeigh
 
 const milliseconds = (column: string) => sql.raw(`(extract(epoch FROM ${column}) * 1000)::float8`)
 
-/**
- * Takes up transactions that are due, each by one process: until the lease ends no other one sees them. Whoever dies
- * with a lease leaves them to the next.
- */
+/** Leases due transactions to this process. If it crashes, its leases expire and another process takes over. */
 export async function leaseDue(
   db: Database,
   now: number,
   leasedUntil: number,
-  most: number,
+  limit: number,
 ): Promise<DueTransaction[]> {
   const found = await rows<Row>(
     db,
     sql`WITH due AS (
         SELECT txid FROM transactions WHERE check_at <= ${timestamptz(now)}
           AND status IN ('signed', 'accepted', 'outbid', 'mined')
-        ORDER BY check_at LIMIT ${most}::int FOR UPDATE SKIP LOCKED
+        ORDER BY check_at LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
       )
       UPDATE transactions SET looks = looks + 1, check_at = ${timestamptz(leasedUntil)}
       FROM due, operators
       WHERE transactions.txid = due.txid AND operators.address = transactions.operator
       RETURNING transactions.txid, kind, order_uuid, operator, nonce::float8 AS nonce,
-        fee_in_micro_stx::float8 AS "feeInMicroStx", encode(raw_box, 'hex') AS box, status, looks, misses, outcome,
+        fee_in_micro_stx::float8 AS "feeInMicroStx", encode(raw_box, 'hex') AS box, status, looks AS attempts,
+        misses AS "notFound", outcome,
         block_height::float8 AS height, ${milliseconds('mined_at')} AS mined,
         ${milliseconds('coalesce(answered_at, created_at)')} AS since,
         chain_nonce::float8 AS "chainNonce", ${milliseconds('chain_nonce_at')} AS "chainNonceAt"`,
@@ -74,8 +72,8 @@ export async function leaseDue(
   }))
 }
 
-/** What else was signed for a transaction's nonce and may be mined in its place. */
-export async function rivalsOf(
+/** Other transactions that were signed for the same nonce and may be mined instead. */
+export async function competingTransactions(
   db: Database,
   { txid, operator, nonce }: Pick<DueTransaction, 'txid' | 'operator' | 'nonce'>,
 ): Promise<string[]> {
@@ -87,8 +85,8 @@ export async function rivalsOf(
   return found.map((one) => one.txid)
 }
 
-/** The operators of which something is pending. */
-export async function busyOperators(db: Database): Promise<Set<string>> {
+/** The operator accounts that have pending transactions. */
+export async function operatorsWithPending(db: Database): Promise<Set<string>> {
   const found = await rows<{ address: string }>(
     db,
     sql`SELECT address FROM operators WHERE next_nonce > chain_nonce`,
@@ -96,8 +94,8 @@ export async function busyOperators(db: Database): Promise<Set<string>> {
   return new Set(found.map((one) => one.address))
 }
 
-/** The nonces that nothing will use: refused, while reschedule ones were signed already. What comes after them waits for them. */
-export async function gapsOf(
+/** Nonces that no transaction will use: refused, while later ones are signed already, which wait for them. */
+export async function nonceGaps(
   db: Database,
   operator: string,
   { confirmed, nextNonce, pending }: AccountNonces,

@@ -2,9 +2,7 @@ import type { Quote } from './chain.ts'
 
 const BASIS_POINTS = 10_000n
 
-/**
- * A decimal as a fraction of whole numbers: `1.25` is 125 / 100.
- */
+/** A decimal as a fraction of whole numbers: `1.25` is 125 / 100. */
 function fractionOf(decimal: string): { numerator: bigint; denominator: bigint } {
   const [whole = '0', places = ''] = decimal.split('.')
   return { numerator: BigInt(whole + places), denominator: 10n ** BigInt(places.length) }
@@ -32,8 +30,8 @@ export interface PriceTarget {
 }
 
 /**
- * The least that the trader accepts: what was quoted less the slippage, rounded up, or the quote's own minimum where that
- * is more. With a target to stay above, no less than the target asks for.
+ * The minimum output of a swap: the quoted amount less the slippage, rounded up, or the quote's own minimum where that is
+ * more. With a target price to stay above, also no less than the target requires.
  */
 export function minimumOutput(quote: Quote, slippageBps: number, target?: PriceTarget): string {
   const kept = BigInt(quote.amountOut) * (BASIS_POINTS - BigInt(slippageBps))

@@ -3,36 +3,36 @@ import { encryptTransaction } from './encrypt.ts'
 import { FILLER_FEE_IN_MICRO_STX } from './fees.ts'
 import { checkTransaction, type ReconcilePass } from './follow.ts'
 import type { OperatorAccount } from './operator.ts'
-import { busyOperators, gapsOf, leaseDue } from './outbox.ts'
+import { leaseDue, nonceGaps, operatorsWithPending } from './outbox.ts'
 import { recordFiller } from './record.ts'
 import { sendLeaseMs } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
 import { signFiller } from './transaction.ts'
 
-/** How much one pass does at most, and how much of it at once. */
-const MOST_ORDERS = 1_000
-const MOST_TRANSACTIONS = 100
-const AT_ONCE = 8
-/** How many passes go by before an operator with something pending is looked up again: a public API has limits. */
-const PASSES_BETWEEN = 5
+/** What one pass handles, at most, and how many transactions concurrently. */
+const MAX_ORDERS = 1_000
+const MAX_TRANSACTIONS = 100
+const CONCURRENCY = 8
+/** Passes between two look-ups of an operator with pending transactions: public APIs have rate limits. */
+const PASSES_PER_LOOK_UP = 5
 
-/** What a pass of the reconciler did. */
+/** The result of one pass. */
 export interface Reconciled {
   expired: number
-  looked: number
-  /** False when there is more to do at once. */
+  checked: number
+  /** False when more is due already. */
   isDone: boolean
 }
 
 /**
- * One pass over all that is under way: expires orders, asks the chain where the operators stand, fills nonces that
- * nothing will use, sends again what is unanswered and follows what was sent until its order has ended. Any number of
- * processes may run passes at once; a Node process runs one every now and then, Workers run one when their cron ticks.
+ * One pass over everything under way: expires orders, looks up the operators' nonces, fills nonces that no transaction will
+ * use, sends unaccepted transactions again and follows the others until their orders have ended. Any number of processes
+ * may run passes at once.
  */
 export async function reconcile(services: SettlementServices, now: number): Promise<Reconciled> {
-  const expired = await expireOrders(services.db, now, MOST_ORDERS)
-  const busy = await busyOperators(services.db)
-  await inLanes(
+  const expired = await expireOrders(services.db, now, MAX_ORDERS)
+  const busy = await operatorsWithPending(services.db)
+  await concurrently(
     services.operators.all.filter((one) => isDue(services, one, now, busy.has(one.address))),
     (operator) =>
       guarded(services, 'operator_not_reconciled', () =>
@@ -41,7 +41,7 @@ export async function reconcile(services: SettlementServices, now: number): Prom
   )
 
   const leasedUntil = now + sendLeaseMs(services.config.NODE_TIMEOUT_MS)
-  const due = await leaseDue(services.db, now, leasedUntil, MOST_TRANSACTIONS)
+  const due = await leaseDue(services.db, now, leasedUntil, MAX_TRANSACTIONS)
   let height: Promise<number | undefined> | undefined
   const pass: ReconcilePass = {
     services,
@@ -51,18 +51,18 @@ export async function reconcile(services: SettlementServices, now: number): Prom
       return height
     },
   }
-  await inLanes(
+  await concurrently(
     due.toSorted((a, b) => a.nonce - b.nonce),
-    (one) => guarded(services, 'transaction_not_looked_at', () => checkTransaction(pass, one)),
+    (one) => guarded(services, 'transaction_not_checked', () => checkTransaction(pass, one)),
   )
   return {
     expired,
-    looked: due.length,
-    isDone: due.length < MOST_TRANSACTIONS && expired < MOST_ORDERS,
+    checked: due.length,
+    isDone: due.length < MAX_TRANSACTIONS && expired < MAX_ORDERS,
   }
 }
 
-/** Every operator once, when the process starts; those of which something is pending now and then. */
+/** Every operator once when the process starts, and those with pending transactions every few passes. */
 function isDue(
   services: SettlementServices,
   operator: OperatorAccount,
@@ -71,7 +71,7 @@ function isDue(
 ): boolean {
   const last = operator.reconciledAt()
   if (last === undefined) return true
-  return isBusy && now - last >= services.config.RECONCILE_INTERVAL_MS * PASSES_BETWEEN
+  return isBusy && now - last >= services.config.RECONCILE_INTERVAL_MS * PASSES_PER_LOOK_UP
 }
 
 async function reconcileOperator(
@@ -82,7 +82,7 @@ async function reconcileOperator(
   const standing = await operator.reconcile(now)
   if (standing === undefined) return
   const { address, privateKey } = operator
-  for (const nonce of await gapsOf(services.db, address, standing)) {
+  for (const nonce of await nonceGaps(services.db, address, standing)) {
     const filler = await signFiller({
       privateKey,
       nonce,
@@ -90,12 +90,12 @@ async function reconcileOperator(
       network: services.config.STACKS_NETWORK,
     })
     services.log('warn', 'nonce_filled', { operator: address, nonce, txid: filler.txid })
-    const sealed = { transaction: filler, rawBox: await encryptTransaction(services, filler) }
-    await recordFiller(services.db, address, sealed, now)
+    const encrypted = { transaction: filler, rawBox: await encryptTransaction(services, filler) }
+    await recordFiller(services.db, address, encrypted, now)
   }
 }
 
-/** What goes wrong with one does not keep the others waiting: its lease ends, and it is taken up again. */
+/** An error with one item does not stop the others: its lease expires, and it is retried. */
 async function guarded(
   services: SettlementServices,
   event: string,
@@ -108,11 +108,11 @@ async function guarded(
   }
 }
 
-/** One after another in the order given, several at once. */
-async function inLanes<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
-  const waiting = all.values()
-  const lane = async () => {
-    for (const one of waiting) await work(one)
+/** Runs work on items in the given order, several concurrently. */
+async function concurrently<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const queue = all.values()
+  const worker = async () => {
+    for (const one of queue) await work(one)
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, lane))
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker))
 }

@@ -7,18 +7,18 @@ import type { ChainStatus } from './chain.ts'
 import type { SignedTransaction } from './transaction.ts'
 
 /*
- * Every change of a transaction that was signed, one guarded statement each. All of them may run in many processes at
- * once and twice: what a status does not allow any more is not done. Locks are taken in one order: the operator, the
- * transaction, its order, the key.
+ * The state changes of signed transactions, one guarded statement each. All of them may run concurrently in several
+ * processes, and twice: a statement changes nothing once the status does not allow it. Lock order: operator, transaction,
+ * order, key.
  */
 
-const time = (at: number) => sql`${timestamptz(at)}`
+const time = timestamptz
 const lock = (operator: string) =>
   sql`payer AS (SELECT address FROM operators WHERE address = ${operator} FOR UPDATE)`
 
 /**
- * A node has the transaction: the order is on its way, and whoever asked for it succeeded. One that was outbid meanwhile
- * stays so; the success is counted all the same.
+ * A node has the transaction: the order becomes broadcasted and the requesting key's success is counted. A superseded
+ * transaction stays superseded; the success is counted nevertheless.
  */
 export async function recordAccepted(
   db: Database,
@@ -38,20 +38,20 @@ export async function recordAccepted(
         UPDATE orders SET status = 'broadcasted', txid = ${txid}, executed_at = ${time(now)} FROM accepted
         WHERE uuid = order_uuid AND kind = 'swap' AND orders.status = 'executing'
         RETURNING uuid, orders.status, requested_by
-      ), outbidding AS (
+      ), superseding AS (
         UPDATE orders SET txid = ${txid} FROM accepted
         WHERE uuid = order_uuid AND kind = 'swap' AND accepted.status = 'accepted' AND orders.status = 'broadcasted'
       ), counted AS (
         ${countSuccess(sql`(SELECT requested_by FROM sent)`, sql`sent`, 'execution_count')}
-      ), told AS (${insertOrderEvent(sql`sent`, now, sql`jsonb_build_object('txid', ${txid}::text)`)})
+      ), event AS (${insertOrderEvent(sql`sent`, now, sql`jsonb_build_object('txid', ${txid}::text)`)})
       SELECT uuid FROM sent`,
   )
 }
 
 /**
- * The node refused the transaction, and nobody else has ever sent it: the order fails, or opens again when the order is
- * not at fault. The nonce goes back if nothing was signed after it; a reschedule one needs it filled. Answers false when the
- * reconciler has taken the transaction up meanwhile: then it may have been accepted.
+ * The node rejected the transaction, and no other process has ever sent it: the order fails, or reopens when the order is
+ * not at fault. The nonce is returned if none after it was signed; otherwise the reconciler fills it. Returns false when
+ * the reconciler has leased the transaction meanwhile: then a node may have accepted it.
  */
 export async function recordRefused(
   db: Database,
@@ -73,30 +73,30 @@ export async function recordRefused(
       ), ended AS (
         UPDATE orders SET ${change} FROM refused
         WHERE uuid = order_uuid AND orders.status = 'executing' RETURNING uuid, orders.status
-      ), given_back AS (
+      ), returned AS (
         UPDATE operators SET next_nonce = refused.nonce FROM refused
         WHERE address = operator AND next_nonce = refused.nonce + 1
-      ), told AS (${insertOrderEvent(sql`ended`, now, details)})
+      ), event AS (${insertOrderEvent(sql`ended`, now, details)})
       SELECT uuid FROM ended`,
   )
   return ended.length === 1
 }
 
 /**
- * Nothing has changed, or nobody could say: look again reschedule. `missed` counts looks in a row that did not find it. A
- * swap keeps the node's last word as its reason; a filler's is why it was sent.
+ * Reschedules a check that changed nothing. `isMissing` counts, or resets, the checks in a row that did not find it. A swap
+ * keeps the node's last reason; a filler keeps the reason why it was sent.
  */
 export async function recordAttempt(
   db: Database,
   txid: string,
   checkAt: number,
-  { reason, missed }: { reason?: string | undefined; missed?: boolean | undefined } = {},
+  { reason, isMissing }: { reason?: string | undefined; isMissing?: boolean | undefined } = {},
 ): Promise<void> {
-  const misses = missed === undefined ? sql`misses` : missed ? sql`misses + 1` : sql`0`
+  const notFound = isMissing === undefined ? sql`misses` : isMissing ? sql`misses + 1` : sql`0`
   const why = sql`CASE WHEN kind = 'swap' AND status = 'signed' THEN ${reason ?? null} ELSE reason END`
   await rows(
     db,
-    sql`UPDATE transactions SET check_at = ${time(checkAt)}, misses = ${misses},
+    sql`UPDATE transactions SET check_at = ${time(checkAt)}, misses = ${notFound},
         reason = ${reason === undefined ? sql`reason` : why}
       WHERE txid = ${txid} AND check_at IS NOT NULL`,
   )
@@ -105,8 +105,8 @@ export async function recordAttempt(
 export type Mined = Extract<ChainStatus, { kind: 'mined' }>
 
 /**
- * The transaction is in a block. Once the block is deep enough the order ends, what else was signed for the nonce is
- * replaced, and a filler in an order's place ends it as failed, for the reason that the filler carries.
+ * The transaction is in a block. Once the block is deep enough the order ends, other transactions for the nonce are
+ * replaced, and a filler that replaced an order's swap ends the order as failed, with the filler's reason.
  */
 export async function recordMined(
   db: Database,
@@ -153,12 +153,12 @@ export async function recordMined(
       ), shown AS (
         UPDATE orders SET txid = ${txid}, block_height = ${height}::bigint FROM ending
         WHERE NOT ${isDeep}::boolean AND kind = 'swap' AND uuid = order_uuid AND orders.status = 'broadcasted'
-      ), told AS (${insertOrderEvent(sql`ended`, now, details)})
+      ), event AS (${insertOrderEvent(sql`ended`, now, details)})
       SELECT uuid FROM ended`,
   )
 }
 
-/** The block is gone: the transaction, and whatever else was signed for its nonce, may be mined again. */
+/** The block was reorganised away: the transaction, and others for its nonce, may be mined again. */
 export async function recordReorganised(
   db: Database,
   { txid, operator }: { txid: string; operator: string },
@@ -187,20 +187,20 @@ export async function recordReorganised(
         RETURNING uuid, orders.status
       ), hidden AS (
         UPDATE orders SET block_height = NULL FROM back WHERE uuid = order_uuid AND orders.status = 'broadcasted'
-      ), told AS (${insertOrderEvent(sql`undone`, now, details)})
+      ), event AS (${insertOrderEvent(sql`undone`, now, details)})
       SELECT uuid FROM undone`,
   )
 }
 
-/** Bytes that are signed and sealed. */
+/** A signed transaction and its encrypted bytes. */
 export interface EncryptedTransaction {
   transaction: SignedTransaction
   rawBox: Uint8Array
 }
 
 /**
- * Stores another transaction for the nonce of one that is under way, which pays more: the same swap, or a filler that is
- * to keep the swap off the chain. From now on only this one is sent, and either may be mined.
+ * Stores a replacement for a pending transaction: for the same nonce, with a higher fee, either the same swap or a filler
+ * that keeps the swap off the chain. From now on only the replacement is sent; either may be mined.
  */
 export async function recordReplacement(
   db: Database,
@@ -226,9 +226,9 @@ export async function recordReplacement(
 }
 
 /**
- * Stores what uses up a nonce that nothing else will use. Two processes that do so at once store the same bytes. Since the
- * caller looked, the nonce may have been given back and claimed by an order, which must never share it: the operator's
- * lock comes first, and only a statement after it sees what was committed before.
+ * Stores a filler for a nonce that no transaction will use. Two processes that do so at once store the same bytes. Since
+ * the caller read the gaps, the nonce may have been returned and claimed by an order, which must not share it: the
+ * operator's row is locked first, and the statement after it sees what was committed before.
  */
 export async function recordFiller(
   db: Database,
@@ -252,8 +252,8 @@ export async function recordFiller(
 }
 
 /**
- * Somebody else used the nonce, with the operator's key: what was signed for it can never be mined, and its order opens
- * again. The caller has looked for everything that was signed for the nonce.
+ * Another program used the nonce with the operator's key: no transaction that was signed for it here can be mined, and its
+ * order reopens. The caller has looked up every transaction that was signed for the nonce.
  */
 export async function recordNonceLost(
   db: Database,
@@ -270,7 +270,7 @@ export async function recordNonceLost(
         UPDATE orders SET status = 'open', txid = NULL, executed_at = NULL
         WHERE uuid IN (SELECT order_uuid FROM lost) AND status IN ('executing', 'broadcasted')
         RETURNING uuid, status
-      ), told AS (${insertOrderEvent(sql`reopened`, now, sql`jsonb_build_object('reason', 'nonce_lost')`)})
+      ), event AS (${insertOrderEvent(sql`reopened`, now, sql`jsonb_build_object('reason', 'nonce_lost')`)})
       SELECT uuid FROM reopened`,
   )
 }

@@ -1,31 +1,31 @@
-/** How long a sender has before the reconciler sends the same bytes: longer than the node may take to answer. */
+/** The lease of a sender, after which the reconciler sends the same bytes: longer than the node may take to respond. */
 export function sendLeaseMs(nodeTimeoutMs: number): number {
   return nodeTimeoutMs + nodeTimeoutMs / 2
 }
 
-/** Longest time between two looks at what is under way. */
-const SLOWEST_LOOK_MS = 60_000
-/** Longest time between two looks at what is mined, and for how long it is looked at: Stacks forks with Bitcoin. */
-const SLOWEST_WATCH_MS = 3_600_000
-const WATCHED_MS = 86_400_000
+/** Longest pause between two checks of a pending transaction. */
+const MAX_ATTEMPT_PAUSE_MS = 60_000
+/** Longest pause between two checks of a mined transaction, and how long it is checked: Stacks forks with Bitcoin. */
+const MAX_CONFIRMATION_PAUSE_MS = 3_600_000
+const CONFIRMATION_CHECKS_MS = 86_400_000
 
-/** How many looks in a row, and for how long, before a transaction that nobody has is given up. */
-export const GIVE_UP_AFTER = { misses: 6, ms: 600_000 }
-/** How many looks in a row before a block that nobody knows of counts as gone. */
+/** A transaction that no node has, in so many checks in a row and for so long, is given up. */
+export const GIVE_UP_AFTER = { notFound: 6, ms: 600_000 }
+/** A mined transaction that is not found in so many checks in a row counts as reorganised. */
 export const ORPHANED_AFTER_NOT_FOUND = 3
 
-/** When to look again at a transaction that is under way: twice as long after each look. */
-export function nextAttempt(now: number, looks: number, firstMs: number): number {
-  return now + Math.min(firstMs * 2 ** Math.min(looks, 20), SLOWEST_LOOK_MS)
+/** When to check a pending transaction again: exponential backoff. */
+export function nextAttempt(now: number, attempts: number, firstMs: number): number {
+  return now + Math.min(firstMs * 2 ** Math.min(attempts, 20), MAX_ATTEMPT_PAUSE_MS)
 }
 
-/** When to look again at a transaction whose order has ended; undefined when nothing will change any more. */
+/** When to check a mined transaction again; undefined when it is final. */
 export function nextConfirmationCheck(
   now: number,
   minedAt: number,
-  looks: number,
+  attempts: number,
   firstMs: number,
 ): number | undefined {
-  if (now - minedAt > WATCHED_MS) return undefined
-  return now + Math.min(firstMs * 2 ** Math.min(looks + 2, 20), SLOWEST_WATCH_MS)
+  if (now - minedAt > CONFIRMATION_CHECKS_MS) return undefined
+  return now + Math.min(firstMs * 2 ** Math.min(attempts + 2, 20), MAX_CONFIRMATION_PAUSE_MS)
 }

@@ -14,7 +14,7 @@ import type { SettlementServices } from './services.ts'
 import type { SubmitResult } from './submit-result.ts'
 import { signSwap } from './transaction.ts'
 
-/** What settlement needs to know of an order that may be executed. */
+/** The fields of an executable order that settlement needs. */
 export interface Settlable {
   uuid: string
   owner: string
@@ -35,22 +35,22 @@ export interface Requester {
 
 export interface Settled {
   txid: string
-  /** Whether a node has the transaction, or nobody knows yet. */
+  /** Whether a node has the transaction, or it is not known yet. */
   state: 'accepted' | 'unknown'
 }
 
 export type SettleReason = 'orderNotOpen' | 'messageReplayed' | 'executionFailed' | 'unavailable'
 
-/** Another process may take the nonce first; each time it does, one order of its own got further. */
-const MAX_TRIES = 20
-/** How often an order that was never accepted is signed for another nonce, because its own was taken. */
+/** Claims of one order with one operator. Another process may take the nonce first; then it has claimed an order. */
+const MAX_CLAIMS = 20
+/** How often an order is signed for another nonce because its nonce was taken before a node accepted it. */
 const MAX_NONCES = 3
 
 type Route = Quote & { outputAsset: string }
 
 /**
- * Turns an order into one transaction: sign, store, commit; then send; then record the answer. Nothing is sent that is
- * not stored, so whatever happens in between, the same bytes can be sent again and others never need to be.
+ * Settles an order with one transaction: sign, store and commit; then send; then record the result. Nothing is sent that
+ * is not stored: after a failure at any point the same bytes are sent again, and other bytes never are.
  */
 export async function settle(
   services: SettlementServices,
@@ -67,12 +67,12 @@ export async function settle(
     const settled = await send(services, claimed.value, now)
     if (settled.ok || settled.reason !== 'nonceTaken')
       return settled as Result<Settled, SettleReason>
-    action = undefined // It was spent with the first claim.
+    action = undefined // The first claim consumed it.
   }
   return refuse('unavailable', { reason: 'nonce_taken' })
 }
 
-/** The way to swap, and the least that it must yield. */
+/** The route, and the least that the swap must pay. */
 async function findRoute(
   services: SettlementServices,
   order: Settlable,
@@ -99,7 +99,7 @@ async function findRoute(
   return ok({ ...quoted.value, minimumReceived, outputAsset })
 }
 
-/** Claims with the first operator that has room. */
+/** Claims the order with the first operator that has room. */
 async function claim(
   services: SettlementServices,
   order: Settlable,
@@ -117,7 +117,7 @@ async function claim(
   return refuse('unavailable', { reason: 'operator_busy' })
 }
 
-/** Signs for the nonce that is next and claims with it; when the nonce was taken meanwhile, signs again. */
+/** Signs for the next nonce and claims with it; signs again when the nonce was taken meanwhile. */
 async function claimWith(
   services: SettlementServices,
   operator: OperatorAccount,
@@ -128,7 +128,7 @@ async function claimWith(
 ): Promise<Result<Claim, SettleReason | 'operatorFull'>> {
   const { STACKS_NETWORK: network, ROUTER_CONTRACT: router } = services.config
   const { address, privateKey } = operator
-  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+  for (let attempt = 0; attempt < MAX_CLAIMS; attempt++) {
     const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile(now))?.nextNonce
     if (nonce === undefined) return refuse('operatorFull')
     const transaction = await signSwap(
@@ -157,56 +157,56 @@ async function claimWith(
   return refuse('operatorFull')
 }
 
-/** Whether the chain has mined some of what this operator has pending, as far as was known. */
+/** Whether the chain has mined enough of this operator's pending transactions, by a fresh look-up. */
 async function hasRoom(operator: OperatorAccount, now: number): Promise<boolean> {
   const standing = await operator.reconcile(now)
   return standing !== undefined && standing.nextNonce < standing.confirmed + MAX_PENDING
 }
 
-/** The claim, and the wallet's message when a message asked for it, or neither. */
+/** Stores the claim, and consumes the wallet's message where one requested it, in one transaction. */
 async function store(
   { db, config, now: clock }: SettlementServices,
   claim: Claim,
   action: SignedAction<unknown> | undefined,
   now: number,
 ): Promise<Result<null, 'lost' | 'messageReplayed'>> {
-  // Since the request read the clock, the quote may have taken longer than the lease.
+  // The quote may have taken longer than a lease since the request read the clock.
   const leasedUntil = clock() + sendLeaseMs(config.NODE_TIMEOUT_MS)
   const attempt = async (tx: Database): Promise<Result<null, 'lost'>> =>
     (await claimOrder(tx, claim, now, leasedUntil)) ? ok(null) : refuse('lost')
   try {
     if (action === undefined) return await attempt(db)
     return await atomically<null, 'lost' | 'messageReplayed'>(db, async (tx) => {
-      const spent = await consumeMessage(tx, action, now)
-      return spent.ok ? attempt(tx) : spent
+      const consumed = await consumeMessage(tx, action, now)
+      return consumed.ok ? attempt(tx) : consumed
     })
   } catch (error) {
-    // A connection that is lost in the middle of a commit does not say whether it was one.
+    // A connection that is lost during COMMIT leaves open whether the claim was committed.
     if (await claimWasCommitted(db, claim.transaction.txid).catch(() => false)) return ok(null)
     throw error
   }
 }
 
-/** Sends what is stored and records what the node said. An answer that says nothing leaves the order executing. */
+/** Sends the stored bytes and records the node's result. With an unknown result the order stays executing. */
 async function send(
   services: SettlementServices,
   claim: Claim,
   now: number,
 ): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
   const { txid, raw } = claim.transaction
-  const answer = await services.chain.submit(raw)
-  services.log(answer.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
+  const result = await services.chain.submit(raw)
+  services.log(result.kind === 'accepted' ? 'info' : 'warn', 'order_sent', {
     uuid: claim.uuid,
     txid,
-    answer: answer.kind,
-    reason: answer.kind === 'accepted' ? undefined : answer.reason,
+    result: result.kind,
+    reason: result.kind === 'accepted' ? undefined : result.reason,
   })
   try {
-    return await record(services, claim, answer, now)
+    return await record(services, claim, result, now)
   } catch (error) {
-    // The bytes are stored and were sent: whatever became of them, the reconciler finds out.
+    // The bytes are stored and were sent: the reconciler finds out what became of them.
     const fault = error instanceof Error ? error.name : 'unknown'
-    services.log('error', 'answer_not_recorded', { uuid: claim.uuid, txid, fault })
+    services.log('error', 'result_not_recorded', { uuid: claim.uuid, txid, fault })
     return ok({ txid, state: 'unknown' })
   }
 }
@@ -214,18 +214,18 @@ async function send(
 async function record(
   services: SettlementServices,
   { operator: address, transaction: { txid } }: Claim,
-  answer: SubmitResult,
+  result: SubmitResult,
   now: number,
 ): Promise<Result<Settled, SettleReason | 'nonceTaken'>> {
   const { db, config } = services
-  if (answer.kind === 'accepted') {
+  if (result.kind === 'accepted') {
     await recordAccepted(db, txid, now, now + config.RECONCILE_INTERVAL_MS)
     return ok({ txid, state: 'accepted' })
   }
   const unknown = ok({ txid, state: 'unknown' as const })
-  if (answer.kind === 'unknown' || answer.kind === 'waiting') return unknown
+  if (result.kind === 'unknown' || result.kind === 'waiting') return unknown
 
-  const { kind, reason } = answer
+  const { kind, reason } = result
   const operator = services.operators.all.find((one) => one.address === address)
   const next = kind === 'refused' ? 'failed' : 'open'
   if (!(await recordRefused(db, { txid, operator: address, reason }, next, now))) return unknown

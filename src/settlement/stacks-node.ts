@@ -75,17 +75,17 @@ export function connectStacksNode({
   apiUrl: string
   quoteUrl: string
   fetch: typeof globalThis.fetch
-  /** Longest wait for an answer. */
+  /** Longest wait for a response. */
   timeoutMs?: number
 }): Chain {
   const base = apiUrl.replace(/\/$/, '')
-  // A redirect is an answer like any other, and never followed: workerd has no `redirect: 'error'`.
+  // A redirect is not followed: workerd has no `redirect: 'error'`.
   const get = (path: string) =>
     fetch(base + path, { signal: AbortSignal.timeout(timeoutMs), redirect: 'manual' })
   const assetNames = new Map<string, string>()
 
-  /** What was asked for, `absent` for a 404, or undefined when there is no such answer. */
-  async function ask<T>(path: string, schema: z.ZodType<T>): Promise<T | 'absent' | undefined> {
+  /** The parsed response; `absent` for a 404; undefined for any other response or none. */
+  async function request<T>(path: string, schema: z.ZodType<T>): Promise<T | 'absent' | undefined> {
     try {
       const response = await get(path)
       if (response.status === 404) {
@@ -99,10 +99,10 @@ export function connectStacksNode({
   }
 
   async function mempoolOf(address: string): Promise<Pick<Nonces, 'next' | 'pending'>> {
-    const v3 = await ask(`/extended/v3/principals/${address}/nonces`, NoncesV3)
+    const v3 = await request(`/extended/v3/principals/${address}/nonces`, NoncesV3)
     if (v3 !== undefined && v3 !== 'absent')
       return { next: v3.next_nonce, pending: v3.mempool?.pending_nonces ?? [] }
-    const v1 = await ask(`/extended/v1/address/${address}/nonces`, NoncesV1)
+    const v1 = await request(`/extended/v1/address/${address}/nonces`, NoncesV1)
     if (v1 !== undefined && v1 !== 'absent')
       return { next: v1.possible_next_nonce, pending: v1.detected_mempool_nonces ?? [] }
     return { next: 0, pending: [] }
@@ -130,20 +130,20 @@ export function connectStacksNode({
     },
 
     async find(txid) {
-      const v3 = await ask(`/extended/v3/transactions/0x${txid}?include=result`, FoundV3)
+      const v3 = await request(`/extended/v3/transactions/0x${txid}?include=result`, FoundV3)
       if (v3 !== undefined && v3 !== 'absent') return chainStatusOf(v3)
-      const v1 = await ask(`/extended/v1/tx/0x${txid}`, FoundV1)
+      const v1 = await request(`/extended/v1/tx/0x${txid}`, FoundV1)
       if (v1 !== undefined && v1 !== 'absent') return chainStatusOf(v1)
       return { kind: v3 ?? 'unknown' }
     },
 
     async height() {
-      const info = await ask('/v2/info', Info)
+      const info = await request('/v2/info', Info)
       return info === 'absent' ? undefined : info?.stacks_tip_height
     },
 
     async nonces(address) {
-      const account = await ask(`/v2/accounts/${address}?proof=0`, Account)
+      const account = await request(`/v2/accounts/${address}?proof=0`, Account)
       if (account === undefined || account === 'absent') return undefined
       const { next, pending } = await mempoolOf(address)
       return { confirmed: account.nonce, next: Math.max(account.nonce, next), pending }
@@ -191,7 +191,7 @@ export function connectStacksNode({
         body: JSON.stringify({ address }),
         signal: AbortSignal.timeout(timeoutMs),
       })
-      if (!response.ok) throw new Error(`faucet answered ${response.status}`)
+      if (!response.ok) throw new Error(`the faucet responded with ${response.status}`)
       return response.json()
     },
   }

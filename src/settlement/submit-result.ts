@@ -1,19 +1,19 @@
-/** What a node's answer to a transaction means. */
+/** The meaning of a node's response to a submitted transaction. */
 export type SubmitResult =
-  /** The node has it. It may still be dropped or abort. */
+  /** The node has it. It may still be dropped, or abort. */
   | { kind: 'accepted' }
-  /** The node does not take it, and never will: the fault is in the bytes. */
+  /** The node rejects it permanently: the fault is in the bytes. */
   | { kind: 'refused'; reason: string }
-  /** The node does not take it because of the operator's account; the order is not at fault. */
+  /** The node rejects it because of the operator's account; the order is not at fault. */
   | { kind: 'postponed'; reason: string }
-  /** The node does not take it because something else has its nonce: mined, or in the mempool. That may be itself. */
+  /** The node rejects it because its nonce is used, mined or in the mempool; possibly by this very transaction. */
   | { kind: 'nonceTaken'; reason: string }
-  /** The node does not take it now, and will reschedule. */
+  /** The node rejects it now and may accept it later. */
   | { kind: 'waiting'; reason: string }
-  /** Nobody knows whether the node took it: the same bytes may be sent again, other bytes never. */
+  /** Unknown whether the node took it: the same bytes may be sent again, other bytes must not. */
   | { kind: 'unknown'; reason: string }
 
-/** The reasons of stacks-core's mempool. `ServerFailure..` and every other one say nothing: `unknown`. */
+/** The reasons of stacks-core's mempool. `ServerFailure..` and every other reason mean `unknown`. */
 const REASONS: Readonly<Record<string, Exclude<SubmitResult['kind'], 'accepted'>>> = {
   Serialization: 'refused',
   Deserialization: 'refused',
@@ -40,7 +40,7 @@ const REASONS: Readonly<Record<string, Exclude<SubmitResult['kind'], 'accepted'>
   TemporarilyBlacklisted: 'waiting',
 }
 
-/** Reads the `reason` of a node that did not take a transaction. */
+/** Interprets the `reason` of a node's rejection. */
 export function submitResultOf(reason: string): SubmitResult {
   const kind = Object.hasOwn(REASONS, reason) ? REASONS[reason] : undefined
   return { kind: kind ?? 'unknown', reason }

@@ -19,7 +19,7 @@ import { fromHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
 import type { Hop } from './chain.ts'
 
-/** A router call that is ready to send. Its txid is the hash of its bytes, so it is known before anyone has them. */
+/** A signed transaction. Its txid is a hash of its bytes, so it is known before they are sent. */
 export interface SignedTransaction {
   txid: string
   raw: Uint8Array<ArrayBuffer>
@@ -42,7 +42,7 @@ export interface Swap {
   minimumReceived: string
 }
 
-/** What an operator signs with. */
+/** The operator's part of a transaction. */
 export interface SigningOptions {
   privateKey: string
   nonce: number
@@ -50,8 +50,8 @@ export interface SigningOptions {
   network: Network
 }
 
-/** Nobody has the keys of these. A transfer of nothing, or to oneself, is not taken. */
-const NOBODY = {
+/** Burn addresses. Nodes reject transfers of 0 and transfers to the sender. */
+const BURN_ADDRESS = {
   mainnet: 'SP000000000000000000002Q6VF78',
   testnet: 'ST000000000000000000002AMW42H',
   devnet: 'ST000000000000000000002AMW42H',
@@ -90,10 +90,10 @@ export async function signSwap(swap: Swap, operator: SigningOptions): Promise<Si
   return signed(transaction, operator)
 }
 
-/** Builds and signs what uses a nonce up: one micro-STX to nobody. */
+/** Builds and signs a filler, which uses up a nonce: one micro-STX to a burn address. */
 export async function signFiller(operator: SigningOptions): Promise<SignedTransaction> {
   const transaction = await makeSTXTokenTransfer({
-    recipient: NOBODY[operator.network],
+    recipient: BURN_ADDRESS[operator.network],
     amount: 1n,
     senderKey: operator.privateKey,
     nonce: operator.nonce,
@@ -103,7 +103,7 @@ export async function signFiller(operator: SigningOptions): Promise<SignedTransa
   return signed(transaction, operator)
 }
 
-/** Signs the same content again, nonce and all, at another fee: a node takes it in place of the first if it pays more. */
+/** Signs the same transaction with another fee: a node replaces the first one if this one pays more. */
 export function signAgain(
   raw: Uint8Array,
   operator: Omit<SigningOptions, 'network' | 'nonce'>,
@@ -127,7 +127,7 @@ function signed(
   }
 }
 
-/** Reads a router's answer, `(ok (list {dx, dy, dk} ..))`: the last `dy` is what was paid out. */
+/** Parses a router's result, `(ok (list {dx, dy, dk} ..))`: the last `dy` was paid out. */
 export function amountOutOf(resultHex: string): string | undefined {
   try {
     const result: ClarityValue = deserializeCV(resultHex)
@@ -141,8 +141,8 @@ export function amountOutOf(resultHex: string): string | undefined {
 }
 
 /**
- * Denies every movement but these: the last vault pays at least the minimum, the others pay what they pay, and the router
- * hands it on. What the operator owns cannot be moved by a token contract that a trader brought along.
+ * Deny mode with these exceptions: the last vault pays at least the minimum, the other vaults pay any amount, and the
+ * router passes it on. A malicious token contract in a trader's order cannot move the operator's own assets.
  */
 function postConditionsOf(swap: Swap): PostCondition[] {
   const output = `${swap.outputToken}::${swap.outputAsset}`

@@ -1,4 +1,4 @@
-import { succeed } from '../gate/admit.ts'
+import { recordSuccess } from '../gate/admit.ts'
 import type { Admission } from '../gate/gate.ts'
 import type { Me } from '../keys/key.ts'
 import { presentLimits } from '../keys/rights.ts'
@@ -17,7 +17,7 @@ export async function describeSelf(
     ({ perDay }) => perDay !== undefined,
   )
   const spent = hasDaily ? await spentToday(services.db, keyId, now) : new Map<string, bigint>()
-  await succeed(services.db, keyId)
+  await recordSuccess(services.db, keyId)
   const daily = Object.entries(rights.maxAmountIn ?? {}).filter(
     ([, { perDay }]) => perDay !== undefined,
   )

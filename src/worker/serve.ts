@@ -21,7 +21,7 @@ import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
-/** What wrangler.toml binds, beside the variables and secrets of src/env.ts. */
+/** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
 export interface Bindings {
   HYPERDRIVE: { connectionString: string }
   KEYLESS_LIMIT: RateLimitBinding
@@ -30,21 +30,21 @@ export interface Bindings {
   DOCS: { fetch(url: string): Promise<Response> }
 }
 
-/** What the runtime hands over with a request. */
+/** The runtime's context of one request. */
 export interface ExecutionContext {
   waitUntil(work: Promise<unknown>): void
 }
 
 export interface WorkerOptions {
   now: () => number
-  /** What checks signatures, and its name for the log. */
+  /** The signature engine, and its name for the log. */
   engine: { name: string; recover: Recover }
   write: (line: string) => void
-  /** Sees the text of every statement, for counting. */
+  /** Receives the text of every statement, for counting. */
   onStatement?: (text: string) => void
 }
 
-/** What an isolate makes once and keeps: nothing in it belongs to a request, a socket or a timer. */
+/** State of an isolate. Nothing in it belongs to a request, a socket or a timer. */
 interface Isolate {
   config: Config
   app: Hono<AppEnv>
@@ -57,17 +57,17 @@ interface Isolate {
   operatorMemory: OperatorMemory
 }
 
-/** Postgres sees one session a request; statements of a request follow one another. */
+/** One Postgres session per request; the statements of a request run one after another. */
 const SESSIONS_PER_REQUEST = 1
 
 /** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
 const MAX_PASSES = 10
 
-/** The service as Workers call it. An isolate is opened by its first request, which alone may do what takes time. */
+/** The service on Workers. The first request of an isolate opens it: the global scope may not do work that takes time. */
 export function createWorker({ now, engine, write, onStatement }: WorkerOptions) {
   let opened: Isolate | undefined
 
-  /** Two first requests may both open it; the last one stays. */
+  /** Two concurrent first requests may both open the isolate; the later one stays. */
   async function isolate(bindings: Bindings): Promise<Isolate> {
     if (opened !== undefined) return opened
     opened = await openIsolate(bindings, write, now)
@@ -76,7 +76,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
     return opened
   }
 
-  /** Does some work in a world with a database session of its own, which is closed after it. */
+  /** Runs work in a world with its own database session, which is closed afterwards. */
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
@@ -109,7 +109,7 @@ export function createWorker({ now, engine, write, onStatement }: WorkerOptions)
       now,
       randomBytes,
     })
-    // A client that hangs up must not cut an execute in two: the work is finished, then the session is closed.
+    // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
     const flushed = done
       .catch(() => {})
       .then(() => (usage.isDue(now()) ? usage.flush(db) : undefined))
@@ -180,12 +180,12 @@ async function openIsolate(
   }
 }
 
-/** What a request brings along through Hono. */
+/** The environment that a request carries through Hono. */
 function requestOf({ env }: { env: unknown }): { world: World; docs: Bindings['DOCS'] } {
   return env as { world: World; docs: Bindings['DOCS'] }
 }
 
-/** A worker makes nothing for itself, not even on devnet: it has no folder to keep it in. */
+/** Required on Workers on every network: a worker has no folder in which it could keep generated values. */
 const NEEDED = ['STACKS_API_URL', 'QUOTE_URL', 'ENCRYPTION_KEY'] as const
 
 function readBindings(bindings: Bindings): Config {
@@ -203,7 +203,7 @@ function readBindings(bindings: Bindings): Config {
   )
 }
 
-/** Whoever calls learns that there is no service; whoever reads the log learns why. */
+/** The caller gets 503; the reason is in the log only. */
 function unconfigured(error: unknown, at: number, write: (line: string) => void): Response {
   const { status, code, error: text } = REFUSALS.unavailable
   const requestId = `req_${toHex(randomBytes(12))}`

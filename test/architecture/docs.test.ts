@@ -1,12 +1,26 @@
-import { existsSync, globSync, readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { globSync, readFileSync } from 'node:fs'
+import { join, posix, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { VERSION } from '../../src/version.ts'
-import { configurationIn, isIn, pathsIn, scriptsIn } from './pages.ts'
+import {
+  anchorsIn,
+  blocksIn,
+  commandsIn,
+  curlIn,
+  isIn,
+  linksIn,
+  pathsIn,
+  scriptsIn,
+  tablesIn,
+  withoutBlocks,
+} from './pages.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const read = (path: string) => readFileSync(`${ROOT}/${path}`, 'utf8')
+
+/** Pages whose subject is what was when. */
+const DATED = ['CHANGELOG.md', 'test/bench/RESULTS.md']
 
 const files = listFiles()
 const pages = files.filter((file) => file.endsWith('.md'))
@@ -16,7 +30,12 @@ const { version, scripts } = JSON.parse(read('package.json')) as {
 }
 
 describe('the pages', () => {
-  it.each(['README.md', 'ARCHITECTURE.md', 'SECURITY.md'])('are there: %s', (page) => {
+  it.each([
+    'README.md',
+    'ARCHITECTURE.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+  ])('are there: %s', (page) => {
     expect(pages).toContain(page)
   })
 
@@ -27,21 +46,28 @@ describe('the pages', () => {
   it.each(pages)('name only npm scripts that exist: %s', (page) => {
     expect(scriptsIn(read(page)).filter((name) => !(name in scripts))).toEqual([])
   })
-})
 
-describe('README.md', () => {
-  const readme = existsSync(`${ROOT}/README.md`) ? read('README.md') : ''
-
-  it('has every variable of src/env.ts in its configuration table, and no other', () => {
-    const read = variablesOf('src/env.ts', /^ {2}([A-Z][A-Z0-9_]+): /gm)
-    expect(configurationIn(readme).sort()).toEqual(read)
+  it.each(pages)('link only to files and headings that exist: %s', (page) => {
+    expect(linksIn(read(page)).filter((link) => !leadsSomewhere(page, link))).toEqual([])
   })
 
-  it('names of the CLI only variables that src/cli reads', () => {
+  it.each(
+    pages.filter((page) => page.startsWith('docs/')),
+  )('are reachable from README.md: %s', (page) => {
+    expect(linksIn(read('README.md')).map(({ path }) => path)).toContain(page)
+  })
+
+  it.each(
+    pages.filter((page) => !DATED.includes(page)),
+  )('have no dates, which grow old: %s', (page) => {
+    expect(withoutBlocks(read(page)).match(/\b20\d\d-\d\d(-\d\d)?\b/g)).toBeNull()
+  })
+
+  it.each(pages)('name of the CLI only variables that src/cli reads: %s', (page) => {
     const known = files
       .filter((file) => file.startsWith('src/cli/'))
-      .flatMap((file) => variablesOf(file, /\b(LATCHKEY_[A-Z_]+)\b/g))
-    const named = [...new Set(readme.match(/\bLATCHKEY_[A-Z_]+\b/g))]
+      .flatMap((file) => read(file).match(/\bLATCHKEY_[A-Z_]+\b/g) ?? [])
+    const named = [...new Set(read(page).match(/\bLATCHKEY_[A-Z_]+\b/g))]
     expect(named.filter((name) => !known.includes(name))).toEqual([])
   })
 })
@@ -64,7 +90,7 @@ describe('a page that is wrong', () => {
   })
 
   it.each([
-    'The door is `src/gate/gate.ts`, every room has `src/*/routes.ts` (see keys/create.ts).',
+    'The door is `src/gate/gate.ts`, a room may have `src/*/schemas.ts` (see keys/create.ts).',
     'POST https://example.com/src/nothing.ts and GET /openapi.json of @stacks/transactions, and/or text/html.',
     '    src/\n      stacks/    address.ts, intent.ts\n    drizzle/   migrations',
     'Run .ci/run, then look into dist/client/index.js.',
@@ -73,18 +99,66 @@ describe('a page that is wrong', () => {
   })
 
   it('is told of the script', () => {
-    expect(scriptsIn('npm run nothing && npm start')).toEqual(['nothing', 'start'])
+    expect(scriptsIn('npm run nothing && npm run -s more && npm start')).toEqual([
+      'nothing',
+      'more',
+      'start',
+    ])
+  })
+
+  it.each([
+    { path: 'docs/gone.md', anchor: '' },
+    { path: 'docs/api.md', anchor: 'gone' },
+    { path: '', anchor: 'gone' },
+  ])('is told of the link: %j', (link) => {
+    expect(leadsSomewhere('README.md', link)).toBe(false)
+    const text = `[text](${link.path}${link.anchor === '' ? '' : `#${link.anchor}`})`
+    expect(linksIn(text)).toEqual([link])
   })
 })
 
-function variablesOf(file: string, pattern: RegExp): string[] {
-  return [...new Set([...read(file).matchAll(pattern)].map(([, name = '']) => name))].sort()
+describe('the reader of pages', () => {
+  it('makes the anchors that GitHub makes', () => {
+    const page = '# Key `a`, and its end\n\n```sh\n# no heading\n```\n\n## Same\n\n## Same\n'
+    expect(anchorsIn(page)).toEqual(['key-a-and-its-end', 'same', 'same-1'])
+  })
+
+  it('reads tables with the heading above them', () => {
+    const page = '## Limits\n\n| `a` | b |\n|---|---:|\n| `x` | 1 |\n\n| c |\n|---|\n'
+    expect(tablesIn(page)).toEqual([
+      { heading: 'Limits', head: ['a', 'b'], rows: [['x', '1']] },
+      { heading: 'Limits', head: ['c'], rows: [] },
+    ])
+  })
+
+  it('reads the commands of shell blocks, also of indented ones', () => {
+    const page = '1. First\n\n   ```sh\n   # why\n   one a \\\n     b  # what\n   two\n   ```\n'
+    expect(blocksIn(page).map(commandsIn)).toEqual([['one a b', 'two']])
+  })
+
+  it('reads the requests of curl', () => {
+    expect(curlIn(`curl -s -X PATCH -H "X-API-Key: $KEY" -d '{"a":1}' http://h/p`)).toEqual({
+      method: 'PATCH',
+      url: 'http://h/p',
+      headers: { 'X-API-Key': '$KEY' },
+      body: '{"a":1}',
+    })
+    expect(curlIn('curl http://h/p')?.method).toBe('GET')
+    expect(curlIn('openssl rand')).toBeUndefined()
+  })
+})
+
+/** Whether a link of a page leads to a file of the repository and, in a page, to a heading. */
+function leadsSomewhere(page: string, { path, anchor }: { path: string; anchor: string }): boolean {
+  const target = path === '' ? page : posix.join(posix.dirname(page), path)
+  if (!files.includes(target)) return false
+  return anchor === '' || anchorsIn(read(target)).includes(anchor)
 }
 
 /** All that is written by hand, whether or not git knows it yet. */
 function listFiles(): string[] {
   const made = ['node_modules', 'dist', 'coverage', '.git', '.latchkey', '.wrangler']
-  return globSync('{*,.ci/*,{src,test,drizzle}/**}', {
+  return globSync('{*,.ci/*,{src,test,docs,drizzle}/**}', {
     cwd: ROOT,
     withFileTypes: true,
     exclude: (entry) => made.includes(entry.name),

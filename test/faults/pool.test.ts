@@ -24,8 +24,8 @@ describe('the pool of connections to Postgres', () => {
     opened = 0
     const made = openPool({
       max: MAX,
-      turnTimeoutMs: 5_000,
-      answerTimeoutMs: 5_000,
+      acquireTimeoutMs: 5_000,
+      silenceTimeoutMs: 5_000,
       ...timeouts,
       connect(onclose) {
         opened++
@@ -75,7 +75,7 @@ describe('the pool of connections to Postgres', () => {
   })
 
   it('gives up a server that says nothing, and asks over another connection', async () => {
-    const { unsafe } = pool({ answerTimeoutMs: 200 })
+    const { unsafe } = pool({ silenceTimeoutMs: 200 })
     const before = await pidOf({ unsafe })
     const began = performance.now()
     expect(await faultOf(unsafe('SELECT pg_sleep(2)'))).toEqual({ outage: true })
@@ -84,7 +84,7 @@ describe('the pool of connections to Postgres', () => {
   })
 
   it('lets nobody wait for ever for a connection', async () => {
-    const { unsafe } = pool({ turnTimeoutMs: 200 })
+    const { unsafe } = pool({ acquireTimeoutMs: 200 })
     const slow = Array.from({ length: MAX }, () => unsafe('SELECT pg_sleep(1)'))
     const all = Promise.all(slow.map(faultOf))
     expect(await faultOf(unsafe('SELECT 1'))).toEqual({ outage: true })

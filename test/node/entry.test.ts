@@ -148,7 +148,7 @@ describe('a start that cannot be', () => {
       OPERATOR_PRIVATE_KEY: prefix + DEVNET_OPERATOR_PRIVATE_KEY.slice(0, 64).toUpperCase(),
     })
     await entry.ended
-    expect(entry.stderr()).toContain("OPERATOR_PRIVATE_KEY: is the devnet's, which everybody knows")
+    expect(entry.stderr()).toContain("OPERATOR_PRIVATE_KEY: is the devnet's, which is published")
   })
 
   it('says so in a sentence when the port is taken, and leaves nothing running', async () => {

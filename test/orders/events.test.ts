@@ -162,7 +162,7 @@ describe.each(ENGINES)('a stream of events on %s', (engine) => {
     const service = await start(engine, { heartbeatMs: 30 })
     const uuid = await createOrder(service, newWallet(service))
     const events = reader(await service.call(`/orders/${uuid}/events`))
-    const text = await events.until((text) => text.split(': still here\n\n').length > 3)
+    const text = await events.until((text) => text.split(': heartbeat\n\n').length > 3)
     expect(text.startsWith('retry: 2000\n\nid: ')).toBe(true)
     await events.leave()
   })
@@ -225,7 +225,7 @@ describe.each(ENGINES)('a stream of events on %s', (engine) => {
   })
 
   it('is one of so many for each caller, and of so many in all', async () => {
-    const service = await start(engine, { most: 5, mostPerCaller: 2 })
+    const service = await start(engine, { maxStreams: 5, maxStreamsPerCaller: 2 })
     const uuid = await createOrder(service, newWallet(service))
     const open = (ip: string) => service.call(`/orders/${uuid}/events`, { ip })
     const streams = [await open('192.0.2.1'), await open('192.0.2.1')]

@@ -92,7 +92,7 @@ describe.each([
       expect(refusal).toEqual({ code: 1, said: expect.stringContaining(said) })
     }
     const { code, said } = await migrateScript(given)
-    expect([code, said]).toEqual([0, expect.stringMatching(/: 3 sealed\.\n3 are not what/)])
+    expect([code, said]).toEqual([0, expect.stringMatching(/: 3 written\.\n3 keys are not what/)])
     const again = await migrateScript({ DATABASE_URL: databaseUrl })
     expect([again.code, again.said]).toEqual([0, expect.not.stringContaining('sealed')])
   }

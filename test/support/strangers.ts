@@ -270,12 +270,12 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
             ipAllowlist: ['192.0.2.0/24', '2001:db8::/32'],
           })
           const headers = { 'X-API-Key': apiKey }
-          for (const ip of ['198.51.100.7', '2001:db9::1', '::ffff:192.0.2.7', 'unix'])
+          for (const ip of ['198.51.100.7', '2001:db9::1', 'unix'])
             await changesNothing(service, async () => {
               const body = await refused(await call(target, { headers, ip }), 'ipNotAllowed')
               expect(body.details).toEqual({ observedIp: ip === 'unix' ? null : ip })
             })
-          expect((await call(target, { headers, ip: '192.0.2.7' })).ok).toBe(true)
+          expect((await call(target, { headers, ip: '::ffff:192.0.2.7' })).ok).toBe(true)
         })
 
       if (!isUncounted)

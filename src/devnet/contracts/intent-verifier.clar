@@ -44,7 +44,7 @@
     public-key (ok (unwrap! (principal-of? public-key) ERR_SIGNATURE))
     failure ERR_SIGNATURE))
 
-;; The caller is the contract that the intent names; whoever calls can burn a uuid.
+;; contract-caller must be the contract that the intent names. Any caller can burn a uuid.
 (define-public (execute
     (signature (buff 65))
     (intent (string-ascii 32))

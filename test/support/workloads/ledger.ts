@@ -14,7 +14,7 @@ export interface KeyLedger {
   walletAddress: string
   /** Requests that create, execute or cancel. */
   acts: Outcomes
-  /** Requests that succeed without changing anything. */
+  /** Requests that recordSuccess without changing anything. */
   reads: Outcomes
 }
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Database, rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
-import { type Ask, prepareAdmit, type Spend } from '../../src/gate/admit.ts'
+import { type Admit, type PresentedKey, prepareAdmit } from '../../src/gate/admit.ts'
 import type { KeyHash } from '../../src/keys/secret.ts'
 
 const NOW = Date.UTC(2031, 4, 6, 7, 20, 30, 123)
@@ -39,11 +39,11 @@ type State = typeof state extends fc.Arbitrary<infer T> ? T : never
 describe('A request that comes alone', () => {
   let database: OpenDatabase
   let db: Database
-  let spend: Spend
+  let admit: Admit
   beforeAll(async () => {
     database = await openDatabase('pglite::memory:')
     db = database.db
-    spend = prepareAdmit(db, LIMITS)
+    admit = prepareAdmit(db, LIMITS)
     await db.execute(sql`
       INSERT INTO signed_actions (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
       VALUES ('ST', 'create_api_key', '{}', '\\x00', '', '', now())`)
@@ -76,8 +76,8 @@ describe('A request that comes alone', () => {
     )
 
   /** Alone, a key is told that one may pass, and not how many more. */
-  async function said(asks: Ask[]) {
-    const [verdict] = (await spend(asks, [], NOW)).verdicts
+  async function verdictOn(keys: PresentedKey[]) {
+    const [verdict] = (await admit(keys, [], NOW)).verdicts
     const { keyId = null, refusal, rights, mac, quota } = verdict ?? {}
     const [passes, isSaid] = [(quota?.room ?? 0) > 0, typeof rights === 'string']
     return { keyId, refusal, isSaid, mac, passes, quota: quota && { ...quota, room: passes } }
@@ -89,11 +89,11 @@ describe('A request that comes alone', () => {
     await fc.assert(
       fc.asyncProperty(state, async (given) => {
         await db.execute(sql`DELETE FROM api_keys`)
-        const ask = { ip: given.ip, wanted: 1 }
+        const ask = { ip: given.ip, requests: 1 }
         const alone = { hash: await insert('key_1', given), ...ask }
         const among = { hash: await insert('key_2', given), ...ask }
-        const one = await said([alone])
-        const other = await said([among, { ...ask, hash: unknown }])
+        const one = await verdictOn([alone])
+        const other = await verdictOn([among, { ...ask, hash: unknown }])
         seen[one.passes ? 'passed' : 'refused'] += 1
         expect(one).toEqual({ ...other, keyId: 'key_1' })
         expect(await counters('key_1')).toEqual(await counters('key_2'))
