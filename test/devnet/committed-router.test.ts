@@ -1,4 +1,5 @@
 import { Cl } from '@stacks/transactions'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { COMMITTED_ROUTER_ERRORS } from '../../src/contracts/errors.ts'
 import {
@@ -14,7 +15,9 @@ import {
   ROUTER,
   VAULTS,
 } from '../../src/devnet/constants.ts'
-import type { CommittedTerms } from '../../src/stacks/committed.ts'
+import { type CommittedTerms, committedUuid } from '../../src/stacks/committed.ts'
+import { anyTerms } from '../stacks/terms.ts'
+import committed from '../vectors/committed.json' with { type: 'json' }
 import {
   type Actors,
   actorsOf,
@@ -107,6 +110,17 @@ const chainTime = async () =>
 const holdings = async (principal: string) => (await devnet.get(`/balances/${principal}`)).tokens
 const EMPTY = { [BASE_TOKEN]: '0', [INPUT_TOKEN]: '0', [OUTPUT_TOKEN]: '0', [FAR_TOKEN]: '0' }
 
+const there = { vault: VAULTS[1].vault, token: FAR_TOKEN }
+const back = { vault: VAULTS[1].vault, opcode: SELLS_B, token: OUTPUT_TOKEN }
+const first = { vault: VAULTS[0].vault, token: OUTPUT_TOKEN }
+const ROUTES: [hops: number, token: string, route: Step[]][] = [
+  [1, OUTPUT_TOKEN, [first]],
+  [2, FAR_TOKEN, [first, there]],
+  [3, OUTPUT_TOKEN, [first, there, back]],
+  [4, FAR_TOKEN, [first, there, back, there]],
+  [5, OUTPUT_TOKEN, [first, there, back, there, back]],
+]
+
 describe('a committed order', () => {
   test('pays its recipient all that the route pays, whoever executes it', async () => {
     const to = (await devnet.wallet()).address
@@ -136,16 +150,6 @@ describe('a committed order', () => {
     refuses(await actors.execute(operator, order), 409000)
   })
 
-  const there = { vault: VAULTS[1].vault, token: FAR_TOKEN }
-  const back = { vault: VAULTS[1].vault, opcode: SELLS_B, token: OUTPUT_TOKEN }
-  const first = { vault: VAULTS[0].vault, token: OUTPUT_TOKEN }
-  const ROUTES: [hops: number, token: string, route: Step[]][] = [
-    [1, OUTPUT_TOKEN, [first]],
-    [2, FAR_TOKEN, [first, there]],
-    [3, OUTPUT_TOKEN, [first, there, back]],
-    [4, FAR_TOKEN, [first, there, back, there]],
-    [5, OUTPUT_TOKEN, [first, there, back, there, back]],
-  ]
   test.each(
     ROUTES,
   )('goes through %i vaults, with their tokens named or not', async (hops, token, route) => {
@@ -570,9 +574,30 @@ test('a committed router says what it is', async () => {
   )
 })
 
-test('uuid-of reads terms as the owner signs them', async () => {
-  const order = commit(owner, { by: operator.address })
-  expect(await actors.read(COMMITTED_ROUTER, 'uuid-of', [termsOf(order.terms)])).toBe(
-    `"${order.uuid}"`,
-  )
+describe('uuid-of', () => {
+  const uuidOf = (terms: CommittedTerms) =>
+    actors.read(COMMITTED_ROUTER, 'uuid-of', [termsOf(terms)])
+
+  test.each(committed)('returns what the vectors say: $why', async ({ terms, uuid }) => {
+    expect(await uuidOf(terms)).toBe(`"${uuid}"`)
+  })
+
+  test('returns what the owner computes, for any terms', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyTerms(DEPLOYER), async (terms) => {
+        expect(await uuidOf(terms)).toBe(`"${committedUuid(terms, 'devnet')}"`)
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+describe('the cost of a call, of a block of 5,000,000,000 and 15,000 reads', () => {
+  test.each(ROUTES)('is below 2 per cent for %i hops', async (_, token, route) => {
+    const { execution_cost: cost } = await actors.execute(operator, commit(owner, { token }), route)
+    expect(cost.runtime).toBeGreaterThan(100_000)
+    expect(cost.runtime).toBeLessThan(100_000_000)
+    expect(cost.read_count).toBeLessThan(300)
+    expect(cost.write_count).toBeLessThan(300)
+  })
 })
