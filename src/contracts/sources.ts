@@ -2,19 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { isContractId } from '../stacks/address.ts'
 import { swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
-
-/**
- * The Clarity version that a deployment must name. From Clarity 4 there is no `as-contract`, and a deployment without a
- * version gets the newest one that the chain knows.
- */
-export const COMMITTED_ROUTER_CLARITY_VERSION = 3
-
-/** A contract that is ready to deploy. */
-export interface ContractSource {
-  /** The contract's name: its id is `<deployer>.<name>`. */
-  readonly name: string
-  readonly source: string
-}
+import { COMMITTED_ROUTER_CLARITY_VERSION, type ContractSource } from './committed-router.ts'
 
 /** Where a committed router is deployed, and what it depends on. */
 export interface CommittedRouterDeployment {
@@ -49,9 +37,10 @@ export async function committedRouterSources({
     '.committed-router': `.${nameOf(router)}`,
     '.intent-verifier': `'${verifier}`,
   }
-  const sourceOf = async (file: string, id: string) => {
+  const sourceOf = async (file: string, id: string): Promise<ContractSource> => {
     const text = await readFile(new URL(file, import.meta.url), 'utf8')
-    return { name: nameOf(id), source: text.replace(CONTRACT, (name) => ids[name] ?? name) }
+    const source = text.replace(CONTRACT, (name) => ids[name] ?? name)
+    return { name: nameOf(id), source, clarityVersion: COMMITTED_ROUTER_CLARITY_VERSION }
   }
   return [
     await sourceOf('./committed-router-account.clar', account),

@@ -5,6 +5,7 @@ import {
   deserializeCV,
   deserializeTransaction,
   makeContractCall,
+  makeContractDeploy,
   makeSTXTokenTransfer,
   noneCV,
   type PostCondition,
@@ -17,6 +18,7 @@ import {
   tupleCV,
   uintCV,
 } from '@stacks/transactions'
+import type { ContractSource } from '../contracts/committed-router.ts'
 import { fromHex } from '../crypto/bytes.ts'
 import { type CommittedTerms, committedTermsTuple, swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
@@ -110,6 +112,24 @@ export async function signBurn(burn: Burn, operator: SigningOptions): Promise<Si
     stringAsciiCV(burn.uuid),
   ]
   return signCall(burn.verifier, 'execute', functionArgs, [], operator)
+}
+
+/** Builds and signs the deployment of a contract, in the Clarity version that it is written in. */
+export async function signDeployment(
+  contract: ContractSource,
+  deployer: SigningOptions,
+): Promise<SignedTransaction> {
+  const transaction = await makeContractDeploy({
+    contractName: contract.name,
+    codeBody: contract.source,
+    clarityVersion: contract.clarityVersion,
+    postConditionMode: PostConditionMode.Deny,
+    senderKey: deployer.privateKey,
+    nonce: deployer.nonce,
+    fee: deployer.feeInMicroStx,
+    network: deployer.network,
+  })
+  return signed(transaction, deployer)
 }
 
 /**

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { COMMITTED_ROUTER_ERRORS } from '../../src/contracts/errors.ts'
+import { COMMITTED_ROUTER_ERRORS } from '../../src/contracts/committed-router.ts'
 import { committedRouterSources } from '../../src/contracts/sources.ts'
 import { COMMITTED_ROUTER, DEPLOYER, INTENT_VERIFIER } from '../../src/devnet/constants.ts'
 

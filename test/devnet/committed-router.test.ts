@@ -1,7 +1,7 @@
 import { Cl } from '@stacks/transactions'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { COMMITTED_ROUTER_ERRORS } from '../../src/contracts/errors.ts'
+import type { COMMITTED_ROUTER_ERRORS } from '../../src/contracts/committed-router.ts'
 import {
   BASE_TOKEN,
   COMMITTED_ROUTER,

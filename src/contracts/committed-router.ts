@@ -1,3 +1,17 @@
+/** A contract that is ready to deploy. */
+export interface ContractSource {
+  /** The contract's name: its id is `<deployer>.<name>`. */
+  readonly name: string
+  readonly source: string
+  readonly clarityVersion: typeof COMMITTED_ROUTER_CLARITY_VERSION
+}
+
+/**
+ * The Clarity version that a deployment must name. From Clarity 4 there is no `as-contract`, and a deployment without a
+ * version gets the newest one that the chain knows.
+ */
+export const COMMITTED_ROUTER_CLARITY_VERSION = 3
+
 /** The codes with which a committed router refuses, and what each says. The tokens and the verifier add their own. */
 export const COMMITTED_ROUTER_ERRORS = {
   400101: 'the uuid is not that of the terms',
