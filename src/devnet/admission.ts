@@ -65,7 +65,8 @@ export function admit(bytes: Uint8Array, tip: Tip): Result<Candidate, 'rejected'
     checkFee(candidate) ??
     checkNonce(candidate, tip) ??
     checkBalance(candidate, tip) ??
-    checkCall(tx, tip)
+    checkCall(tx, tip) ??
+    checkDeployment(candidate, tip)
   return refusal === undefined ? ok(candidate) : rejected(candidate.txid, refusal)
 }
 
@@ -123,6 +124,14 @@ function actionOf({ payload }: StacksTransactionWire): ChainAction | Refusal {
         fn: payload.functionName.content,
         args: payload.functionArgs,
       }
+    case PayloadType.SmartContract:
+    case PayloadType.VersionedSmartContract:
+      return {
+        kind: 'deploy',
+        name: payload.contractName.content,
+        source: payload.codeBody.content,
+        clarityVersion: 'clarityVersion' in payload ? payload.clarityVersion : undefined,
+      }
     case PayloadType.TokenTransfer:
       return { kind: 'transfer', recipient: payload.recipient.value, amount: payload.amount }
     case PayloadType.Coinbase:
@@ -132,7 +141,7 @@ function actionOf({ payload }: StacksTransactionWire): ChainAction | Refusal {
     case PayloadType.TenureChange:
       return { reason: 'NoTenureChangeViaMempool' }
     default:
-      return unsupported('payloads other than contract calls and token transfers')
+      return unsupported('poison microblocks')
   }
 }
 
@@ -199,6 +208,13 @@ function checkCall({ payload }: StacksTransactionWire, tip: Tip): Refusal | unde
   } catch (fault) {
     return { reason: 'BadFunctionArgument', data: { message: text(fault) } }
   }
+}
+
+function checkDeployment({ action, sender }: Candidate, tip: Tip): Refusal | undefined {
+  if (action.kind !== 'deploy') return
+  const contract = `${sender}.${action.name}`
+  if (tip.interfaceOf(contract) === undefined) return
+  return { reason: 'ContractAlreadyExists', data: { contract_identifier: contract } }
 }
 
 function addressOf({ hashMode, signer }: SpendingCondition): string {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import type { DeployContractOptions } from '@stacks/clarinet-sdk'
 import {
   type ClarityAbi,
   type ClarityValue,
@@ -6,17 +7,24 @@ import {
   noneCV,
   principalCV,
   responseErrorCV,
+  responseOkCV,
+  trueCV,
   uintCV,
 } from '@stacks/transactions'
+import { committedRouterSources } from '../contracts/sources.ts'
 import {
   BASE_TOKEN,
+  COMMITTED_ROUTER,
   DEPLOYER,
+  DEVNET_GENESIS_TIME,
   DEVNET_OPERATOR_ADDRESS,
+  DEVNET_SECONDS_PER_BLOCK,
   FAR_TOKEN,
   FAUCET_BASE_TOKEN,
   FAUCET_INPUT_TOKEN,
   FAUCET_STX,
   INPUT_TOKEN,
+  INTENT_VERIFIER,
   OUTPUT_TOKEN,
   VAULTS,
 } from './constants.ts'
@@ -26,16 +34,27 @@ export interface ChainEvent {
   data: Record<string, unknown>
 }
 
+/** What a call took of a block's budget. */
+export interface Cost {
+  runtime: number
+  readCount: number
+  readLength: number
+  writeCount: number
+  writeLength: number
+}
+
 export interface Outcome {
   ok: boolean
   result: ClarityValue
   events: ChainEvent[]
+  cost: Cost
   vmError: string | null
 }
 
 export type ChainAction =
   | { kind: 'call'; contract: string; fn: string; args: ClarityValue[] }
   | { kind: 'transfer'; recipient: string; amount: bigint }
+  | { kind: 'deploy'; name: string; source: string; clarityVersion?: number | undefined }
   /** The fee is charged and nothing happens. */
   | { kind: 'nothing' }
 
@@ -47,16 +66,26 @@ export interface ClarityChain {
   stxBalance(principal: string): bigint
   tokenBalance(token: string, principal: string): bigint
   interfaceOf(contract: string): ClarityAbi | undefined
+  sourceOf(contract: string): string | undefined
   readOnly(contract: string, fn: string, args: ClarityValue[], sender: string): ClarityValue
   /** One block: the fee leaves the sender, then the action. */
   mine(sender: string, fee: bigint, action: ChainAction): Outcome
   grant(address: string): void
+  /** Mines empty blocks, for as long on the chain's clock. */
+  passTime(seconds: number): void
 }
 
 const FEES_GO_TO = 'ST000000000000000000002AMW42H'
 const OPERATOR_STX = 100_000_000_000n
 const CLARITY_VERSION = 3
 const ONE_TOKEN = 1_000_000n
+
+/** The epoch of mainnet: a deployment that names no version gets one without `as-contract`, as there. */
+const EPOCH = '4.0'
+const DEFAULT_CLARITY_VERSION = 6
+const SECONDS_PER_BURN_BLOCK = 600
+/** What the VM adds to the clock of the machine for its first block. */
+const FIRST_BLOCK_SECONDS = 610
 
 const CONTRACTS: { name: string; file: string; names?: Record<string, string> }[] = [
   { name: 'sip010-trait', file: 'sip010-trait' },
@@ -89,8 +118,15 @@ export async function startChain(): Promise<ClarityChain> {
   // The SDK adds it on import: with it, JSON.stringify hides a bigint that was never meant for the wire.
   Reflect.deleteProperty(BigInt.prototype, 'toJSON')
 
-  const simnet = await getSDK()
-  const sources = await Promise.all(CONTRACTS.map(readSource))
+  const simnet = await getSDK({ trackCosts: true, trackCoverage: false })
+  const sources = [
+    ...(await Promise.all(CONTRACTS.map(readSource))),
+    ...(await committedRouterSources({
+      network: 'devnet',
+      router: COMMITTED_ROUTER,
+      verifier: INTENT_VERIFIER,
+    })),
+  ]
   let interfaces: ReturnType<typeof simnet.getContractsInterfaces>
 
   const call = (contract: string, fn: string, args: ClarityValue[], sender = DEPLOYER) =>
@@ -99,6 +135,14 @@ export async function startChain(): Promise<ClarityChain> {
   // Balances bound both amounts, and all STX there is stays below 2^53 micro-STX.
   const send = (amount: bigint, recipient: string, sender: string) =>
     tx.transferSTX(Number(amount), recipient, sender)
+
+  const deploy = (action: Extract<ChainAction, { kind: 'deploy' }>, sender: string) => {
+    const options = { clarityVersion: action.clarityVersion ?? DEFAULT_CLARITY_VERSION }
+    // The VM does not survive a second contract of the same name; what replaces it does not parse.
+    const exists = interfaces.has(`${sender}.${action.name}`)
+    const source = exists ? '(contract already exists' : action.source
+    return tx.deployContract(action.name, source, options as DeployContractOptions, sender)
+  }
 
   const mint = (token: string, recipient: string, amount: bigint) =>
     token === INPUT_TOKEN
@@ -110,9 +154,11 @@ export async function startChain(): Promise<ClarityChain> {
 
   const chain: ClarityChain = {
     async restart() {
-      await simnet.initEmptySession({ enabled: false })
+      await atTime(DEVNET_GENESIS_TIME - FIRST_BLOCK_SECONDS, () =>
+        simnet.initEmptySession({ enabled: false }),
+      )
       simnet.deployer = DEPLOYER
-      simnet.setEpoch('3.0')
+      simnet.setEpoch(EPOCH)
       for (const { name, source } of sources) {
         const options = { clarityVersion: CLARITY_VERSION }
         quietly(() => simnet.deployContract(name, source, options, DEPLOYER))
@@ -120,7 +166,8 @@ export async function startChain(): Promise<ClarityChain> {
       interfaces = simnet.getContractsInterfaces()
 
       const seeds = RESERVES.flatMap(([token, vault, amount]) => mint(token, vault, amount))
-      for (const { result } of quietly(() => simnet.mineBlock(seeds))) {
+      const allow = call(COMMITTED_ROUTER, 'allow-input', [principalCV(INPUT_TOKEN)])
+      for (const { result } of quietly(() => simnet.mineBlock([...seeds, allow]))) {
         if (result.type !== 'ok') throw new Error(`no reserves: ${cvToString(result)}`)
       }
       quietly(() => simnet.mintSTX(DEVNET_OPERATOR_ADDRESS, OPERATOR_STX))
@@ -136,26 +183,34 @@ export async function startChain(): Promise<ClarityChain> {
 
     interfaceOf: (contract) => interfaces.get(contract) as ClarityAbi | undefined,
 
+    sourceOf: (contract) =>
+      interfaces.has(contract) ? simnet.getContractSource(contract) : undefined,
+
     readOnly: (contract, fn, args, sender) =>
       quietly(() => simnet.callReadOnlyFn(contract, fn, args, sender)).result,
 
     mine(sender, fee, action) {
-      const txs: ReturnType<typeof send | typeof call>[] = [send(fee, FEES_GO_TO, sender)]
+      const txs: ReturnType<typeof send | typeof call | typeof deploy>[] = [
+        send(fee, FEES_GO_TO, sender),
+      ]
       if (action.kind === 'call') txs.push(call(action.contract, action.fn, action.args, sender))
       if (action.kind === 'transfer') txs.push(send(action.amount, action.recipient, sender))
+      if (action.kind === 'deploy') txs.push(deploy(action, sender))
       try {
         const done = quietly(() => simnet.mineBlock(txs)).at(-1)
         if (done === undefined || action.kind === 'nothing') return NOTHING
-        const ok = done.result.type === 'ok'
-        return { ok, result: done.result, events: done.events as ChainEvent[], vmError: null }
+        const cost = done.costs?.total ?? NO_COST
+        const events = done.events as ChainEvent[]
+        if (action.kind !== 'deploy') {
+          const ok = done.result.type === 'ok'
+          return { ok, result: done.result, events, cost, vmError: null }
+        }
+        interfaces = simnet.getContractsInterfaces()
+        return { ok: true, result: responseOkCV(trueCV()), events, cost, vmError: null }
       } catch (thrown) {
         // The SDK throws where a chain answers abort_by_response; the fee is spent either way.
-        return {
-          ok: false,
-          result: responseErrorCV(noneCV()),
-          events: [],
-          vmError: thrown instanceof Error ? thrown.message : String(thrown),
-        }
+        const vmError = thrown instanceof Error ? thrown.message : String(thrown)
+        return { ok: false, result: BROKEN, events: [], cost: NO_COST, vmError }
       }
     },
 
@@ -168,13 +223,49 @@ export async function startChain(): Promise<ClarityChain> {
         ]),
       )
     },
+
+    passTime(seconds) {
+      const until = Number(simnet.getBlockTime()) + seconds
+      const left = () => until - Number(simnet.getBlockTime())
+      // A burn block ends 600 s after the last one, however many blocks were mined in between.
+      while (left() >= SECONDS_PER_BURN_BLOCK) {
+        const burnBlocks = Math.floor(left() / SECONDS_PER_BURN_BLOCK)
+        quietly(() => simnet.mineEmptyBurnBlocks(burnBlocks))
+      }
+      const blocks = Math.ceil(left() / DEVNET_SECONDS_PER_BLOCK)
+      quietly(() => simnet.mineEmptyStacksBlocks(blocks))
+    },
   }
 
   await chain.restart()
   return chain
 }
 
-const NOTHING: Outcome = { ok: true, result: noneCV(), events: [], vmError: null }
+export const NO_COST: Cost = {
+  runtime: 0,
+  readCount: 0,
+  readLength: 0,
+  writeCount: 0,
+  writeLength: 0,
+}
+const NOTHING: Outcome = { ok: true, result: noneCV(), events: [], cost: NO_COST, vmError: null }
+const BROKEN = responseErrorCV(noneCV())
+
+/** The VM begins its clock where the machine's is, which it reads from `Date`. */
+async function atTime<T>(seconds: number, run: () => Promise<T>): Promise<T> {
+  const machine = globalThis.Date
+  const begins = seconds * 1000
+  globalThis.Date = class extends machine {
+    constructor(...given: [] | [number | string]) {
+      super(given[0] ?? begins)
+    }
+  } as DateConstructor
+  try {
+    return await run()
+  } finally {
+    globalThis.Date = machine
+  }
+}
 
 async function readSource({ name, file, names = {} }: (typeof CONTRACTS)[number]) {
   let source = await readFile(new URL(`./contracts/${file}.clar`, import.meta.url), 'utf8')

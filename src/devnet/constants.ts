@@ -11,7 +11,10 @@ export const OUTPUT_TOKEN = `${DEPLOYER}.usd-token`
 export const FAR_TOKEN = `${DEPLOYER}.ore-token`
 
 export const INTENT_VERIFIER = `${DEPLOYER}.intent-verifier`
+/** Pays the recipient that the sender names. */
 export const ROUTER = `${DEPLOYER}.x-multihop`
+/** Executes an intent on the terms that its uuid commits to. */
+export const COMMITTED_ROUTER = `${DEPLOYER}.committed-router`
 
 /** What post-conditions call a token: contract id -> `contract-id::asset-name`. */
 export const ASSETS: Readonly<Record<string, `${string}.${string}::${string}`>> = {
@@ -31,11 +34,22 @@ export const DEVNET_OPERATOR_PRIVATE_KEY =
   '439a9129b8b6a02d2f11b9054526dabf7955f3a07994c027e12fad14e10aa04c01'
 export const DEVNET_OPERATOR_ADDRESS = 'ST3WDX1WNQY9ZSR56GXGEJRJZYWC8TZN42XKDFC8Q'
 
+/** The key of {@link DEPLOYER}, published as well: it allows input tokens and pays refunds of the committed router. */
+export const DEVNET_DEPLOYER_PRIVATE_KEY =
+  '753b7cc01a1a2e86221266a154af739463fce51219d97e4f856cd7200c3bd2a601'
+
 export const DEVNET_CHAIN_ID = 2147483648
 export const DEVNET_HOST = '127.0.0.1'
 export const DEVNET_PORT = 8788
 export const DEVNET_URL = `http://${DEVNET_HOST}:${DEVNET_PORT}`
 export const DEVNET_QUOTE_URL = `${DEVNET_URL}/quote`
+
+/**
+ * The chain's clock, in unix seconds: where it begins, and how much a block adds. It does not follow the machine's, so
+ * that a chain which is made again from the same transactions is the same chain.
+ */
+export const DEVNET_GENESIS_TIME = 1_767_225_600
+export const DEVNET_SECONDS_PER_BLOCK = 10
 
 /** What one faucet grant adds, in the smallest units. */
 export const FAUCET_STX = 1_000_000_000n

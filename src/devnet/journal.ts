@@ -7,6 +7,8 @@ export type Entry =
   | { accepted: string; at: number }
   | { mined: string; at: number; undone?: Undone }
   | { granted: string }
+  /** Seconds that passed on the chain's clock without a transaction. */
+  | { passed: number }
   /** Blocks that another fork replaced, by their transactions. */
   | { orphaned: string[] }
 

@@ -7,7 +7,7 @@ import {
 } from '@stacks/transactions'
 import { ok, type Result } from '../result.ts'
 import { admit, type Candidate, readmit, rejected, type Tip } from './admission.ts'
-import { type ClarityChain, type Outcome, startChain } from './chain.ts'
+import { type ClarityChain, type Cost, NO_COST, type Outcome, startChain } from './chain.ts'
 import type { AbortedStatus, DroppedStatus } from './faults.ts'
 import { violation } from './guards.ts'
 import { type Entry, openJournal } from './journal.ts'
@@ -28,6 +28,7 @@ export interface DevnetTransaction extends Candidate {
     at: number
     result: ClarityValue
     events: number
+    cost: Cost
     vmError: string | null
   }
 }
@@ -50,6 +51,8 @@ export interface Devnet {
   /** How often blocks are mined from now on; 0: at once; undefined: when `mine` says so. */
   setBlockTime(milliseconds: number | undefined): void
   mine(): Promise<void>
+  /** Lets time pass on the chain's clock, in empty blocks. */
+  passTime(seconds: number): void
   /**
    * Another fork wins: the block of a transaction and all that came after it are gone. Their transactions wait in the
    * mempool again, or are nowhere, and are still told of as mined in a block that is not canonical.
@@ -146,6 +149,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
       at,
       result: outcome.result,
       events: outcome.events.length,
+      cost: outcome.cost,
       vmError: outcome.vmError,
     }
   }
@@ -154,7 +158,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
     const at = Date.now()
     if (tx.doom !== undefined) return mineDoomed(tx, tx.doom, at)
     const outcome = chain.mine(tx.sender, tx.fee, tx.action)
-    const guarded = outcome.ok && tx.action.kind === 'call'
+    const guarded = outcome.ok && (tx.action.kind === 'call' || tx.action.kind === 'deploy')
     const broken = guarded ? violation(tx.guards, outcome.events, tx.sender) : undefined
     if (broken === undefined) {
       journal.append({ mined: tx.txid, at })
@@ -180,6 +184,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
     await chain.restart()
     for (const entry of canonical(journal.entries)) {
       if ('granted' in entry) chain.grant(entry.granted)
+      if ('passed' in entry) chain.passTime(entry.passed)
       if (!('mined' in entry)) continue
       const { sender, fee, action } = known(transactions, entry.mined)
       chain.mine(sender, fee, entry.undone === undefined ? action : { kind: 'nothing' })
@@ -199,6 +204,7 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
   function restore(entry: Entry): void {
     if ('accepted' in entry) hold(readmit(Buffer.from(entry.accepted, 'hex')), entry.at)
     if ('granted' in entry) chain.grant(entry.granted)
+    if ('passed' in entry) chain.passTime(entry.passed)
     if (!('mined' in entry)) return
     const tx = known(transactions, entry.mined)
     if (entry.undone === undefined) {
@@ -249,6 +255,11 @@ export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Pro
     grant(address) {
       chain.grant(address)
       journal.append({ granted: address })
+    },
+
+    passTime(seconds) {
+      chain.passTime(seconds)
+      journal.append({ passed: seconds })
     },
 
     transaction: (txid) => transactions.get(txid),
@@ -330,5 +341,5 @@ function canonical(entries: readonly Entry[]): Entry[] {
 }
 
 function undoneOutcome({ result, reason }: { result: string; reason: string }): Outcome {
-  return { ok: false, result: deserializeCV(result), events: [], vmError: reason }
+  return { ok: false, result: deserializeCV(result), events: [], cost: NO_COST, vmError: reason }
 }

@@ -13,13 +13,15 @@ import {
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { hexU128 } from './admission.ts'
-import { TOKENS } from './chain.ts'
+import { type Cost, NO_COST, TOKENS } from './chain.ts'
 import { DEVNET_CHAIN_ID } from './constants.ts'
 import { DROPPED, type DroppedStatus, openFaults, readFaults } from './faults.ts'
 import type { Devnet, DevnetTransaction } from './node.ts'
 import { bestQuote } from './quote.ts'
 
 const MAX_BODY_BYTES = 2 * 1024 * 1024
+/** Ten years: in empty blocks that takes the VM about 3 s. */
+const MAX_SECONDS = 315_360_000
 const MAX_U128 = 2n ** 128n - 1n
 const CONTRACT_NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,127}$/
 const HEX = /^(0x)?([0-9a-f]{2})+$/i
@@ -84,7 +86,7 @@ export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
     if (!Number.isSafeInteger(length) || length < 0) return unreadable(c, 'estimated_len')
     const estimate = (rate: number) => ({ fee_rate: rate, fee: rate * length })
     return c.json({
-      estimated_cost: { ...NO_COST },
+      estimated_cost: presentCost(NO_COST),
       estimated_cost_scalar: 0,
       cost_scalar_change_by_byte: 1,
       estimations: [estimate(1), estimate(2), estimate(3)],
@@ -108,6 +110,13 @@ export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
   app.get('/v2/contracts/interface/:address/:name', (c) => {
     const abi = devnet.chain.interfaceOf(`${c.req.param('address')}.${c.req.param('name')}`)
     return abi === undefined ? c.json({ error: 'No such contract' }, 404) : c.json(abi)
+  })
+
+  app.get('/v2/contracts/source/:address/:name', (c) => {
+    const source = devnet.chain.sourceOf(`${c.req.param('address')}.${c.req.param('name')}`)
+    return source === undefined
+      ? c.json({ error: 'No contract source data found' }, 404)
+      : c.json({ source, publish_height: 1, proof: '' })
   })
 
   app.post('/v2/contracts/call-read/:address/:name/:fn', async (c) => {
@@ -220,6 +229,14 @@ export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
     await devnet.mine()
     return c.json({ height: devnet.chain.height() })
   })
+  app.post('/faults/clock', async (c) => {
+    const seconds = (await jsonBody(c))?.seconds
+    if (!Number.isSafeInteger(seconds) || Number(seconds) < 0 || Number(seconds) > MAX_SECONDS) {
+      return unreadable(c, `seconds: a whole number up to ${MAX_SECONDS}`)
+    }
+    devnet.passTime(Number(seconds))
+    return c.json({ height: devnet.chain.height() })
+  })
   app.post('/faults/reorganise', async (c) => {
     const { txid = '', to = 'mempool' } = (await jsonBody(c)) ?? {}
     if (to !== 'mempool' && to !== 'nowhere') return unreadable(c, 'to: mempool or nowhere')
@@ -241,8 +258,6 @@ export function createServer(devnet: Devnet): Hono<{ Bindings: HttpBindings }> {
 
   return app
 }
-
-const NO_COST = { read_count: 0, read_length: 0, runtime: 0, write_count: 0, write_length: 0 }
 
 async function transactionBytes(c: Context): Promise<Uint8Array | undefined> {
   if (c.req.header('content-type')?.startsWith('application/octet-stream')) {
@@ -284,7 +299,7 @@ function presentV3(tx: DevnetTransaction, include: string[]) {
       replaced_by_tx_id: tx.replacedBy === undefined ? null : `0x${tx.replacedBy}`,
     }
   }
-  const { height, at, result, events, vmError } = tx.mined
+  const { height, at, result, events, cost, vmError } = tx.mined
   const hash = blockHash(height)
   return {
     ...shared,
@@ -294,8 +309,18 @@ function presentV3(tx: DevnetTransaction, include: string[]) {
     parent_block: { hash: blockHash(height - 1), index_hash: blockHash(height - 1) },
     result: { hex: hexOf(result), repr: cvToString(result) },
     event_count: events,
-    execution_cost: NO_COST,
+    execution_cost: presentCost(cost),
     vm_error: vmError,
+  }
+}
+
+function presentCost({ runtime, readCount, readLength, writeCount, writeLength }: Cost) {
+  return {
+    read_count: readCount,
+    read_length: readLength,
+    runtime,
+    write_count: writeCount,
+    write_length: writeLength,
   }
 }
 
@@ -336,7 +361,7 @@ function presentV1(tx: DevnetTransaction) {
 }
 
 function payloadOf(
-  { action }: DevnetTransaction,
+  { action, sender }: DevnetTransaction,
   type: string,
   recipient: string,
   withArguments: boolean,
@@ -344,6 +369,13 @@ function payloadOf(
   if (action.kind === 'transfer') {
     const transfer = { [recipient]: action.recipient, amount: action.amount.toString(), memo: null }
     return { [type]: 'token_transfer', token_transfer: transfer }
+  }
+  if (action.kind === 'deploy') {
+    const contract = {
+      clarity_version: action.clarityVersion ?? null,
+      contract_id: `${sender}.${action.name}`,
+    }
+    return { [type]: 'smart_contract', smart_contract: contract }
   }
   if (action.kind !== 'call') return {}
   const called = { contract_id: action.contract, function_name: action.fn }
@@ -358,8 +390,8 @@ function hexOf(value: ClarityValue): string {
 
 /** What a test wants to know of a sender's transactions, without reading Clarity. */
 function summary({ txid, nonce, fee, status, mined, action }: DevnetTransaction) {
-  const [input] = action.kind === 'call' ? action.args : []
-  const uuid = input?.type === 'tuple' ? input.value.uuid : undefined
+  const args = action.kind === 'call' ? action.args : []
+  const uuid = args[0]?.type === 'tuple' ? args[0].value.uuid : args.at(-1)
   return {
     txid,
     nonce,

@@ -5,17 +5,22 @@ import {
   deserializeCV,
   deserializeTransaction,
   makeContractCall,
+  makeContractDeploy,
   makeSTXTokenTransfer,
+  noneCV,
   type PostCondition,
   PostConditionMode,
   principalCV,
   type StacksTransactionWire,
+  someCV,
   stringAsciiCV,
   TransactionSigner,
   tupleCV,
   uintCV,
 } from '@stacks/transactions'
+import type { ContractSource } from '../contracts/committed-router.ts'
 import { fromHex } from '../crypto/bytes.ts'
+import { type CommittedTerms, committedTermsTuple, swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
 import type { Hop } from './chain.ts'
 
@@ -40,6 +45,15 @@ export interface Swap {
   outputAsset: string
   recipient: string
   minimumReceived: string
+  /** The terms that the uuid commits to, where the router is a committed one. They name output token and recipient. */
+  terms?: CommittedTerms | undefined
+}
+
+/** An intent to make worthless: any sender can burn a uuid at the verifier. */
+export interface Burn {
+  /** Contract id of the intent verifier. */
+  verifier: string
+  uuid: string
 }
 
 /** The operator's part of a transaction. */
@@ -57,38 +71,72 @@ const BURN_ADDRESS = {
   devnet: 'ST000000000000000000002AMW42H',
 } as const satisfies Record<Network, string>
 
-/** Builds and signs `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. */
+/**
+ * Builds and signs `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. For a committed
+ * router the output is the terms, and a hop before the last names the token that it pays, where the quote says it.
+ */
 export async function signSwap(swap: Swap, operator: SigningOptions): Promise<SignedTransaction> {
-  const [routerAddress, routerName] = contractParts(swap.router)
-  const transaction = await makeContractCall({
-    contractAddress: routerAddress,
-    contractName: routerName,
-    functionName: `x-swap-${swap.hops.length}`,
-    functionArgs: [
+  const functionArgs = [
+    tupleCV({
+      token: contractOf(swap.inputToken),
+      amount: uintCV(BigInt(swap.amountIn)),
+      signature: bufferCV(swap.signature),
+      uuid: stringAsciiCV(swap.uuid),
+    }),
+    ...swap.hops.map((hop, at) =>
       tupleCV({
-        token: contractOf(swap.inputToken),
-        amount: uintCV(BigInt(swap.amountIn)),
-        signature: bufferCV(swap.signature),
-        uuid: stringAsciiCV(swap.uuid),
+        vault: contractOf(hop.vault),
+        opcode: bufferCV(fromHex(hop.opcode.replace(/^0x/, ''))),
+        ...(swap.terms !== undefined && at < swap.hops.length - 1 && { token: tokenPaidBy(hop) }),
       }),
-      ...swap.hops.map((hop) =>
-        tupleCV({
-          vault: contractOf(hop.vault),
-          opcode: bufferCV(fromHex(hop.opcode.replace(/^0x/, ''))),
-        }),
-      ),
-      tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) }),
-    ],
-    postConditionMode: PostConditionMode.Deny,
-    postConditions: postConditionsOf(swap),
-    senderKey: operator.privateKey,
-    nonce: operator.nonce,
-    fee: operator.feeInMicroStx,
-    network: operator.network,
-    validateWithAbi: false,
-  })
-  return signed(transaction, operator)
+    ),
+    swap.terms === undefined
+      ? tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) })
+      : deserializeCV(committedTermsTuple(swap.terms, operator.network)),
+  ]
+  const fn = `x-swap-${swap.hops.length}`
+  return signCall(swap.router, fn, functionArgs, postConditionsOf(swap), operator)
 }
+
+/**
+ * Builds and signs a burn: the verifier's `execute`, which uses the uuid up. It needs a signature that recovers to some key,
+ * whichever; the other arguments are as short as their types allow.
+ */
+export async function signBurn(burn: Burn, operator: SigningOptions): Promise<SignedTransaction> {
+  const functionArgs = [
+    bufferCV(fromHex(ANY_SIGNATURE)),
+    stringAsciiCV(''),
+    noneCV(),
+    noneCV(),
+    noneCV(),
+    stringAsciiCV(burn.uuid),
+  ]
+  return signCall(burn.verifier, 'execute', functionArgs, [], operator)
+}
+
+/** Builds and signs the deployment of a contract, in the Clarity version that it is written in. */
+export async function signDeployment(
+  contract: ContractSource,
+  deployer: SigningOptions,
+): Promise<SignedTransaction> {
+  const transaction = await makeContractDeploy({
+    contractName: contract.name,
+    codeBody: contract.source,
+    clarityVersion: contract.clarityVersion,
+    postConditionMode: PostConditionMode.Deny,
+    senderKey: deployer.privateKey,
+    nonce: deployer.nonce,
+    fee: deployer.feeInMicroStx,
+    network: deployer.network,
+  })
+  return signed(transaction, deployer)
+}
+
+/**
+ * A signature that recovers to a key whatever the message is: r is the x of the generator of secp256k1, so it is that of a
+ * point, and s is 1. RSV.
+ */
+const ANY_SIGNATURE = `79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798${'1'.padStart(64, '0')}00`
 
 /** Builds and signs a filler, which uses up a nonce: one micro-STX to a burn address. */
 export async function signFiller(operator: SigningOptions): Promise<SignedTransaction> {
@@ -113,6 +161,30 @@ export function signAgain(
   new TransactionSigner(transaction).signOrigin(operator.privateKey)
   const nonce = Number(transaction.auth.spendingCondition.nonce)
   return signed(transaction, { ...operator, nonce })
+}
+
+async function signCall(
+  contract: string,
+  functionName: string,
+  functionArgs: ClarityValue[],
+  postConditions: PostCondition[],
+  operator: SigningOptions,
+): Promise<SignedTransaction> {
+  const [contractAddress, contractName] = contractParts(contract)
+  const transaction = await makeContractCall({
+    contractAddress,
+    contractName,
+    functionName,
+    functionArgs,
+    postConditionMode: PostConditionMode.Deny,
+    postConditions,
+    senderKey: operator.privateKey,
+    nonce: operator.nonce,
+    fee: operator.feeInMicroStx,
+    network: operator.network,
+    validateWithAbi: false,
+  })
+  return signed(transaction, operator)
 }
 
 function signed(
@@ -147,12 +219,13 @@ export function amountOutOf(resultHex: string): string | undefined {
 function postConditionsOf(swap: Swap): PostCondition[] {
   const output = `${swap.outputToken}::${swap.outputAsset}`
   const last = swap.hops.length - 1
+  const trader = swap.terms === undefined ? swap.router : swapAccountOf(swap.router)
   return swap.hops.flatMap((hop, at) => {
     const asset = at === last ? output : hop.asset
     if (asset === undefined) return []
     return [
       sends(hop.vault, asset, at === last ? swap.minimumReceived : '0'),
-      sends(swap.router, asset, '0'),
+      sends(trader, asset, '0'),
     ]
   })
 }
@@ -165,6 +238,11 @@ function sends(address: string, asset: string, atLeast: string): PostCondition {
     amount: atLeast,
     asset: asset as `${string}.${string}::${string}`,
   }
+}
+
+function tokenPaidBy({ asset }: Hop): ClarityValue {
+  const [token] = asset?.split('::') ?? []
+  return token === undefined ? noneCV() : someCV(contractOf(token))
 }
 
 function contractOf(contractId: string) {

@@ -5,7 +5,7 @@ declare const brand: unique symbol
 
 /**
  * A Clarity value in consensus bytes (SIP-005), hex in lower case without 0x: what wallets take as a parameter and what
- * SIP-018 hashes. Only the types that an intent needs can be written.
+ * SIP-018 hashes. Only the types that intents and their terms need can be written.
  */
 export type ClarityHex = string & { readonly [brand]: 'clarity' }
 
@@ -35,6 +35,11 @@ export function stringAscii(text: string): ClarityHex {
   return `0d${hexOf(text.length, 4)}${asciiHex(text)}` as ClarityHex
 }
 
+/** A `buff`, of its hex in lower case. */
+export function buffer(hex: string): ClarityHex {
+  return `02${hexOf(hex.length / 2, 4)}${hex}` as ClarityHex
+}
+
 /** The `principal` of a contract. Throws a TypeError when the text is no contract id. */
 export function contractPrincipal(contractId: string): ClarityHex {
   const dot = contractId.indexOf('.')
@@ -43,6 +48,15 @@ export function contractPrincipal(contractId: string): ClarityHex {
   if (address === undefined || name === '' || name.length > 255 || !ASCII.test(name))
     throw new TypeError('A contract id is a Stacks address, a dot and a name.')
   return `06${hexOf(address.version, 1)}${address.hash160}${prefixed(name)}` as ClarityHex
+}
+
+/** The `principal` of an address, or of a contract. Throws a TypeError when the text is neither. */
+export function principal(text: string): ClarityHex {
+  if (text.includes('.')) return contractPrincipal(text)
+  const address = decodeC32(text)
+  if (address === undefined)
+    throw new TypeError('A principal is a Stacks address or a contract id.')
+  return `05${hexOf(address.version, 1)}${address.hash160}` as ClarityHex
 }
 
 /** A `tuple`, with its members in the order of their names. The names are ASCII, at most 128 characters. */

@@ -89,8 +89,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['drizzle-orm'],
     rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
   },
+  contracts: {
+    imports: ['stacks'],
+    packages: ['node:'],
+    rule: 'the contracts of the product, and their sources for a deployment',
+  },
   devnet: {
-    imports: ['devnet', 'result', 'stacks'],
+    imports: ['devnet', 'result', 'stacks', 'contracts'],
     packages: [
       'node:',
       'hono',
