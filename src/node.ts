@@ -18,6 +18,10 @@ import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
 
+/** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
+const PARENT = process.ppid
+const PARENT_CHECK_MS = 100
+
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
 
@@ -58,6 +62,7 @@ async function main(): Promise<void> {
     opened.push(runJobs(world), finish, closeStreams)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
+    if (process.env.npm_lifecycle_event !== undefined) stopWithParent(() => stop('PARENT_ENDED'))
     log('info', 'listening', {
       host: config.HOST,
       port,
@@ -70,6 +75,16 @@ async function main(): Promise<void> {
     await close()
     throw error
   }
+}
+
+/**
+ * `npm start` sends a signal to the shell that it runs scripts in. Some shells replace themselves by a single program; dash does
+ * not and ends at once, so that the process is left without parent. `exec` in the script would do, but cmd.exe has none.
+ */
+function stopWithParent(stop: () => void): void {
+  setInterval(() => {
+    if (process.ppid !== PARENT) stop()
+  }, PARENT_CHECK_MS).unref()
 }
 
 /** A devnet makes for itself what other networks must be told. */
@@ -114,20 +129,35 @@ function addressReader(config: Config) {
 }
 
 function welcome(config: Config, port: number): string {
-  const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
-  const url = `http://${host}:${port}`
+  const url = `http://${reachableHost(config.HOST)}:${port}`
+  const demo = `npm run demo${demoOptions(config.HOST, port, url)}`
+  const help = 'npm run latchkey help'
+  const width = Math.max(demo.length, help.length) + 4
   return `
   Latchkey ${VERSION} on ${url}  (devnet: a local Stacks chain at ${config.STACKS_API_URL})
 
   Try it, in another terminal:
-    npm run demo                          the whole story: a wallet signs, a key trades, the key is revoked
+    ${demo.padEnd(width)}the whole story: a wallet signs, a key trades, the key is revoked
     curl ${url}/api/v1/info
-    npm run latchkey help                 keys and orders from the command line
+    ${help.padEnd(width)}keys and orders from the command line, with LATCHKEY_URL=${url}
 
   Read it:  ${url}/docs
   Stop it:  Ctrl-C  (its data stays in ${dataFolder(config.DATABASE_URL)})
 
 `
+}
+
+/** A wildcard address is for listening only. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** An option and not a variable before the command, which cmd.exe does not know. */
+function demoOptions(host: string, port: number, url: string): string {
+  if (host === '127.0.0.1' && port === 8787) return ''
+  const isLoopback = /^http:\/\/(127\.|localhost:|\[::1\])/.test(url)
+  return ` -- --url ${url}${isLoopback ? '' : ' --allow-insecure'}`
 }
 
 function once<A>(work: (argument: A) => Promise<void>): (argument: A) => void {

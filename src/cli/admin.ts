@@ -1,169 +1,178 @@
 #!/usr/bin/env node
-import { parseArgs } from 'node:util'
+import { existsSync } from 'node:fs'
 import { messageOf } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
-import { readConfig } from '../env.ts'
+import { type Config, readConfig } from '../env.ts'
 import {
   findKeys,
   resumeByOperator,
   type SuspensionTarget,
   suspendByOperator,
 } from '../keys/operate.ts'
-import { dataFolder, devnetEncryptionKey } from '../node/folder.ts'
+import { dataFolder, findDevnetEncryptionKey } from '../node/folder.ts'
 import { openNativeMac } from '../node/mac.ts'
 import { chooseEngine } from '../node/recover.ts'
-import { checkAudit } from '../provenance/check.ts'
-import { keyValues, table, UsageError } from './terminal.ts'
+import { type CheckServices, checkAudit } from '../provenance/check.ts'
+import type { CliCommand, CommandContext, CommandResult, Terminal } from './command.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { keyValues, table } from './layout.ts'
+import { openProcessTerminal } from './process-terminal.ts'
+import { addHelpCommand, openProgram } from './program.ts'
+import { explainError, type Failure, runProgram } from './run.ts'
 
-const HELP = `latchkey-admin: what the operator of a service may do to keys. It reads the service's own configuration
-(DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and talks to its database; each act is kept in the wallet's audit.
-
-  keys [--preview P] [--key KEY_ID] [--wallet ADDRESS]      list keys, or look one up
-  suspend (--key KEY_ID | --wallet ADDRESS) --reason TEXT   refuse it everything; a wallet gets no new keys either
-  resume (--key KEY_ID | --wallet ADDRESS) --reason TEXT    take back an operator's suspension, and no owner's
-  audit check                                               hold every key against what its owner signed
-
-With --json: one JSON document. Exit codes: 0 done, 1 faults found or not done, 2 the command line is wrong.
-`
-
-interface Admin {
-  args: string[]
-  env: Record<string, string | undefined>
-  out(text: string): void
-  err(text: string): void
-  now(): number
+/** Runs one command of the operator and returns its exit code. */
+export function administer(terminal: Terminal, now: () => number): Promise<number> {
+  return runProgram(createAdminProgram(now, terminal.out.columns), terminal, explainAny)
 }
 
-/** Runs one command of the operator; answers its exit code. */
-export async function administer({ args, env, out, err, now }: Admin): Promise<number> {
-  try {
-    const { values, positionals } = parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        preview: { type: 'string' },
-        key: { type: 'string' },
-        wallet: { type: 'string' },
-        reason: { type: 'string' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    })
-    const command = positionals.join(' ')
-    if (values.help === true || command === '' || command === 'help') {
-      out(HELP)
-      return 0
-    }
-    const run = COMMANDS[command]
-    if (run === undefined) throw new UsageError(`There is no command ${command}`)
-    const config = readConfig(env)
-    const { db, close } = await openDatabase(config.DATABASE_URL)
+/** The whole command line of `latchkey-admin`. */
+export function createAdminProgram(now: () => number, columns?: number): CliCommand {
+  const program = openProgram('latchkey-admin', columns)
+    .description(
+      "Acts of a service's operator on keys. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database; each act is kept in the wallet's audit.",
+    )
+    .option('--json', 'print one JSON document; an error is one too, on stderr')
+    .example('latchkey-admin keys --preview ck_live_abcd...wxyz')
+    .closing('Exit codes: 0 done, 1 faults found or not done, 2 the command line is wrong.')
+  program
+    .command('keys')
+    .option('--preview <preview>', 'as a log or an owner shows it')
+    .option('--key <key-id>', 'one key')
+    .option('--wallet <address>', 'the keys of a wallet')
+    .summary('list keys, or look one up')
+    .example('latchkey-admin keys --wallet ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM')
+    .runs(onDatabase(listKeys))
+  addTarget(program.command('suspend'))
+    .summary('refuse a key everything, or a wallet, which then gets no new keys either')
+    .example('latchkey-admin suspend --key key_1a2b3c --reason "leaked on a forum"')
+    .runs(onDatabase(change(suspendByOperator, 'Suspended', now)))
+  addTarget(program.command('resume'))
+    .summary("take back an operator's suspension, and no owner's")
+    .example('latchkey-admin resume --key key_1a2b3c --reason "a false alarm"')
+    .runs(onDatabase(change(resumeByOperator, 'Resumed', now)))
+  program
+    .command('audit')
+    .summary('the audits of all wallets')
+    .description('The audits of all wallets.')
+    .command('check')
+    .summary('compare every key with what its owner signed')
+    .example('latchkey-admin audit check')
+    .runs(onDatabase(checkAudits))
+  addHelpCommand(program)
+  return program
+}
+
+function addTarget(command: CliCommand): CliCommand {
+  return command
+    .option('--key <key-id>', 'one key')
+    .option('--wallet <address>', 'a wallet with all its keys')
+    .option('--reason <text>', 'why; the owner can read it')
+}
+
+/** Opens the service's database for the time of a command. */
+function onDatabase<Options>(
+  act: (services: CheckServices, options: Options) => Promise<CommandResult>,
+) {
+  return async ({ terminal, options }: CommandContext<Options>): Promise<CommandResult> => {
+    const config = readConfig(terminal.env)
+    const mac = openNativeMac(Buffer.from(encryptionKeyOf(config), 'base64'))
+    const { db, close } = await openExisting(config.DATABASE_URL)
     try {
-      const encryptionKey =
-        config.ENCRYPTION_KEY ?? devnetEncryptionKey(dataFolder(config.DATABASE_URL))
-      const mac = openNativeMac(Buffer.from(encryptionKey, 'base64'))
-      const world = { db, mac, config, recover: chooseEngine().recover }
-      const { json, text, exitCode = 0 } = await run(world, values, now())
-      out(values.json === true ? `${JSON.stringify(json, null, 2)}\n` : text)
-      return exitCode
+      return await act({ db, mac, config, recover: chooseEngine().recover }, options)
     } finally {
       await close()
     }
-  } catch (error) {
-    if (!(error instanceof Error)) throw error
-    const isUsage = error instanceof UsageError || isBadOption(error)
-    err(isUsage ? `${error.message}; see latchkey-admin help\n` : `${messageOf(error)}\n`)
-    return isUsage ? 2 : 1
   }
 }
 
-function isBadOption(error: Error): boolean {
-  return 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+/** Opens the database of the service. PGlite would make an empty one in the wrong folder, which has no keys to suspend. */
+function openExisting(url: string): ReturnType<typeof openDatabase> {
+  const folder = url.startsWith('pglite:') ? dataFolder(url) : undefined
+  if (folder === undefined || existsSync(folder)) return openDatabase(url)
+  throw new CommandError('DATABASE_MISSING', `There is no database in the folder ${folder}`)
 }
 
-type AdminWorld = Parameters<typeof checkAudit>[0]
-interface Options {
-  preview?: string | undefined
-  key?: string | undefined
-  wallet?: string | undefined
-  reason?: string | undefined
-}
-interface Done {
-  json: unknown
-  text: string
-  exitCode?: number
+/** The key of the service. A new one would make every row of its database look edited. */
+function encryptionKeyOf(config: Config): string {
+  const folder = dataFolder(config.DATABASE_URL)
+  const key = config.ENCRYPTION_KEY ?? findDevnetEncryptionKey(folder)
+  if (key !== undefined) return key
+  throw new CommandError(
+    'ENCRYPTION_KEY_MISSING',
+    `ENCRYPTION_KEY is not set, and the data folder ${folder} has no key either: set DATABASE_URL and ENCRYPTION_KEY as the service has them`,
+  )
 }
 
-const COMMANDS: Record<
-  string,
-  (world: AdminWorld, options: Options, now: number) => Promise<Done>
-> = {
-  async keys(world, { preview, key, wallet }) {
-    const found = await findKeys(world, { preview, keyId: key, walletAddress: wallet })
-    const text = found.map(({ permissions, ...one }) => ({
-      ...one,
-      permissions: permissions.join(',') || 'none',
-    }))
-    return { json: found, text: found.length === 0 ? 'No keys.\n' : table(text) }
-  },
-  suspend: (world, options, now) => act(suspendByOperator, 'Suspended', world, options, now),
-  resume: (world, options, now) => act(resumeByOperator, 'Resumed', world, options, now),
-  async 'audit check'(world) {
-    const check = await checkAudit(world)
-    const { faults, ...counts } = check
-    return {
-      json: check,
-      text:
-        keyValues({ ...counts, faults: faults.length }) +
-        (faults.length === 0
-          ? ''
-          : table(
-              faults.map((fault) => ({
-                wallet: fault.walletAddress,
-                event: fault.sequence ?? '-',
-                key: fault.keyId ?? '-',
-                fault: fault.fault,
-              })),
-            )),
-      exitCode: faults.length === 0 ? 0 : 1,
+async function listKeys(
+  services: CheckServices,
+  { preview, key, wallet }: { preview?: string; key?: string; wallet?: string },
+): Promise<CommandResult> {
+  const found = await findKeys(services, { preview, keyId: key, walletAddress: wallet })
+  const rows = found.map(({ permissions, ...one }) => ({
+    ...one,
+    permissions: permissions.join(',') || 'none',
+  }))
+  return { json: found, lines: found.length === 0 ? ['No keys.'] : table(rows) }
+}
+
+async function checkAudits(services: CheckServices): Promise<CommandResult> {
+  const check = await checkAudit(services)
+  const { faults, ...counts } = check
+  const rows = faults.map(({ walletAddress, sequence, keyId, fault }) => ({
+    wallet: walletAddress,
+    event: sequence,
+    key: keyId,
+    fault,
+  }))
+  return {
+    json: check,
+    lines: [
+      ...keyValues({ ...counts, faults: faults.length }),
+      ...(rows.length === 0 ? [] : table(rows)),
+    ],
+    exitCode: faults.length === 0 ? 0 : 1,
+  }
+}
+
+interface TargetOptions {
+  key?: string
+  wallet?: string
+  reason?: string
+}
+
+const REFUSALS = {
+  keyNotFound: { code: 'KEY_NOT_FOUND', message: 'There is no such key' },
+  invalidRequest: { code: 'INVALID_REQUEST', message: 'That is no wallet of this network' },
+} as const
+
+function change(verb: typeof suspendByOperator, done: string, now: () => number) {
+  return async (services: CheckServices, options: TargetOptions): Promise<CommandResult> => {
+    const { wallet, reason = '' } = options
+    const target = targetOf(options)
+    if (reason.trim() === '') throw new UsageError('It needs a --reason, which the owner can read')
+    const result = await verb(services, target, reason, now())
+    if (!result.ok) {
+      const { code, message } = REFUSALS[result.reason]
+      throw new CommandError(code, message)
     }
-  },
+    const keyIds = result.value
+    const ofWallet = wallet === undefined ? '' : `the wallet ${wallet}, and of its keys `
+    return { json: { keyIds }, lines: [`${done}: ${ofWallet}${keyIds.join(', ') || 'no key'}`] }
+  }
 }
 
-const NOT_DONE = {
-  keyNotFound: 'There is no such key.\n',
-  invalidRequest: 'That is no wallet of this network.\n',
-}
-
-async function act(
-  verb: typeof suspendByOperator,
-  done: string,
-  world: AdminWorld,
-  options: Options,
-  now: number,
-): Promise<Done> {
-  const { reason = '' } = options
-  if (reason.trim() === '') throw new UsageError('It needs a --reason, which the owner can read')
-  const result = await verb(world, targetOf(options), reason, now)
-  if (!result.ok)
-    return { json: { error: result.reason }, text: NOT_DONE[result.reason], exitCode: 1 }
-  const keyIds = result.value
-  const wallet =
-    options.wallet === undefined ? '' : `the wallet ${options.wallet}, and of its keys `
-  return { json: { keyIds }, text: `${done}: ${wallet}${keyIds.join(', ') || 'no key'}\n` }
-}
-
-function targetOf({ key, wallet }: Options): SuspensionTarget {
+function targetOf({ key, wallet }: TargetOptions): SuspensionTarget {
   if (key !== undefined && wallet === undefined) return { keyId: key }
   if (wallet !== undefined && key === undefined) return { walletAddress: wallet }
   throw new UsageError('It needs either --key or --wallet')
 }
 
-if (import.meta.main)
-  process.exitCode = await administer({
-    args: process.argv.slice(2),
-    env: process.env,
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
-    now: () => Date.now(),
-  })
+/** Of a configuration or a database, an operator gets the reason and no stack trace. */
+function explainAny(error: unknown): Failure | undefined {
+  const known = explainError(error)
+  if (known !== undefined || !(error instanceof Error)) return known
+  const message = messageOf(error)
+  return { json: { code: 'FAILED', message }, lines: message.split('\n'), exitCode: 1 }
+}
+
+if (import.meta.main) process.exitCode = await administer(openProcessTerminal(), () => Date.now())

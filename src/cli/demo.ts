@@ -7,72 +7,81 @@ import {
   privateKeySigner,
   type ServiceInfo,
 } from '../client/index.ts'
-import { type CommandContext, newPrivateKey, openClient, serviceUrl } from './session.ts'
-import { type CommandResult, clean, paint, type Terminal, UsageError } from './terminal.ts'
+import { readBalances } from './balances.ts'
+import type { CommandResult } from './command.ts'
+import { clientWith, newPrivateKey, type ServiceContext, serviceUrl } from './connect.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { paint } from './layout.ts'
+import { OutputError } from './output.ts'
 
 const AMOUNT_IN = 1_000_000n
 const SETTLEMENT_SECONDS = 60
 const POLL_MS = 500
 
-/** A step that did not go as the story goes. */
+/** A step whose outcome is not the expected one. */
 class Surprise extends Error {
   override readonly name = 'Surprise'
 }
 
-interface Told {
+interface PlayedStep {
   step: string
   ok: boolean
 }
 
-/** Plays the owner, the bot and the thief's luck against a devnet; every step is a line. */
-export async function demo(session: CommandContext): Promise<CommandResult> {
-  const { terminal } = session
-  const anyone = openClient(session, { apiKey: undefined, signer: undefined })
+/** Plays the owner, the bot and a late use of a revoked key against a devnet; every step is a line. */
+export async function demo(given: ServiceContext): Promise<CommandResult> {
+  const context = onOwnPort(given)
+  const anyone = clientWith(context)
   const info = await anyone.info()
   const { devnet } = info
   if (devnet === undefined)
     throw new UsageError(
-      `The service at ${serviceUrl(session)} is on ${info.network}, and the demo needs a devnet: a faucet, and tokens that are worth nothing. Start one with npm start in the repository of Latchkey, or name one with --url`,
+      `The service at ${serviceUrl(context)} is on ${info.network}, and the demo needs a devnet: a faucet, and tokens that are worth nothing. Start one with npm start in the repository of Latchkey, or name one with --url`,
     )
 
-  const isJson = session.options.json === true
-  const told: Told[] = []
-  const step = stepper(terminal, told, isJson ? terminal.err : terminal.out)
-  const exitCode = await story({ session, step, anyone, info, devnet }).then(
+  const played: PlayedStep[] = []
+  const step = stepper(context, played)
+  const exitCode = await story({ context, step, anyone, info, devnet }).then(
     () => 0,
     (error) => {
-      if (error instanceof LatchkeyError || error instanceof Surprise) return 1
+      if (isExpectedFailure(error)) return 1
       throw error
     },
   )
   const summary =
     exitCode === 0
       ? paint(
-          terminal,
           'bold',
           'The wallet signed for a key, for two orders and for the end of the key. The bot traded with the key alone.',
         )
-      : paint(terminal, 'red', 'The demo did not go as it should.')
-  return { json: { ok: exitCode === 0, steps: told }, text: `\n${summary}\n`, exitCode }
+      : paint('red', 'The demo did not go as it should.')
+  return { json: { ok: exitCode === 0, steps: played }, lines: ['', [summary]], exitCode }
+}
+
+/** The demo holds no secret of the caller: by default it also finds a service that was started with another PORT. */
+function onOwnPort(context: ServiceContext): ServiceContext {
+  const { LATCHKEY_URL, PORT } = context.terminal.env
+  if (context.options.url !== undefined || LATCHKEY_URL || !PORT) return context
+  return { ...context, options: { ...context.options, url: `http://127.0.0.1:${PORT}` } }
 }
 
 interface Stage {
-  session: CommandContext
+  context: ServiceContext
   step: ReturnType<typeof stepper>
   anyone: Client
   info: ServiceInfo
   devnet: DevnetInfo
 }
 
-async function story({ session, step, anyone, info, devnet }: Stage): Promise<void> {
+async function story({ context, step, anyone, info, devnet }: Stage): Promise<void> {
   const { inputToken, outputToken } = devnet
   const signer = privateKeySigner(newPrivateKey(), info.network)
   const { address } = signer
-  const owner = openClient(session, { signer, apiKey: undefined })
-  const balances = () => readBalances(session, devnet, address)
+  const owner = clientWith(context, { signer })
+  const balances = () => readBalances(context, devnet, address)
 
   await step(
-    `Latchkey ${info.version} at ${serviceUrl(session)}, on ${info.network}`,
+    `Latchkey ${info.version} at ${serviceUrl(context)}, on ${info.network}`,
     async () => {},
   )
   await step(`A throw-away wallet: ${address}`, async () => {})
@@ -93,7 +102,7 @@ async function story({ session, step, anyone, info, devnet }: Stage): Promise<vo
     note(`${keyPreview} may ${permissions.join(', ')}`)
     return created
   })
-  const bot = openClient(session, { apiKey, signer: undefined })
+  const bot = clientWith(context, { apiKey })
   const draft = { inputToken, outputToken, amountIn: String(AMOUNT_IN) }
 
   const orderA = await step('The wallet signs order A', async (note) => {
@@ -154,30 +163,39 @@ async function story({ session, step, anyone, info, devnet }: Stage): Promise<vo
 
 type Note = (text: string) => void
 
-/** Runs a step and writes its line: a check mark, or a cross and what went wrong. */
-function stepper(terminal: Terminal, told: Told[], write: (text: string) => void) {
+/** Runs a step and prints its line: a check mark, or a cross and what went wrong. With `--json` it only collects them. */
+function stepper({ terminal, options }: ServiceContext, played: PlayedStep[]) {
+  const isJson = options.json === true
   return async <T>(title: string, play: (note: Note) => Promise<T>): Promise<T> => {
     const notes: string[] = []
-    const progress = terminal.isColourful ? setInterval(() => write('.'), 2 * POLL_MS) : undefined
-    const line = (ok: boolean, more: string) => {
-      const mark = paint(terminal, ok ? 'green' : 'red', ok ? '✓' : '✗')
-      const wipe = terminal.isColourful ? '\r\u001b[K' : ''
-      const rest = more === '' ? '' : `  ${paint(terminal, ok ? 'dim' : 'red', clean(more))}`
-      write(`${wipe}${mark} ${clean(title)}${rest}\n`)
-      told.push({ step: more === '' ? title : `${title}: ${more}`, ok })
+    if (!isJson) await terminal.out.showProgress(`… ${title}`)
+    async function end(ok: boolean, more: string): Promise<void> {
+      played.push({ step: more === '' ? title : `${title}: ${more}`, ok })
+      const mark = paint(ok ? 'green' : 'red', ok ? '✓' : '✗')
+      const rest = more === '' ? [] : ['  ', paint(ok ? 'dim' : 'red', more)]
+      if (!isJson) await terminal.out.print([[mark, ` ${title}`, ...rest]])
     }
+    let result: T
     try {
-      const result = await play((text) => notes.push(text))
-      line(true, notes.join(', '))
-      return result
+      result = await play((text) => notes.push(text))
     } catch (error) {
-      const code = error instanceof LatchkeyError ? `${error.code}: ` : ''
-      line(false, code + (error as Error).message)
+      if (isExpectedFailure(error)) await end(false, textOf(error))
       throw error
-    } finally {
-      clearInterval(progress)
     }
+    await end(true, notes.join(', '))
+    return result
   }
+}
+
+function isExpectedFailure(error: unknown): error is Error {
+  if (error instanceof OutputError) return false
+  return (
+    error instanceof LatchkeyError || error instanceof CommandError || error instanceof Surprise
+  )
+}
+
+function textOf(error: Error): string {
+  return error instanceof LatchkeyError ? `${error.code}: ${error.message}` : error.message
 }
 
 async function refused(call: Promise<unknown>, code: string, note: Note): Promise<void> {
@@ -197,24 +215,6 @@ async function until<T>(read: () => Promise<T>, isEnough: (value: T) => boolean)
     if (isEnough(value)) return value
     if (Date.now() > deadline) throw new Surprise(`nothing happened in ${SETTLEMENT_SECONDS} s`)
     await setTimeout(POLL_MS)
-  }
-}
-
-/** What an address holds of a token, on the devnet's own chain. */
-type Holdings = (token: string) => bigint
-
-async function readBalances(
-  { terminal }: CommandContext,
-  { stacksApiUrl }: DevnetInfo,
-  address: string,
-): Promise<Holdings> {
-  const url = `${stacksApiUrl.replace(/\/$/, '')}/balances/${address}`
-  try {
-    const response = await (terminal.fetch ?? fetch)(url, {})
-    const { tokens } = (await response.json()) as { tokens: Record<string, string> }
-    return (token) => BigInt(tokens[token] ?? 0)
-  } catch (error) {
-    throw new Surprise(`${url} does not answer with balances: ${(error as Error).message}`)
   }
 }
 

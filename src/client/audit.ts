@@ -1,33 +1,59 @@
 import type { Key } from '../keys/key.ts'
-import { type AuditEvent, type AuditFault, differences, replayAudit } from '../provenance/replay.ts'
+import {
+  type AuditEvent,
+  type AuditFault,
+  differences,
+  type ReplayedKey,
+  replayAudit,
+} from '../provenance/replay.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
-/** A wallet's whole audit, as a file keeps it. It proves itself: no service is needed to check it. */
+/** A wallet's whole audit, to be kept as a JSON file. {@link verifyAudit} checks it without a service. */
 export interface AuditExport {
   format: 'latchkey-audit 1'
   network: Network
   walletAddress: string
+  /** Oldest first, each chained to the one before. */
   events: AuditEvent[]
-  /** The keys as the service said they were. */
+  /** The keys as the service returned them with the last events. */
   keys: Key[]
 }
 
+/** The result of {@link verifyAudit}. */
 export interface AuditVerdict {
+  /** Whether there is no fault. */
   ok: boolean
+  /** How many events were checked. */
   events: number
+  /** How many live keys were checked. */
   keys: number
   faults: AuditFault[]
 }
 
+/** The audit of the signer's wallet. */
 export interface Audit {
-  /** Exports all that happened to the wallet's keys, page by page. */
+  /**
+   * Exports everything that happened to the wallet's keys, in pages of 1,000 events. The wallet signs once for each page,
+   * or a session authorizes it.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { format, events } = await client.audit.export()
+   * console.log(format, events.length)
+   * ```
+   */
   export(options?: CallOptions): Promise<AuditExport>
 }
 
+/** Creates the `audit` of a client. */
 export function createAudit(transport: Transport, wallet: Wallet): Audit {
   return {
     async export({ signal } = {}) {
@@ -53,9 +79,11 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
 }
 
 /**
- * Checks an export with nothing but itself: the chain of its events, the owner's signature under each act, and that every
- * live key may do what its owner signed and nothing more. An older export, where there is one, shows whether events
- * have been taken away since.
+ * Checks an export without a service: the chain of its events, the owner's signature under each change, and that every live
+ * key may do what its owner signed and nothing more. With an older export of the same wallet it also finds events that were
+ * removed or replaced since.
+ *
+ * A fault is part of the result. Throws `INVALID_ARGUMENT` for an object that is no export.
  *
  * @example
  * ```ts
@@ -68,33 +96,46 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
  * ```
  */
 export function verifyAudit(audit: AuditExport, older?: AuditExport): AuditVerdict {
+  requireExport(audit)
+  if (older !== undefined) requireExport(older)
   const { walletAddress, network, events, keys } = audit
-  for (const one of older === undefined ? [audit] : [audit, older])
-    if (one.format !== 'latchkey-audit 1' || ![one.events, one.keys].every(Array.isArray))
-      throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
-  if (!isNetwork(network))
-    throw new LatchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
   const replayed = replayAudit(events, { walletAddress, network })
-  const faults = [...replayed.faults]
   const live = keys.filter(({ status }) => status === 'active' || status === 'suspended')
-  for (const key of live) {
-    const made = replayed.keys.get(key.keyId)
-    if (made === undefined) faults.push({ keyId: key.keyId, fault: 'no event made it' })
-    else if (made.revokedAt !== null)
-      faults.push({ keyId: key.keyId, fault: 'lives although it was revoked' })
-    else
-      for (const name of differences(claimsOf(key, made.terms.rateLimit !== null), made))
-        faults.push({ keyId: key.keyId, fault: `${name} is not what its owner signed` })
-  }
-  for (const [at, event] of (older?.events ?? []).entries())
-    if (events[at]?.hash !== event.hash) {
-      faults.push({ sequence: at + 1, fault: 'was another event in the older export, or is gone' })
-      break
-    }
+  const faults = [
+    ...replayed.faults,
+    ...live.flatMap((key) => faultsOfKey(key, replayed.keys.get(key.keyId))),
+    ...faultsAgainst(older, events),
+  ]
   return { ok: faults.length === 0, events: events.length, keys: live.length, faults }
 }
 
-/** A limit that a key does not have is absent; the service's own rate is no right that its owner signed. */
+function requireExport({ format, network, events, keys }: AuditExport): void {
+  if (format !== 'latchkey-audit 1' || ![events, keys].every(Array.isArray))
+    throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
+  if (!isNetwork(network))
+    throw new LatchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
+}
+
+/** What a live key may do beyond, or short of, what the events made it. */
+function faultsOfKey(key: Key, made: ReplayedKey | undefined): AuditFault[] {
+  const { keyId } = key
+  if (made === undefined) return [{ keyId, fault: 'no event made it' }]
+  if (made.revokedAt !== null) return [{ keyId, fault: 'lives although it was revoked' }]
+  const claims = claimsOf(key, made.terms.rateLimit !== null)
+  return differences(claims, made).map((name) => ({
+    keyId,
+    fault: `${name} is not what its owner signed`,
+  }))
+}
+
+/** The first event of an older export that the newer one does not have in its place. */
+function faultsAgainst(older: AuditExport | undefined, events: AuditEvent[]): AuditFault[] {
+  const at = older?.events.findIndex((event, at) => events[at]?.hash !== event.hash) ?? -1
+  if (at < 0) return []
+  return [{ sequence: at + 1, fault: 'was another event in the older export, or is gone' }]
+}
+
+/** A key's terms in the form of the replay. A limit that it does not have is absent; the default rate was not signed. */
 function claimsOf(key: Key, hasOwnRate: boolean) {
   return {
     name: key.name,

@@ -1,6 +1,9 @@
 import { LatchkeyError } from './errors.ts'
 
-/** The root of the API. Refuses what would send a key in the clear to another machine. */
+/**
+ * Returns the root of the API, without a slash at its end. Throws `INVALID_ARGUMENT` for what would send a key in the clear to
+ * another machine.
+ */
 export function apiRoot(baseUrl: string | URL, allowInsecure: boolean): string {
   const url = parse(baseUrl)
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')

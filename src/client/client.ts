@@ -3,7 +3,8 @@ import { apiRoot } from './base-url.ts'
 import { type Clock, followServiceClock, systemClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
 import type { ServiceInfo } from './info.ts'
-import { type CallOptions, createKeys, type Keys } from './keys.ts'
+import { createKeys } from './key-calls.ts'
+import type { CallOptions, Keys } from './keys.ts'
 import { createOrders, type Orders } from './orders.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { createSessions, type Sessions } from './sessions.ts'
@@ -11,61 +12,98 @@ import type { Signer } from './signer.ts'
 import { createTransport, type Fetch } from './transport.ts'
 import { createWallet } from './wallet.ts'
 
+/** Options of {@link createClient}. */
 export interface ClientOptions {
-  /** Where the service is, such as `https://dex.example`. Plain http is for loopback hosts. */
+  /** Base URL of the service, such as `https://dex.example`. http:// is accepted for loopback hosts only. */
   baseUrl: string | URL
-  /** `ck_live_...`; travels in the header X-API-Key, never in a URL. */
+  /** An API key, `ck_live_...`. Sent in the header X-API-Key, never in a URL. */
   apiKey?: string | undefined
-  /** `cs_...`, from `sessions.open`: reads in the wallet's place, and signs nothing. */
+  /** The secret of a session, `cs_...`, from `sessions.open`. It authorizes reads and no change. */
   session?: string | undefined
-  /** Manages keys, signs orders, and vouches for calls where there is no API key. */
+  /** Signs for the wallet: manages keys, signs orders, and authenticates calls where there is no API key. */
   signer?: Signer | undefined
-  /** The only router contract that intents are signed for; by default the one that the service names. */
+  /** The only router contract that intents are signed for. By default the one in `info()`, which the service chooses. */
   routerContract?: string
-  /** How often a call is repeated after a 429, or a 503 that says when. 3 by default; 0 never. */
+  /** How often a call is repeated after a 429, or after a 503 with `Retry-After`. 3 by default; 0 is never. */
   maxRetries?: number
-  /** The longest wait before a repetition; a call that would have to wait longer fails at once. 60 by default. */
+  /** The longest wait before a repetition. A call that would have to wait longer rejects at once. 60 by default. */
   maxRetryWaitSeconds?: number
-  /** For one answer, waits not included. 30 by default. */
+  /** The longest time for one response, waits between attempts not included. 30 by default. */
   timeoutSeconds?: number
-  /** Allows http:// to hosts that are not loopback. */
+  /** Allows http:// to hosts that are not loopback: keys and signatures then travel unencrypted. */
   allowInsecure?: boolean
   /** Aborts every call of the client. */
   signal?: AbortSignal
+  /** Replaces the platform's fetch. */
   fetch?: Fetch
-  /** How the client tells the time and waits; for tests. */
+  /** Replaces the system's clock and timers; for tests. */
   clock?: Clock
 }
 
-/** A service, as a bot, a page or a script sees it. */
+/** A client of one service. */
 export interface Client {
   readonly keys: Keys
   readonly orders: Orders
   readonly audit: Audit
   readonly sessions: Sessions
   readonly devnet: {
-    /** Gives an address STX and input tokens to try the service with. `NOT_FOUND` where there is no faucet. */
+    /**
+     * Gives an address STX and input tokens to try the service with. Rejects with `NOT_FOUND` on any other network.
+     *
+     * @example
+     * ```ts
+     * import { createClient, privateKeySigner } from 'latchkey/client'
+     *
+     * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+     * const client = createClient({ baseUrl: 'https://dex.example', signer })
+     * await client.devnet.faucet(signer.address)
+     * console.log((await client.info()).devnet?.inputToken) // what it has now
+     * ```
+     */
     faucet(address: string, options?: CallOptions): Promise<void>
   }
-  /** What the service last said about the caller's quota; undefined before the first answer. */
+  /** The caller's quota as of the last response that had one; undefined before. */
   readonly rateLimit: RateLimit | undefined
-  /** Asks what the service is: network, router, limits, version. */
+  /**
+   * Requests what the service is: network, router, limits, version.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const { network, limits } = await createClient({ baseUrl: 'https://dex.example' }).info()
+   * console.log(network, limits.key.perMinute)
+   * ```
+   */
   info(options?: CallOptions): Promise<ServiceInfo>
-  /** Asks what time the service has. Messages are dated by it from then on. */
+  /**
+   * Requests the service's time. Messages are dated by it from then on.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const now = await createClient({ baseUrl: 'https://dex.example' }).time()
+   * console.log(now.toISOString())
+   * ```
+   */
   time(options?: CallOptions): Promise<Date>
 }
 
 /**
- * Creates a client of a service. It does nothing yet: the network, the router and the time are asked for when a signature
- * first needs them.
+ * Creates a client of a service. Nothing is sent yet: network, router and time are requested when a signature first needs
+ * them.
  *
- * A 429 was refused before it changed anything, and every call is repeated after it, once `Retry-After` has passed. A 503
- * that says when to come back is repeated where repeating is safe: reads, `orders.create`, `orders.execute`,
- * `orders.cancel` and `keys.delete`. Nothing is repeated after a lost connection. A signed message is sent again while it
- * is fresh, and signed anew after that. A message refused for a wrong clock is dated by the service's and signed once
- * more, unless a person would have to be asked again.
+ * Repetition: a 429 was refused before it changed anything, so that every call is repeated after it, once `Retry-After` has
+ * passed. A 503 with `Retry-After` is repeated where repeating is safe: reads, `orders.create`, `orders.execute`,
+ * `orders.cancel` and `keys.delete`. Nothing is repeated after a lost connection.
  *
- * Throws a `LatchkeyError` with the code `INVALID_ARGUMENT` for a base URL that would send secrets in the clear.
+ * Signed messages: a message is sent again while it is fresh, and signed anew after that. A message that the service
+ * refuses for a wrong clock is signed once more with the service's time, unless the signer is interactive.
+ *
+ * Every call rejects with a {@link LatchkeyError}, or with the reason of a signal that aborted. Throws a `LatchkeyError`
+ * with the code `INVALID_ARGUMENT` for a base URL that would send secrets in the clear, and for a secret with characters
+ * that no secret has.
  *
  * @example
  * ```ts
@@ -95,7 +133,7 @@ export function createClient({
   fetch = (url, init) => globalThis.fetch(url, init),
   clock: ownClock = systemClock,
 }: ClientOptions): Client {
-  // fetch would quote it in its own error.
+  // fetch would quote a malformed header value, and so the secret, in its own error.
   for (const [name, secret] of Object.entries({ apiKey, session }))
     if (secret !== undefined && !/^[\x21-\x7e]+$/.test(secret))
       throw new LatchkeyError(

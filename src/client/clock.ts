@@ -1,11 +1,12 @@
-/** How a client tells the time and waits. */
+/** A clock and its timers. */
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /** Returns milliseconds since 1970. */
   now(): number
-  /** Waits; rejects with the signal's reason as soon as the signal aborts. */
+  /** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as the signal aborts. */
   wait(ms: number, signal: AbortSignal): Promise<void>
 }
 
+/** The clock and the timers of the platform. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   wait: (ms, signal) =>
@@ -23,13 +24,15 @@ export const systemClock: Clock = {
     }),
 }
 
-/** The service's clock, as far as this client has been told of it. */
+/** The service's clock: the client's own, and the difference that the service's time showed. */
 export interface ServiceClock extends Clock {
+  /** Whether the service's time is known. Until then this is the client's own clock. */
   readonly isKnown: boolean
-  /** Takes the service's word for what time it is. False when it is not a time. */
+  /** Sets the clock to the service's time: ISO 8601, or milliseconds since 1970. Returns false for anything else. */
   correct(serverTime: unknown): boolean
 }
 
+/** Creates a clock that follows the service's once {@link ServiceClock.correct} was called. */
 export function followServiceClock(clock: Clock): ServiceClock {
   let offsetMs: number | undefined
   return {

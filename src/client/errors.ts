@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../errors.ts'
 import type { RateLimit } from './rate-limit.ts'
 
-/** What can go wrong on this side of the wire. */
+/** A failure on the client's side of the wire: what no service refused. */
 export type ClientErrorCode =
   | 'UNREACHABLE'
   | 'TIMEOUT'
@@ -12,6 +12,7 @@ export type ClientErrorCode =
   | 'WRONG_NETWORK'
   | 'ORDER_NOT_SETTLED'
 
+/** One sentence for each code: what to do about it. */
 const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   INVALID_REQUEST: 'The details name the member that is wrong.',
   ORDER_NOT_OPEN:
@@ -62,6 +63,7 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   ORDER_NOT_SETTLED: 'The details say what became of it.',
 }
 
+/** The optional members of a {@link LatchkeyError}. */
 export interface LatchkeyErrorOptions {
   status?: number
   details?: Record<string, unknown>
@@ -71,8 +73,8 @@ export interface LatchkeyErrorOptions {
 }
 
 /**
- * The one error that the client throws, but for an abort, which throws the signal's reason. Neither its message
- * nor its details ever hold an API key or a signature that the client sent.
+ * The error of every call that fails, except an abort, which rejects with the signal's reason. Neither its message nor its
+ * details contain an API key or a signature that the client sent.
  *
  * @example
  * ```ts
@@ -89,17 +91,19 @@ export interface LatchkeyErrorOptions {
  */
 export class LatchkeyError extends Error {
   override readonly name = 'LatchkeyError'
-  /** Stable, for machines. A service newer than this client may send a code that the type does not name. */
+  /** Stable, for machines. A newer service may send a code that this type does not name. */
   readonly code: ErrorCode | ClientErrorCode
   /** What to do about it: one sentence, also the end of `message`. */
   readonly hint: string
-  /** HTTP status; absent when there was no answer. */
+  /** HTTP status; undefined when there was no response. */
   readonly status: number | undefined
-  /** What the service says about the refusal; its members depend on `code`. */
+  /** The facts of the refusal; its members depend on `code`. */
   readonly details: Record<string, unknown> | undefined
-  /** Names the request in the service's logs. */
+  /** Identifies the request in the service's logs. */
   readonly requestId: string | undefined
+  /** From `Retry-After`, or the end of the window after a 429. */
   readonly retryAfterSeconds: number | undefined
+  /** The caller's quota as of this response. */
   readonly rateLimit: RateLimit | undefined
 
   constructor(

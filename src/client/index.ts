@@ -1,6 +1,8 @@
 /**
- * The client of a Latchkey service: API keys that a Stacks wallet grants, and orders that they execute. Web standards
- * only: browsers, Node, Deno, Bun, workers.
+ * The client of a Latchkey service: API keys that a Stacks wallet grants, and orders that they execute. It needs web
+ * standards only, and runs in browsers, Node, Deno, Bun and workers.
+ *
+ * @module
  */
 
 export type { ErrorCode } from '../errors.ts'

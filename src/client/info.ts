@@ -1,7 +1,7 @@
 import type { Permission } from '../keys/scope.ts'
 import type { Network } from '../stacks/network.ts'
 
-/** What a service says about itself: all that a client must know to sign for it. */
+/** What a service is: all that a client must know to sign for it. */
 export interface ServiceInfo {
   network: Network
   /** 1 on mainnet, 2147483648 elsewhere. */
@@ -10,31 +10,37 @@ export interface ServiceInfo {
   routerContract: string
   /** The SIP-018 domain that intents are signed under. */
   intentDomain: { name: string; version: string; 'chain-id': number }
-  /** The `domain` that signed messages name, when the service has one. */
+  /** The `domain` that signed messages contain, when the service has one. */
   signedDomain?: string
+  /** Every permission that a key may have here. */
   scopes: Permission[]
   limits: ServiceLimits
+  /** The version of the service. */
   version: string
   /** On devnet only: what there is to try the service with. */
   devnet?: DevnetInfo
 }
 
+/** The limits of a service. */
 export interface ServiceLimits {
-  /** What a key may do by default, in fixed windows aligned to UTC. */
+  /** Requests of a key by default, in fixed windows aligned to UTC. */
   key: { perMinute: number; perHour: number; perDay: number }
   /** Requests without a key, from one IP address. */
   ipPerMinute: number
+  /** Live keys of a wallet. */
   maxActiveKeysPerWallet: number
-  /** How old a signed message may be. */
+  /** The greatest age of a signed message. */
   signatureMaxAgeSeconds: number
 }
 
+/** What a devnet has for trying the service. */
 export interface DevnetInfo {
   /** Contract id of the token that the faucet gives. */
   inputToken: string
+  /** Contract id of a token that it can be swapped for. */
   outputToken: string
   /** Path of the endpoint behind `devnet.faucet`. */
   faucet: string
-  /** Base URL of the local chain; `GET {stacksApiUrl}/balances/{address}` answers what an address holds. */
+  /** Base URL of the local chain; `GET {stacksApiUrl}/balances/{address}` returns what an address holds. */
   stacksApiUrl: string
 }

@@ -2,13 +2,10 @@ import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { KeyLimits } from '../keys/limits.ts'
 import type { Permission } from '../keys/scope.ts'
 import type { KeyUsage } from '../usage/usage.ts'
-import { LatchkeyError } from './errors.ts'
-import type { ActionMembers } from './message.ts'
-import type { Transport } from './transport.ts'
-import type { Wallet } from './wallet.ts'
 
+/** Options of every call. */
 export interface CallOptions {
-  /** Aborts the call, and any waiting in it: it then throws the signal's reason. */
+  /** Aborts the call and every wait in it. The call then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
@@ -27,30 +24,41 @@ export type KeyChange = {
   [Name in keyof NewKeyLimits]?: NewKeyLimits[Name] | null
 } & { name?: string; permissions?: readonly Permission[]; expiresAt?: Date | string | null }
 
-/** A message that revokes a key whenever it is sent, until `notAfter`: to be kept where the key is not. */
+/**
+ * A signed message that revokes a key whenever it is sent, until the `notAfter` in it. Keep it apart from the key: its
+ * holder can revoke, and nothing else.
+ */
 export interface RevocationCertificate {
   keyId: string
+  /** The JSON text that was signed. */
   message: string
+  /** 65 bytes hex. */
   signature: string
   walletAddress: string
 }
 
+/** A key to be created. */
 export interface NewKey extends NewKeyLimits {
   /** 1-64 characters; no two living keys of a wallet share a name. */
   name: string
-  /** What the key may do; an empty list is a key that may do nothing but prove whose it is. */
+  /** What the key may do. With an empty list it can only read what `me` returns. */
   permissions: readonly Permission[]
   /** A Date, or ISO 8601 with a zone. Without it the key lives until it is revoked. */
   expiresAt?: Date | string
 }
 
-/** The API keys of the signer's wallet. Every call is signed by the wallet; a key cannot manage keys. */
+/**
+ * The API keys of the signer's wallet. The wallet signs every call but `me`, `deleteSelf` and `useCertificate`; an API key
+ * cannot manage keys. A call rejects with `SIGNER_MISSING` where the client has no signer, with `INVALID_ARGUMENT` for a
+ * text that is no key id, and with `KEY_NOT_FOUND` for the key of another wallet.
+ */
 export interface Keys {
   /**
-   * Creates a key. `apiKey` in the answer is the secret: no other answer, ever, holds it.
+   * Creates a key. `apiKey` in the result is the secret: no later response contains it.
    *
-   * Not repeated after a 503. When the answer was lost, the name tells: `DUPLICATE_KEY_NAME` means that the key exists,
-   * and that its secret is gone; revoke it and create another.
+   * Not repeated after a 503. Where the response was lost, `DUPLICATE_KEY_NAME` on a second attempt means that the key
+   * exists and its secret is lost: revoke it and create another. Rejects with `KEY_LIMIT_REACHED` when the wallet has as
+   * many live keys as the service allows.
    *
    * @example
    * ```ts
@@ -67,192 +75,188 @@ export interface Keys {
    * ```
    */
   create(key: NewKey, options?: CallOptions): Promise<CreatedKey>
-  /** Lists the wallet's keys, newest first, revoked ones included. */
+  /**
+   * Lists the wallet's keys, newest first, revoked ones included.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * for (const { name, status, keyPreview } of await client.keys.list()) console.log(name, status, keyPreview)
+   * ```
+   */
   list(options?: CallOptions): Promise<Key[]>
+  /**
+   * Resolves with one key of the wallet, live or ended.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { status, usageStats } = await client.keys.get('key_123abc')
+   * console.log(status, usageStats.totalRequests)
+   * ```
+   */
   get(keyId: string, options?: CallOptions): Promise<Key>
-  /** Revokes a key, at once and for ever. Revoking it again answers the same. */
+  /**
+   * Revokes a key, at once and for ever: no process accepts it after this call has resolved. Idempotent, and repeated
+   * after a 503.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { message } = await client.keys.delete('key_123abc')
+   * console.log(message)
+   * ```
+   */
   delete(keyId: string, options?: CallOptions): Promise<{ message: string }>
-  /** Changes a live key; answers it as it is now. */
+  /**
+   * Changes a live key and resolves with it as it is now. Not repeated after a 503. Rejects with `KEY_NOT_LIVE` once the
+   * key has ended.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { label, rateLimit } = await client.keys.update('key_123abc', { label: 'host 7', rateLimit: 60, tokens: null })
+   * console.log(label, rateLimit)
+   * ```
+   */
   update(keyId: string, change: KeyChange, options?: CallOptions): Promise<Key>
   /**
-   * Gives a key a new secret, which only this answer holds. The old one works for `graceSeconds` more (0 to 604800), and
-   * never beyond the end of the key; both are one key with one quota. Not repeated after a 503.
+   * Replaces the secret of a key. Only this result contains the new one. The old secret works for `graceSeconds` more (0
+   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a 503.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { apiKey, previousUntil } = await client.keys.rotate('key_123abc', 3_600)
+   * console.log(apiKey.length, previousUntil) // both secrets work for an hour
+   * ```
    */
   rotate(keyId: string, graceSeconds: number, options?: CallOptions): Promise<RotatedKey>
-  /** Refuses a key everything until it is resumed. */
+  /**
+   * Suspends a key: every request with it is refused until it is resumed. Not repeated after a 503.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { status, suspendedAt } = await client.keys.suspend('key_123abc')
+   * console.log(status, suspendedAt) // suspended 2026-11-21T12:00:00.000Z
+   * ```
+   */
   suspend(keyId: string, options?: CallOptions): Promise<Key>
+  /**
+   * Resumes a key that its owner suspended. Not repeated after a 503. Rejects with `KEY_NOT_LIVE` where the operator
+   * suspended it, or where it has ended.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * await client.keys.suspend('key_123abc')
+   * console.log((await client.keys.resume('key_123abc')).status) // active
+   * ```
+   */
   resume(keyId: string, options?: CallOptions): Promise<Key>
-  /** Revokes every key and ends every session of the wallet, at once; with `cancelOpenOrders`, its open orders too. */
+  /**
+   * Revokes every key and ends every session of the wallet, in one transaction; with `cancelOpenOrders` it cancels the
+   * wallet's open orders too. Resolves with the ids of the keys that were live. Not repeated after a 503.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { keyIds, cancelledOrders } = await client.keys.revokeAll(true)
+   * console.log(keyIds.length, cancelledOrders)
+   * ```
+   */
   revokeAll(
     cancelOpenOrders: boolean,
     options?: CallOptions,
   ): Promise<{ keyIds: string[]; cancelledOrders: number }>
-  /** Signs a revocation to be kept for the day on which the wallet is not at hand: good for `days`, at most 366. */
+  /**
+   * Signs a revocation in advance, for a day on which the wallet is not at hand. It is good for `days` (more than 0, at
+   * most 366; 365 by default). Nothing is sent but a request for the service's time.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const baseUrl = 'https://dex.example'
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const certificate = await createClient({ baseUrl, signer }).keys.certificate('key_123abc', 90)
+   *
+   * const { message } = await createClient({ baseUrl }).keys.useCertificate(certificate) // no wallet, no key
+   * console.log(message)
+   * ```
+   */
   certificate(keyId: string, days?: number): Promise<RevocationCertificate>
-  /** Sends such a revocation. It needs no wallet: whoever has it may send it. */
+  /** Sends a revocation that {@link certificate} signed. Needs neither signer nor API key. Not repeated after a 503. */
   useCertificate(
     certificate: RevocationCertificate,
     options?: CallOptions,
   ): Promise<{ message: string }>
-  /** Revokes the key that the client itself uses. The one thing that a key may do to a key. */
+  /**
+   * Revokes the client's own API key: the one change that a key may make to a key. Not repeated after a 503.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * console.log((await bot.keys.deleteSelf()).message)
+   * ```
+   */
   deleteSelf(options?: CallOptions): Promise<{ message: string }>
-  /** Asks what the client's own key may do, and what is left of it. */
+  /**
+   * Resolves with what the client's own API key may do, and with what is left of its windows and daily amounts.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * const { permissions, windows } = await bot.keys.me()
+   * console.log(permissions, windows.map(({ name, remaining }) => `${remaining} in this ${name}`))
+   * ```
+   */
   me(options?: CallOptions): Promise<Me>
-  /** How a key was used in the last `days` (1 to 90; 30 by default), by the hour or by the UTC day. */
+  /**
+   * Resolves with how a key was used in the last `days` (1 to 90; 30 by default), by the hour or by the UTC day.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { usage, ips } = await client.keys.usage('key_123abc', { by: 'day', days: 7 })
+   * console.log(usage.map(({ start, requests }) => `${start} ${requests}`), ips.length)
+   * ```
+   */
   usage(
     keyId: string,
     filter?: { by?: 'hour' | 'day'; days?: number },
     options?: CallOptions,
   ): Promise<KeyUsage>
-}
-
-export function createKeys(transport: Transport, wallet: Wallet): Keys {
-  /** A signed act on one key. Not repeated: a second message would be another act. */
-  function act<T>(
-    method: 'POST' | 'PATCH',
-    path: string,
-    members: ActionMembers,
-    { signal }: CallOptions = {},
-  ): Promise<T> {
-    return transport.send<T>({ method, path, proof: wallet.prove(members, 'body'), signal })
-  }
-
-  return {
-    async update(keyId, { name, expiresAt, ...limits }, options) {
-      const members = {
-        action: 'update_api_key' as const,
-        keyId,
-        ...(name !== undefined && { keyName: name }),
-        ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
-        ...limits,
-      }
-      return (await act<{ apiKey: Key }>('PATCH', keyPath(keyId), members, options)).apiKey
-    },
-    rotate: (keyId, graceSeconds, options) =>
-      act(
-        'POST',
-        `${keyPath(keyId)}/rotate`,
-        { action: 'rotate_api_key', keyId, graceSeconds },
-        options,
-      ),
-    async suspend(keyId, options) {
-      const members = { action: 'suspend_api_key' as const, keyId }
-      return (await act<{ apiKey: Key }>('POST', `${keyPath(keyId)}/suspend`, members, options))
-        .apiKey
-    },
-    async resume(keyId, options) {
-      const members = { action: 'resume_api_key' as const, keyId }
-      return (await act<{ apiKey: Key }>('POST', `${keyPath(keyId)}/resume`, members, options))
-        .apiKey
-    },
-    async revokeAll(cancelOpenOrders, options) {
-      const members = { action: 'revoke_all_api_keys' as const, cancelOpenOrders }
-      const { keyIds, cancelledOrders } = await act<{ keyIds: string[]; cancelledOrders: number }>(
-        'POST',
-        '/api-keys/revoke-all',
-        members,
-        options,
-      )
-      return { keyIds, cancelledOrders }
-    },
-    async certificate(keyId, days = 365) {
-      keyPath(keyId)
-      if (!(days > 0 && days <= 366))
-        throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
-      const notAfter = (await wallet.time()).getTime() + days * 86_400_000
-      const signed = await wallet
-        .prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
-        .sign()
-      const { message, signature, walletAddress } = signed
-      return { keyId, message, signature, walletAddress }
-    },
-    async useCertificate({ keyId, ...body }, { signal } = {}) {
-      const path = `${keyPath(keyId)}/revoke`
-      const { message } = await transport.send<{ message: string }>({
-        method: 'POST',
-        path,
-        body,
-        signal,
-      })
-      return { message }
-    },
-    async deleteSelf({ signal } = {}) {
-      const { message } = await transport.send<{ message: string }>({
-        method: 'DELETE',
-        path: '/api-keys/self',
-        apiKey: true,
-        signal,
-      })
-      return { message }
-    },
-    me: ({ signal } = {}) =>
-      transport.send<Me>({ method: 'GET', path: '/me', apiKey: true, repeatable: true, signal }),
-    usage: (keyId, filter = {}, { signal } = {}) =>
-      transport.send<KeyUsage>({
-        method: 'GET',
-        path: `${keyPath(keyId)}/usage`,
-        query: { ...filter },
-        proof: wallet.prove({ action: 'get_api_key', keyId }, 'headers'),
-        repeatable: true,
-        signal,
-      }),
-    async create({ name, permissions, expiresAt, ...limits }, { signal } = {}) {
-      const proof = wallet.prove(
-        {
-          action: 'create_api_key',
-          keyName: name,
-          permissions,
-          ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
-          ...limits,
-        },
-        'body',
-      )
-      return transport.send<CreatedKey>({ method: 'POST', path: '/api-keys', proof, signal })
-    },
-    async list({ signal } = {}) {
-      const proof = wallet.prove({ action: 'list_api_keys' }, 'headers')
-      const { apiKeys } = await transport.send<{ apiKeys: Key[] }>({
-        method: 'GET',
-        path: '/api-keys',
-        proof,
-        repeatable: true,
-        signal,
-      })
-      return apiKeys
-    },
-    async get(keyId, { signal } = {}) {
-      const path = keyPath(keyId)
-      const proof = wallet.prove({ action: 'get_api_key', keyId }, 'headers')
-      const { apiKey } = await transport.send<{ apiKey: Key }>({
-        method: 'GET',
-        path,
-        proof,
-        repeatable: true,
-        signal,
-      })
-      return apiKey
-    },
-    async delete(keyId, { signal } = {}) {
-      const path = keyPath(keyId)
-      const proof = wallet.prove({ action: 'delete_api_key', keyId }, 'body')
-      const { message } = await transport.send<{ message: string }>({
-        method: 'DELETE',
-        path,
-        proof,
-        repeatable: true,
-        signal,
-      })
-      return { message }
-    },
-  }
-}
-
-// An API key in a URL would end in logs on the way.
-function keyPath(keyId: string): string {
-  if (/^key_[0-9A-Za-z]{1,40}$/.test(keyId)) return `/api-keys/${keyId}`
-  throw new LatchkeyError('INVALID_ARGUMENT', 'A key id looks like key_123abc; it is not the key')
-}
-
-function writeTime(time: Date | string): string {
-  return typeof time === 'string' ? time : time.toISOString()
 }

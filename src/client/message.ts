@@ -1,19 +1,21 @@
 import type { Action } from '../actions/action.ts'
 
-/** What a wallet is asked to sign, less what the client adds: timestamp, domain, network and wallet address. */
+/** The members of a message before the client adds timestamp, domain, network and wallet address. */
 export type ActionMembers = { action: Action } & Record<string, unknown>
 
-/** A message, the wallet's signature of it, and when it says it was signed. */
+/** A message with the wallet's signature, and its time by the service's clock. */
 export interface SignedMessage {
   message: string
   signature: string
   walletAddress: string
   publicKey?: string
-  /** Milliseconds since 1970, by the service's clock. */
+  /** When it was signed, in milliseconds since 1970. It is also a member of the message. */
   timestamp: number
+  /** Until when it may be sent, in milliseconds since 1970. */
+  freshUntil: number
 }
 
-/** JSON that a header can carry: every character beyond printable ASCII is written as `\u` and four digits. */
+/** Writes JSON that a header can carry: every character beyond printable ASCII is written as `\u` and four digits. */
 export function asciiJson(value: object): string {
   return JSON.stringify(value).replace(
     /[^\x20-\x7e]/g,

@@ -8,49 +8,59 @@ import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
 
-/** An order to be placed. What is absent, the client and its signer add. */
+/** An order to be placed. The client and its signer add what is absent. */
 export interface OrderDraft extends Omit<NewOrder, 'owner' | 'uuid' | 'signature'> {
   /** By default the signer's address. */
   owner?: string
   /** By default a random UUID. */
   uuid?: string
-  /** By default made by the signer, who is then asked to sign the intent. */
+  /** The owner's signature of the intent, 65 bytes hex. By default the signer signs it. */
   signature?: string
 }
 
+/** Options of a call that an API key or the wallet authenticates. */
 export interface AuthOptions extends CallOptions {
-  /** Who vouches for the call; by default the client's API key, when it has one, else its signer. */
+  /** What authenticates the call: by default the client's API key, if it has one, else its signer. */
   auth?: 'apiKey' | 'signature'
 }
 
+/** Which orders a list contains. */
 export interface OrderFilter {
+  /** A Stacks address. */
   owner?: string
   status?: OrderStatus
-  /** Orders a page. */
+  /** Orders a page, 1 to 100. */
   limit?: number
 }
 
+/** One page of a list. */
 export interface OrderPage {
   orders: Order[]
-  /** Leads to the next page; absent on the last one. */
+  /** Pass it to `list` for the next page; absent on the last one. */
   nextCursor?: string
 }
 
+/** The result of `orders.execute`. */
 export interface Executed {
-  /** `pending` while nobody knows whether a node has the transaction; the service sends it, and only it, until one has. */
+  /** `pending` while no node has accepted the transaction. The service sends that transaction, and no other, until one has. */
   status: 'success' | 'pending'
-  /** Of the Stacks transaction that settles the order. */
+  /** The id of the Stacks transaction that settles the order, hex. */
   txid: string
   order: Order
 }
 
+/**
+ * Orders: placed by an owner's signature, executed and cancelled by an API key or by a signature. A call rejects with
+ * `ORDER_NOT_FOUND` for an unknown uuid, and with `INVALID_ARGUMENT` for a text that is no uuid.
+ */
 export interface Orders {
   /**
-   * Places an order. The signer signs its intent, unless `signature` is given; and, when `recipient` is not the owner, a
-   * `create_order` message that names the whole order, unless `message` and `messageSignature` are given.
+   * Places an order. The signer signs its intent, unless `signature` is given. When `recipient` is not the owner, it also
+   * signs a `create_order` message with the hash of the whole order, unless `message` and `messageSignature` are given.
    *
-   * The uuid makes it safe to repeat: the same order again answers the stored one. The client itself repeats it after a
-   * 503; who wants to repeat it after a lost connection gives a uuid of his own. The API key goes along when there is one, and then needs the permission `create`; `auth: 'signature'` leaves it out.
+   * Idempotent by uuid: the same order again resolves with the stored one, another order with that uuid rejects with
+   * `ORDER_CONFLICT`. The client repeats it after a 503. To repeat it after a lost connection, pass a uuid. The API key is
+   * sent if the client has one, and then needs the permission `create`; `auth: 'signature'` leaves it out.
    *
    * @example
    * ```ts
@@ -67,14 +77,35 @@ export interface Orders {
    * ```
    */
   create(order: OrderDraft, options?: AuthOptions): Promise<Order>
+  /**
+   * Resolves with one order. Needs neither API key nor signer.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const client = createClient({ baseUrl: 'https://dex.example' })
+   * const { status, amountIn } = await client.orders.get('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
+   * console.log(status, amountIn)
+   * ```
+   */
   get(uuid: string, options?: CallOptions): Promise<Order>
   /**
-   * Lists one page of orders, newest first. Open orders of others come without uuid, and so do one's own unless an API key
-   * of theirs or `auth: 'signature'` proves whose they are.
+   * Lists one page of orders, newest first. An open order has its `uuid` only where the owner's API key, or the owner with
+   * `auth: 'signature'`, requests it: a third party that knows the uuid could use it up on chain.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const client = createClient({ baseUrl: 'https://dex.example' })
+   * const { orders, nextCursor } = await client.orders.list({ status: 'open', limit: 10 })
+   * console.log(orders.length, nextCursor === undefined ? 'all of them' : 'and more')
+   * ```
    */
   list(filter?: OrderFilter & { cursor?: string }, options?: AuthOptions): Promise<OrderPage>
   /**
-   * Walks through all orders, newest first, a page at a time.
+   * Iterates over all orders, newest first. Requests a page when the one before was consumed.
    *
    * @example
    * ```ts
@@ -86,8 +117,8 @@ export interface Orders {
    */
   listAll(filter?: OrderFilter, options?: AuthOptions): AsyncGenerator<Order, void, undefined>
   /**
-   * Executes an order: settles it on chain, once. The client repeats it after a 503: an order that the first attempt did
-   * execute is then refused with `ORDER_NOT_OPEN`, and `get` shows its txid.
+   * Executes an order: it becomes one Stacks transaction, or none. The client repeats the call after a 503. Where the first
+   * attempt did execute the order, the second rejects with `ORDER_NOT_OPEN`, and `get` resolves with its txid.
    *
    * @example
    * ```ts
@@ -99,15 +130,28 @@ export interface Orders {
    * ```
    */
   execute(uuid: string, options?: AuthOptions): Promise<Executed>
-  /** Cancels an open order. Repeated after a 503, like `execute`. */
+  /**
+   * Cancels an open order: the service will not execute it. The signed intent itself stays valid on chain until its uuid is
+   * used. Repeated after a 503, like `execute`.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * const { status, cancelledAt } = await bot.orders.cancel('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
+   * console.log(status, cancelledAt) // cancelled 2026-11-21T12:00:00.000Z
+   * ```
+   */
   cancel(uuid: string, options?: AuthOptions): Promise<Order>
   /**
-   * Waits until an order is confirmed, or as far as `until` says, and answers it. Needs neither key nor wallet. Follows the
-   * order's event stream; where there is none, asks again and again, more seldom as time goes by. An outage is waited out:
-   * give a `signal` for an end of the patience, which rejects with its reason.
+   * Resolves with an order once it is confirmed, or has reached `until`. Needs neither API key nor signer. Follows the
+   * order's event stream; without one it requests the order every 0.5 s at first and every 5 s later. It outlasts outages:
+   * pass a `signal` for an end.
    *
-   * Rejects with `ORDER_NOT_SETTLED` when the order failed, was cancelled, expired, or opened again: the details say which.
-   * A confirmed order can still be reorganised away; the service's CONFIRMATIONS say how deep it looks.
+   * Rejects with `ORDER_NOT_SETTLED` when the order failed, was cancelled, expired, or is open again: `details.status`.
+   * A reorganisation of the chain can still undo a confirmed order: the service's CONFIRMATIONS set how deep its block must
+   * be.
    *
    * @example
    * ```ts
@@ -125,6 +169,7 @@ export interface Orders {
   waitFor(uuid: string, options?: WaitOptions): Promise<Order>
 }
 
+/** Creates the `orders` of a client. */
 export function createOrders(
   transport: Transport,
   wallet: Wallet,
@@ -160,10 +205,10 @@ export function createOrders(
     return { ...terms, owner, uuid, signature }
   }
 
-  // The intent binds no recipient: without the owner's word a thief of the intent could name himself.
+  // The intent binds no recipient: without this signature, a thief of the intent could redirect the output.
   function proofOfRecipient(order: NewOrder): { proof?: Proof } {
     const { owner, recipient = owner, message } = order
-    if (recipient === owner || message !== undefined || !wallet.isThere) return {}
+    if (recipient === owner || message !== undefined || !wallet.hasSigner) return {}
     const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) }, 'body')
     return {
       proof: {
@@ -201,16 +246,16 @@ export function createOrders(
     } while (cursor !== undefined)
   }
 
-  /** The key when the client has one, else the wallet's word. */
-  function vouch(
+  /** Authenticates with the API key if the client has one, else with a signed message. */
+  function authenticate(
     action: 'execute_order' | 'cancel_order',
     uuid: string,
     auth: AuthOptions['auth'],
   ) {
     if (auth === 'apiKey' && !hasApiKey)
-      throw new LatchkeyError('INVALID_ARGUMENT', 'This client has no API key to vouch with')
+      throw new LatchkeyError('INVALID_ARGUMENT', 'This client has no API key to authenticate with')
     if (hasApiKey && auth !== 'signature') return { apiKey: true }
-    if (!hasApiKey && !wallet.isThere)
+    if (!hasApiKey && !wallet.hasSigner)
       throw new LatchkeyError(
         'SIGNER_MISSING',
         'This needs an API key, or the signature of the wallet',
@@ -243,7 +288,7 @@ export function createOrders(
       const { data, ...settled } = await transport.send<Omit<Executed, 'order'> & { data: Order }>({
         method: 'POST',
         path: `${uuidPath(uuid)}/execute`,
-        ...vouch('execute_order', uuid, auth),
+        ...authenticate('execute_order', uuid, auth),
         repeatable: true,
         signal,
       })
@@ -253,7 +298,7 @@ export function createOrders(
       const { data } = await transport.send<{ data: Order }>({
         method: 'PATCH',
         path: `${uuidPath(uuid)}/cancel`,
-        ...vouch('cancel_order', uuid, auth),
+        ...authenticate('cancel_order', uuid, auth),
         repeatable: true,
         signal,
       })
@@ -262,7 +307,7 @@ export function createOrders(
   }
 }
 
-// Before it becomes part of a URL: what is not a uuid may be an API key.
+// A text that is no uuid may be an API key, which must not become part of a URL.
 function uuidPath(uuid: string): string {
   if (isIntentUuid(uuid)) return `/orders/${uuid}`
   throw new LatchkeyError('INVALID_ARGUMENT', 'A uuid is 1-36 characters of A-Z a-z 0-9 _ -')

@@ -1,14 +1,15 @@
-/** What the service last said about the caller's quota, in the window that has least left. */
+/** The caller's quota in the window that has the least left. */
 export interface RateLimit {
   /** Requests that the window admits. */
   limit: number
+  /** Requests that are left in it. */
   remaining: number
   /** When the window ends, by the service's clock. */
   resetAt: Date
   windowSeconds: number
 }
 
-/** Reads `X-RateLimit-*`; undefined unless all four are there. */
+/** Reads `X-RateLimit-*`; undefined unless all four headers are there. */
 export function readRateLimit(headers: Headers): RateLimit | undefined {
   const limit = readCount(headers, 'x-ratelimit-limit')
   const remaining = readCount(headers, 'x-ratelimit-remaining')
@@ -19,7 +20,10 @@ export function readRateLimit(headers: Headers): RateLimit | undefined {
   return { limit, remaining, resetAt: new Date(resetSeconds * 1000), windowSeconds }
 }
 
-/** Seconds to wait: `Retry-After` (RFC 9110 s10.2.3: a number or a date); after a 429 also the end of the window. */
+/**
+ * Returns the seconds to wait: from `Retry-After` (RFC 9110, 10.2.3: a number or a date), after a 429 also from the end of the
+ * window.
+ */
 export function readRetryAfterSeconds(
   { status, headers }: Response,
   nowMs: number,

@@ -3,11 +3,11 @@ import type { CallOptions } from './keys.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
-/** Read-only bearers, so that a page can watch keys without asking the wallet at each refresh. */
+/** Sessions authorize reads, so that a page can show keys without a signature for each refresh. */
 export interface Sessions {
   /**
-   * Opens a session of 1 to 3600 seconds; the wallet signs once. `session` in the answer is the secret, which a client
-   * takes as its option of that name.
+   * Opens a session of `ttlSeconds` (1 to 3600, the default); the wallet signs once. `session` in the result is the
+   * secret, for the option of that name of another client. Not repeated after a 503.
    *
    * @example
    * ```ts
@@ -22,10 +22,25 @@ export interface Sessions {
    * ```
    */
   open(ttlSeconds?: number, options?: CallOptions): Promise<CreatedSession>
-  /** Ends the session that the client itself uses. */
+  /**
+   * Ends the client's own session. Not repeated after a 503.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const baseUrl = 'https://dex.example'
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const { session } = await createClient({ baseUrl, signer }).sessions.open(60)
+   * const page = createClient({ baseUrl, session })
+   * await page.sessions.end()
+   * console.log(await page.keys.list().catch(({ code }) => code)) // INVALID_SESSION
+   * ```
+   */
   end(options?: CallOptions): Promise<void>
 }
 
+/** Creates the `sessions` of a client. */
 export function createSessions(transport: Transport, wallet: Wallet): Sessions {
   return {
     open: (ttlSeconds = 3_600, { signal } = {}) =>

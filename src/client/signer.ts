@@ -5,36 +5,42 @@ import { addressOf, publicKeyOf, signIntent, signMessage } from '../stacks/sign.
 import { verifyMessage } from '../stacks/signature.ts'
 import { LatchkeyError } from './errors.ts'
 
-/** What proves to a service who is asking: a browser wallet, a private key, or anything else that signs for one address. */
+/** Signs for one Stacks address: a browser wallet, a private key, or an implementation of the caller's. */
 export interface Signer {
-  /** Whether a person is asked for every signature. The client never asks such a signer twice for one call by itself. */
+  /** Whether a person confirms every signature. The client requests no second one for a call unless the first went stale. */
   readonly interactive: boolean
-  /** Answers the address that signs. Throws `WRONG_NETWORK` when the signer is meant for another network. */
+  /** Resolves with the address that signs. Rejects with `WRONG_NETWORK` when the signer is for another network. */
   getAddress(network: Network): Promise<string>
-  /** Signs as `stx_signMessage` does. The signature is 65 bytes hex, RSV or VRS. */
+  /** Signs a text as `stx_signMessage` does. */
   signMessage(message: string, network: Network): Promise<MessageSignature>
-  /** Signs an order's intent as `stx_signStructuredMessage` does (SIP-018). Answers 65 bytes hex, RSV or VRS. */
+  /** Signs an order's intent as `stx_signStructuredMessage` does (SIP-018). Resolves with 65 bytes hex, RSV or VRS. */
   signIntent(intent: Intent, network: Network): Promise<string>
 }
 
+/** A signature of a text. */
 export interface MessageSignature {
+  /** 65 bytes hex, RSV or VRS, with or without 0x. */
   signature: string
-  /** Hex. The service checks it. */
+  /** The public key that signed, hex. The service checks it against the signature. */
   publicKey?: string
 }
 
 /** A signer with a private key in memory: for bots, servers and tests. */
 export interface PrivateKeySigner extends Signer {
+  /** The Stacks address of the key on `network`. */
   readonly address: string
+  /** The one network that it signs for. */
   readonly network: Network
 }
 
 /**
- * Makes a signer of a private key. It signs for the given network and no other, so that a service which claims to be a
- * devnet cannot obtain a signature that is worth something on mainnet. The key cannot be read from the signer.
+ * Creates a signer from a private key. It signs for the given network and no other, so that a service which claims to be a
+ * devnet cannot obtain a signature that is valid on mainnet. The key cannot be read from the signer.
  *
- * @param privateKey 66 hex characters that end in 01 (compressed); `0x` is tolerated. Without the 01 it would be another
- *   address's, whose intents the chain refuses: `INVALID_ARGUMENT`.
+ * Throws `INVALID_ARGUMENT` for any other text; the error does not contain it.
+ *
+ * @param privateKey 66 hex characters that end in 01 (a compressed key), with or without 0x. Without the 01 it belongs to
+ *   another address, whose intents the chain refuses.
  *
  * @example
  * ```ts
@@ -48,7 +54,7 @@ export function privateKeySigner(privateKey: string, network: Network): PrivateK
   const key = compressedKey(privateKey)
   const address = addressOf(key, network)
   const publicKey = publicKeyOf(key)
-  const demand = (asked: Network) => {
+  const requireNetwork = (asked: Network) => {
     if (asked !== network)
       throw new LatchkeyError(
         'WRONG_NETWORK',
@@ -60,15 +66,15 @@ export function privateKeySigner(privateKey: string, network: Network): PrivateK
     address,
     network,
     async getAddress(asked) {
-      demand(asked)
+      requireNetwork(asked)
       return address
     },
     async signMessage(message, asked) {
-      demand(asked)
+      requireNetwork(asked)
       return { signature: signMessage({ message, privateKey: key }), publicKey }
     },
     async signIntent(intent, asked) {
-      demand(asked)
+      requireNetwork(asked)
       return signIntent({ ...intent, network, privateKey: key })
     },
   }
@@ -85,21 +91,23 @@ function compressedKey(privateKey: string): string {
   )
 }
 
-/** The shape of `request` from @stacks/connect 8: three methods of it are used. */
+/** The type of `request` in @stacks/connect 8. */
 // biome-ignore lint/suspicious/noExplicitAny: any function that takes these methods will do, however it types their params
 export type WalletRequest = (method: any, params?: any) => Promise<unknown>
 
+/** Options of {@link walletSigner}. */
 export interface WalletSignerOptions {
-  /** The address that signs. Without it the wallet is asked, once. */
+  /** The address that signs. By default the first address of the network in what the wallet returns, requested once. */
   address?: string
 }
 
 /**
- * Makes a signer of a browser wallet. What the wallet signs is checked on the spot: a wallet whose account or network was
- * switched meanwhile fails with `SIGNING_FAILED` and a sentence for its user, before anything is sent.
+ * Creates a signer from a browser wallet. Each signature is verified before anything is sent: where the wallet's account or
+ * network was switched meanwhile, the call rejects with `SIGNING_FAILED` and a sentence for the wallet's user.
  *
- * @param request `request` of @stacks/connect 8, or anything like it that knows `stx_signMessage`,
- *   `stx_signStructuredMessage` and, when no address is given, `stx_getAddresses` or `getAddresses`.
+ * @param request `request` of @stacks/connect 8, or a function that supports `stx_signMessage`,
+ *   `stx_signStructuredMessage` (both Clarity values are passed in hex) and, when no address is given, `stx_getAddresses` or
+ *   `getAddresses`. It resolves with the result, or with the JSON-RPC envelope around it.
  *
  * @example
  * ```ts
@@ -108,7 +116,7 @@ export interface WalletSignerOptions {
  *
  * const client = createClient({ baseUrl: 'https://dex.example', signer: walletSigner(request) })
  * const { apiKey } = await client.keys.create({ name: 'My Trading Bot', permissions: ['execute'] })
- * console.log(apiKey.length) // the wallet asked its user to sign; apiKey is shown this once
+ * console.log(apiKey.length) // the wallet's user has signed; apiKey is shown this once
  * ```
  */
 export function walletSigner(request: WalletRequest, options: WalletSignerOptions = {}): Signer {
@@ -155,7 +163,7 @@ export function walletSigner(request: WalletRequest, options: WalletSignerOption
   }
 }
 
-// JSON-RPC 2.0: method not found. Any other refusal is the user's, who must not be asked a second time.
+// JSON-RPC 2.0: method not found. Any other error is the user's refusal, after which no second dialog may open.
 const METHOD_NOT_FOUND = -32601
 
 async function askAddresses(request: WalletRequest): Promise<string[]> {
@@ -171,7 +179,7 @@ async function askAddresses(request: WalletRequest): Promise<string[]> {
   })
 }
 
-/** Asks the wallet, and unwraps the JSON-RPC envelope in which bare providers answer. */
+/** Calls a method of the wallet, and unwraps the JSON-RPC envelope that bare providers resolve with. */
 async function ask(
   request: WalletRequest,
   method: 'stx_signMessage' | 'stx_signStructuredMessage' | 'stx_getAddresses' | 'getAddresses',

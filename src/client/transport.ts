@@ -7,37 +7,42 @@ import { type RateLimit, readRateLimit, readRetryAfterSeconds } from './rate-lim
 /** The part of the Fetch standard that the client uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
-/** A request to be made, perhaps more than once. */
+/** A request, which may be sent more than once. */
 export interface Call {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
-  /** Below /api/v1; never holds a secret. */
+  /** Below /api/v1. Contains no secret. */
   path: string
   query?: Record<string, string | number | undefined>
+  /** Whether the client's API key is sent. */
   apiKey?: boolean
+  /** Whether the client's session is sent. */
   session?: boolean
-  /** JSON body. */
+  /** Sent as JSON. */
   body?: object
   proof?: Proof
-  /** Whether a 503 may be followed by the same request: it changes nothing, or changes it once. */
+  /** Whether the request may be repeated after a 503: it changes nothing, or is idempotent. */
   repeatable?: boolean
-  /** Signatures in `body`, which no error may show. */
+  /** Signatures in `body`, which no error may contain. */
   secrets?: string[]
   signal?: AbortSignal | undefined
 }
 
-/** A signed message that goes with a call. Each time it is asked for, it signs anew. */
+/** A source of signed messages for one call. */
 export interface Proof {
+  /** Signs a new message each time. */
   sign(): Promise<SignedMessage>
-  /** A person is asked for every signature. */
+  /** Whether a person confirms every signature. */
   interactive: boolean
-  /** Where the message travels: by default in a GET's headers, in any other body. */
+  /** Writes the message into a body. By default as `message`, `signature`, `walletAddress` and `publicKey`. */
   write?: (signed: SignedMessage) => object
 }
 
+/** Options of {@link createTransport}. */
 export interface TransportOptions {
+  /** The root of the API, without a slash at its end. */
   root: string
   apiKey: string | undefined
-  /** Stands in for the wallet's signature wherever something is read. */
+  /** Replaces the wallet's signature in reads. */
   session: string | undefined
   maxRetries: number
   maxRetryWaitSeconds: number
@@ -47,23 +52,25 @@ export interface TransportOptions {
   clock: ServiceClock
 }
 
+/** Sends the requests of a client. */
 export interface Transport {
+  /** Sends a call, repeats it where that is safe, and resolves with the JSON object of the response. Rejects with a {@link LatchkeyError}. */
   send<T>(call: Call): Promise<T>
-  /** Asks for a stream of events, from the one after that id on. Once, without the API key, and whatever the answer. */
+  /** Requests a stream of events after the given id, once and without the API key. Resolves whatever the status is. */
   listen(path: string, lastEventId: string | undefined, signal: AbortSignal): Promise<Response>
   readonly rateLimit: RateLimit | undefined
 }
 
-// Less than the 300 s for which the service accepts a message.
-const MESSAGE_FRESH_MS = 240_000
-// For a 429 that does not say when to come back.
+// For a 429 without Retry-After and without the end of a window.
 const DEFAULT_RETRY_SECONDS = 1
 
+/** Creates the transport of a client. */
 export function createTransport(options: TransportOptions): Transport {
   const { root, apiKey, session, maxRetries, maxRetryWaitSeconds, timeoutSeconds, fetch, clock } =
     options
   let rateLimit: RateLimit | undefined
 
+  /** The call, authorized by the session instead of a signature. */
   function bySession({ proof, ...call }: Call): Call {
     return { ...call, session: true }
   }
@@ -125,7 +132,7 @@ export function createTransport(options: TransportOptions): Transport {
     return readAnswer(response, text, secrets, clock.now())
   }
 
-  const isStale = (signed: SignedMessage) => clock.now() - signed.timestamp > MESSAGE_FRESH_MS
+  const isStale = (signed: SignedMessage) => clock.now() > signed.freshUntil
 
   return {
     send,
@@ -177,7 +184,7 @@ function writeRequest(call: Call, signed: SignedMessage | undefined, apiKey: str
   return {
     method: call.method,
     headers,
-    // A followed redirect would carry X-API-Key to whatever host it names.
+    // A followed redirect would send X-API-Key to the host that it names.
     redirect: 'manual' as const,
     ...(body !== undefined && { body: JSON.stringify(body) }),
   }
@@ -222,10 +229,10 @@ function parseObject(text: string): object | undefined {
   }
 }
 
-// No key and no signature is shorter; what is, might be a word of the answer itself.
+// No key and no signature is shorter. A shorter text may be a word of the response itself.
 const MIN_SECRET_LENGTH = 16
 
-/** A service, a proxy or a fetch that repeats what it was sent must not put a secret into an error. */
+/** Removes secrets from a text: a service, a proxy or a fetch may repeat what it was sent in its error. */
 function redact(text: string, secrets: (string | undefined)[]): string {
   const forms = secrets.flatMap((secret = '') => {
     const bare = secret.replace(/^0x/i, '')

@@ -7,28 +7,42 @@ import { type ActionMembers, asciiJson, type SignedMessage } from './message.ts'
 import type { Signer } from './signer.ts'
 import type { Proof, Transport } from './transport.ts'
 
-/** The signer at work for one service. */
+/** The signer, used for one service: it adds the service's network, domain, time and router to what is signed. */
 export interface Wallet {
-  readonly isThere: boolean
-  /** Asks the service, once. */
+  /** Whether the client has a signer. Without one, everything that signs rejects with `SIGNER_MISSING`. */
+  readonly hasSigner: boolean
+  /** Resolves with what the service is. Requested once. */
   info(): Promise<ServiceInfo>
-  /** Asks the service every time. */
+  /** As `info`, requested every time. */
   freshInfo(signal?: AbortSignal): Promise<ServiceInfo>
+  /** Requests the service's time and sets the clock to it. */
   time(signal?: AbortSignal): Promise<Date>
+  /** Resolves with the signer's address on the service's network. */
   address(): Promise<string>
-  /** The proof that goes with a call: a message that is signed when the call is made. */
+  /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof
+  /**
+   * Signs an intent for the service's router. Rejects with `WRONG_NETWORK` where that is not the client's `routerContract`,
+   * and with `INVALID_ARGUMENT` for an intent that the chain would refuse.
+   */
   signIntent(intent: Omit<Intent, 'router'>): Promise<string>
 }
 
+/** Options of {@link createWallet}. */
 export interface WalletOptions {
   transport: Transport
   signer: Signer | undefined
-  /** The only router that intents are signed for; the service's when undefined. */
+  /** The only router that intents are signed for; undefined for the service's. */
   routerContract: string | undefined
   clock: ServiceClock
 }
 
+// A message is refused once it is older than the service allows. A fifth of that age is left for the way.
+const FRESH_SHARE = 0.8
+// Of a service that does not state its own.
+const DEFAULT_MAX_AGE_SECONDS = 300
+
+/** Creates the wallet of a client. */
 export function createWallet({ transport, signer, routerContract, clock }: WalletOptions): Wallet {
   let known: Promise<ServiceInfo> | undefined
 
@@ -68,23 +82,23 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
     return new Date(clock.now())
   }
 
-  function demandSigner(): Signer {
+  function requireSigner(): Signer {
     if (signer === undefined)
       throw new LatchkeyError('SIGNER_MISSING', 'This needs the signature of the wallet')
     return signer
   }
 
   async function address(): Promise<string> {
-    return demandSigner().getAddress((await info()).network)
+    return requireSigner().getAddress((await info()).network)
   }
 
   function prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof {
     const write = carriedIn === 'headers' ? asciiJson : JSON.stringify
     async function sign(): Promise<SignedMessage> {
-      const asked = demandSigner()
-      const { network, signedDomain } = await info()
+      const asked = requireSigner()
+      const { network, signedDomain, limits } = await info()
       const walletAddress = await address()
-      // Nobody should be asked to sign a message that a wrong clock has made worthless.
+      // With a wrong clock, a person would confirm a message that the service then refuses.
       if (asked.interactive && !clock.isKnown) await time()
       const timestamp = clock.now()
       const message = write({
@@ -94,7 +108,10 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
         network,
         walletAddress,
       })
-      return { message, ...(await asked.signMessage(message, network)), walletAddress, timestamp }
+      const signature = await asked.signMessage(message, network)
+      const maxAgeSeconds = limits?.signatureMaxAgeSeconds ?? DEFAULT_MAX_AGE_SECONDS
+      const freshUntil = timestamp + FRESH_SHARE * maxAgeSeconds * 1_000
+      return { message, ...signature, walletAddress, timestamp, freshUntil }
     }
     return { sign, interactive: signer?.interactive === true }
   }
@@ -107,7 +124,7 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
         `The service settles through ${router}, and this client signs for ${routerContract} only`,
       )
     const checked = checkIntent({ ...intent, router }, network)
-    if (checked.ok) return demandSigner().signIntent(checked.value, network)
+    if (checked.ok) return requireSigner().signIntent(checked.value, network)
     const { reason } = checked
     throw new LatchkeyError(
       'INVALID_ARGUMENT',
@@ -116,5 +133,5 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
     )
   }
 
-  return { isThere: signer !== undefined, info, freshInfo, time, address, prove, signIntent }
+  return { hasSigner: signer !== undefined, info, freshInfo, time, address, prove, signIntent }
 }

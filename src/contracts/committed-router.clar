@@ -135,7 +135,7 @@
     (asserts! (and (not (is-eq to ROUTER)) (not (is-eq to ACCOUNT))) ERR_RECIPIENT)
     (asserts! (is-input (contract-of input)) ERR_INPUT)
     (let ((amount (try! (pull in))))
-      (try! (as-contract (contract-call? input transfer amount ROUTER ACCOUNT none)))
+      (try! (send input amount ACCOUNT))
       (let ((done (try! (contract-call? .committed-router-account run amount input hops output to))))
         (asserts! (>= (get paid done) (get min out)) ERR_MINIMUM)
         (map-set completed uuid true)
@@ -149,6 +149,10 @@
       (before (try! (contract-call? input get-balance ROUTER))))
     (try! (contract-call? input x-transfer (get signature in) (get amount in) (get uuid in) ROUTER))
     (ok (- (try! (contract-call? input get-balance ROUTER)) before))))
+
+;; The only call that has the authority of this contract: to the `transfer` of an allowed input.
+(define-private (send (input <subnet-token>) (amount uint) (to principal))
+  (as-contract (contract-call? input transfer amount ROUTER to none)))
 
 ;; Allows a token as input, for ever. Its `transfer` runs with the authority of this contract, so a token that calls
 ;; foreign code there could take the inputs that wait for a refund.
@@ -175,6 +179,6 @@
     (asserts! (contract-call? .intent-verifier check uuid) ERR_UNUSED)
     (asserts! (not (is-completed uuid)) ERR_COMPLETED)
     (asserts! (map-insert refunded uuid true) ERR_REFUNDED)
-    (try! (as-contract (contract-call? input transfer amount ROUTER owner none)))
+    (try! (send input amount owner))
     (print {event: "refund", owner: owner, token: (contract-of input), amount: amount, uuid: uuid})
     (ok true)))

@@ -1,16 +1,16 @@
+/**
+ * The Clarity versions that a committed router is written in. Version 3 has `as-contract`, which later ones replace by
+ * `as-contract?`. A deployment names its version: without one, a node takes the newest that its epoch has.
+ */
+export type RouterClarityVersion = 3 | 6
+
 /** A contract that is ready to deploy. */
 export interface ContractSource {
   /** The contract's name: its id is `<deployer>.<name>`. */
   readonly name: string
   readonly source: string
-  readonly clarityVersion: typeof COMMITTED_ROUTER_CLARITY_VERSION
+  readonly clarityVersion: RouterClarityVersion
 }
-
-/**
- * The Clarity version that a deployment must name. From Clarity 4 there is no `as-contract`, and a deployment without a
- * version gets the newest one that the chain knows.
- */
-export const COMMITTED_ROUTER_CLARITY_VERSION = 3
 
 /** The codes with which a committed router refuses, and what each says. The tokens and the verifier add their own. */
 export const COMMITTED_ROUTER_ERRORS = {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { isContractId } from '../stacks/address.ts'
 import { swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
-import { COMMITTED_ROUTER_CLARITY_VERSION, type ContractSource } from './committed-router.ts'
+import type { ContractSource, RouterClarityVersion } from './committed-router.ts'
 
 /** Where a committed router is deployed, and what it depends on. */
 export interface CommittedRouterDeployment {
@@ -11,6 +11,8 @@ export interface CommittedRouterDeployment {
   readonly router: string
   /** The contract id of the intent verifier that the input tokens use. */
   readonly verifier: string
+  /** 3 by default. Version 6 is for chains that no longer take contracts of version 3. */
+  readonly clarityVersion?: RouterClarityVersion | undefined
 }
 
 /**
@@ -27,6 +29,7 @@ export async function committedRouterSources({
   network,
   router,
   verifier,
+  clarityVersion = 3,
 }: CommittedRouterDeployment): Promise<[account: ContractSource, router: ContractSource]> {
   const account = swapAccountOf(router)
   for (const id of [router, account, verifier]) {
@@ -40,7 +43,11 @@ export async function committedRouterSources({
   const sourceOf = async (file: string, id: string): Promise<ContractSource> => {
     const text = await readFile(new URL(file, import.meta.url), 'utf8')
     const source = text.replace(CONTRACT, (name) => ids[name] ?? name)
-    return { name: nameOf(id), source, clarityVersion: COMMITTED_ROUTER_CLARITY_VERSION }
+    return {
+      name: nameOf(id),
+      source: clarityVersion === 3 ? source : inClarity6(source),
+      clarityVersion,
+    }
   }
   return [
     await sourceOf('./committed-router-account.clar', account),
@@ -50,6 +57,13 @@ export async function committedRouterSources({
 
 /** A contract of the deployer's, as Clarity writes it: `.name`. */
 const CONTRACT = /(?<=[\s(])\.[a-z][a-z-]*/g
+
+/** From Clarity 4, `(as-contract X)` of a response X is `(as-contract? ((with-all-assets-unsafe)) (try! X))`. */
+function inClarity6(source: string): string {
+  return source
+    .replaceAll('(as-contract tx-sender)', 'current-contract')
+    .replace(/\(as-contract (\([^()]*\))\)/g, '(as-contract? ((with-all-assets-unsafe)) (try! $1))')
+}
 
 function nameOf(id: string): string {
   return id.slice(id.indexOf('.') + 1)

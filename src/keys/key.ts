@@ -1,6 +1,7 @@
 import type { KeyLimits } from './limits.ts'
 import type { Permission } from './scope.ts'
 
+/** Whether a key is accepted. Only `active` is; `revoked` and `expired` are final. */
 export type KeyStatus = 'active' | 'suspended' | 'revoked' | 'expired'
 
 /** Counters of a key. `totalRequests` is always `successfulRequests` + `failedRequests`. */

@@ -1,6 +1,7 @@
 /** What a key may do here: create orders, execute them, cancel them. */
 export const SCOPES = ['create', 'execute', 'cancel'] as const
 
+/** A scope that every service has. */
 export type Scope = (typeof SCOPES)[number]
 
 /** A scope that a key carries: one of this service's own, or one of its operator's catalogue. */

@@ -37,6 +37,8 @@ function manifestOf({ name, version, description, license, dependencies }: Manif
     type: 'module',
     // What can `require` an ES module without a flag.
     engines: { node: '^20.19.0 || >=22.12.0' },
+    main: client.default,
+    types: client.types,
     exports: { '.': client, './client': client, './package.json': './package.json' },
     bin: { latchkey: 'cli/main.js' },
     sideEffects: false,

@@ -1,3 +1,4 @@
+/** How far an order has got: `open` until it is executed, then on its way to `confirmed`, or ended otherwise. */
 export type OrderStatus =
   | 'open'
   | 'executing'
@@ -7,6 +8,7 @@ export type OrderStatus =
   | 'cancelled'
   | 'expired'
 
+/** Every status, in the order in which a settlement passes through them; failures last. */
 export const ORDER_STATUSES = [
   'open',
   'executing',

@@ -78,7 +78,25 @@ export function canonicalOrder(order: NewOrder): string {
   )
 }
 
-/** The `orderHash` of a `create_order` message: SHA-256 of the canonical order, hex. */
+/**
+ * The `orderHash` that a `create_order` message signs: SHA-256 of the order's canonical JSON (RFC 8785) without signatures,
+ * 64 hex characters.
+ *
+ * @example
+ * ```ts
+ * import { orderHash } from 'latchkey/client'
+ *
+ * const hash = orderHash({
+ *   owner: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM',
+ *   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet',
+ *   outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token',
+ *   amountIn: '1000000',
+ *   uuid: '7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162',
+ *   signature: '', // no signature is part of the hash
+ * })
+ * console.log(hash)
+ * ```
+ */
 export function orderHash(order: NewOrder): string {
   return toHex(sha256(canonicalOrder(order)))
 }

@@ -61,7 +61,7 @@ async function checkWallet(services: CheckServices, walletAddress: string, check
   }
   check.keys += found.length
   check.events += events.length
-  check.faults.push(...faults.map((fault) => ({ walletAddress, ...fault })))
+  for (const fault of faults) check.faults.push({ walletAddress, ...fault })
   const say = (keyId: string, fault: string) => check.faults.push({ walletAddress, keyId, fault })
   for (const row of found) {
     const { rights, terms } = readKey(services, row)

@@ -14,14 +14,12 @@ export type WalletAddress = StacksAddress & { readonly [brand]: 'wallet' }
 /** A contract principal: `<standard principal>.<contract name>`. */
 export type ContractId = string & { readonly [brand]: 'contract' }
 
+/** Why a text is not the address of a wallet. */
 export type AddressReason = 'invalid_address' | 'wrong_network' | 'not_a_wallet'
 
 const CONTRACT_NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,39}$/
 
-/**
- * Whether the text is a standard principal of the network, written as the network itself writes
- * it.
- */
+/** Whether the text is a standard principal of the network in its canonical spelling. */
 export function isStacksAddress(text: unknown, network: Network): text is StacksAddress {
   if (!isNetwork(network)) return false
   const version = decode(text)?.version
@@ -41,20 +39,18 @@ export function isContractId(text: unknown, network: Network): text is ContractI
   return CONTRACT_NAME.test(text.slice(dot + 1)) && isStacksAddress(text.slice(0, dot), network)
 }
 
-/** A wallet's address, and the hash of its public key that it is made of: hex. */
+/** A wallet's address, and the HASH160 of the public key that it is made of: 20 bytes hex. */
 export interface ParsedAddress {
   readonly address: WalletAddress
   readonly hash160: string
 }
 
-/** Whether a public key, compressed or not, is the one whose hash an address is made of. */
+/** Whether a public key, compressed or uncompressed hex, is the one that the address is made of. */
 export function isKeyOf(publicKeyHex: string, wallet: ParsedAddress): boolean {
   return hash160(publicKeyHex) === wallet.hash160
 }
 
-/**
- * Says why a text is not the address of a wallet of the network, as precisely as a log wants it.
- */
+/** Parses the address of a wallet of the network. The reason of a refusal is precise, for the log. */
 export function parseWalletAddress(
   text: unknown,
   network: Network,
@@ -67,8 +63,8 @@ export function parseWalletAddress(
 }
 
 /**
- * The single-signature address of a public key. An uncompressed key (130 hex) has another one than
- * its compressed form.
+ * Returns the single-signature address of a public key in hex. An uncompressed key (130 characters) has another address than
+ * its compressed form (66).
  */
 export function addressOfPublicKey(publicKeyHex: string, network: Network): WalletAddress {
   const version = singleSigVersion(network)

@@ -21,7 +21,7 @@ import {
 import type { RecoveredSigner } from './signature.ts'
 import { structuredDataHash } from './structured-data.ts'
 
-/** What an owner allows on chain: to spend an amount of a token, once, through one router. */
+/** What an owner allows on chain: one router may spend an amount of a token, once. */
 export interface Intent {
   /** Contract id of the subnet token that pays. STX (`.stx`) cannot be signed away. */
   readonly inputToken: string
@@ -29,13 +29,13 @@ export interface Intent {
    * Integer in the token's smallest unit, as text without sign or leading zeros: 1 to 2^128 - 1.
    */
   readonly amountIn: string
-  /** 1-36 characters of A-Z a-z 0-9 _ -; case matters. Burnt on chain when the intent is used. */
+  /** 1-36 characters of A-Z a-z 0-9 _ -; case matters. The chain accepts each uuid once. */
   readonly uuid: string
   /** Contract id of the router that may spend. */
   readonly router: string
 }
 
-/** An intent and who is claimed to have signed it. */
+/** An intent with its signature and the owner that it must recover to. */
 export interface SignedIntent extends Intent {
   readonly owner: string
   /** 65 bytes hex, RSV or VRS, with or without 0x. */
@@ -44,7 +44,7 @@ export interface SignedIntent extends Intent {
   readonly recover?: Recover | undefined
 }
 
-/** What makes a text unfit to be part of an intent. */
+/** Which member of an intent is malformed. */
 export type IntentFormReason =
   | 'stx_cannot_be_signed'
   | 'invalid_input_token'
@@ -52,7 +52,7 @@ export type IntentFormReason =
   | 'invalid_uuid'
   | 'invalid_router'
 
-/** Why a signed intent would not be honoured on chain. */
+/** Why the chain would refuse a signed intent. */
 export type IntentReason =
   | 'unknown_network'
   | IntentFormReason
@@ -82,7 +82,7 @@ export function isIntentUuid(text: unknown): text is string {
   return typeof text === 'string' && UUID.test(text)
 }
 
-/** Checks every member of an intent for the network; the first fault is the answer. */
+/** Validates every member of an intent for the network. Returns the first fault. */
 export function checkIntent(intent: Intent, network: Network): Result<Intent, IntentFormReason> {
   const { inputToken, amountIn, uuid, router } = { ...intent }
   if (inputToken === '.stx') return refuse('stx_cannot_be_signed')
@@ -93,7 +93,7 @@ export function checkIntent(intent: Intent, network: Network): Result<Intent, In
   return ok({ inputToken, amountIn, uuid, router })
 }
 
-/** The SIP-018 domain that a wallet is asked to sign under (`stx_signStructuredMessage`). */
+/** The SIP-018 domain of intents: the parameter `domain` of `stx_signStructuredMessage`. */
 export function intentDomain(network: Network): ClarityHex {
   return tuple({
     name: stringAscii(INTENT_DOMAIN.name),
@@ -103,9 +103,9 @@ export function intentDomain(network: Network): ClarityHex {
 }
 
 /**
- * The SIP-018 message that a wallet is asked to sign (`stx_signStructuredMessage`).
+ * The SIP-018 message of an intent: the parameter `message` of `stx_signStructuredMessage`.
  *
- * Throws a TypeError when the intent is not well formed on any network: a wallet must not be shown
+ * Throws a TypeError when the intent is malformed on every network: a wallet must not show
  * something else than it signs.
  */
 export function intentMessage(intent: Intent): ClarityHex {
@@ -118,7 +118,7 @@ export function intentMessage(intent: Intent): ClarityHex {
 /**
  * The 32 bytes that an owner signs: SIP-018 over {@link intentDomain} and {@link intentMessage}.
  *
- * Throws a TypeError, with the reason, when the intent is not well formed for the network.
+ * Throws a TypeError that names the malformed member.
  */
 export function intentHash(intent: Intent, network: Network): Uint8Array {
   const checked = checkIntent(intent, network)
@@ -127,18 +127,18 @@ export function intentHash(intent: Intent, network: Network): Uint8Array {
 }
 
 /**
- * Proves that the owner signed an intent which the chain would take for the owner's. Never throws.
+ * Verifies that the owner signed an intent, by the chain's own rules. Never throws.
  *
- * The chain recovers compressed keys only, so owners with an uncompressed key or several keys are
- * refused. Neither recipient nor minimum output is part of an intent, and the chain alone knows
- * whether the uuid is burnt.
+ * The chain recovers compressed keys only, so that owners with an uncompressed key or several keys are
+ * refused. Neither recipient nor minimum output is part of an intent, and only the chain knows
+ * whether the uuid was used.
  */
 export function verifyIntent(claim: SignedIntent): Result<RecoveredSigner, IntentReason> {
   const proven = proveIntent(claim)
   return proven.ok ? ok({ publicKey: proven.value.publicKey }) : proven
 }
 
-/** As {@link verifyIntent}, and answers the signature in the order that the chain reads, whatever order it came in. */
+/** As {@link verifyIntent}. Also returns the signature as the chain reads it: 65 bytes hex, RSV. */
 export function proveIntent(
   claim: SignedIntent,
 ): Result<RecoveredSigner & { rsv: string }, IntentReason> {
@@ -166,7 +166,7 @@ export function proveIntent(
   return refuse(isUncompressed ? 'uncompressed_key' : 'another_wallet')
 }
 
-/** The intent of a checked order: what the verifier contract hashes, member by member. */
+/** Serializes a validated intent: the tuple that the verifier contract hashes. */
 function serialize({ inputToken, amountIn, uuid, router }: Intent): ClarityHex {
   return tuple({
     contract: contractPrincipal(inputToken),

@@ -1,5 +1,7 @@
+/** The networks that a service can run on. */
 export const NETWORKS = ['mainnet', 'testnet', 'devnet'] as const
 
+/** The name of a Stacks network. */
 export type Network = (typeof NETWORKS)[number]
 
 interface NetworkFacts {
@@ -17,6 +19,7 @@ const FACTS: Readonly<Record<Network, NetworkFacts>> = {
   devnet: TESTNET,
 }
 
+/** Whether the value is the name of a network. */
 export function isNetwork(value: unknown): value is Network {
   return (NETWORKS as readonly unknown[]).includes(value)
 }

@@ -6,8 +6,8 @@ import { ok, type Result, refuse } from '../result.ts'
  * An engine that recovers the key behind a signature: 32-byte digest, r and s (64 bytes), recovery
  * id 0 to 3.
  *
- * Answers 33 bytes (compressed), or undefined where no key fits. About half of all noise yields
- * SOME key: an answer proves nothing until it is compared with an address.
+ * Returns 33 bytes (compressed), or undefined where no key fits. About half of all random signatures
+ * yield a key: it proves nothing until it is compared with an address.
  */
 export type Recover = (
   digest: Uint8Array,
@@ -37,11 +37,11 @@ const ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
 const HALF_ORDER = '7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0'
 
 /**
- * Reads 65 bytes of hex (0x optional, any case) as RSV and as VRS and keeps the readings that are
- * strictly in form.
+ * Parses 65 bytes of hex (0x optional, any case) as RSV and as VRS. Returns the readings that are
+ * strictly in form: a recovery id of 0 to 3, r and s in range, low s.
  *
- * Both can be: one signature in 64 also ends or begins like the other order. The refusal tells
- * what RSV lacks, unless only the VRS reading has a recovery id.
+ * Both can be in form: one signature in 64 also ends or begins like the other order. A refusal names the
+ * fault of the RSV reading, unless only the VRS reading has a recovery id.
  */
 export function parseSignature(
   text: unknown,
@@ -76,13 +76,13 @@ function read(
   return ok({ order, compact: fromHex(compactHex), recovery })
 }
 
-/** The portable engine: @noble/secp256k1, in JavaScript, for Node, workerd and browsers. */
+/** The portable engine: @noble/secp256k1, JavaScript for Node, workerd and browsers. Some 2 ms for each recovery. */
 export const nobleRecover: Recover = (digest, compact, recovery) => {
   const recovered = Uint8Array.of(recovery, ...compact)
   try {
     return recoverPublicKey(recovered, digest, { prehash: false })
   } catch {
-    // An r that is the x of no point: half of all numbers are.
+    // Half of all r are the x of no point.
     return undefined
   }
 }
@@ -93,7 +93,7 @@ export interface Recovered {
   readonly reading: SignatureReading
 }
 
-/** The keys that the readings of one signature recover to. At most two. */
+/** Returns the keys that the readings of one signature recover to: at most two. */
 export function recoverKeys(
   digest: Uint8Array,
   readings: readonly SignatureReading[],
@@ -105,7 +105,7 @@ export function recoverKeys(
   })
 }
 
-/** The signature of a reading as Clarity takes it: 65 bytes hex, RSV. */
+/** Returns the signature of a reading as Clarity reads it: 65 bytes hex, RSV. */
 export function toRsv({ compact, recovery }: SignatureReading): string {
   return `${toHex(compact)}0${recovery}`
 }

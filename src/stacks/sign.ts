@@ -13,11 +13,10 @@ hashes.hmacSha256 = (key, message) => hmac(sha256, key, message)
 const PRIVATE_KEY = /^(?:0x)?([0-9a-f]{64}(?:01)?)$/i
 
 /**
- * Signs a message as a wallet's `stx_signMessage` does: RSV hex, low-S, the same every time (RFC
+ * Signs a message as a wallet's `stx_signMessage` does: 65 bytes hex, RSV, low-S, deterministic (RFC
  * 6979).
  *
- * @example
- * const signature = signMessage({ message: JSON.stringify(action), privateKey })
+ * Throws a TypeError for a text with lone surrogates and for a malformed private key.
  */
 export function signMessage({
   message,
@@ -32,7 +31,8 @@ export function signMessage({
 }
 
 /**
- * Signs an order's intent as a wallet's `stx_signStructuredMessage` does: RSV hex, low-S.
+ * Signs an order's intent as a wallet's `stx_signStructuredMessage` does: 65 bytes hex, RSV, low-S.
+ * Throws a TypeError for a malformed intent or private key.
  *
  * With a key of 64 characters the signature recovers to the address of the compressed key, not to
  * {@link addressOf} that key: such an owner cannot sign intents.
@@ -46,14 +46,14 @@ export function signIntent({
 }
 
 /**
- * The wallet address of a private key: of the compressed public key when it ends in 01, else of
+ * Returns the wallet address of a private key: of the compressed public key when it ends in 01, else of
  * the uncompressed one.
  */
 export function addressOf(privateKey: string, network: Network): WalletAddress {
   return addressOfPublicKey(publicKeyOf(privateKey), network)
 }
 
-/** The public key, hex: 66 characters when the private key ends in 01 (compressed), else 130. */
+/** Returns the public key, hex: 66 characters when the private key ends in 01 (compressed), else 130. */
 export function publicKeyOf(privateKey: string): string {
   const { secret, isCompressed } = parsePrivateKey(privateKey)
   return toHex(getPublicKey(secret, isCompressed))
@@ -65,7 +65,7 @@ function signHash(digest: Uint8Array, privateKey: string): string {
   return toHex(signature.subarray(1)) + toHex(signature.subarray(0, 1))
 }
 
-// The message names no character of the key: errors end in logs.
+// The error contains no character of the key: errors end in logs.
 function parsePrivateKey(text: string): { secret: Uint8Array; isCompressed: boolean } {
   const hex = typeof text === 'string' ? PRIVATE_KEY.exec(text)?.[1] : undefined
   if (hex === undefined) {

@@ -5,17 +5,14 @@ import { isNetwork, type Network } from './network.ts'
 import { uncompressPublicKey } from './public-key.ts'
 import { parseSignature, type Recover, recoverKeys, type SignatureFormReason } from './recover.ts'
 
-/**
- * A message and what a wallet claims about it. Everything but `network` and `recover` may come
- * from a stranger.
- */
+/** A message with its signature. Everything but `network` and `recover` is untrusted input. */
 export interface MessageClaim {
   readonly message: string
   /** 65 bytes hex, RSV or VRS, with or without 0x. */
   readonly signature: string
   readonly walletAddress: string
   readonly network: Network
-  /** Compressed or uncompressed hex. Never trusted: when sent, it must be the key that signed. */
+  /** Compressed or uncompressed hex. When present, it must be the key that signed. */
   readonly publicKey?: string | undefined
   readonly recover?: Recover | undefined
 }
@@ -25,7 +22,7 @@ export interface RecoveredSigner {
   readonly publicKey: string
 }
 
-/** Why a signed message proves nothing. For the log: the wire says INVALID_SIGNATURE. */
+/** Why a signed message is refused. For the log: a response has the code INVALID_SIGNATURE. */
 export type SignatureReason =
   | 'unknown_network'
   | AddressReason
@@ -39,15 +36,11 @@ export type SignatureReason =
 const PUBLIC_KEY = /^(?:0x)?(0[23][0-9a-f]{64}|04[0-9a-f]{128})$/i
 
 /**
- * Proves that the key of a wallet signed a message with `stx_signMessage`. Never throws, whatever
+ * Verifies that the key of a wallet signed a message with `stx_signMessage`. Never throws, whatever
  * it is given.
  *
- * Does not look into the message: neither its length nor its freshness, nor whether it was used
- * before.
- *
- * @example
- * const proof = verifyMessage({ message, signature, walletAddress, network: 'mainnet' })
- * if (!proof.ok) return refuse('INVALID_SIGNATURE')
+ * Does not read the message: its length, its freshness, and whether it was used before are the
+ * caller's to check.
  */
 export function verifyMessage(claim: MessageClaim): Result<RecoveredSigner, SignatureReason> {
   const { message, signature, walletAddress, network, publicKey, recover } = { ...claim }
@@ -71,7 +64,7 @@ export function verifyMessage(claim: MessageClaim): Result<RecoveredSigner, Sign
   return ok({ publicKey: signer })
 }
 
-// Old wallets hold uncompressed keys: the same key, hashed in its long form, is another address.
+// Old wallets hold uncompressed keys: the hash of the same key in its long form makes another address.
 function controls(compressedKey: string, wallet: ParsedAddress): boolean {
   return isKeyOf(compressedKey, wallet) || isKeyOf(uncompressPublicKey(compressedKey), wallet)
 }

@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, readdirSync, readFileSync } from 'node:fs'
 import { join, posix, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -70,6 +70,13 @@ describe('the pages', () => {
     const named = [...new Set(read(page).match(/\bLATCHKEY_[A-Z_]+\b/g))]
     expect(named.filter((name) => !known.includes(name))).toEqual([])
   })
+})
+
+/** cmd.exe knows no builtins of sh, such as exec. */
+it.each(Object.entries(scripts))('the script %s starts only programs', (_, line) => {
+  const programs = line.split(' && ').map((command) => command.split(' ')[0] ?? '')
+  const known = [...readdirSync(`${ROOT}/node_modules/.bin`), 'npm']
+  expect(programs.filter((program) => !known.includes(program))).toEqual([])
 })
 
 it('the version that the service tells is that of the package', () => {

@@ -198,7 +198,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   cli: {
     imports: ['version', 'client', 'db', 'env', 'keys', 'node', 'provenance'],
-    packages: ['node:'],
+    packages: ['node:', 'commander'],
     readsMachine: true,
     rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
   },

@@ -1,3 +1,6 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { administer } from '../../src/cli/admin.ts'
@@ -5,6 +8,17 @@ import { rows } from '../../src/db/database.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { type Service, startService } from '../support/service.ts'
 import { createKey, json, newWallet } from '../support/wallet.ts'
+import { collectingTerminal, temporaryFolder } from './latchkey.ts'
+
+async function administerWith(
+  env: Record<string, string>,
+  args: readonly string[],
+  now = Date.now(),
+) {
+  const { terminal, written } = collectingTerminal({ env })
+  const exitCode = await administer({ ...terminal, args }, () => now)
+  return { exitCode, ...written }
+}
 
 describe('latchkey-admin', () => {
   let service: Service
@@ -14,16 +28,9 @@ describe('latchkey-admin', () => {
   afterAll(() => service.close())
 
   async function run(...args: string[]) {
-    const [out, err]: [string[], string[]] = [[], []]
     const { ENCRYPTION_KEY } = service.world.config
-    const exitCode = await administer({
-      args,
-      env: { DATABASE_URL: service.databaseUrl, ENCRYPTION_KEY },
-      out: (text) => out.push(text),
-      err: (text) => err.push(text),
-      now: () => service.clock.now,
-    })
-    return { exitCode, out: out.join(''), err: err.join('') }
+    const env = { DATABASE_URL: service.databaseUrl, ENCRYPTION_KEY: ENCRYPTION_KEY ?? '' }
+    return administerWith(env, args, service.clock.now)
   }
   const use = (apiKey: string) => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
 
@@ -78,7 +85,7 @@ describe('latchkey-admin', () => {
     await refused(await use(apiKey), 'apiKeyInactive')
   })
 
-  it('takes back what is his when both had suspended a key, in whatever order', async () => {
+  it('takes back its own suspension when both had suspended a key, in whatever order', async () => {
     for (const order of [
       ['owner', 'operator'],
       ['operator', 'owner'],
@@ -132,7 +139,8 @@ describe('latchkey-admin', () => {
     ])
       expect(await run('suspend', ...target, '--reason', 'x')).toMatchObject({
         exitCode: 1,
-        out: expect.stringMatching(/no such key|no wallet/),
+        out: '',
+        err: expect.stringMatching(/no such key|no wallet/),
       })
   })
 
@@ -144,5 +152,53 @@ describe('latchkey-admin', () => {
     ['keys', '--colour', 'red'],
   ])('refuses %s %s %s', async (...args) => {
     expect((await run(...args)).exitCode).toBe(2)
+    const asJson = await run(...args, '--json')
+    expect(JSON.parse(asJson.err)).toMatchObject({ code: 'USAGE' })
+  })
+
+  it('shows its commands, and suggests the nearest', async () => {
+    const { exitCode, out } = await run()
+    expect([exitCode, out]).toEqual([0, expect.stringContaining('audit check')])
+    expect((await run('help')).out).toBe(out)
+    expect((await run('audit')).out).toContain('audit check')
+    expect((await run('help', 'suspend')).out).toContain('--reason <text>')
+    expect((await run('suspned')).err).toContain('Did you mean suspend?')
+  })
+
+  it('names the faults of the configuration, without its values', async () => {
+    const { exitCode, err } = await administerWith({ DATABASE_URL: 'mysql://a:hunter2@b' }, [
+      'keys',
+    ])
+    expect(exitCode).toBe(1)
+    expect(err).toContain('DATABASE_URL')
+    expect(err).not.toContain('hunter2')
+  })
+})
+
+describe('latchkey-admin without the key of the service', () => {
+  const folder = temporaryFolder()
+
+  it.each([
+    ['keys'],
+    ['suspend', '--key', 'key_1', '--reason', 'x'],
+    ['audit', 'check'],
+  ])('refuses %s, and makes neither a key nor a database', async (...args) => {
+    const data = join(folder, 'data')
+    const { exitCode, out, err } = await administerWith({ DATABASE_URL: `pglite:${data}` }, args)
+    expect([exitCode, out]).toEqual([1, ''])
+    expect(err).toContain('ENCRYPTION_KEY is not set')
+    expect(err).toContain(data)
+    expect(existsSync(data)).toBe(false)
+  })
+
+  it('refuses a folder that has no database, and makes none', async () => {
+    const data = join(folder, 'typo')
+    const env = {
+      DATABASE_URL: `pglite:${data}`,
+      ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    }
+    const { exitCode, err } = await administerWith(env, ['keys'])
+    expect([exitCode, err]).toEqual([1, `There is no database in the folder ${data}.\n`])
+    expect(existsSync(data)).toBe(false)
   })
 })

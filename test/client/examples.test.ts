@@ -50,7 +50,7 @@ describe('Every example of README and of the client, in a clone that was not bui
 
   it('is found', () => {
     expect(examples.filter(({ name }) => name.startsWith('README.md')).length).toBeGreaterThan(1)
-    expect(examples.length).toBeGreaterThan(12)
+    expect(examples.length).toBeGreaterThan(25)
   })
 
   it('compiles', async () => {
@@ -71,7 +71,7 @@ describe('Every example of README and of the client, in a clone that was not bui
     const owner = createClient({ baseUrl: service.url, signer })
     await owner.devnet.faucet(signer.address)
     const permissions = ['create', 'execute', 'cancel'] as const
-    const { apiKey } = await owner.keys.create({ name: 'Of the example', permissions })
+    const { apiKey, keyId } = await owner.keys.create({ name: 'Of the example', permissions })
     const { devnet: { inputToken = '', outputToken = '' } = {} } = await owner.info()
     const { uuid = '' } = await owner.orders.create({
       inputToken,
@@ -85,13 +85,14 @@ describe('Every example of README and of the client, in a clone that was not bui
       example,
       code
         .replaceAll(/https:\/\/dex\.example|http:\/\/127\.0\.0\.1:8787/g, service.url)
-        .replaceAll('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162', uuid),
+        .replaceAll('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162', uuid)
+        .replaceAll('key_123abc', keyId),
     )
     const { stdout } = await run(process.execPath, [example], {
       cwd: clone,
       env: { PATH: process.env.PATH, WALLET_PRIVATE_KEY: privateKey, LATCHKEY_API_KEY: apiKey },
     })
     expect(stdout).not.toBe('')
-    expect(stdout).not.toMatch(/undefined|NaN|ck_live_/)
+    expect(stdout).not.toMatch(/undefined|NaN|ck_live_\w{20}/)
   })
 })

@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 
-const CLIENT = new URL('../../src/client/', import.meta.url)
+const SRC = new URL('../../src/', import.meta.url)
 const README = new URL('../../README.md', import.meta.url)
 
 /** A piece of TypeScript that a reader would copy. */
@@ -17,11 +17,12 @@ declare module '@stacks/connect' {
 }
 `
 
-/** The `@example` blocks of the client's documentation, and the TypeScript of README.md. */
+/** The `@example` blocks of what the client exports, and the TypeScript of README.md. */
 export async function readExamples(): Promise<Example[]> {
-  const files = (await readdir(CLIENT)).filter((file) => file.endsWith('.ts')).sort()
+  const client = (await readdir(new URL('client/', SRC))).filter((file) => file.endsWith('.ts'))
+  const files = [...client.sort().map((file) => `client/${file}`), 'orders/validate.ts']
   const documented = files.map(async (file) =>
-    examplesIn(file, await readFile(new URL(file, CLIENT), 'utf8')),
+    examplesIn(file, await readFile(new URL(file, SRC), 'utf8')),
   )
   return [...(await Promise.all(documented)).flat(), ...blocksIn(await readFile(README, 'utf8'))]
 }

@@ -40,7 +40,10 @@ describe('A message that changes something', () => {
     })
   })
 
-  it.each(['execute', 'cancel'] as const)('vouches for %s where there is no key', async (verb) => {
+  it.each([
+    'execute',
+    'cancel',
+  ] as const)('authenticates %s where there is no key', async (verb) => {
     const { client, sent } = scripted([{ body: { data: {} } }], { signer })
     await client.orders[verb]('uuid-1')
     expect(JSON.parse(sent[0]?.body.message)).toMatchObject({
@@ -192,7 +195,10 @@ describe('A client without a signer', () => {
   it.each([
     ['keys', scripted([]).client.keys.list],
     ['orders', scripted([]).client.orders.create.bind(null, DRAFT)],
-    ['the wallet to vouch', scripted([]).client.orders.cancel.bind(null, 'uuid-1')],
+    [
+      'a call that a key or a wallet authenticates',
+      scripted([]).client.orders.cancel.bind(null, 'uuid-1'),
+    ],
     [
       'a signature',
       scripted([], { apiKey: API_KEY }).client.orders.list.bind(null, {}, { auth: 'signature' }),

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/client/clock.ts'
 import { LatchkeyError, walletSigner } from '../../src/client/index.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
-import { API_KEY, DRAFT, NOON, PRIVATE_KEY, refusal, scripted, signer } from './scripted.ts'
+import { API_KEY, DRAFT, info, NOON, PRIVATE_KEY, refusal, scripted, signer } from './scripted.ts'
 
 const limited = (headers: Record<string, string> = { 'Retry-After': '7' }) =>
   refusal(429, 'RATE_LIMIT_EXCEEDED', {}, headers)
@@ -141,6 +141,28 @@ describe('A signed message', () => {
     await client.keys.create({ name: 'bot', permissions: [] })
     const [first, second] = sent.map(({ body }) => JSON.parse(body.message).timestamp)
     expect([first, second]).toEqual([NOON, NOON + 241_000])
+  })
+
+  it.each([
+    ['sooner', 60, [0, 49_000]],
+    ['later', 600, [0, 0]],
+  ])('is stale %s where the service says so: after %i s', async (_, maxAge, expected) => {
+    const limits = { ...info.limits, signatureMaxAgeSeconds: maxAge }
+    const { client, sent } = scripted([limited({ 'Retry-After': '49' }), created], {
+      signer,
+      info: { ...info, limits },
+    })
+    await client.keys.create({ name: 'bot', permissions: [] })
+    const dates = sent.map(({ body }) => JSON.parse(body.message).timestamp - NOON)
+    expect(dates).toEqual(expected)
+  })
+
+  it('is fresh for the usual time where the service does not say for how long', async () => {
+    const { limits: _, ...older } = info
+    const script = [limited({ 'Retry-After': '200' }), created]
+    const { client, sent } = scripted(script, { signer, info: older, maxRetryWaitSeconds: 600 })
+    await client.keys.create({ name: 'bot', permissions: [] })
+    expect(sent[1]?.body).toEqual(sent[0]?.body)
   })
 
   const tooOld = refusal(401, 'EXPIRED_TIMESTAMP', { details: { serverTime: NOON + 3_600_000 } })

@@ -26,6 +26,16 @@ async function wait(script: Script, options: object = {}) {
   return { ended, told, sent, waits }
 }
 
+function streamOf(pieces: Uint8Array[]): ReadableStream {
+  return new ReadableStream({
+    pull(controller) {
+      const piece = pieces.shift()
+      if (piece === undefined) controller.close()
+      else controller.enqueue(piece)
+    },
+  })
+}
+
 describe('Waiting for an order', () => {
   it('ends at once when there is nothing to wait for', async () => {
     const { ended, told, sent } = await wait([order('confirmed', { blockHeight: 7 })])
@@ -50,6 +60,27 @@ describe('Waiting for an order', () => {
     const streams = sent.filter(({ url }) => url.pathname.endsWith('/events'))
     expect(streams.map(({ headers }) => headers['last-event-id'])).toEqual([undefined, '3'])
     expect(streams.some(({ headers }) => 'x-api-key' in headers)).toBe(false)
+  })
+
+  it.each([
+    1, 2, 5, 9, 40,
+  ])('understands events that arrive in pieces of %i bytes', async (size) => {
+    const text = `: hello\n\n${event(1, 'open')}${event(2, 'confirmed')}`
+    const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, at) =>
+      new TextEncoder().encode(text.slice(at * size, (at + 1) * size)),
+    )
+    let asked = 0
+    const client = createClient({
+      baseUrl: 'https://dex.example',
+      async fetch(url) {
+        if (url.endsWith('/events')) return new Response(streamOf(pieces))
+        asked += 1
+        const status = asked < 3 ? 'open' : 'confirmed'
+        return Response.json({ data: { uuid: 'uuid-1', status } })
+      },
+      clock: { now: () => 0, wait: () => Promise.reject(new Error('the stream was not enough')) },
+    })
+    expect(await client.orders.waitFor('uuid-1')).toMatchObject({ status: 'confirmed' })
   })
 
   it('looks more and more seldom where there is no stream, and often again after a change', async () => {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { getSDK } from '@stacks/clarinet-sdk'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import type { RouterClarityVersion } from '../../src/contracts/committed-router.ts'
 import { committedRouterSources } from '../../src/contracts/sources.ts'
 import { COMMITTED_ROUTER, DEPLOYER, INTENT_VERIFIER } from '../../src/devnet/constants.ts'
 
@@ -9,7 +10,8 @@ Reflect.deleteProperty(BigInt.prototype, 'toJSON')
 beforeAll(() => void vi.spyOn(console, 'log').mockImplementation(() => {}))
 afterAll(() => void vi.restoreAllMocks())
 
-async function deploy(epoch: string, clarityVersion: number) {
+/** Deploys a router, written in one version of Clarity, as another. */
+async function deploy(epoch: string, written: RouterClarityVersion, as: number = written) {
   const simnet = await getSDK()
   await simnet.initEmptySession({ enabled: false })
   simnet.deployer = DEPLOYER
@@ -19,11 +21,12 @@ async function deploy(epoch: string, clarityVersion: number) {
     network: 'devnet',
     router: COMMITTED_ROUTER,
     verifier: INTENT_VERIFIER,
+    clarityVersion: written,
   })
-  const put = (name: string, source: string, version: number) =>
-    simnet.deployContract(name, source, { clarityVersion: version }, DEPLOYER)
+  const put = (name: string, source: string, clarityVersion: number) =>
+    simnet.deployContract(name, source, { clarityVersion }, DEPLOYER)
   put('intent-verifier', await readFile(verifier, 'utf8'), 3)
-  for (const { name, source } of sources) put(name, source, clarityVersion)
+  for (const { name, source } of sources) put(name, source, as)
   return simnet.getContractsInterfaces().get(COMMITTED_ROUTER)?.clarity_version
 }
 
@@ -34,10 +37,14 @@ test.each([
   '3.3',
   '3.4',
   '4.0',
-])('a committed router deploys in epoch %s, as Clarity 3', async (epoch) => {
+])('a committed router deploys in epoch %s as Clarity 3', async (epoch) => {
   expect(await deploy(epoch, 3)).toBe('Clarity3')
 })
 
-test.each([4, 5, 6])('a committed router does not deploy as Clarity %i', async (version) => {
-  await expect(deploy('4.0', version)).rejects.toThrow(/as-contract/)
+test('a committed router deploys in epoch 4.0 as Clarity 6', async () => {
+  expect(await deploy('4.0', 6)).toBe('Clarity6')
+})
+
+test.each([4, 5, 6])('what is written in Clarity 3 does not deploy as Clarity %i', async (as) => {
+  await expect(deploy('4.0', 3, as)).rejects.toThrow(/as-contract/)
 })

@@ -38,6 +38,29 @@ describe('the sources of a committed router', () => {
     expect(original).toEqual(templates)
   })
 
+  test('of Clarity 6 differ in how they use their own authority, and in nothing else', async () => {
+    const deployment = {
+      network: 'devnet',
+      router: COMMITTED_ROUTER,
+      verifier: INTENT_VERIFIER,
+    } as const
+    const [in3, in6] = [
+      await committedRouterSources(deployment),
+      await committedRouterSources({ ...deployment, clarityVersion: 6 }),
+    ]
+    const changed = in6.map(({ source }, at) => {
+      const lines = in3[at]?.source.split('\n') ?? []
+      return source.split('\n').filter((line, number) => line !== lines[number])
+    })
+    expect(changed.flat().map((line) => line.trim())).toEqual([
+      '(define-constant ACCOUNT current-contract)',
+      '(as-contract? ((with-all-assets-unsafe)) (try! (swap-and-pay amount input hops output to)))))',
+      '(define-constant ROUTER current-contract)',
+      '(as-contract? ((with-all-assets-unsafe)) (try! (contract-call? input transfer amount ROUTER to none))))',
+    ])
+    expect(in6.map(({ clarityVersion }) => clarityVersion)).toEqual([6, 6])
+  })
+
   test('leave comments as they are', async () => {
     const comments = (text: string) => text.match(/;;.*$/gm)
     const sources = await committedRouterSources({

@@ -43,6 +43,7 @@ import {
 import {
   ACCOUNT,
   allowInside,
+  COUNTING_OUTPUT,
   grab,
   hostileInput,
   LYING_OUTPUT,
@@ -122,7 +123,7 @@ const ROUTES: [hops: number, token: string, route: Step[]][] = [
 ]
 
 describe('a committed order', () => {
-  test('pays its recipient all that the route pays, whoever executes it', async () => {
+  test('pays its recipient all that the route pays, whichever sender executes it', async () => {
     const to = (await devnet.wallet()).address
     const { amountOut } = await devnet.quote()
     const before = await actors.held(owner.address, INPUT_TOKEN)
@@ -253,7 +254,7 @@ describe('terms other than those of the uuid are refused', () => {
 })
 
 describe('a thief', () => {
-  /** What is read of a transaction: the order, as whoever holds its signature can send it. */
+  /** What is read of a transaction: the order, as any holder of its signature can send it. */
   const legacyArgs = (signature: string, uuid: string, to: string) => [
     Cl.tuple({
       token: Cl.principal(INPUT_TOKEN),
@@ -318,7 +319,7 @@ describe('a thief', () => {
     }
   })
 
-  test('who executes an open order through a pool of his own pays the minimum', async () => {
+  test('that executes an open order through its own pool pays the minimum', async () => {
     const order = commit(owner, { min: '400000' })
     const before = await actors.held(owner.address, OUTPUT_TOKEN)
     refuses(
@@ -362,15 +363,42 @@ describe('what the router holds for a refund is out of reach', () => {
   })
 
   test('of a vault that moves tokens with the authority of its caller', async () => {
-    const attack = grab(INPUT_TOKEN, 5_000_000n, thief.address)
+    const attack = grab(INPUT_TOKEN, 5_000_000n, thief.address, [COMMITTED_ROUTER, ACCOUNT])
     const grabber = await plantVault({ pays: 7n, attack })
     succeeds(await actors.execute(thief, own({ min: '7' }), [{ vault: grabber }]))
     await isThere()
   })
 
+  test('of a vault that takes what the legacy router holds, which calls vaults itself', async () => {
+    const amount = 5_000_000n
+    const uuid = `stranded-${contracts++}`
+    const moved = [
+      Cl.bufferFromHex(intentOf({ owner, amount, uuid })),
+      Cl.uint(amount),
+      Cl.stringAscii(uuid),
+      Cl.principal(ROUTER),
+    ]
+    succeeds(await actors.send(thief, INPUT_TOKEN, 'x-transfer', moved))
+    const holders = [ROUTER, COMMITTED_ROUTER, ACCOUNT]
+    const attack = grab(INPUT_TOKEN, amount, thief.address, holders)
+    const grabber = await plantVault({ pays: 13n, attack })
+    const own = commit(thief, {}, { uuid: `own-${contracts++}` })
+    const legacy = { ...own, signature: intentOf({ owner: thief, uuid: own.uuid }) }
+    const before = await actors.held(thief.address, INPUT_TOKEN)
+    const done = await actors.send(thief, ROUTER, 'x-swap-1', [
+      inputOf(legacy),
+      Cl.tuple({ vault: Cl.principal(grabber), opcode: Cl.bufferFromHex(SELLS_A) }),
+      Cl.tuple({ token: Cl.principal(OUTPUT_TOKEN), to: Cl.principal(thief.address) }),
+    ])
+    succeeds(done)
+    expect(await actors.held(thief.address, INPUT_TOKEN)).toBe(before + amount - own.amount)
+    expect(await actors.held(ROUTER, INPUT_TOKEN)).toBe(0n)
+    await isThere()
+  })
+
   test('of one transaction that strands an input and takes it through a vault', async () => {
     const fresh = commit(await devnet.wallet(), {}, { amount: 3_000_000n })
-    const attack = grab(INPUT_TOKEN, 3_000_000n, thief.address)
+    const attack = grab(INPUT_TOKEN, 3_000_000n, thief.address, [COMMITTED_ROUTER, ACCOUNT])
     const route = [{ vault: await plantVault({ pays: 9n, attack }) }]
     const taker = await plant(moveAndSwap(fresh, own({ min: '9' }), route))
     const before = await actors.held(thief.address, INPUT_TOKEN)
@@ -457,6 +485,19 @@ describe('what a swap leaves', () => {
     const route = [{ vault: modest, token: OUTPUT_TOKEN }, { vault: VAULTS[1].vault }]
     succeeds(await actors.execute(operator, commit(owner, { to, token: FAR_TOKEN }), route))
     expect(await actors.held(to, FAR_TOKEN)).toBeGreaterThan(200_000n)
+    expect(await holdings(ACCOUNT)).toEqual(EMPTY)
+  })
+
+  test('of a named token goes to the recipient, when the next vault takes less than it was given', async () => {
+    const [first, half] = [
+      await plantVault({ pays: 1_000n }),
+      await plantVault({ takes: 50n, pays: 600n, input: OUTPUT_TOKEN }),
+    ]
+    const to = (await devnet.wallet()).address
+    const route = [{ vault: first, token: OUTPUT_TOKEN }, { vault: half }]
+    const far = await plant(COUNTING_OUTPUT)
+    succeeds(await actors.execute(operator, commit(owner, { to, token: far }), route))
+    expect(await actors.held(to, OUTPUT_TOKEN)).toBe(500n + 600n)
     expect(await holdings(ACCOUNT)).toEqual(EMPTY)
   })
 

@@ -25,6 +25,7 @@ export interface CommittedOrder {
   owner: Wallet
   amount: bigint
   inputToken: string
+  router: string
   terms: CommittedTerms
   uuid: string
   signature: string
@@ -36,7 +37,12 @@ export const LATER = 1_900_000_000
 export function commit(
   owner: Wallet,
   terms: Partial<CommittedTerms> = {},
-  { amount = 1_000_000n, inputToken = INPUT_TOKEN, uuid }: Partial<CommittedOrder> = {},
+  {
+    amount = 1_000_000n,
+    inputToken = INPUT_TOKEN,
+    router = COMMITTED_ROUTER,
+    uuid,
+  }: Partial<CommittedOrder> = {},
 ): CommittedOrder {
   const committed = {
     by: null,
@@ -50,11 +56,11 @@ export function commit(
   const intent = {
     inputToken,
     amountIn: amount.toString(),
-    router: COMMITTED_ROUTER,
+    router,
     uuid: uuid ?? committedUuid(committed, 'devnet'),
   }
   const signature = signIntent({ ...intent, network: 'devnet', privateKey: owner.privateKey })
-  return { owner, amount, inputToken, terms: committed, uuid: intent.uuid, signature }
+  return { owner, amount, inputToken, router, terms: committed, uuid: intent.uuid, signature }
 }
 
 export interface Step {
@@ -179,7 +185,7 @@ export function actorsOf(devnet: Devnet) {
       options: Parameters<typeof send>[4] = {},
     ) {
       const { fn, args } = swapArgs(order, route, terms)
-      return send(sender, COMMITTED_ROUTER, fn, args, options)
+      return send(sender, order.router, fn, args, options)
     },
     /** What a stranger does with a signature: moves the input to the router, and nothing else. */
     strand(sender: Wallet, order: CommittedOrder, amount = order.amount) {
@@ -187,12 +193,12 @@ export function actorsOf(devnet: Devnet) {
         Cl.bufferFromHex(order.signature),
         Cl.uint(amount),
         Cl.stringAscii(order.uuid),
-        Cl.principal(COMMITTED_ROUTER),
+        Cl.principal(order.router),
       ]
       return send(sender, INPUT_TOKEN, 'x-transfer', args)
     },
     refund: (sender: Wallet, order: CommittedOrder) =>
-      send(sender, COMMITTED_ROUTER, 'refund', refundArgs(order)),
+      send(sender, order.router, 'refund', refundArgs(order)),
     held: async (principal: string, token: string) =>
       BigInt((await devnet.get(`/balances/${principal}`)).tokens[token]),
   }

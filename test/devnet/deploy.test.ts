@@ -3,16 +3,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Cl, fetchAbi, makeContractDeploy } from '@stacks/transactions'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RouterClarityVersion } from '../../src/contracts/committed-router.ts'
 import { committedRouterSources } from '../../src/contracts/sources.ts'
 import {
   DEVNET_GENESIS_TIME,
   DEVNET_SECONDS_PER_BLOCK,
+  FAR_TOKEN,
   INPUT_TOKEN,
   INTENT_VERIFIER,
+  OUTPUT_TOKEN,
+  VAULTS,
 } from '../../src/devnet/constants.ts'
 import { type SignedTransaction, signDeployment } from '../../src/settlement/transaction.ts'
 import { swapAccountOf } from '../../src/stacks/committed.ts'
-import { type Actors, actorsOf } from './committed.ts'
+import { type Actors, actorsOf, commit } from './committed.ts'
 import { type Devnet, spawnDevnet, splitId, type Wallet } from './devnet.ts'
 
 let folder: string
@@ -41,11 +45,12 @@ const signing = async (ahead = 0) => ({
   feeInMicroStx: 20_000,
   network: 'devnet' as const,
 })
-const sources = (name: string) =>
+const sources = (name: string, clarityVersion?: RouterClarityVersion) =>
   committedRouterSources({
     network: 'devnet',
     router: `${deployer.address}.${name}`,
     verifier: INTENT_VERIFIER,
+    clarityVersion,
   })
 async function mined({ raw, txid }: SignedTransaction) {
   expect(await devnet.postBytes(raw)).toEqual({ status: 200, body: txid })
@@ -98,6 +103,30 @@ describe('a deployment', () => {
       ['x-swap-4', 6],
       ['x-swap-5', 7],
     ])
+  })
+
+  test('of a committed router in Clarity 6 swaps and refunds as that in Clarity 3', async () => {
+    const router = `${deployer.address}.router-six`
+    for (const contract of await sources('router-six', 6)) {
+      expect(await mined(await signDeployment(contract, await signing()))).toMatchObject({
+        status: 'success',
+        smart_contract: { clarity_version: 6 },
+      })
+    }
+    const owner = await devnet.wallet()
+    const [swapped, moved] = [
+      commit(owner, { token: FAR_TOKEN }, { router }),
+      commit(owner, {}, { router }),
+    ]
+    const allow = [Cl.principal(INPUT_TOKEN)]
+    expect((await actors.send(deployer, router, 'allow-input', allow)).status).toBe('success')
+    const route = [{ vault: VAULTS[0].vault, token: OUTPUT_TOKEN }, { vault: VAULTS[1].vault }]
+    expect((await actors.execute(deployer, swapped, route)).status).toBe('success')
+    expect(await actors.held(owner.address, FAR_TOKEN)).toBeGreaterThan(0n)
+    expect((await actors.strand(deployer, moved)).status).toBe('success')
+    expect(await actors.held(router, INPUT_TOKEN)).toBe(moved.amount)
+    expect((await actors.refund(deployer, moved)).status).toBe('success')
+    expect(await actors.held(router, INPUT_TOKEN)).toBe(0n)
   })
 
   test('of a router that names no Clarity version comes to nothing, as on mainnet', async () => {

@@ -8,8 +8,9 @@ import {
 import { swapAccountOf } from '../../src/stacks/committed.ts'
 import { type CommittedOrder, literal, refundArgs, type Step, swapArgs } from './committed.ts'
 
-/** Contracts of executors and owners who take what they can. Each is the source of one contract, in Clarity 3. */
+/** Contracts of executors and owners that take what they can. Each is the source of one contract, in Clarity 3. */
 
+/** The account of the devnet's committed router. */
 export const ACCOUNT = swapAccountOf(COMMITTED_ROUTER)
 
 interface VaultOptions {
@@ -19,27 +20,38 @@ interface VaultOptions {
   pays?: bigint
   /** What it reports to have paid. */
   reports?: bigint
+  /** What it is called with. */
+  input?: string
   /** Runs first, with the authority of the principal that called the vault. */
   attack?: string
 }
 
 /** A vault that keeps the input and pays, reports and does as it likes. */
-export function vault({ takes = 100n, pays = 0n, reports = pays, attack = 'true' }: VaultOptions) {
+export function vault({
+  takes = 100n,
+  pays = 0n,
+  reports = pays,
+  input = INPUT_TOKEN,
+  attack = 'true',
+}: VaultOptions) {
   return `
 (define-constant VAULT (as-contract tx-sender))
 (define-public (execute (amount uint) (opcode (optional (buff 16))))
   (let ((trader tx-sender) (taken (/ (* amount u${takes}) u100)))
     ${attack}
-    ${takes > 0n ? `(try! (contract-call? '${INPUT_TOKEN} transfer taken trader VAULT none))` : ''}
+    ${takes > 0n ? `(try! (contract-call? '${input} transfer taken trader VAULT none))` : ''}
     ${pays > 0n ? `(try! (as-contract (contract-call? '${OUTPUT_TOKEN} transfer u${pays} VAULT trader none)))` : ''}
     (ok {dx: amount, dy: u${reports}, dk: u0})))`
 }
 
-/** Tries to move the router's and the account's holdings, and goes on when it cannot. */
-export function grab(token: string, amount: bigint, thief: string) {
-  const take = (from: string) =>
-    `(print (is-ok (contract-call? '${token} transfer u${amount} '${from} '${thief} none)))`
-  return `${take(COMMITTED_ROUTER)} ${take(ACCOUNT)}`
+/** Tries to move what principals hold, and goes on when it cannot. */
+export function grab(token: string, amount: bigint, thief: string, holders: string[]) {
+  return holders
+    .map(
+      (holder) =>
+        `(print (is-ok (contract-call? '${token} transfer u${amount} '${holder} '${thief} none)))`,
+    )
+    .join(' ')
 }
 
 /** Starts another order in the middle of the first. */
@@ -108,3 +120,10 @@ export function hostileInput(stolen: string, amount: bigint, thief: string) {
 export const LYING_OUTPUT = `
 (define-public (transfer (amount uint) (from principal) (to principal) (memo (optional (buff 34)))) (ok true))
 (define-read-only (get-balance (who principal)) (ok u1000000000))`
+
+/** An output token of which every transfer makes the recipient richer by one. */
+export const COUNTING_OUTPUT = `
+(define-map gained principal uint)
+(define-public (transfer (amount uint) (from principal) (to principal) (memo (optional (buff 34))))
+  (ok (map-set gained to (+ u1 (default-to u0 (map-get? gained to))))))
+(define-read-only (get-balance (who principal)) (ok (default-to u0 (map-get? gained who))))`

@@ -1,13 +1,15 @@
+import { exec } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { lockFolder } from '../../src/db/folder-lock.ts'
 import { freshDatabase } from '../support/service.ts'
 import { createKey, createOrder, fund, json, newWallet } from '../support/wallet.ts'
-import { type Entry, emptyFolder, npmStart, startEntry } from './entry.ts'
+import { type Entry, emptyFolder, npmStart, ROOT, startEntry } from './entry.ts'
 
 /** What may pass between an install and the first answer. Tests run beside this one: their time is not counted. */
 const START_SECONDS = 20
@@ -46,6 +48,17 @@ describe('a start on an empty folder', () => {
     await vi.waitFor(() => expect(entry.stderr()).toContain('Ctrl-C'))
     for (const word of [url, 'npm run demo', `${url}/docs`, 'npm run latchkey', folder])
       expect(entry.stderr()).toContain(word)
+  })
+
+  it('plays the demo by the command that it says', async () => {
+    await vi.waitFor(() => expect(entry.stderr()).toContain('Ctrl-C'))
+    const [command = ''] = /npm run demo.*?(?= {2})/.exec(entry.stderr()) ?? []
+    const { stdout } = await promisify(exec)(command, {
+      cwd: ROOT,
+      env: { PATH: process.env.PATH },
+    })
+    expect(stdout).toContain(`at ${url}, on devnet`)
+    expect(stdout).toContain('✓ The key is dead')
   })
 
   it('writes to stdout JSON lines and nothing else', async () => {

@@ -13,7 +13,7 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   claim: "SET status = 'executing'",
   accepted: 'WITH accepted AS',
   mined: "SET status = 'mined'",
-  outbid: "SET status = 'outbid'",
+  outbid: "SET status = 'outbid', reason",
   lease: 'SET looks = looks + 1',
   look: 'UPDATE transactions SET check_at',
   operator: 'INSERT INTO operators',

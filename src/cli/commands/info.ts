@@ -1,0 +1,73 @@
+import { readBalances } from '../balances.ts'
+import type { CliCommand, CommandResult } from '../command.ts'
+import {
+  clientWith,
+  openKeyClient,
+  readSigner,
+  type ServiceContext,
+  serviceUrl,
+} from '../connect.ts'
+import { demo } from '../demo.ts'
+import { UsageError } from '../errors.ts'
+import { keyValues } from '../layout.ts'
+
+export function addInfoCommands(program: CliCommand): void {
+  program
+    .command('info')
+    .summary('show what the service says about itself')
+    .example('latchkey info --url https://dex.example')
+    .runs(showInfo)
+
+  program
+    .command('me')
+    .summary('show what the API key that this is run with may do')
+    .example('latchkey me --api-key-file bot.key')
+    .runs(showMe)
+
+  program
+    .command('faucet')
+    .argument('[address]', 'by default the address of the wallet')
+    .summary('on a devnet: give an address STX and tokens to try orders with')
+    .example('latchkey faucet --key-file my-wallet.key')
+    .runs(fillFromFaucet)
+
+  program
+    .command('demo')
+    .summary('on a devnet: play the whole story with a throw-away wallet')
+    .example('latchkey demo')
+    .runs(demo)
+}
+
+async function showInfo(context: ServiceContext): Promise<CommandResult> {
+  const info = await clientWith(context).info()
+  const { scopes, devnet, ...shown } = info
+  return { json: info, lines: keyValues({ ...shown, scopes: scopes.join(', '), ...devnet }) }
+}
+
+async function showMe(context: ServiceContext): Promise<CommandResult> {
+  const me = await (await openKeyClient(context)).keys.me()
+  const { windows, permissions, status: _, ...shown } = me
+  const left = windows.map(({ name, remaining }) => `${remaining} this ${name}`).join(', ')
+  return {
+    json: me,
+    lines: keyValues({ ...shown, permissions: permissions.join(', ') || 'none', left }),
+  }
+}
+
+async function fillFromFaucet(context: ServiceContext): Promise<CommandResult> {
+  const client = clientWith(context)
+  const { devnet, network } = await client.info()
+  if (devnet === undefined)
+    throw new UsageError(
+      `The service at ${serviceUrl(context)} is on ${network}: only a devnet has a faucet`,
+    )
+  const address = context.args[0] ?? (await (await readSigner(context))?.getAddress(network))
+  if (address === undefined) throw new UsageError('Name an address, or the wallet with --key-file')
+  await client.devnet.faucet(address)
+  const { inputToken } = devnet
+  const held = (await readBalances(context, devnet, address))(inputToken)
+  return {
+    json: { address, tokens: { [inputToken]: String(held) } },
+    lines: [`${address} holds ${held} of ${inputToken}`],
+  }
+}

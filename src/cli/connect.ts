@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import { Option } from 'commander'
+import {
+  type Client,
+  type ClientOptions,
+  createClient,
+  NETWORKS,
+  type Network,
+  privateKeySigner,
+  type Signer,
+} from '../client/index.ts'
+import type { CliCommand, CommandContext } from './command.ts'
+import { UsageError } from './errors.ts'
+import { readSecretFile } from './files.ts'
+
+export const DEFAULT_URL = 'http://127.0.0.1:8787'
+
+/** The options of every command. */
+export interface ServiceOptions {
+  url?: string
+  network?: Network
+  keyFile?: string
+  apiKeyFile?: string
+  sessionFile?: string
+  allowInsecure?: boolean
+}
+
+export type ServiceContext<Options = object> = CommandContext<Options & ServiceOptions>
+
+export function addServiceOptions(program: CliCommand): CliCommand {
+  return program
+    .option('--url <url>', `the service; or LATCHKEY_URL; by default ${DEFAULT_URL}`)
+    .option(
+      '--key-file <file>',
+      "the wallet's private key; or LATCHKEY_KEY_FILE, or the key itself in LATCHKEY_PRIVATE_KEY",
+    )
+    .option(
+      '--api-key-file <file>',
+      'an API key; or LATCHKEY_API_KEY_FILE, or the key itself in LATCHKEY_API_KEY',
+    )
+    .option(
+      '--session-file <file>',
+      'a session, to read with; or LATCHKEY_SESSION_FILE, or the session itself in LATCHKEY_SESSION',
+    )
+    .addOption(
+      new Option(
+        '--network <network>',
+        'sign for this network only; by default for the one of the service',
+      ).choices(NETWORKS),
+    )
+    .option('--allow-insecure', 'allow http:// to another machine')
+    .option('--json', 'print one JSON document; an error is one too, on stderr')
+}
+
+const SECRETS = {
+  privateKey: {
+    option: 'keyFile',
+    variable: 'LATCHKEY_PRIVATE_KEY',
+    fileVariable: 'LATCHKEY_KEY_FILE',
+  },
+  apiKey: {
+    option: 'apiKeyFile',
+    variable: 'LATCHKEY_API_KEY',
+    fileVariable: 'LATCHKEY_API_KEY_FILE',
+  },
+  session: {
+    option: 'sessionFile',
+    variable: 'LATCHKEY_SESSION',
+    fileVariable: 'LATCHKEY_SESSION_FILE',
+  },
+} as const
+
+/** Reads a secret from the file of an option, else from the environment, else from the file that the environment names. */
+export async function readSecret(
+  { terminal, options, note }: ServiceContext,
+  name: keyof typeof SECRETS,
+): Promise<string | undefined> {
+  const { option, variable, fileVariable } = SECRETS[name]
+  const path = options[option]
+  const secret = terminal.env[variable] || undefined
+  if (path === undefined && secret !== undefined) return secret
+  const file = path ?? (terminal.env[fileVariable] || undefined)
+  if (file === undefined) return undefined
+  const read = readSecretFile(file)
+  if (read.advice !== undefined) await note(read.advice)
+  return read.secret
+}
+
+/** A client with the secrets that the environment and the files hold. */
+export async function openClient(
+  context: ServiceContext,
+  change: Partial<ClientOptions> = {},
+): Promise<Client> {
+  return clientWith(context, {
+    apiKey: await readSecret(context, 'apiKey'),
+    session: await readSecret(context, 'session'),
+    signer: await readSigner(context),
+    ...change,
+  })
+}
+
+/** A client with an API key, without which a command means nothing. */
+export async function openKeyClient(context: ServiceContext): Promise<Client> {
+  const apiKey = await readSecret(context, 'apiKey')
+  if (apiKey !== undefined) return clientWith(context, { apiKey })
+  throw new UsageError('There is no API key: name its file with --api-key-file')
+}
+
+/** A client with these credentials and no others. */
+export function clientWith(
+  context: ServiceContext,
+  credentials: Partial<ClientOptions> = {},
+): Client {
+  const { terminal, options } = context
+  return createClient({
+    baseUrl: serviceUrl(context),
+    allowInsecure: options.allowInsecure === true,
+    ...(terminal.fetch !== undefined && { fetch: terminal.fetch }),
+    clock: {
+      now: () => Date.now(),
+      async wait(ms, signal) {
+        await context.note(`The service asks to wait ${ms / 1000} s.`)
+        await setTimeout(ms, undefined, { signal })
+      },
+    },
+    ...credentials,
+  })
+}
+
+export function serviceUrl({ terminal, options }: ServiceContext): string {
+  return options.url ?? (terminal.env.LATCHKEY_URL || DEFAULT_URL)
+}
+
+/** Signs for the network that --network names, or else for the one that the service says it is on. */
+export async function readSigner(context: ServiceContext): Promise<Signer | undefined> {
+  const key = await readSecret(context, 'privateKey')
+  if (key === undefined) return undefined
+  const on = (network: Network) => privateKeySigner(key, context.options.network ?? network)
+  on('devnet')
+  return {
+    interactive: false,
+    getAddress: (network) => on(network).getAddress(network),
+    signMessage: (message, network) => on(network).signMessage(message, network),
+    signIntent: (intent, network) => on(network).signIntent(intent, network),
+  }
+}
+
+export function newPrivateKey(): string {
+  return `${randomBytes(32).toString('hex')}01`
+}
+
+/** The options that lead another command line to the same service with the same wallet. */
+export function sameService({ options }: ServiceContext): string {
+  const given = [
+    ['--url', options.url],
+    ['--key-file', options.keyFile],
+    ['--network', options.network],
+  ].flatMap(([flag, value]) => (value === undefined ? [] : [`${flag} ${shellQuoted(value)}`]))
+  return [...given, ...(options.allowInsecure === true ? ['--allow-insecure'] : [])].join(' ')
+}
+
+/** A word of a command line that a shell takes literally. */
+export function shellQuoted(word: string): string {
+  return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}

@@ -1,0 +1,202 @@
+import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import type { KeyUsage } from '../usage/usage.ts'
+import { LatchkeyError } from './errors.ts'
+import type { CallOptions, Keys } from './keys.ts'
+import type { ActionMembers } from './message.ts'
+import type { Transport } from './transport.ts'
+import type { Wallet } from './wallet.ts'
+
+interface Context {
+  transport: Transport
+  wallet: Wallet
+}
+
+const MAX_CERTIFICATE_DAYS = 366
+const DAY_MS = 86_400_000
+
+/** Creates the `keys` of a client. No request is sent before one of them is called. */
+export function createKeys(transport: Transport, wallet: Wallet): Keys {
+  const context = { transport, wallet }
+  return {
+    ...reads(context),
+    ...changes(context),
+    ...revocations(context),
+    ...ownKey(transport),
+  }
+}
+
+function reads(context: Context): Pick<Keys, 'list' | 'get' | 'usage'> {
+  return {
+    async list(options) {
+      const message = { action: 'list_api_keys' as const }
+      const { apiKeys } = await read<{ apiKeys: Key[] }>(context, '/api-keys', message, options)
+      return apiKeys
+    },
+    async get(keyId, options) {
+      const message = { action: 'get_api_key' as const, keyId }
+      const { apiKey } = await read<{ apiKey: Key }>(context, keyPath(keyId), message, options)
+      return apiKey
+    },
+    async usage(keyId, filter = {}, options) {
+      const message = { action: 'get_api_key' as const, keyId }
+      return read<KeyUsage>(context, `${keyPath(keyId)}/usage`, message, options, { ...filter })
+    },
+  }
+}
+
+function changes(
+  context: Context,
+): Pick<Keys, 'create' | 'update' | 'rotate' | 'suspend' | 'resume'> {
+  return {
+    async create({ name, permissions, expiresAt, ...limits }, options) {
+      const message = {
+        action: 'create_api_key' as const,
+        keyName: name,
+        permissions,
+        ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
+        ...limits,
+      }
+      return change<CreatedKey>(context, 'POST', '/api-keys', message, options)
+    },
+    async update(keyId, { name, expiresAt, ...limits }, options) {
+      const message = {
+        action: 'update_api_key' as const,
+        keyId,
+        ...(name !== undefined && { keyName: name }),
+        ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
+        ...limits,
+      }
+      const path = keyPath(keyId)
+      const { apiKey } = await change<{ apiKey: Key }>(context, 'PATCH', path, message, options)
+      return apiKey
+    },
+    async rotate(keyId, graceSeconds, options) {
+      const message = { action: 'rotate_api_key' as const, keyId, graceSeconds }
+      const path = `${keyPath(keyId)}/rotate`
+      return change<RotatedKey>(context, 'POST', path, message, options)
+    },
+    async suspend(keyId, options) {
+      const message = { action: 'suspend_api_key' as const, keyId }
+      const path = `${keyPath(keyId)}/suspend`
+      const { apiKey } = await change<{ apiKey: Key }>(context, 'POST', path, message, options)
+      return apiKey
+    },
+    async resume(keyId, options) {
+      const message = { action: 'resume_api_key' as const, keyId }
+      const path = `${keyPath(keyId)}/resume`
+      const { apiKey } = await change<{ apiKey: Key }>(context, 'POST', path, message, options)
+      return apiKey
+    },
+  }
+}
+
+function revocations(
+  context: Context,
+): Pick<Keys, 'delete' | 'revokeAll' | 'certificate' | 'useCertificate'> {
+  const { transport, wallet } = context
+  return {
+    async delete(keyId, { signal } = {}) {
+      const { message } = await transport.send<{ message: string }>({
+        method: 'DELETE',
+        path: keyPath(keyId),
+        proof: wallet.prove({ action: 'delete_api_key', keyId }, 'body'),
+        repeatable: true,
+        signal,
+      })
+      return { message }
+    },
+    async revokeAll(cancelOpenOrders, options) {
+      const { keyIds, cancelledOrders } = await change<{
+        keyIds: string[]
+        cancelledOrders: number
+      }>(
+        context,
+        'POST',
+        '/api-keys/revoke-all',
+        { action: 'revoke_all_api_keys', cancelOpenOrders },
+        options,
+      )
+      return { keyIds, cancelledOrders }
+    },
+    async certificate(keyId, days = 365) {
+      requireKeyId(keyId)
+      if (!(days > 0 && days <= MAX_CERTIFICATE_DAYS))
+        throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
+      const notAfter = (await wallet.time()).getTime() + days * DAY_MS
+      const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
+      const { message, signature, walletAddress } = await proof.sign()
+      return { keyId, message, signature, walletAddress }
+    },
+    async useCertificate({ keyId, ...body }, { signal } = {}) {
+      const path = `${keyPath(keyId)}/revoke`
+      const { message } = await transport.send<{ message: string }>({
+        method: 'POST',
+        path,
+        body,
+        signal,
+      })
+      return { message }
+    },
+  }
+}
+
+function ownKey(transport: Transport): Pick<Keys, 'me' | 'deleteSelf'> {
+  return {
+    async me({ signal } = {}) {
+      return transport.send<Me>({
+        method: 'GET',
+        path: '/me',
+        apiKey: true,
+        repeatable: true,
+        signal,
+      })
+    },
+    async deleteSelf({ signal } = {}) {
+      const { message } = await transport.send<{ message: string }>({
+        method: 'DELETE',
+        path: '/api-keys/self',
+        apiKey: true,
+        signal,
+      })
+      return { message }
+    },
+  }
+}
+
+/** Sends a read, with the signed message in its headers. */
+function read<T>(
+  { transport, wallet }: Context,
+  path: string,
+  message: ActionMembers,
+  { signal }: CallOptions = {},
+  query: Record<string, string | number> = {},
+): Promise<T> {
+  const proof = wallet.prove(message, 'headers')
+  return transport.send<T>({ method: 'GET', path, query, proof, repeatable: true, signal })
+}
+
+/** Sends a change, with the signed message in its body. Not repeatable: a second message would be a second change. */
+function change<T>(
+  { transport, wallet }: Context,
+  method: 'POST' | 'PATCH',
+  path: string,
+  message: ActionMembers,
+  { signal }: CallOptions = {},
+): Promise<T> {
+  return transport.send<T>({ method, path, proof: wallet.prove(message, 'body'), signal })
+}
+
+function keyPath(keyId: string): string {
+  requireKeyId(keyId)
+  return `/api-keys/${keyId}`
+}
+
+// An API key in a URL would end in logs on the way.
+function requireKeyId(keyId: string): void {
+  if (/^key_[0-9A-Za-z]{1,40}$/.test(keyId)) return
+  throw new LatchkeyError('INVALID_ARGUMENT', 'A key id looks like key_123abc; it is not the key')
+}
+
+function writeTime(time: Date | string): string {
+  return typeof time === 'string' ? time : time.toISOString()
+}

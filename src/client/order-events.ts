@@ -1,0 +1,94 @@
+import { LatchkeyError } from './errors.ts'
+import type { Transport } from './transport.ts'
+
+// The service sends a first line at once and a comment every 15 s. A stream that is silent for longer is buffered by a
+// proxy, or its connection is dead.
+const FIRST_LINE_MS = 5_000
+const SILENCE_MS = 45_000
+
+/** The event stream of one order, over as many connections as it takes. */
+export interface OrderEvents {
+  /**
+   * Connects once, after the last event that arrived. Yields whenever events have arrived, and ends with the connection,
+   * however that ends. Ends at once where the service has no stream or a proxy buffers it.
+   */
+  connect(): AsyncGenerator<void, void, undefined>
+}
+
+/** Opens the events of an order: no request is sent before `connect` is iterated. */
+export function openOrderEvents(
+  transport: Transport,
+  uuid: string,
+  signal: AbortSignal,
+): OrderEvents {
+  let isUnavailable = false
+  let lastEventId: string | undefined
+
+  async function* connect(): AsyncGenerator<void, void, undefined> {
+    if (isUnavailable) return
+    const silence = startTimeout(FIRST_LINE_MS)
+    let hasArrived = false
+    try {
+      const connection = AbortSignal.any([signal, silence.signal])
+      const response = await transport.listen(`/orders/${uuid}/events`, lastEventId, connection)
+      // 204: the order has ended, and its last event was received.
+      hasArrived = response.status === 204
+      isUnavailable = response.status !== 200 && !hasArrived
+      if (response.status !== 200) return void (await response.body?.cancel())
+      for await (const events of eventsOf(response)) {
+        hasArrived = true
+        silence.restart(SILENCE_MS)
+        const id = lastIdIn(events)
+        if (id === undefined) continue
+        lastEventId = id
+        yield
+      }
+    } catch (error) {
+      if (error instanceof LatchkeyError) throw error
+      signal.throwIfAborted()
+      if (silence.signal.aborted && !hasArrived) isUnavailable = true
+    } finally {
+      silence.abort()
+    }
+  }
+
+  return { connect }
+}
+
+/** A timer that aborts a connection, when it runs out or when the reader leaves. */
+function startTimeout(ms: number) {
+  const controller = new AbortController()
+  let timer = setTimeout(() => controller.abort(), ms)
+  return {
+    signal: controller.signal,
+    restart(ms: number) {
+      clearTimeout(timer)
+      timer = setTimeout(() => controller.abort(), ms)
+    },
+    abort() {
+      clearTimeout(timer)
+      controller.abort()
+    },
+  }
+}
+
+/** Yields the complete events of each chunk that arrives: an empty text when there is none in it. */
+async function* eventsOf(response: Response): AsyncGenerator<string, void, undefined> {
+  const reader = response.body?.getReader()
+  if (reader === undefined) return
+  const decoder = new TextDecoder()
+  let text = ''
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    text += decoder.decode(value, { stream: true })
+    const end = text.lastIndexOf('\n\n') + 2
+    const events = end >= 2 ? text.slice(0, end) : ''
+    text = text.slice(events.length)
+    yield events
+  }
+}
+
+function lastIdIn(events: string): string | undefined {
+  return [...events.matchAll(/^id: (\d+)$/gm)].at(-1)?.[1]
+}
