@@ -81,6 +81,8 @@ export interface Chain {
   tokenBalance(contractId: string, owner: string): Promise<bigint | undefined>
   /** Whether an intent's uuid is used at the verifier; undefined when the API did not respond. */
   isUuidUsed(verifier: string, uuid: string): Promise<boolean | undefined>
+  /** Whether a committed router takes a token as input; undefined when the API did not respond. */
+  isInputAllowed(router: string, token: string): Promise<boolean | undefined>
   /** A route; `noRoute` when there is none, `chainUnavailable` when the quote service did not respond. */
   quote(
     tokenIn: string,

@@ -15,17 +15,20 @@ export async function preflight(
   order: RoutableOrder,
 ): Promise<Result<Route, PreflightReason>> {
   const { chain, config } = services
-  const [quoted, balance, isUsed] = await Promise.all([
+  const [quoted, balance, isUsed, isAllowed] = await Promise.all([
     chain.quote(order.inputToken, order.outputToken, order.amountIn),
     chain.tokenBalance(order.inputToken, order.owner),
     chain.isUuidUsed(config.INTENT_VERIFIER_CONTRACT, order.uuid),
+    order.terms === undefined || chain.isInputAllowed(order.router, order.inputToken),
   ])
   if (!quoted.ok)
     return quoted.reason === 'noRoute'
       ? refuse('executionFailed', { reason: 'no_route' })
       : refuse('unavailable', { reason: 'quote' })
-  if (balance === undefined || isUsed === undefined)
+  if (balance === undefined || isUsed === undefined || isAllowed === undefined)
     return refuse('unavailable', { reason: 'chain' })
+  if (!isAllowed)
+    return refuse('executionFailed', { reason: 'input_not_allowed', token: order.inputToken })
   if (isUsed) return refuse('executionFailed', { reason: 'uuid_used' })
   if (balance < BigInt(order.amountIn))
     return refuse('executionFailed', {

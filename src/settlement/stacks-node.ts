@@ -144,6 +144,7 @@ export function connectStacksNode({
 }: StacksNodeOptions): Chain {
   const base = apiUrl.replace(/\/$/, '')
   const assetNames = new Map<string, string>()
+  const allowedInputs = new Set<string>()
   let backOffUntil = 0
 
   /** A redirect is not followed: workerd has no `redirect: 'error'`. A 429 pauses every look-up until Retry-After. */
@@ -291,6 +292,16 @@ export function connectStacksNode({
         if (used.type === 'false' || used.type === 'none') return false
       }
       return undefined
+    },
+
+    async isInputAllowed(router, token) {
+      const name = `${router} ${token}`
+      if (allowedInputs.has(name)) return true
+      const value = await callReadOnly(router, 'is-input', [principalCV(token)])
+      if (value === undefined) return undefined
+      if (value === 'absent' || value.type !== 'true') return false
+      allowedInputs.add(name) // What a router allows it allows for ever.
+      return true
     },
 
     async quote(tokenIn, tokenOut, amountIn) {

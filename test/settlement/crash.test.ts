@@ -26,7 +26,7 @@ const STEPS: readonly { step: string; moments: string[]; faults?: Fault[]; order
   {
     step: 'outbid',
     moments: BOTH,
-    faults: [{ on: SUBMIT, do: 'reject', reason: 'FeeTooLow', times: 2 }],
+    faults: [{ on: SUBMIT, do: 'reject', reason: 'FeeTooLow', times: 4 }],
   },
   {
     step: 'look',

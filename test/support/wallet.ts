@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
+import { COMMITTED_ROUTER, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
+import { type CommittedTerms, committedUuid } from '../../src/stacks/committed.ts'
 import { addressOf, signIntent, signMessage } from '../../src/stacks/sign.ts'
 import type { Service } from './service.ts'
 
@@ -18,6 +19,8 @@ export interface Wallet {
   signHeaders(members: Record<string, unknown>): Record<string, string>
   /** A valid order, with the given members changed before it is signed. */
   order(members?: Partial<NewOrder>): NewOrder
+  /** A valid committed order, with the given members changed before its uuid is derived and it is signed. */
+  committedOrder(members?: Partial<NewOrder>): NewOrder
 }
 
 /** Makes a wallet whose messages carry the service's time. */
@@ -49,6 +52,37 @@ export function newWallet(service: Pick<Service, 'clock'>): Wallet {
         members.signature ?? signIntent({ ...terms, router: ROUTER, network: 'devnet', privateKey })
       return { ...terms, signature }
     },
+    committedOrder(members = {}) {
+      const terms = {
+        owner: address,
+        inputToken: INPUT_TOKEN,
+        outputToken: OUTPUT_TOKEN,
+        amountIn: '1000000',
+        minAmountOut: '1',
+        salt: randomBytes(16).toString('hex'),
+        deadline: '2099-01-01T00:00:00Z',
+        ...members,
+      }
+      const uuid = members.uuid ?? committedUuid(termsOf(terms), 'devnet')
+      const { inputToken, amountIn } = terms
+      const intent = { inputToken, amountIn, uuid, router: COMMITTED_ROUTER }
+      const signature =
+        members.signature ?? signIntent({ ...intent, network: 'devnet', privateKey })
+      return { ...terms, uuid, signature }
+    },
+  }
+}
+
+/** The terms of a committed order, as its owner commits to them. */
+export function termsOf(order: Omit<NewOrder, 'uuid' | 'signature'>): CommittedTerms {
+  const { owner, recipient = owner, executor = null, deadline = '' } = order
+  return {
+    by: executor,
+    min: order.minAmountOut ?? '',
+    salt: order.salt ?? '',
+    to: recipient,
+    token: order.outputToken,
+    until: Date.parse(deadline) / 1000,
   }
 }
 
