@@ -1,12 +1,14 @@
-import { sql } from 'drizzle-orm'
-import { type Database, rows } from '../db/database.ts'
+import { type SQL, sql } from 'drizzle-orm'
+import { rows } from '../db/database.ts'
 import { later } from '../db/time.ts'
+import { lockWallet } from '../db/wallet-lock.ts'
+import { hasEndedUnsettledSql } from '../orders/lifecycle.ts'
 import { encryptTransaction } from './encrypt.ts'
 import { BURN_FEE_IN_MICRO_STX } from './fees.ts'
 import { MAX_PENDING, type OperatorAccount } from './operator.ts'
-import { recordUuid } from './record.ts'
+import { type EncryptedTransaction, recordUuid } from './record.ts'
 import type { SettlementServices } from './services.ts'
-import { type SignedTransaction, signBurn } from './transaction.ts'
+import { signBurn } from './transaction.ts'
 
 /*
  * Burns: calls of the verifier that use up an order's uuid, after which its intent signature is worthless. An intent is
@@ -18,39 +20,48 @@ const COMMITMENT_MARGIN_SECONDS = 3_600
 const DAY_MS = 86_400_000
 const MAX_ATTEMPTS = 3
 
+interface BurnableOrder {
+  uuid: string
+  owner: string
+}
+
 /** Burns the uuids of orders that wait for it, up to a number of them. Resolves to how many burns were stored. */
 export async function burnUuids(services: SettlementServices, limit: number): Promise<number> {
   let stored = 0
-  for (const uuid of await uuidsToBurn(services, limit)) if (await burn(services, uuid)) stored++
+  for (const order of await ordersToBurn(services, limit)) if (await burn(services, order)) stored++
   return stored
 }
 
-/**
- * Orders whose burn is requested and not under way: neither used on chain nor past the end of their commitment, and of
- * wallets whose burns of the day are within the bound, since the operator pays for them.
- */
-async function uuidsToBurn(
-  { db, databaseTime, config }: SettlementServices,
-  limit: number,
-): Promise<string[]> {
-  const at = databaseTime()
-  const found = await rows<{ uuid: string }>(
-    db,
-    sql`SELECT uuid FROM orders WHERE burn_requested_at IS NOT NULL AND uuid_used_at IS NULL
-        AND status IN ('cancelled', 'failed', 'expired')
-        AND (commit_until IS NULL OR commit_until > extract(epoch FROM ${at}) - ${COMMITMENT_MARGIN_SECONDS}::int)
-        AND NOT EXISTS (SELECT FROM transactions WHERE order_uuid = uuid AND kind = 'burn'
-          AND transactions.status IN ('signed', 'accepted', 'outbid'))
-        AND (SELECT count(*) FROM transactions JOIN orders AS own ON own.uuid = order_uuid
-          WHERE own.owner = orders.owner AND kind = 'burn' AND transactions.created_at > ${later(at, -DAY_MS)}
-        ) < ${config.MAX_BURNS_PER_WALLET_AND_DAY}::int
+async function ordersToBurn(services: SettlementServices, limit: number): Promise<BurnableOrder[]> {
+  const at = services.databaseTime()
+  return rows<BurnableOrder>(
+    services.db,
+    sql`SELECT uuid, owner FROM orders WHERE ${isToBurnSql(at)} AND ${isWithinBudgetSql(services, at)}
       ORDER BY burn_requested_at LIMIT ${limit}::int`,
   )
-  return found.map((order) => order.uuid)
 }
 
-async function burn(services: SettlementServices, uuid: string): Promise<boolean> {
+/**
+ * Whether a row of orders waits for a burn that is not under way: its uuid is neither used on chain nor past the end of its
+ * commitment.
+ */
+function isToBurnSql(at: SQL): SQL {
+  return sql`burn_requested_at IS NOT NULL AND uuid_used_at IS NULL AND ${hasEndedUnsettledSql()}
+    AND (commit_until IS NULL OR commit_until > extract(epoch FROM ${at}) - ${COMMITMENT_MARGIN_SECONDS}::int)
+    AND NOT EXISTS (SELECT FROM transactions WHERE order_uuid = uuid AND kind = 'burn'
+      AND transactions.status IN ('signed', 'accepted', 'outbid'))`
+}
+
+/** Whether the owner of a row of orders has burns of the day left: the operator pays for them. */
+function isWithinBudgetSql({ config }: SettlementServices, at: SQL): SQL {
+  return sql`(SELECT count(*) FROM transactions JOIN orders AS own ON own.uuid = order_uuid
+      WHERE own.owner = orders.owner AND kind = 'burn' AND transactions.created_at > ${later(at, -DAY_MS)}
+    ) < ${config.MAX_BURNS_PER_WALLET_AND_DAY}::int`
+}
+
+async function burn(services: SettlementServices, order: BurnableOrder): Promise<boolean> {
   const { chain, config, log } = services
+  const { uuid } = order
   const isUsed = await chain.isUuidUsed(config.INTENT_VERIFIER_CONTRACT, uuid)
   if (isUsed === undefined) return false
   if (isUsed) {
@@ -58,7 +69,7 @@ async function burn(services: SettlementServices, uuid: string): Promise<boolean
     return false
   }
   for (const operator of services.operators.roundRobin()) {
-    const txid = await operator.exclusively(() => burnWith(services, operator, uuid))
+    const txid = await operator.exclusively(() => burnWith(services, operator, order))
     if (txid === undefined) continue
     log('warn', 'uuid_burn_sent', { uuid, txid, operator: operator.address })
     return true
@@ -70,7 +81,7 @@ async function burn(services: SettlementServices, uuid: string): Promise<boolean
 async function burnWith(
   services: SettlementServices,
   operator: OperatorAccount,
-  uuid: string,
+  order: BurnableOrder,
 ): Promise<string | undefined> {
   const { STACKS_NETWORK: network, INTENT_VERIFIER_CONTRACT: verifier } = services.config
   const { address, privateKey } = operator
@@ -78,10 +89,10 @@ async function burnWith(
     const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile())?.nextNonce
     if (nonce === undefined) return undefined
     const fields = { privateKey, nonce, feeInMicroStx: BURN_FEE_IN_MICRO_STX, network }
-    const transaction = await signBurn({ verifier, uuid }, fields)
+    const transaction = await signBurn({ verifier, uuid: order.uuid }, fields)
     const rawBox = await encryptTransaction(services, transaction)
     operator.expect(undefined)
-    if (await claimBurn(services.db, services, uuid, address, transaction, rawBox)) {
+    if (await claimBurn(services, order, address, { transaction, rawBox })) {
       operator.expect(nonce + 1)
       return transaction.txid
     }
@@ -89,37 +100,40 @@ async function burnWith(
   return undefined
 }
 
-/** Uses the operator's nonce and stores the burn, or changes nothing: of concurrent burns of a uuid one is stored. */
+/**
+ * Uses the operator's nonce and stores the burn, or changes nothing: of concurrent burns of a uuid one is stored, and a
+ * wallet's burns, serialized by its lock, stay within its budget.
+ */
 async function claimBurn(
-  db: Database,
-  { databaseTime }: SettlementServices,
-  uuid: string,
+  services: SettlementServices,
+  { uuid, owner }: BurnableOrder,
   operator: string,
-  { txid, nonce, feeInMicroStx }: SignedTransaction,
-  rawBox: Uint8Array,
+  { transaction, rawBox }: EncryptedTransaction,
 ): Promise<boolean> {
-  const at = databaseTime()
-  const claimed = await rows(
-    db,
-    sql`WITH payer AS (
-        SELECT address FROM operators
-        WHERE address = ${operator} AND next_nonce = ${nonce}::bigint
-          AND next_nonce < chain_nonce + ${MAX_PENDING}::bigint
-        FOR UPDATE
-      ), burning AS (
-        UPDATE orders SET burn_requested_at = burn_requested_at FROM payer
-        WHERE uuid = ${uuid} AND burn_requested_at IS NOT NULL AND uuid_used_at IS NULL
-          AND status IN ('cancelled', 'failed', 'expired')
-          AND NOT EXISTS (SELECT FROM transactions WHERE order_uuid = ${uuid} AND kind = 'burn'
-            AND transactions.status IN ('signed', 'accepted', 'outbid'))
-        RETURNING uuid, payer.address
-      ), used AS (
-        UPDATE operators SET next_nonce = next_nonce + 1 FROM burning WHERE operators.address = burning.address
-      )
-      INSERT INTO transactions (txid, order_uuid, kind, operator, nonce, fee_in_micro_stx, raw_box, reason, created_at, check_at)
-      SELECT ${txid}, uuid, 'burn', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, 'burn', ${at}, ${at}
-      FROM burning ON CONFLICT (txid) DO NOTHING
-      RETURNING txid`,
-  )
-  return claimed.length === 1
+  const { txid, nonce, feeInMicroStx } = transaction
+  const at = services.databaseTime()
+  return services.db.transaction(async (tx) => {
+    await lockWallet(tx, owner)
+    const claimed = await rows(
+      tx,
+      sql`WITH payer AS (
+          SELECT address FROM operators
+          WHERE address = ${operator} AND next_nonce = ${nonce}::bigint
+            AND next_nonce < chain_nonce + ${MAX_PENDING}::bigint
+          FOR UPDATE
+        ), burning AS (
+          UPDATE orders SET burn_requested_at = burn_requested_at FROM payer
+          WHERE uuid = ${uuid} AND owner = ${owner} AND ${isToBurnSql(at)} AND ${isWithinBudgetSql(services, at)}
+          RETURNING uuid, payer.address
+        ), used AS (
+          UPDATE operators SET next_nonce = next_nonce + 1 FROM burning WHERE operators.address = burning.address
+        )
+        INSERT INTO transactions
+          (txid, order_uuid, kind, operator, nonce, fee_in_micro_stx, raw_box, reason, created_at, check_at)
+        SELECT ${txid}, uuid, 'burn', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, 'burn', ${at}, ${at}
+        FROM burning ON CONFLICT (txid) DO NOTHING
+        RETURNING txid`,
+    )
+    return claimed.length === 1
+  })
 }
