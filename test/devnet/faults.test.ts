@@ -129,8 +129,9 @@ describe('a fault of the devnet', () => {
       const tx = await transfer(sender, nonce)
       await plan({ on: '/v2/transactions', do: 'drop', as, times: 1 })
       expect(await devnet.broadcast(tx)).toEqual({ txid: tx.txid() })
-      const seen = await devnet.request(`/extended/v3/transactions/${tx.txid()}`)
-      expect(seen).toMatchObject(as === 'nothing' ? { status: 404 } : { body: { status: as } })
+      expect((await devnet.request(`/extended/v3/transactions/${tx.txid()}`)).status).toBe(404)
+      const seen = await devnet.request(`/extended/v1/tx/${tx.txid()}`)
+      expect(seen).toMatchObject(as === 'nothing' ? { status: 404 } : { body: { tx_status: as } })
       await devnet.broadcast(tx)
       expect(await mined(tx.txid())).toBe('success')
     }
@@ -188,8 +189,26 @@ describe('a fault of the devnet', () => {
     )
     for (const tx of [first, second]) await devnet.broadcast(tx)
     await devnet.postJson('/faults/mine', {})
-    expect(await devnet.status(second.txid())).toMatchObject({ status: 'success', canonical: true })
+    expect(await devnet.status(second.txid())).toMatchObject({ status: 'success' })
     expect(await devnet.get(`/balances/${owner.address}`)).toEqual(after)
+  })
+
+  test('leaves dropped and orphaned transactions to version 1 of the API', async () => {
+    const sender = await devnet.wallet()
+    const [orphaned, dropped] = [await transfer(sender, 0), await transfer(sender, 2)]
+    for (const tx of [orphaned, dropped]) await devnet.broadcast(tx)
+    await devnet.postJson('/faults/drop', { txid: dropped.txid() })
+    await devnet.postJson('/faults/reorganise', { txid: orphaned.txid(), to: 'nowhere' })
+    const version3 = async (tx: typeof dropped) =>
+      (await devnet.request(`/extended/v3/transactions/${tx.txid()}`)).status
+    expect([await version3(orphaned), await version3(dropped)]).toEqual([404, 404])
+    expect(await devnet.get(`/extended/v1/tx/${orphaned.txid()}`)).toMatchObject({
+      tx_status: 'success',
+      canonical: false,
+    })
+    expect(await devnet.get(`/extended/v1/tx/${dropped.txid()}`)).toMatchObject({
+      tx_status: 'dropped_stale_garbage_collect',
+    })
   })
 
   test('orphans a microblock in a canonical block: only the old endpoint has it, as not canonical', async () => {

@@ -236,6 +236,18 @@ describe('the mempool', () => {
     expect((await devnet.status(first.txid())).status).toBe('dropped_replace_by_fee')
   })
 
+  test('returns the result of a transaction in version 3 only where it is included', async () => {
+    const tx = await transfer(await devnet.wallet(), 0)
+    await devnet.broadcast(tx)
+    const path = `/extended/v3/transactions/${tx.txid()}`
+    expect(await devnet.get(path)).not.toHaveProperty('result')
+    for (const query of ['include=result', 'include=function_args&include=result'])
+      expect((await devnet.get(`${path}?${query}`)).result).toEqual({
+        hex: '0x0703',
+        repr: '(ok true)',
+      })
+  })
+
   test('answers the old addresses for transactions and nonces too', async () => {
     const sender = await devnet.wallet()
     const tx = await transfer(sender, 0)

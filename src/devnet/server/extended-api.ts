@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { isPresent } from '../ledger.ts'
 import type { Devnet } from '../node.ts'
 import { badRequest, isAddress, plainTxid } from './request.ts'
 import { presentV1, presentV3 } from './transaction-json.ts'
@@ -8,9 +9,10 @@ export function extendedApi(devnet: Devnet): Hono {
   const api = new Hono()
   api.get('/v3/transactions/:txid', (c) => {
     const tx = devnet.transaction(plainTxid(c.req.param('txid')))
-    return tx === undefined || tx.mined?.microblockCanonical === false
-      ? c.json({ statusCode: 404, error: 'Not Found', message: 'Transaction not found' }, 404)
-      : c.json(presentV3(tx, c.req.query('include')?.split(',') ?? []))
+    // Version 3 has neither dropped nor orphaned transactions; version 1 has both.
+    return isPresent(tx)
+      ? c.json(presentV3(tx, c.req.queries('include')?.flatMap((one) => one.split(',')) ?? []))
+      : c.json({ statusCode: 404, error: 'Not Found', message: 'Transaction not found' }, 404)
   })
   api.get('/v1/tx/:txid', (c) => {
     const tx = devnet.transaction(plainTxid(c.req.param('txid')))

@@ -3,7 +3,7 @@ import { type ClarityValue, cvToString, serializeCV } from '@stacks/transactions
 import type { Cost } from '../chain.ts'
 import { type DevnetTransaction, isOnChain } from '../ledger.ts'
 
-/** A transaction as `/extended/v3/transactions` returns it. */
+/** A transaction as `/extended/v3/transactions` returns it; `include` names its optional fields. */
 export function presentV3(tx: DevnetTransaction, include: string[]) {
   const shared = {
     tx_id: `0x${tx.txid}`,
@@ -18,18 +18,17 @@ export function presentV3(tx: DevnetTransaction, include: string[]) {
       ...shared,
       receipt_time: seconds(tx.receivedAt),
       receipt_block_height: tx.receivedAtHeight,
-      replaced_by_tx_id: replacementOf(tx),
+      replaced_by_tx_id: null,
     }
   }
-  const { canonical, height, at, result, events, cost, vmError } = tx.mined
+  const { height, at, result, events, cost, vmError } = tx.mined
   const hash = blockHash(height)
   return {
     ...shared,
-    canonical,
     block: { height, hash, index_hash: hash, time: seconds(at), tx_index: 0 },
     bitcoin_block: { height, time: seconds(at) },
     parent_block: { hash: blockHash(height - 1), index_hash: blockHash(height - 1) },
-    result: presentValue(result),
+    ...(include.includes('result') && { result: presentValue(result) }),
     event_count: events,
     execution_cost: presentCost(cost),
     vm_error: vmError,
@@ -52,7 +51,7 @@ export function presentV1(tx: DevnetTransaction) {
       ...shared,
       receipt_time: seconds(tx.receivedAt),
       receipt_time_iso: new Date(tx.receivedAt).toISOString(),
-      replaced_by_tx_id: replacementOf(tx),
+      replaced_by_tx_id: tx.replacedBy === undefined ? null : `0x${tx.replacedBy}`,
     }
   }
   const { canonical, microblockCanonical, height, at, result, events, vmError } = tx.mined
@@ -134,10 +133,6 @@ function payloadOf(
 
 function presentValue(value: ClarityValue) {
   return { hex: `0x${serializeCV(value)}`, repr: cvToString(value) }
-}
-
-function replacementOf({ replacedBy }: DevnetTransaction): string | null {
-  return replacedBy === undefined ? null : `0x${replacedBy}`
 }
 
 function seconds(milliseconds: number): number {
