@@ -11,7 +11,6 @@ import {
   type SpendingCondition,
   type StacksTransactionWire,
   StacksWireType,
-  txidFromData,
   validateContractCall,
   wireToPostCondition,
 } from '@stacks/transactions'
@@ -20,7 +19,7 @@ import type { ChainAction } from './chain.ts'
 import { DEVNET_CHAIN_ID } from './constants.ts'
 import type { Guards } from './guards.ts'
 
-/** The node's own body for a transaction that it does not take. */
+/** A node's response body for a transaction that it does not admit. */
 export interface Rejection {
   error: 'transaction rejected'
   reason: string
@@ -38,8 +37,10 @@ export interface Candidate {
   guards: Guards
 }
 
-/** What the tip says; the checks that need it come after those that read the transaction alone. */
+/** The state of the chain that admission depends on. */
 export interface Tip {
+  /** In micro-STX a byte. */
+  minimumFeeRate: bigint
   nonce(address: string): number
   balance(address: string): bigint
   interfaceOf(contract: string): ClarityAbi | undefined
@@ -48,21 +49,21 @@ export interface Tip {
 type Refusal = { reason: string; data?: Record<string, unknown> }
 
 const TESTNET = 0x80
-const MICRO_STX_PER_BYTE = 1n
-/** The node's arithmetic: the tip's nonce, one more, and MAXIMUM_MEMPOOL_TX_CHAINING. */
+/** MAXIMUM_MEMPOOL_TX_CHAINING of stacks-core, which allows one more than that beyond the account's nonce. */
 const CHAINING_LIMIT = 25
 const HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n
 const TESTNET_VERSIONS = [26, 21]
 
-/** Decodes, then judges in the order of stacks-core's mempool, so that the first fault is the node's. */
-export function admit(bytes: Uint8Array, tip: Tip): Result<Candidate, 'rejected'> {
-  const decoded = decode(bytes)
-  if ('reason' in decoded) return rejected(txidFromData(bytes), decoded)
-  const { candidate, tx } = decoded
+/** Checks in the order of stacks-core's mempool, so that of several faults both report the same one. */
+export function admit(bytes: Uint8Array, tip: Tip): Result<Candidate, 'rejected' | 'undecodable'> {
+  const tx = decode(bytes)
+  if (typeof tx === 'string') return refuse('undecodable', { message: tx })
+  const candidate = candidateOf(tx)
+  if ('reason' in candidate) return rejected(tx.txid(), candidate)
   const refusal =
     checkTransfer(candidate) ??
     checkSignature(tx) ??
-    checkFee(candidate) ??
+    checkFee(candidate, tip) ??
     checkNonce(candidate, tip) ??
     checkBalance(candidate, tip) ??
     checkCall(tx, tip) ??
@@ -70,11 +71,12 @@ export function admit(bytes: Uint8Array, tip: Tip): Result<Candidate, 'rejected'
   return refusal === undefined ? ok(candidate) : rejected(candidate.txid, refusal)
 }
 
-/** A transaction that was admitted before: read back from the journal, not judged again. */
+/** Reads a transaction of the journal, which was admitted before, without checking it again. */
 export function readmit(bytes: Uint8Array): Candidate {
-  const decoded = decode(bytes)
-  if ('reason' in decoded) throw new Error(`journal holds no transaction: ${decoded.reason}`)
-  return decoded.candidate
+  const tx = decode(bytes)
+  const candidate = typeof tx === 'string' ? { reason: tx } : candidateOf(tx)
+  if ('reason' in candidate) throw new Error(`journal holds no transaction: ${candidate.reason}`)
+  return candidate
 }
 
 export function rejected(txid: string, { reason, data }: Refusal) {
@@ -83,24 +85,27 @@ export function rejected(txid: string, { reason, data }: Refusal) {
   return refuse('rejected', { ...body })
 }
 
-function decode(bytes: Uint8Array): { candidate: Candidate; tx: StacksTransactionWire } | Refusal {
-  let tx: StacksTransactionWire
+/** The transaction that the bytes begin with, as a node reads them, or the node's error message. */
+function decode(bytes: Uint8Array): StacksTransactionWire | string {
   try {
-    tx = deserializeTransaction(bytes)
-    if (!sameBytes(tx.serializeBytes(), bytes)) throw new Error('not the canonical bytes')
+    const tx = deserializeTransaction(bytes)
+    const own = tx.serializeBytes()
+    if (sameBytes(own, bytes.subarray(0, own.length))) return tx
+    throw new Error('not the canonical bytes')
   } catch (fault) {
-    const message = `Failed to deserialize posted transaction: ${text(fault)}`
-    return { reason: 'Deserialization', data: { message } }
+    return `Failed to decode: Failed to deserialize posted transaction: ${text(fault)}`
   }
+}
+
+function candidateOf(tx: StacksTransactionWire): Candidate | Refusal {
   if (tx.transactionVersion !== TESTNET) return { reason: 'BadTransactionVersion' }
   if (tx.auth.authType !== AuthType.Standard) return unsupported('sponsored transactions')
   const action = actionOf(tx)
   if ('reason' in action) return action
-
   const { spendingCondition } = tx.auth
-  const candidate: Candidate = {
+  return {
     txid: tx.txid(),
-    bytes,
+    bytes: tx.serializeBytes(),
     sender: addressOf(spendingCondition),
     nonce: Number(spendingCondition.nonce),
     fee: BigInt(spendingCondition.fee),
@@ -112,7 +117,6 @@ function decode(bytes: Uint8Array): { candidate: Candidate; tx: StacksTransactio
       ),
     },
   }
-  return { candidate, tx }
 }
 
 function actionOf({ payload }: StacksTransactionWire): ChainAction | Refusal {
@@ -168,8 +172,8 @@ function checkSignature(tx: StacksTransactionWire): Refusal | undefined {
   }
 }
 
-function checkFee({ bytes, fee }: Candidate): Refusal | undefined {
-  const expected = BigInt(bytes.length) * MICRO_STX_PER_BYTE
+function checkFee({ bytes, fee }: Candidate, { minimumFeeRate }: Tip): Refusal | undefined {
+  const expected = BigInt(bytes.length) * minimumFeeRate
   if (fee >= expected) return
   return { reason: 'FeeTooLow', data: { expected: Number(expected), actual: Number(fee) } }
 }
@@ -240,7 +244,7 @@ export function hexU128(value: bigint): string {
 }
 
 function unsupported(what: string): Refusal {
-  return { reason: 'ServerFailureOther', data: { message: `this devnet takes no ${what}` } }
+  return { reason: 'ServerFailureOther', data: { message: `this devnet does not support ${what}` } }
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

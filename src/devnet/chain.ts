@@ -43,7 +43,7 @@ export interface Cost {
   writeLength: number
 }
 
-export interface Outcome {
+export interface Execution {
   ok: boolean
   result: ClarityValue
   events: ChainEvent[]
@@ -69,7 +69,7 @@ export interface ClarityChain {
   sourceOf(contract: string): string | undefined
   readOnly(contract: string, fn: string, args: ClarityValue[], sender: string): ClarityValue
   /** One block: the fee leaves the sender, then the action. */
-  mine(sender: string, fee: bigint, action: ChainAction): Outcome
+  mine(sender: string, fee: bigint, action: ChainAction): Execution
   grant(address: string): void
   /** Mines empty blocks, for as long on the chain's clock. */
   passTime(seconds: number): void
@@ -248,7 +248,7 @@ export const NO_COST: Cost = {
   writeCount: 0,
   writeLength: 0,
 }
-const NOTHING: Outcome = { ok: true, result: noneCV(), events: [], cost: NO_COST, vmError: null }
+const NOTHING: Execution = { ok: true, result: noneCV(), events: [], cost: NO_COST, vmError: null }
 const BROKEN = responseErrorCV(noneCV())
 
 /** The VM begins its clock where the machine's is, which it reads from `Date`. */

@@ -1,9 +1,9 @@
-/** What is always true of a Latchkey devnet. Constants only: the service's defaults import this file. */
+/** The constants of a Latchkey devnet. Constants only: the service's defaults import this file. */
 export const DEPLOYER = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
 
 /** SIP-010, the token that the input token wraps. */
 export const BASE_TOKEN = `${DEPLOYER}.key-token`
-/** The subnet token that an order pays with: no post-condition sees it move. */
+/** The subnet token that an order pays with: post-conditions do not cover its balances. */
 export const INPUT_TOKEN = `${DEPLOYER}.key-token-subnet`
 /** SIP-010; one hop from the input token. */
 export const OUTPUT_TOKEN = `${DEPLOYER}.usd-token`
@@ -16,7 +16,7 @@ export const ROUTER = `${DEPLOYER}.x-multihop`
 /** Executes an intent on the terms that its uuid commits to. */
 export const COMMITTED_ROUTER = `${DEPLOYER}.committed-router`
 
-/** What post-conditions call a token: contract id -> `contract-id::asset-name`. */
+/** The asset of a token in post-conditions: contract id -> `contract-id::asset-name`. */
 export const ASSETS: Readonly<Record<string, `${string}.${string}::${string}`>> = {
   [BASE_TOKEN]: `${DEPLOYER}.key-token::key`,
   [OUTPUT_TOKEN]: `${DEPLOYER}.usd-token::usd`,
@@ -29,7 +29,7 @@ export const VAULTS = [
   { vault: `${DEPLOYER}.usd-ore-vault`, tokenA: OUTPUT_TOKEN, tokenB: FAR_TOKEN },
 ] as const
 
-/** A throw-away key, published on purpose: worth nothing anywhere but on a devnet. */
+/** A published key, without value outside of a devnet. */
 export const DEVNET_OPERATOR_PRIVATE_KEY =
   '439a9129b8b6a02d2f11b9054526dabf7955f3a07994c027e12fad14e10aa04c01'
 export const DEVNET_OPERATOR_ADDRESS = 'ST3WDX1WNQY9ZSR56GXGEJRJZYWC8TZN42XKDFC8Q'
@@ -45,8 +45,8 @@ export const DEVNET_URL = `http://${DEVNET_HOST}:${DEVNET_PORT}`
 export const DEVNET_QUOTE_URL = `${DEVNET_URL}/quote`
 
 /**
- * The chain's clock, in unix seconds: where it begins, and how much a block adds. It does not follow the machine's, so
- * that a chain which is made again from the same transactions is the same chain.
+ * The chain's clock, in unix seconds: its start, and what a block adds. It is independent of the machine's clock, so
+ * that a replay of the same transactions leads to the same chain.
  */
 export const DEVNET_GENESIS_TIME = 1_767_225_600
 export const DEVNET_SECONDS_PER_BLOCK = 10

@@ -1,32 +1,34 @@
-/** What a chain or its API can do to a client. Each works on requests whose path begins with `on`. */
+/** A failure of a chain or of its API, on demand. It applies to requests whose path begins with `on`. */
 export type Fault = {
-  /** A path, or its beginning. */
   on: string
-  /** How many requests it meets; all of them until it is cleared, when absent. */
+  /** The number of requests that it applies to; absent: all, until it is cleared. */
   times?: number
 } & (
   | { do: 'delay'; ms: number }
-  /** The connection closes: before anything is done, or after it is done and instead of the answer. */
+  /** The connection closes: before the request is done, or after it and without the response. */
   | { do: 'hang-up-before' | 'hang-up-after' }
   /** This is the response: nothing is done (`answer`), or the request is done first (`answer-after`). */
-  | ({ do: 'answer' | 'answer-after' } & Answer)
-  /** A transaction is not taken, for this reason. */
+  | ({ do: 'answer' | 'answer-after' } & FaultResponse)
+  /** A transaction is rejected for this reason. */
   | { do: 'reject'; reason: string }
-  /** A transaction is answered as if it were taken, and is not: a later look finds this status, or nothing. */
+  /** A transaction gets 200 and its txid, but has this status at once, or is unknown. */
   | { do: 'drop'; as: DroppedStatus | 'nothing' }
   /** A transaction is accepted and mined: the fee is paid, the nonce is used, the payload has no effect. */
   | { do: 'abort'; as: AbortedStatus }
   /** A transaction is accepted and stays pending: no block includes it. A higher fee replaces it. */
   | { do: 'hold' }
+  /** A quote has the shape of the public quote service, and every failure is a 500. */
+  | { do: 'public-quote' }
 )
 
-/** A response that a fault sends: a string body as text/plain, any other as JSON. */
-export interface Answer {
+/** A string body is sent as text/plain, any other as JSON. */
+export interface FaultResponse {
   status: number
   body?: unknown
   headers?: Record<string, string>
 }
 
+/** Statuses of a mined transaction without effect. */
 export const ABORTED = [
   'abort_by_response',
   'abort_by_post_condition',
@@ -40,9 +42,6 @@ export const DROPPED = [
   'dropped_stale_garbage_collect',
 ] as const
 
-/** `Response` throws for a body under these. */
-const WITHOUT_BODY = [204, 205, 304]
-
 export type AbortedStatus = (typeof ABORTED)[number]
 export type DroppedStatus = (typeof DROPPED)[number]
 type Kind = Fault['do']
@@ -51,7 +50,7 @@ export interface Faults {
   list(): readonly Fault[]
   add(faults: readonly Fault[]): void
   clear(): void
-  /** The first fault of a kind that meets this path, counted as met. */
+  /** The first fault of this kind for this path; counts the request. */
   take<K extends Kind>(kind: K, path: string): Extract<Fault, { do: K }> | undefined
 }
 
@@ -64,35 +63,48 @@ export function openFaults(): Faults {
       active = []
     },
     take<K extends Kind>(kind: K, path: string) {
-      const met = active.find((fault) => fault.do === kind && path.startsWith(fault.on))
-      if (met?.times !== undefined && --met.times <= 0)
-        active = active.filter((fault) => fault !== met)
-      return met as Extract<Fault, { do: K }> | undefined
+      const taken = active.find((fault) => fault.do === kind && path.startsWith(fault.on))
+      if (taken?.times !== undefined && --taken.times <= 0)
+        active = active.filter((fault) => fault !== taken)
+      return taken as Extract<Fault, { do: K }> | undefined
     },
   }
 }
 
-const isWhole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
-const NEEDS: Record<Kind, (fault: Record<string, unknown>) => boolean> = {
+const always = () => true
+/** Whether a fault of each kind has the fields that it needs. */
+const HAS_FIELDS: Record<Kind, (fault: Record<string, unknown>) => boolean> = {
   delay: ({ ms }) => isWhole(ms),
-  'hang-up-before': () => true,
-  'hang-up-after': () => true,
-  answer: isAnswer,
-  'answer-after': isAnswer,
+  'hang-up-before': always,
+  'hang-up-after': always,
+  answer: isResponse,
+  'answer-after': isResponse,
   reject: ({ reason }) => typeof reason === 'string',
-  drop: ({ as }) => as === 'nothing' || (DROPPED as readonly unknown[]).includes(as),
+  drop: ({ as }) => as === 'nothing' || isDropped(as),
   abort: ({ as }) => (ABORTED as readonly unknown[]).includes(as),
-  hold: () => true,
+  hold: always,
+  'public-quote': always,
 }
 
-/** Reads a fault, or a list of them, as it is posted; undefined when it is neither. */
+/** Reads one fault or a list of them; undefined when the body is neither. */
 export function readFaults(body: unknown): Fault[] | undefined {
   const list: unknown[] = Array.isArray(body) ? body : [body]
   return list.every(isFault) ? list : undefined
 }
 
-function isAnswer({ status, headers = {} }: Record<string, unknown>): boolean {
-  const fits = isWhole(status) && Number(status) >= 200 && Number(status) < 600
+function isFault(value: unknown): value is Fault {
+  if (typeof value !== 'object' || value === null) return false
+  const fault = value as Record<string, unknown>
+  return (
+    typeof fault.on === 'string' &&
+    (fault.times === undefined || (isWhole(fault.times) && fault.times !== 0)) &&
+    Object.hasOwn(HAS_FIELDS, String(fault.do)) &&
+    HAS_FIELDS[fault.do as Kind](fault)
+  )
+}
+
+function isResponse({ status, headers = {} }: Record<string, unknown>): boolean {
+  const fits = isWhole(status) && status >= 200 && status < 600
   if (!fits || typeof headers !== 'object') return false
   try {
     new Headers(headers as Record<string, string>)
@@ -102,21 +114,10 @@ function isAnswer({ status, headers = {} }: Record<string, unknown>): boolean {
   }
 }
 
-export function respond({ status, body = {}, headers: given = {} }: Answer): Response {
-  const headers = new Headers(given)
-  if (WITHOUT_BODY.includes(status)) return new Response(null, { status, headers })
-  if (typeof body !== 'string') return Response.json(body, { status, headers })
-  if (!headers.has('content-type')) headers.set('content-type', 'text/plain; charset=utf-8')
-  return new Response(body, { status, headers })
+export function isDropped(as: unknown): as is DroppedStatus {
+  return (DROPPED as readonly unknown[]).includes(as)
 }
 
-function isFault(value: unknown): value is Fault {
-  if (typeof value !== 'object' || value === null) return false
-  const fault = value as Record<string, unknown>
-  return (
-    typeof fault.on === 'string' &&
-    (fault.times === undefined || (isWhole(fault.times) && fault.times !== 0)) &&
-    Object.hasOwn(NEEDS, String(fault.do)) &&
-    NEEDS[fault.do as Kind](fault)
-  )
+export function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }

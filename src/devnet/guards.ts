@@ -6,12 +6,12 @@ export interface Guards {
   conditions: PostCondition[]
 }
 
-/** What a principal sent of one asset; minting moves nothing that a post-condition sees. */
+/** What a principal sent of one asset. Post-conditions do not cover minting. */
 interface Sent {
   principal: string
   asset: string
   amount: bigint
-  /** Of a non-fungible asset: which. */
+  /** Of a non-fungible asset: its serialised ids. */
   ids: string[]
 }
 
@@ -23,7 +23,7 @@ const COMPARE: Record<string, (sent: bigint, wanted: bigint) => boolean> = {
   lte: (sent, wanted) => sent <= wanted,
 }
 
-/** Why the guards do not hold, or undefined when they do. Staking and PoX conditions are not looked at. */
+/** Why the post-conditions fail, or undefined when they hold. Staking and PoX conditions are not checked. */
 export function violation(
   { mode, conditions }: Guards,
   events: ChainEvent[],

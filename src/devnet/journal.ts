@@ -2,7 +2,7 @@ import { appendFileSync, mkdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AbortedStatus } from './faults.ts'
 
-/** What made this chain, in order. Clarity is deterministic: the same entries make it again. */
+/** What led to the chain's state, in order. Clarity is deterministic: a replay of the entries leads to the same state. */
 export type Entry =
   | { accepted: string; at: number; fate?: Fate }
   | { mined: string; at: number; undone?: Undone }
@@ -12,14 +12,14 @@ export type Entry =
   /** Blocks that another fork replaced, by their transactions. */
   | { orphaned: string[] }
 
-/** What a fault decided about a transaction before any block included it. */
+/** What a fault sets for a transaction on submission. */
 export interface Fate {
   abortAs?: AbortedStatus | undefined
   /** No block includes it. */
   held?: boolean
 }
 
-/** A transaction that came to nothing; `as` when a post-condition was not why. */
+/** A transaction without effect; `as` is absent where a post-condition failed. */
 export interface Undone {
   result: string
   reason: string
@@ -31,7 +31,7 @@ export interface Journal {
   append(entry: Entry): void
 }
 
-/** Kept in memory, and in a file when a folder is given. */
+/** Keeps the entries in memory, and in a file when a folder is given. */
 export function openJournal(folder: string | undefined): Journal {
   if (folder === undefined) {
     const entries: Entry[] = []
@@ -57,7 +57,7 @@ function load(file: string): Entry[] {
     if ((fault as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw fault
   }
-  // A process that died while writing leaves half a line: it was never answered for, so it is cut off.
+  // A process that died while writing leaves half a line. Its request got no response, so the line is removed.
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)
   if (whole.length < text.length) truncateSync(file, Buffer.byteLength(whole))
   return whole

@@ -18,7 +18,7 @@ if (options.exitWithParent) {
   process.stdin.resume()
 }
 
-/** Longer than clients keep an idle connection, so that none sends on one that is just being closed. */
+/** Longer than clients keep an idle connection: a client must not send on one that the server closes. */
 const KEEP_ALIVE_MS = 65_000
 
 const devnet = await startDevnetNode(options)

@@ -1,67 +1,58 @@
-import {
-  type ClarityValue,
-  deserializeCV,
-  noneCV,
-  responseErrorCV,
-  serializeCV,
-} from '@stacks/transactions'
 import { ok, type Result } from '../result.ts'
-import { admit, type Candidate, readmit, rejected, type Tip } from './admission.ts'
-import { type ClarityChain, type Cost, NO_COST, type Outcome, startChain } from './chain.ts'
-import type { AbortedStatus, DroppedStatus } from './faults.ts'
-import { violation } from './guards.ts'
-import { type Entry, type Fate, openJournal } from './journal.ts'
-
-export type DevnetTransactionStatus = 'pending' | 'success' | AbortedStatus | DroppedStatus
-
-export interface DevnetTransaction extends Candidate {
-  status: DevnetTransactionStatus
-  receivedAt: number
-  receivedAtHeight: number
-  replacedBy?: string
-  fate: Fate
-  mined?: {
-    /** False once its block was reorganised away. */
-    canonical: boolean
-    height: number
-    at: number
-    result: ClarityValue
-    events: number
-    cost: Cost
-    vmError: string | null
-  }
-}
-
-export interface MempoolNonces {
-  next: number
-  lastMined: number | null
-  pending: number[]
-  missing: number[]
-}
+import { admit, rejected, type Tip } from './admission.ts'
+import { type ClarityChain, startChain } from './chain.ts'
+import type { DroppedStatus } from './faults.ts'
+import { type Fate, openJournal } from './journal.ts'
+import {
+  accept,
+  type DevnetTransaction,
+  drop,
+  emptyLedger,
+  isPresent,
+  nonceOf,
+  noncesOf,
+  type PrincipalNonces,
+  type ReorganiseTo,
+  rivalOf,
+} from './ledger.ts'
+import { type ChainState, canonicalEntries, mineReady, reorganise, restore } from './mining.ts'
 
 export interface Devnet {
   /** Runs exclusively: the chain must not be read while it is rebuilt. */
   exclusively<T>(run: () => T | Promise<T>): Promise<T>
   readonly chain: ClarityChain
-  submit(bytes: Uint8Array, fault?: SubmissionFault): Promise<Result<string, 'rejected'>>
+  /** A fault may change them. */
+  readonly feeRates: FeeRates
+  /** Returns the txid. */
+  submit(
+    bytes: Uint8Array,
+    fault?: SubmissionFault,
+  ): Promise<Result<string, 'rejected' | 'undecodable'>>
   grant(address: string): void
   transaction(txid: string): DevnetTransaction | undefined
   transactionsOf(address: string): DevnetTransaction[]
-  /** How often blocks are mined from now on; 0: at once; undefined: when `mine` says so. */
+  /** The interval of blocks from now on; 0: a block at once; undefined: only by `mine`. */
   setBlockTime(milliseconds: number | undefined): void
   mine(): Promise<void>
-  /** Lets time pass on the chain's clock, in empty blocks. */
+  /** Advances the chain's clock, by empty blocks. */
   passTime(seconds: number): void
-  /**
-   * Another fork wins: the block of a transaction and all that came after it are gone. Their transactions wait in the
-   * mempool again, or are nowhere, and are still told of as mined in a block that is not canonical.
-   */
-  reorganise(txid: string, to: 'mempool' | 'nowhere'): Promise<boolean>
-  /** Throws a waiting transaction away. */
+  /** Another fork wins: the block of a transaction and all later ones are removed. False when it is not mined. */
+  reorganise(txid: string, to: ReorganiseTo): Promise<boolean>
+  /** Drops a pending transaction; false when it is not pending. */
   drop(txid: string, as: DroppedStatus): boolean
   nonceOf(address: string): number
-  noncesOf(address: string): MempoolNonces
+  noncesOf(address: string): PrincipalNonces
 }
+
+/** In micro-STX a byte. */
+export interface FeeRates {
+  /** The middle one of the three estimates. */
+  estimate: number
+  /** The least that the mempool admits: a whole number. */
+  minimum: number
+}
+
+export const DEFAULT_FEE_RATES: Readonly<FeeRates> = { estimate: 2, minimum: 1 }
 
 /** What a fault does to an admitted transaction. */
 export interface SubmissionFault extends Fate {
@@ -69,279 +60,111 @@ export interface SubmissionFault extends Fate {
 }
 
 export interface DevnetOptions {
-  /** Where the journal is kept; without it nothing outlives the process. */
+  /** The folder of the journal; without it nothing outlives the process. */
   data?: string | undefined
-  /** How often blocks are mined; 0: at once. */
+  /** The interval of blocks; 0: a block at once. */
   blockMs?: number
 }
 
 export async function startDevnetNode({ data, blockMs = 0 }: DevnetOptions): Promise<Devnet> {
-  let blockTime: number | undefined = blockMs
-  let timer: ReturnType<typeof setInterval> | undefined
-  const journal = openJournal(data)
-  const transactions = new Map<string, DevnetTransaction>()
-  const pending = new Map<string, DevnetTransaction>()
-  const nextNonces = new Map<string, number>()
   const chain = await startChain()
-  let last: Promise<unknown> = Promise.resolve()
+  const journal = openJournal(data)
+  const ledger = emptyLedger()
+  const state: ChainState = { chain, journal, ledger }
+  const feeRates = { ...DEFAULT_FEE_RATES }
+  const exclusively = sequence()
+  const blocks = blockTimer(() => exclusively(() => mineReady(state)))
 
-  const nonceOf = (address: string) => nextNonces.get(address) ?? 0
-
-  const tip: Tip = {
-    nonce: nonceOf,
-    balance: (address) => chain.stxBalance(address),
-    interfaceOf: (contract) => chain.interfaceOf(contract),
-  }
-
-  function exclusively<T>(run: () => T | Promise<T>): Promise<T> {
-    const done = last.then(run)
-    last = done.catch(() => {})
-    return done
-  }
-
-  function rivalOf({ sender, nonce }: Candidate): DevnetTransaction | undefined {
-    return [...pending.values()].find((tx) => tx.sender === sender && tx.nonce === nonce)
-  }
-
-  function accept(candidate: Candidate, at: number, fate: Fate = {}): void {
-    const rival = rivalOf(candidate)
-    if (rival !== undefined) {
-      rival.status = 'dropped_replace_by_fee'
-      rival.replacedBy = candidate.txid
-      pending.delete(rival.txid)
-    }
-    const tx: DevnetTransaction = {
-      ...candidate,
-      status: 'pending',
-      receivedAt: at,
-      receivedAtHeight: chain.height(),
-      fate,
-    }
-    transactions.set(tx.txid, tx)
-    pending.set(tx.txid, tx)
-  }
-
-  function throwAway(txid: string, as: DroppedStatus): void {
-    known(transactions, txid).status = as
-    pending.delete(txid)
-  }
-
-  function revive(tx: DevnetTransaction): void {
-    delete tx.mined
-    tx.status = 'pending'
-    pending.set(tx.txid, tx)
-  }
-
-  function settle(
-    tx: DevnetTransaction,
-    status: DevnetTransactionStatus,
-    at: number,
-    outcome: Outcome,
-  ): void {
-    pending.delete(tx.txid)
-    nextNonces.set(tx.sender, tx.nonce + 1)
-    tx.status = status
-    tx.mined = {
-      canonical: true,
-      height: chain.height(),
-      at,
-      result: outcome.result,
-      events: outcome.events.length,
-      cost: outcome.cost,
-      vmError: outcome.vmError,
-    }
-  }
-
-  async function mine(tx: DevnetTransaction): Promise<void> {
-    const at = Date.now()
-    const { abortAs } = tx.fate
-    if (abortAs !== undefined) return mineAborted(tx, abortAs, at)
-    const outcome = chain.mine(tx.sender, tx.fee, tx.action)
-    const guarded = outcome.ok && (tx.action.kind === 'call' || tx.action.kind === 'deploy')
-    const broken = guarded ? violation(tx.guards, outcome.events, tx.sender) : undefined
-    if (broken === undefined) {
-      journal.append({ mined: tx.txid, at })
-      settle(tx, outcome.ok ? 'success' : 'abort_by_response', at, outcome)
-      return
-    }
-    const undone = { result: serializeCV(outcome.result), reason: broken }
-    await replay()
-    chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
-    journal.append({ mined: tx.txid, at, undone })
-    settle(tx, 'abort_by_post_condition', at, undoneOutcome(undone))
-  }
-
-  function mineAborted(tx: DevnetTransaction, as: AbortedStatus, at: number): void {
-    const undone = { result: ABORTED_RESULT, reason: 'a fault of this devnet', as }
-    chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
-    journal.append({ mined: tx.txid, at, undone })
-    settle(tx, as, at, undoneOutcome(undone))
-  }
-
-  /** Clarity cannot take a block back, so the chain is made again without it. */
-  async function replay(): Promise<void> {
-    await chain.restart()
-    for (const entry of canonical(journal.entries)) {
-      if ('granted' in entry) chain.grant(entry.granted)
-      if ('passed' in entry) chain.passTime(entry.passed)
-      if (!('mined' in entry)) continue
-      const { sender, fee, action } = known(transactions, entry.mined)
-      chain.mine(sender, fee, entry.undone === undefined ? action : { kind: 'nothing' })
-    }
-  }
-
-  async function mineReady(): Promise<void> {
-    for (;;) {
-      const ready = [...pending.values()].find(
-        ({ fate, nonce, sender, fee }) =>
-          !fate.held && nonce === nonceOf(sender) && chain.stxBalance(sender) >= fee,
-      )
-      if (ready === undefined) return
-      await mine(ready)
-    }
-  }
-
-  function restore(entry: Entry): void {
-    if ('accepted' in entry)
-      accept(readmit(Buffer.from(entry.accepted, 'hex')), entry.at, entry.fate)
-    if ('granted' in entry) chain.grant(entry.granted)
-    if ('passed' in entry) chain.passTime(entry.passed)
-    if (!('mined' in entry)) return
-    const tx = known(transactions, entry.mined)
-    if (entry.undone === undefined) {
-      const outcome = chain.mine(tx.sender, tx.fee, tx.action)
-      settle(tx, outcome.ok ? 'success' : 'abort_by_response', entry.at, outcome)
-      return
-    }
-    chain.mine(tx.sender, tx.fee, { kind: 'nothing' })
-    const status = entry.undone.as ?? 'abort_by_post_condition'
-    settle(tx, status, entry.at, undoneOutcome(entry.undone))
-  }
-
-  function setBlockTime(milliseconds: number | undefined): void {
-    blockTime = milliseconds
-    clearInterval(timer)
-    if (milliseconds) timer = setInterval(() => exclusively(mineReady), milliseconds)
-  }
-
-  for (const entry of canonical(journal.entries)) restore(entry)
-  setBlockTime(blockTime)
-  if (blockTime === 0) await mineReady()
+  for (const entry of canonicalEntries(journal.entries)) restore(state, entry)
+  blocks.set(blockMs)
+  if (blockMs === 0) await mineReady(state)
 
   return {
     exclusively,
     chain,
-
-    async submit(bytes, { dropAs, ...fate } = {}) {
-      const admitted = admit(bytes, tip)
-      if (!admitted.ok) {
-        const seen = transactions.get(String(admitted.details?.txid))
-        return isHeld(seen) ? ok(seen.txid) : admitted
-      }
-      const candidate = admitted.value
-      if (isHeld(transactions.get(candidate.txid))) return ok(candidate.txid)
-      const rival = rivalOf(candidate)
-      if (rival !== undefined && candidate.fee <= rival.fee) {
-        return rejected(candidate.txid, { reason: 'ConflictingNonceInMempool' })
-      }
-      const at = Date.now()
-      if (dropAs === 'nothing') return ok(candidate.txid)
-      const accepted = Buffer.from(bytes).toString('hex')
-      if (dropAs === undefined) journal.append({ accepted, at, fate })
-      accept(candidate, at, fate)
-      if (dropAs !== undefined) throwAway(candidate.txid, dropAs)
-      if (blockTime === 0) await mineReady()
-      return ok(candidate.txid)
+    feeRates,
+    async submit(bytes, fault) {
+      const submitted = submit(state, feeRates, bytes, fault)
+      if (!submitted.ok) return submitted
+      const { txid, isNew } = submitted.value
+      if (isNew && blocks.interval() === 0) await mineReady(state)
+      return ok(txid)
     },
-
     grant(address) {
       chain.grant(address)
       journal.append({ granted: address })
     },
-
     passTime(seconds) {
       chain.passTime(seconds)
       journal.append({ passed: seconds })
     },
-
-    transaction: (txid) => transactions.get(txid),
-    transactionsOf: (address) => [...transactions.values()].filter((tx) => tx.sender === address),
-    nonceOf,
-    setBlockTime,
-    mine: mineReady,
-
-    async reorganise(txid, to) {
-      const first = transactions.get(txid)?.mined
-      if (!first?.canonical) return false
-      const gone = [...transactions.values()].filter(
-        (tx) => tx.mined?.canonical === true && tx.mined.height >= first.height,
-      )
-      journal.append({ orphaned: gone.map((tx) => tx.txid) })
-      for (const tx of gone.toSorted((a, b) => b.nonce - a.nonce)) {
-        nextNonces.set(tx.sender, Math.min(nonceOf(tx.sender), tx.nonce))
-        if (to === 'nowhere' && tx.mined !== undefined) tx.mined.canonical = false
-        else revive(tx)
-      }
-      await replay()
-      return true
-    },
-
+    transaction: (txid) => ledger.transactions.get(txid),
+    transactionsOf: (address) =>
+      [...ledger.transactions.values()].filter((tx) => tx.sender === address),
+    setBlockTime: blocks.set,
+    mine: () => mineReady(state),
+    reorganise: (txid, to) => reorganise(state, txid, to),
     drop(txid, as) {
-      if (!pending.has(txid)) return false
-      throwAway(txid, as)
+      if (!ledger.pending.has(txid)) return false
+      drop(ledger, txid, as)
       return true
     },
+    nonceOf: (address) => nonceOf(ledger, address),
+    noncesOf: (address) => noncesOf(ledger, address),
+  }
+}
 
-    noncesOf(address) {
-      const mined = nonceOf(address)
-      const nonces = [...pending.values()]
-        .filter((tx) => tx.sender === address)
-        .map((tx) => tx.nonce)
-        .sort((a, b) => a - b)
-      const next = (nonces.at(-1) ?? mined - 1) + 1
-      const missing: number[] = []
-      for (let nonce = mined; nonce < next; nonce++) {
-        if (!nonces.includes(nonce)) missing.push(nonce)
-      }
-      return { next, lastMined: mined > 0 ? mined - 1 : null, pending: nonces, missing }
+function submit(
+  { chain, journal, ledger }: ChainState,
+  { minimum }: FeeRates,
+  bytes: Uint8Array,
+  { dropAs, ...fate }: SubmissionFault = {},
+): Result<{ txid: string; isNew: boolean }, 'rejected' | 'undecodable'> {
+  const { transactions } = ledger
+  const tip: Tip = {
+    minimumFeeRate: BigInt(minimum),
+    nonce: (address) => nonceOf(ledger, address),
+    balance: chain.stxBalance,
+    interfaceOf: chain.interfaceOf,
+  }
+  const admitted = admit(bytes, tip)
+  // A transaction that the node has gets its txid again, also where it could not be admitted a second time.
+  const txid = admitted.ok ? admitted.value.txid : String(admitted.details?.txid)
+  if (isPresent(transactions.get(txid))) return ok({ txid, isNew: false })
+  if (!admitted.ok) return admitted
+
+  const candidate = admitted.value
+  const rival = rivalOf(ledger, candidate)
+  if (rival !== undefined && candidate.fee <= rival.fee)
+    return rejected(txid, { reason: 'ConflictingNonceInMempool' })
+  if (dropAs === 'nothing') return ok({ txid, isNew: false })
+  const at = Date.now()
+  const accepted = Buffer.from(bytes).toString('hex')
+  if (dropAs === undefined) journal.append({ accepted, at, fate })
+  accept(ledger, candidate, { at, height: chain.height(), fate })
+  if (dropAs !== undefined) drop(ledger, txid, dropAs)
+  return ok({ txid, isNew: true })
+}
+
+/** Runs functions one after another: each starts once the one before has resolved or rejected. */
+function sequence(): Devnet['exclusively'] {
+  let last: Promise<unknown> = Promise.resolve()
+  return (run) => {
+    const done = last.then(run)
+    last = done.catch(() => {})
+    return done
+  }
+}
+
+function blockTimer(mineBlocks: () => Promise<void>) {
+  let interval: number | undefined
+  let timer: ReturnType<typeof setInterval> | undefined
+  return {
+    interval: () => interval,
+    set(milliseconds: number | undefined) {
+      interval = milliseconds
+      clearInterval(timer)
+      if (milliseconds) timer = setInterval(mineBlocks, milliseconds)
     },
   }
-}
-
-function known(
-  transactions: ReadonlyMap<string, DevnetTransaction>,
-  txid: string,
-): DevnetTransaction {
-  const tx = transactions.get(txid)
-  if (tx === undefined) throw new Error(`journal mines ${txid}, which it never accepted`)
-  return tx
-}
-
-/** Bytes that the node has are answered with their txid again; dropped and orphaned ones are judged anew. */
-function isHeld(tx: DevnetTransaction | undefined): tx is DevnetTransaction {
-  return tx !== undefined && !tx.status.startsWith('dropped_') && tx.mined?.canonical !== false
-}
-
-/** (err none), as the devnet tells of a call that broke. */
-const ABORTED_RESULT = serializeCV(responseErrorCV(noneCV()))
-
-/** The entries that made the chain as it is now: without the blocks that were reorganised away. */
-function canonical(entries: readonly Entry[]): Entry[] {
-  const kept: Entry[] = []
-  for (const entry of entries) {
-    if (!('orphaned' in entry)) {
-      kept.push(entry)
-      continue
-    }
-    const gone = new Set(entry.orphaned)
-    for (let at = kept.length - 1; at >= 0; at--) {
-      const one = kept[at]
-      if (one !== undefined && 'mined' in one && gone.delete(one.mined)) kept.splice(at, 1)
-    }
-  }
-  return kept
-}
-
-function undoneOutcome({ result, reason }: { result: string; reason: string }): Outcome {
-  return { ok: false, result: deserializeCV(result), events: [], cost: NO_COST, vmError: reason }
 }

@@ -8,7 +8,7 @@ export interface QuoteHop {
   opcode: string
   tokenIn: string
   tokenOut: string
-  /** What a post-condition on the vault names; null where the token's balances are a map. */
+  /** The asset for a post-condition on the vault; null where the token's balances are a map. */
   asset: string | null
   amountIn: string
   amountOut: string
@@ -27,7 +27,7 @@ const SLIPPAGE_PERCENT = 1n
 const SELLS_A = '00'.repeat(16)
 const SELLS_B = `01${'00'.repeat(15)}`
 
-/** The best route through vaults used once each, priced by the read-only that the swap itself uses. */
+/** The best route that uses a vault at most once, priced by the vaults' own read-only function. */
 export function bestQuote(
   chain: ClarityChain,
   tokenIn: string,
@@ -72,14 +72,30 @@ export function bestQuote(
   }
 }
 
+/** The shape of the public quote service: amounts and opcodes are JSON numbers, a hop has no more than these two. */
+export function publicShapeOf({ route, ...quote }: DevnetQuote) {
+  return {
+    amountIn: Number(quote.amountIn),
+    amountOut: Number(quote.amountOut),
+    expectedPrice: quote.expectedPrice,
+    minimumReceived: Number(quote.minimumReceived),
+    route: {
+      hops: route.hops.map(({ vault, opcode }) => ({
+        vault,
+        opcode: Number.parseInt(opcode.slice(0, 2), 16),
+      })),
+    },
+  }
+}
+
 function amountOutOf(hops: QuoteHop[]): bigint {
   return BigInt(hops.at(-1)?.amountOut ?? 0)
 }
 
 function amountThrough(chain: ClarityChain, vault: string, opcode: string, amount: bigint): bigint {
   const args = [uintCV(amount), someCV(bufferCV(Buffer.from(opcode, 'hex')))]
-  const answer = chain.readOnly(vault, 'quote', args, DEPLOYER)
-  return answer.type === 'ok' ? dyOf(answer.value) : 0n
+  const delta = chain.readOnly(vault, 'quote', args, DEPLOYER)
+  return delta.type === 'ok' ? dyOf(delta.value) : 0n
 }
 
 function dyOf(delta: ClarityValue): bigint {

@@ -71,7 +71,13 @@ export async function spawnDevnet(...args: string[]) {
       broadcastTransaction({ transaction, network: 'devnet', client: { baseUrl: url } }) as Promise<
         { txid: string } & Answer
       >,
-    status: (txid: string) => get(`/extended/v3/transactions/0x${txid}`),
+    /** As version 3 of the API has it, or, where it has none, as version 1 has it. */
+    status: async (txid: string): Promise<Answer> => {
+      const found = await request(`/extended/v3/transactions/0x${txid}?include=result`)
+      if (found.status !== 404) return found.body
+      const old = await get(`/extended/v1/tx/0x${txid}`)
+      return { ...old, status: old.tx_status }
+    },
     quote: async (amount = 1_000_000n, tokenOut: string = OUTPUT_TOKEN) =>
       (await get(`/quote?tokenIn=${INPUT_TOKEN}&tokenOut=${tokenOut}&amount=${amount}`)).data,
     wallet: async () => {

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { ROUTER } from '../../src/devnet/constants.ts'
+import { FAR_TOKEN, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER, VAULTS } from '../../src/devnet/constants.ts'
 import { type Devnet, spawnDevnet, swap, transfer } from './devnet.ts'
 
 describe('a fault of the devnet', () => {
@@ -14,6 +14,7 @@ describe('a fault of the devnet', () => {
   afterEach(async () => {
     await devnet.request('/faults', { method: 'DELETE' })
     await devnet.postJson('/faults/block-time', { ms: 0 })
+    await devnet.postJson('/faults/fee-rate', {})
   })
   const plan = (...faults: object[]) => devnet.postJson('/faults', faults)
   const mined = async (txid: string) => (await devnet.status(txid)).status
@@ -128,8 +129,9 @@ describe('a fault of the devnet', () => {
       const tx = await transfer(sender, nonce)
       await plan({ on: '/v2/transactions', do: 'drop', as, times: 1 })
       expect(await devnet.broadcast(tx)).toEqual({ txid: tx.txid() })
-      const seen = await devnet.request(`/extended/v3/transactions/${tx.txid()}`)
-      expect(seen).toMatchObject(as === 'nothing' ? { status: 404 } : { body: { status: as } })
+      expect((await devnet.request(`/extended/v3/transactions/${tx.txid()}`)).status).toBe(404)
+      const seen = await devnet.request(`/extended/v1/tx/${tx.txid()}`)
+      expect(seen).toMatchObject(as === 'nothing' ? { status: 404 } : { body: { tx_status: as } })
       await devnet.broadcast(tx)
       expect(await mined(tx.txid())).toBe('success')
     }
@@ -187,8 +189,90 @@ describe('a fault of the devnet', () => {
     )
     for (const tx of [first, second]) await devnet.broadcast(tx)
     await devnet.postJson('/faults/mine', {})
-    expect(await devnet.status(second.txid())).toMatchObject({ status: 'success', canonical: true })
+    expect(await devnet.status(second.txid())).toMatchObject({ status: 'success' })
     expect(await devnet.get(`/balances/${owner.address}`)).toEqual(after)
+  })
+
+  test('leaves dropped and orphaned transactions to version 1 of the API', async () => {
+    const sender = await devnet.wallet()
+    const [orphaned, dropped] = [await transfer(sender, 0), await transfer(sender, 2)]
+    for (const tx of [orphaned, dropped]) await devnet.broadcast(tx)
+    await devnet.postJson('/faults/drop', { txid: dropped.txid() })
+    await devnet.postJson('/faults/reorganise', { txid: orphaned.txid(), to: 'nowhere' })
+    const version3 = async (tx: typeof dropped) =>
+      (await devnet.request(`/extended/v3/transactions/${tx.txid()}`)).status
+    expect([await version3(orphaned), await version3(dropped)]).toEqual([404, 404])
+    expect(await devnet.get(`/extended/v1/tx/${orphaned.txid()}`)).toMatchObject({
+      tx_status: 'success',
+      canonical: false,
+    })
+    expect(await devnet.get(`/extended/v1/tx/${dropped.txid()}`)).toMatchObject({
+      tx_status: 'dropped_stale_garbage_collect',
+    })
+  })
+
+  test('orphans a microblock in a canonical block: only the old endpoint has it, as not canonical', async () => {
+    const tx = await transfer(await devnet.wallet(), 0)
+    await devnet.broadcast(tx)
+    await devnet.postJson('/faults/reorganise', { txid: tx.txid(), to: 'microblock' })
+    expect((await devnet.request(`/extended/v3/transactions/${tx.txid()}`)).status).toBe(404)
+    expect(await devnet.get(`/extended/v1/tx/${tx.txid()}`)).toMatchObject({
+      tx_status: 'success',
+      canonical: true,
+      microblock_canonical: false,
+    })
+    await devnet.broadcast(tx)
+    expect(await mined(tx.txid())).toBe('success')
+  })
+
+  test('raises the estimated fees and leaves the least fee that is admitted, and the other way round', async () => {
+    const sender = await devnet.wallet()
+    const tx = await transfer(sender, 0, { fee: 180n })
+    const size = tx.serializeBytes().length
+    const fees = async () => {
+      const payload = { transaction_payload: '00', estimated_len: size }
+      const { body } = await devnet.postJson('/v2/fees/transaction', payload)
+      return body.estimations.map(({ fee }: { fee: number }) => fee)
+    }
+    expect(await fees()).toEqual([size, 2 * size, 3 * size])
+    await devnet.postJson('/faults/fee-rate', { estimate: 40 })
+    expect(await fees()).toEqual([20 * size, 40 * size, 60 * size])
+    expect(await devnet.broadcast(tx)).toEqual({ txid: tx.txid() })
+
+    await devnet.postJson('/faults/fee-rate', { minimum: 4 })
+    expect(await fees()).toEqual([4 * size, 4 * size, 4 * size])
+    expect(await devnet.broadcast(await transfer(sender, 1, { fee: 180n }))).toMatchObject({
+      reason: 'FeeTooLow',
+      reason_data: { expected: 4 * size, actual: 180 },
+    })
+    for (const rate of [{ estimate: -1 }, { estimate: '2' }, { minimum: 0.5 }])
+      expect((await devnet.postJson('/faults/fee-rate', rate)).status).toBe(400)
+  })
+
+  test('quotes as the public service does: numbers, no asset, a 500 for every failure', async () => {
+    const path = (tokenOut: string, amount = '1000000') =>
+      `/quote?tokenIn=${INPUT_TOKEN}&tokenOut=${tokenOut}&amount=${amount}`
+    const own = (await devnet.get(path(FAR_TOKEN))).data
+    await plan({ on: '/quote', do: 'public-quote' })
+    expect(await devnet.get(path(FAR_TOKEN))).toEqual({
+      success: true,
+      data: {
+        amountIn: 1_000_000,
+        amountOut: Number(own.amountOut),
+        expectedPrice: own.expectedPrice,
+        minimumReceived: Number(own.minimumReceived),
+        route: { hops: VAULTS.map(({ vault }) => ({ vault, opcode: 0 })) },
+      },
+    })
+    const back = `/quote?tokenIn=${FAR_TOKEN}&tokenOut=${OUTPUT_TOKEN}&amount=1000000`
+    expect((await devnet.get(back)).data.route.hops).toEqual([
+      { vault: VAULTS[1].vault, opcode: 1 },
+    ])
+    for (const failing of [path(ROUTER), path('x'), path(FAR_TOKEN, '0')])
+      expect(await devnet.request(failing)).toEqual({
+        status: 500,
+        body: { success: false, error: 'Failed to get quote' },
+      })
   })
 
   test('remembers over a restart what it aborted and what was reorganised away', async () => {

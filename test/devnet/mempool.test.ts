@@ -61,13 +61,53 @@ describe('the mempool', () => {
     expect(await nonces(sender.address)).toEqual({
       next_nonce: 2,
       last_confirmed_nonce: null,
-      mempool: { last_nonce: 1, pending_nonces: [1], missing_nonces: [0] },
+      mempool: { last_nonce: 1, pending_nonces: [], missing_nonces: [] },
     })
 
     await devnet.broadcast(first)
     const [one, two] = [await devnet.status(first.txid()), await devnet.status(second.txid())]
     expect([one.status, two.status]).toEqual(['success', 'success'])
     expect(two.block.height).toBe(one.block.height + 1)
+  })
+
+  test('lists the pending and missing nonces below the highest, once a transaction is mined', async () => {
+    const sender = await devnet.wallet()
+    const old = (address: string) => devnet.get(`/extended/v1/address/${address}/nonces`)
+    const sendAll = async (...sent: number[]) => {
+      for (const nonce of sent) await devnet.broadcast(await transfer(sender, nonce))
+    }
+    expect(await nonces(sender.address)).toEqual({
+      next_nonce: 0,
+      last_confirmed_nonce: null,
+      mempool: { last_nonce: null, pending_nonces: [], missing_nonces: [] },
+    })
+    await sendAll(2, 4, 6)
+    expect(await old(sender.address)).toEqual({
+      last_executed_tx_nonce: null,
+      last_mempool_tx_nonce: 6,
+      possible_next_nonce: 7,
+      detected_missing_nonces: [],
+      detected_mempool_nonces: [],
+    })
+    await sendAll(0)
+    expect(await nonces(sender.address)).toEqual({
+      next_nonce: 7,
+      last_confirmed_nonce: 0,
+      mempool: { last_nonce: 6, pending_nonces: [2, 4], missing_nonces: [5, 3, 1] },
+    })
+    expect(await old(sender.address)).toEqual({
+      last_executed_tx_nonce: 0,
+      last_mempool_tx_nonce: 6,
+      possible_next_nonce: 7,
+      detected_missing_nonces: [5, 3, 1],
+      detected_mempool_nonces: [2, 4],
+    })
+    await sendAll(1, 3, 5)
+    expect(await nonces(sender.address)).toEqual({
+      next_nonce: 7,
+      last_confirmed_nonce: 6,
+      mempool: { last_nonce: null, pending_nonces: [], missing_nonces: [] },
+    })
   })
 
   test('refuses a nonce that is spent', async () => {
@@ -133,22 +173,32 @@ describe('the mempool', () => {
     await refuses(twin, 'SignatureValidation')
   })
 
-  test('refuses bytes that are no transaction, or more than one', async () => {
+  test('refuses bytes that are no transaction in plain text, and no JSON', async () => {
     const bytes = (await transfer(await devnet.wallet(), 0)).serializeBytes()
-    const faulty = [
-      new Uint8Array([...bytes, 0]),
-      bytes.slice(0, -1),
-      new Uint8Array([1, 2, 3]),
-      new Uint8Array(),
-    ]
-    for (const sent of faulty) {
-      const { status, body } = await devnet.postBytes(sent)
-      expect(status).toBe(400)
-      expect(body).toMatchObject({ error: 'transaction rejected', reason: 'Deserialization' })
+    const post = (type: string, body: string | Uint8Array<ArrayBuffer>) =>
+      fetch(`${devnet.url}/v2/transactions`, {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body,
+      })
+    const octets = [bytes.slice(0, -1), new Uint8Array([1, 2, 3]), new Uint8Array()]
+    const json = [{}, { tx: 7 }, { tx: 'zz' }, { tx: '00' }, [], null]
+    const responses = await Promise.all([
+      ...octets.map((sent) => post('application/octet-stream', new Uint8Array(sent))),
+      ...json.map((sent) => post('application/json', JSON.stringify(sent))),
+    ])
+    for (const response of responses) {
+      expect(response.status).toBe(400)
+      expect(response.headers.get('content-type')).toContain('text/plain')
+      expect(await response.text()).toMatch(/^Failed to decode: /)
     }
-    for (const body of [{}, { tx: 7 }, { tx: 'zz' }, [], null]) {
-      expect((await devnet.postJson('/v2/transactions', body)).status).toBe(400)
-    }
+  })
+
+  test('takes the transaction that the bytes begin with and ignores the rest', async () => {
+    const tx = await transfer(await devnet.wallet(), 0, { fee: 180n })
+    const sent = new Uint8Array([...tx.serializeBytes(), ...Array(100).fill(7)])
+    expect(await devnet.postBytes(sent)).toEqual({ status: 200, body: tx.txid() })
+    expect((await devnet.status(tx.txid())).status).toBe('success')
   })
 
   test('refuses calls that the chain could not make', async () => {
@@ -184,6 +234,18 @@ describe('the mempool', () => {
     await devnet.broadcast(await transfer(sender, 0))
     expect((await devnet.status(richer.txid())).status).toBe('success')
     expect((await devnet.status(first.txid())).status).toBe('dropped_replace_by_fee')
+  })
+
+  test('returns the result of a transaction in version 3 only where it is included', async () => {
+    const tx = await transfer(await devnet.wallet(), 0)
+    await devnet.broadcast(tx)
+    const path = `/extended/v3/transactions/${tx.txid()}`
+    expect(await devnet.get(path)).not.toHaveProperty('result')
+    for (const query of ['include=result', 'include=function_args&include=result'])
+      expect((await devnet.get(`${path}?${query}`)).result).toEqual({
+        hex: '0x0703',
+        repr: '(ok true)',
+      })
   })
 
   test('answers the old addresses for transactions and nonces too', async () => {
