@@ -58,7 +58,7 @@ export type ChainAction =
   /** The fee is charged and nothing happens. */
   | { kind: 'nothing' }
 
-/** One Clarity state. It only goes forward: what must be undone is left out of a replay. */
+/** One Clarity state. It cannot remove a block: a replay leaves it out. */
 export interface ClarityChain {
   /** Back to the first block. */
   restart(): Promise<void>
@@ -208,7 +208,7 @@ export async function startChain(): Promise<ClarityChain> {
         interfaces = simnet.getContractsInterfaces()
         return { ok: true, result: responseOkCV(trueCV()), events, cost, vmError: null }
       } catch (thrown) {
-        // The SDK throws where a chain answers abort_by_response; the fee is spent either way.
+        // The SDK throws where a chain reports abort_by_response; the fee is charged either way.
         const vmError = thrown instanceof Error ? thrown.message : String(thrown)
         return { ok: false, result: BROKEN, events: [], cost: NO_COST, vmError }
       }

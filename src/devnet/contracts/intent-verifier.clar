@@ -1,4 +1,4 @@
-;; BLAZE_PROTOCOL v1.0: who signed this intent (SIP-018), and each uuid at most once.
+;; BLAZE_PROTOCOL v1.0: recovers the signer of an intent (SIP-018) and accepts each uuid once.
 
 (define-constant ERR_SIGNATURE (err u401000))
 (define-constant ERR_UUID_USED (err u409000))

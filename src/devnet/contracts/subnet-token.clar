@@ -1,4 +1,4 @@
-;; Deposits of the base token, kept in a map: no post-condition sees these balances move.
+;; Deposits of the base token, kept in a map: post-conditions do not cover these balances.
 ;; The deployment gives `.base-token` its real name.
 
 (impl-trait .sip010-trait.sip010-trait)
@@ -7,7 +7,7 @@
 (define-constant ERR_NOT_OWNER (err u4))
 (define-constant ERR_AMOUNT (err u3))
 (define-constant ERR_BALANCE (err u1))
-;; As the verifier: a signer without an account here is a signature over something else.
+;; As the verifier reports it: a signature over other content recovers a signer without a balance.
 (define-constant ERR_SIGNATURE (err u401000))
 (define-constant SUBNET (as-contract tx-sender))
 
