@@ -3,12 +3,8 @@ import { parseArgs } from 'node:util'
 import { messageOf } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
 import { readConfig } from '../env.ts'
-import {
-  findKeys,
-  resumeByOperator,
-  type SuspensionTarget,
-  suspendByOperator,
-} from '../keys/operate.ts'
+import { lookUpKeys } from '../keys/find.ts'
+import { resumeByOperator, type SuspensionTarget, suspendByOperator } from '../keys/suspend.ts'
 import { dataFolder, devnetEncryptionKey } from '../node/folder.ts'
 import { openNativeMac } from '../node/mac.ts'
 import { chooseEngine } from '../node/recover.ts'
@@ -99,7 +95,7 @@ const COMMANDS: Record<
   (world: AdminWorld, options: Options, now: number) => Promise<Done>
 > = {
   async keys(world, { preview, key, wallet }) {
-    const found = await findKeys(world, { preview, keyId: key, walletAddress: wallet })
+    const found = await lookUpKeys(world, { preview, keyId: key, walletAddress: wallet })
     const text = found.map(({ permissions, ...one }) => ({
       ...one,
       permissions: permissions.join(',') || 'none',

@@ -3,16 +3,15 @@ import {
   type AuditExport,
   type Key,
   type KeyChange,
-  type MaxAmountIn,
   type NewKey,
   ORDER_STATUSES,
   type Order,
   type OrderDraft,
   privateKeySigner,
   type RevocationCertificate,
-  SCOPES,
   verifyAudit,
 } from '../client/index.ts'
+import { KEY_TERMS, TERM_NAMES, type TermForm, type TermName } from '../client/terms.ts'
 import { demo } from './demo.ts'
 import {
   type CommandContext,
@@ -43,19 +42,32 @@ const auth = {
 
 const TIMEOUT = { type: 'string', help: 'seconds to wait at most; by default for ever' } as const
 
-const KEY_OPTIONS = {
-  name: { type: 'string', help: 'a name that no other living key of the wallet has' },
-  permissions: { type: 'string', help: `${SCOPES.join(',')}, or some of them` },
-  'expires-at': { type: 'string', help: 'ISO 8601, as 2027-01-31T00:00:00Z' },
-  'ip-allowlist': { type: 'string', help: 'addresses and CIDR ranges, separated by commas' },
-  'rate-limit': { type: 'string', help: 'requests a minute, 10 or more' },
-  tokens: { type: 'string', help: 'contract ids that its orders may trade, separated by commas' },
-  recipients: { type: 'string', help: 'who may receive, besides the owner' },
-  'max-amount-in': { type: 'string', help: 'JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}' },
-  'own-orders-only': { type: 'boolean', help: 'it may touch only orders made through it' },
-  label: { type: 'string', help: 'a text of your own' },
-  justification: { type: 'string', help: 'why it is needed' },
-} as const
+/** How the option of a term is declared and read, by the type of its values. */
+const OPTION_TYPES: Readonly<Record<TermForm['type'], OptionType>> = {
+  text: { read: text },
+  list: { note: '; separated by commas', read: readItems },
+  ranges: { note: '; separated by commas', read: readItems },
+  integer: { read: readWholeNumber },
+  time: { read: text },
+  amounts: { note: '; JSON', read: readJsonOption },
+  flag: { type: 'boolean', read: () => true },
+}
+
+interface OptionType {
+  type?: 'boolean'
+  /** What ends its help. */
+  note?: string
+  read(value: string | boolean | undefined, option: string, form: TermForm): unknown
+}
+
+/** An option for each term of a key, as `--max-amount-in` for maxAmountIn. */
+const KEY_OPTIONS: NonNullable<Command['options']> = Object.fromEntries(
+  TERM_NAMES.map((name) => {
+    const { type: form, description } = KEY_TERMS[name]
+    const { type = 'string', note = '' } = OPTION_TYPES[form]
+    return [optionOf(name), { type, help: description + note }]
+  }),
+)
 
 export const COMMANDS: Record<string, Command> = {
   'keys create': {
@@ -470,61 +482,54 @@ function readNewKey(session: CommandContext): NewKey {
 }
 
 function readTerms({ options }: CommandContext): Partial<NewKey> {
-  const [permissions, tokens, recipients] = [
-    options.permissions,
-    options.tokens,
-    options.recipients,
-  ].map(list)
-  const [name, expiresAt, label, justification, rateLimit, maxAmountIn] = [
-    options.name,
-    options['expires-at'],
-    options.label,
-    options.justification,
-    options['rate-limit'],
-    options['max-amount-in'],
-  ].map(text)
-  const wrong = permissions?.find((scope) => !/^[a-z][a-z0-9_-]*$/.test(scope))
-  if (wrong !== undefined) throw new UsageError(`--permissions are some of ${SCOPES.join(',')}`)
-  const ipAllowlist = list(options['ip-allowlist'])
-  return {
-    ...(name !== undefined && { name }),
-    ...(permissions !== undefined && { permissions }),
-    ...(expiresAt !== undefined && { expiresAt }),
-    ...(rateLimit !== undefined && { rateLimit: Number(rateLimit) }),
-    ...(ipAllowlist !== undefined && { ipAllowlist }),
-    ...(tokens !== undefined && { tokens }),
-    ...(recipients !== undefined && { recipients }),
-    ...(maxAmountIn !== undefined && { maxAmountIn: parseAmounts(maxAmountIn) }),
-    ...(options['own-orders-only'] === true && { ownOrdersOnly: true }),
-    ...(label !== undefined && { label }),
-    ...(justification !== undefined && { justification }),
-  }
+  const given = TERM_NAMES.filter((name) => options[optionOf(name)] !== undefined)
+  return Object.fromEntries(
+    given.map((name) => {
+      const option = optionOf(name)
+      const term = KEY_TERMS[name]
+      return [name, OPTION_TYPES[term.type].read(options[option], option, term)]
+    }),
+  )
 }
 
-const LIFTABLE: Record<string, keyof KeyChange> = {
-  'expires-at': 'expiresAt',
-  'ip-allowlist': 'ipAllowlist',
-  'rate-limit': 'rateLimit',
-  tokens: 'tokens',
-  recipients: 'recipients',
-  'max-amount-in': 'maxAmountIn',
-  'own-orders-only': 'ownOrdersOnly',
-  label: 'label',
-  justification: 'justification',
+/** `max-amount-in` for maxAmountIn. */
+function optionOf(name: TermName): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function liftable(option: string): string {
-  const member = LIFTABLE[option]
-  if (member === undefined)
-    throw new UsageError(`--lift names some of ${Object.keys(LIFTABLE).join(', ')}`)
-  return member
+/** The term that `--lift` names by its option. */
+function liftable(option: string): TermName {
+  const names = TERM_NAMES.filter((name) => KEY_TERMS[name].isRequired !== true)
+  const term = names.find((name) => optionOf(name) === option)
+  if (term === undefined)
+    throw new UsageError(`--lift names some of ${names.map(optionOf).join(', ')}`)
+  return term
 }
 
-function parseAmounts(option: string): MaxAmountIn {
+function readItems(
+  value: string | boolean | undefined,
+  option: string,
+  form: TermForm,
+): string[] | undefined {
+  const items = list(value)
+  const item = 'item' in form ? form.item : undefined
+  if (item !== undefined && items?.every((text) => item.pattern.test(text)) === false)
+    throw new UsageError(`Each of --${option} ${item.message}`)
+  return items
+}
+
+/** A number that is none would become null in JSON, which lifts a limit. */
+function readWholeNumber(value: string | boolean | undefined, option: string): number {
+  const digits = text(value) ?? ''
+  if (!/^[0-9]{1,15}$/.test(digits)) throw new UsageError(`--${option} is a whole number`)
+  return Number(digits)
+}
+
+function readJsonOption(value: string | boolean | undefined, option: string): unknown {
   try {
-    return JSON.parse(option) as MaxAmountIn
+    return JSON.parse(text(value) ?? '')
   } catch {
-    throw new UsageError('--max-amount-in is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}')
+    throw new UsageError(`--${option} is JSON; see latchkey help keys create`)
   }
 }
 

@@ -1,5 +1,13 @@
+import type { AuditEvent } from '../audit/event.ts'
 import type { Key } from '../keys/key.ts'
-import { type AuditEvent, type AuditFault, differences, replayAudit } from '../provenance/replay.ts'
+import { termsShown } from '../keys/terms.ts'
+import {
+  type AuditFault,
+  type ClaimedRights,
+  differences,
+  type ReplayedKey,
+  replayAudit,
+} from '../provenance/replay.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
@@ -83,7 +91,7 @@ export function verifyAudit(audit: AuditExport, older?: AuditExport): AuditVerdi
     else if (made.revokedAt !== null)
       faults.push({ keyId: key.keyId, fault: 'lives although it was revoked' })
     else
-      for (const name of differences(claimsOf(key, made.terms.rateLimit !== null), made))
+      for (const name of differences(claimsOf(key, made), made))
         faults.push({ keyId: key.keyId, fault: `${name} is not what its owner signed` })
   }
   for (const [at, event] of (older?.events ?? []).entries())
@@ -94,19 +102,8 @@ export function verifyAudit(audit: AuditExport, older?: AuditExport): AuditVerdi
   return { ok: faults.length === 0, events: events.length, keys: live.length, faults }
 }
 
-/** A limit that a key does not have is absent; the service's own rate is no right that its owner signed. */
-function claimsOf(key: Key, hasOwnRate: boolean) {
-  return {
-    name: key.name,
-    permissions: key.permissions,
-    expiresAt: key.expiresAt === undefined ? null : Date.parse(key.expiresAt),
-    ipAllowlist: key.ipAllowlist ?? null,
-    tokens: key.tokens ?? null,
-    recipients: key.recipients ?? null,
-    maxAmountIn: key.maxAmountIn ?? null,
-    ownOrdersOnly: key.ownOrdersOnly === true,
-    label: key.label ?? null,
-    justification: key.justification ?? null,
-    ...(hasOwnRate && { rateLimit: key.rateLimit }),
-  }
+/** What a shown key claims. A rate that its owner did not sign is the service's own, and no claim. */
+function claimsOf(key: Key, { terms }: ReplayedKey): ClaimedRights {
+  const { rateLimit, ...claims } = termsShown(key)
+  return terms.rateLimit === null ? claims : { ...claims, rateLimit }
 }

@@ -1,6 +1,6 @@
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
-import type { KeyLimits } from '../keys/limits.ts'
 import type { Permission } from '../keys/scope.ts'
+import type { KeyTerms, LimitTerms, NoteTerms } from '../keys/terms.ts'
 import type { KeyUsage } from '../usage/usage.ts'
 import { LatchkeyError } from './errors.ts'
 import type { ActionMembers } from './message.ts'
@@ -12,14 +12,12 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
-/** What narrows a key beyond its permissions. What is absent does not narrow. */
-export interface NewKeyLimits extends Omit<KeyLimits, 'ownOrdersOnly'> {
-  /** Requests a minute: 10 to what keys have by default. */
-  rateLimit?: number
-  /** It may execute and cancel only orders that were made through it. */
-  ownOrdersOnly?: boolean
-  label?: string
-  justification?: string
+/** What a grant may say of a key besides its name, its permissions and its end. What is absent does not narrow the key. */
+export type NewKeyLimits = {
+  [Name in keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & NoteTerms)]?: Exclude<
+    KeyTerms[Name],
+    null
+  >
 }
 
 /** What changes of a key. What is absent stays; null lifts a limit. */
@@ -126,6 +124,7 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
         ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
         ...limits,
       }
+      requireNumbers(limits)
       return (await act<{ apiKey: Key }>('PATCH', keyPath(keyId), members, options)).apiKey
     },
     rotate: (keyId, graceSeconds, options) =>
@@ -197,16 +196,15 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
         signal,
       }),
     async create({ name, permissions, expiresAt, ...limits }, { signal } = {}) {
-      const proof = wallet.prove(
-        {
-          action: 'create_api_key',
-          keyName: name,
-          permissions,
-          ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
-          ...limits,
-        },
-        'body',
-      )
+      const members = {
+        action: 'create_api_key' as const,
+        keyName: name,
+        permissions,
+        ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
+        ...limits,
+      }
+      requireNumbers(limits)
+      const proof = wallet.prove(members, 'body')
       return transport.send<CreatedKey>({ method: 'POST', path: '/api-keys', proof, signal })
     },
     async list({ signal } = {}) {
@@ -255,4 +253,11 @@ function keyPath(keyId: string): string {
 
 function writeTime(time: Date | string): string {
   return typeof time === 'string' ? time : time.toISOString()
+}
+
+/** Throws on NaN and infinity, which JSON writes as null: in a change, null lifts the limit that the number should set. */
+function requireNumbers(limits: object): void {
+  for (const [name, value] of Object.entries(limits))
+    if (typeof value === 'number' && !Number.isFinite(value))
+      throw new LatchkeyError('INVALID_ARGUMENT', `${name} is no number`)
 }

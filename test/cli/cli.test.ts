@@ -65,7 +65,11 @@ describe('The command line', () => {
     ['a limit that is none', 'keys update key_1 --lift colour'],
     ['usage by the minute', `keys usage key_1 --by minute --url ${NOWHERE}`],
     ['an audit that is none', `audit verify ${folder}`],
-    ['amounts that are no JSON', 'keys create --name b --permissions create --max-amount-in 5'],
+    ['amounts that are no JSON', 'keys create --name b --permissions create --max-amount-in {'],
+    ['amounts that are none', 'keys create --name b --permissions create --max-amount-in 5'],
+    // As null, it would lift the limit that it should set.
+    ['a rate that is no number', 'keys update key_1 --rate-limit fast'],
+    ['a permission that is no scope', 'keys create --name b --permissions CREATE'],
     ['an option before the command', '--url http://127.0.0.1:65531 keys list'],
     ['an option that does not exist', 'keys list --colour'],
     ['an argument that is missing', 'orders execute'],
@@ -82,7 +86,7 @@ describe('The command line', () => {
   ])('refuses %s, with exit code 2', async (_, line) => {
     const { exitCode, out, err } = await latchkey(line)
     expect([exitCode, out]).toEqual([2, ''])
-    expect(err).toMatch(/\.\n$/)
+    expect(err).toMatch(/\.\n({.*}\n)?$/)
   })
 
   it.each([
