@@ -223,6 +223,7 @@ describe('Against the service itself', () => {
             ...['--tokens', `${inputToken},${outputToken}`, '--rate-limit', '60'],
             ...['--max-amount-in', JSON.stringify({ [inputToken]: { perOrder: '1000' } })],
             ...['--ip-allowlist', '127.0.0.1', '--own-orders-only', '--save', at('one')],
+            ...['--max-open-orders', '5'],
           ],
           owner,
         )
@@ -238,10 +239,15 @@ describe('Against the service itself', () => {
     await latchkey(`keys rotate ${keyId} --grace-seconds 60 --save ${at('two')}`, owner)
     for (const file of ['one', 'two']) {
       const { line, env } = bot(file)
-      expect(await json(line('me'), env)).toMatchObject({ keyId, limits: { ownOrdersOnly: true } })
+      const limits = { ownOrdersOnly: true, maxOpenOrders: 5 }
+      expect(await json(line('me'), env)).toMatchObject({ keyId, limits })
     }
-    const lifted = await json(`keys update ${keyId} --lift rate-limit,own-orders-only`, owner)
+    const lifted = await json(
+      `keys update ${keyId} --lift rate-limit,own-orders-only,max-open-orders`,
+      owner,
+    )
     expect(lifted).toMatchObject({ rateLimit: 100 })
+    expect(lifted).not.toHaveProperty('maxOpenOrders')
     expect((await latchkey(`keys suspend ${keyId}`, owner)).out).toMatch(/status +suspended/)
     expect((await latchkey(`keys resume ${keyId}`, owner)).out).toMatch(/status +active/)
     const usage = await latchkey(`keys usage ${keyId} --by hour`, owner)
