@@ -1,101 +1,85 @@
 import { InvalidArgumentError } from 'commander'
-import { type KeyChange, type MaxAmountIn, type NewKey, SCOPES } from '../client/index.ts'
-import { type CliCommand, commaList, wholeNumber } from './command.ts'
+import type { KeyChange, NewKey } from '../client/index.ts'
+import { KEY_TERMS, TERM_NAMES, type TermForm, type TermName } from '../client/terms.ts'
+import { type CliCommand, commaList } from './command.ts'
 
-/** The terms of a key as options give them. */
-export interface KeyOptions {
-  name?: string
-  permissions?: string[]
-  expiresAt?: string
-  ipAllowlist?: string[]
-  rateLimit?: number
-  tokens?: string[]
-  recipients?: string[]
-  maxAmountIn?: MaxAmountIn
-  ownOrdersOnly?: true
-  label?: string
-  justification?: string
+/** The terms of a key as options give them; each was read by the type of its values. */
+export type KeyOptions = Partial<Record<TermName, unknown>>
+
+interface OptionType {
+  /** The placeholder of its value in the help; a flag has none. */
+  value?: string
+  /** What ends its help. */
+  note?: string
+  read(text: string, form: TermForm): unknown
 }
 
+/** How the option of a term is declared and read. */
+const OPTION_TYPES: Readonly<Record<TermForm['type'], OptionType>> = {
+  text: { value: 'text', read: (text) => text },
+  list: { value: 'list', note: '; separated by commas', read: readItems },
+  ranges: { value: 'list', note: '; separated by commas', read: readItems },
+  integer: { value: 'number', read: readWholeNumber },
+  time: { value: 'time', read: (text) => text },
+  amounts: { value: 'json', read: readJson },
+  flag: { read: () => true },
+}
+
+/** Adds an option for each term of a key, as `--max-amount-in` for maxAmountIn. */
 export function addKeyOptions(command: CliCommand): CliCommand {
+  for (const name of TERM_NAMES) {
+    const form = KEY_TERMS[name]
+    const { value, note = '', read } = OPTION_TYPES[form.type]
+    const flags = `--${optionOf(name)}`
+    if (value === undefined) command.option(flags, form.description)
+    else
+      command.option(`${flags} <${value}>`, form.description + note, (text: string) =>
+        read(text, form),
+      )
+  }
   return command
-    .option('--name <name>', 'a name that no other live key of the wallet has')
-    .option('--permissions <list>', `${SCOPES.join(',')}, or some of them; "" for none`, scopes)
-    .option('--expires-at <time>', 'ISO 8601, as 2027-01-31T00:00:00Z')
-    .option('--ip-allowlist <list>', 'addresses and CIDR ranges, separated by commas', commaList)
-    .option('--rate-limit <number>', 'requests a minute, 10 or more', wholeNumber(1, 1_000_000))
-    .option(
-      '--tokens <list>',
-      'contract ids that its orders may trade, separated by commas',
-      commaList,
-    )
-    .option('--recipients <list>', 'addresses that may receive, besides the owner', commaList)
-    .option('--max-amount-in <json>', 'as {"TOKEN":{"perOrder":"5","perDay":"50"}}', amounts)
-    .option('--own-orders-only', 'it may touch only orders made through it')
-    .option('--label <text>', 'a text of your own')
-    .option('--justification <text>', 'why it is needed')
 }
 
 /** The terms among the options of a command, and nothing else. */
-export function readTerms({
-  name,
-  permissions,
-  expiresAt,
-  ipAllowlist,
-  rateLimit,
-  tokens,
-  recipients,
-  maxAmountIn,
-  ownOrdersOnly,
-  label,
-  justification,
-}: KeyOptions): Partial<NewKey> {
-  const terms = {
-    name,
-    permissions,
-    expiresAt,
-    ipAllowlist,
-    rateLimit,
-    tokens,
-    recipients,
-    maxAmountIn,
-    ownOrdersOnly,
-    label,
-    justification,
-  }
-  return Object.fromEntries(Object.entries(terms).filter(([, value]) => value !== undefined))
+export function readTerms(options: KeyOptions): Partial<NewKey> {
+  const given = TERM_NAMES.filter((name) => options[name] !== undefined)
+  return Object.fromEntries(given.map((name) => [name, options[name]]))
 }
 
-const LIFTABLE: Readonly<Record<string, keyof KeyChange>> = {
-  'expires-at': 'expiresAt',
-  'ip-allowlist': 'ipAllowlist',
-  'rate-limit': 'rateLimit',
-  tokens: 'tokens',
-  recipients: 'recipients',
-  'max-amount-in': 'maxAmountIn',
-  'own-orders-only': 'ownOrdersOnly',
-  label: 'label',
-  justification: 'justification',
-}
-
-/** Reads the names of limits that a key loses; the change of each is null. */
+/** Reads the options whose terms a key loses; the change of each is null. */
 export function liftedTerms(value: string): KeyChange {
-  const names = commaList(value)
-  if (!names.every((name) => Object.hasOwn(LIFTABLE, name)))
-    throw new InvalidArgumentError(`It names some of ${Object.keys(LIFTABLE).join(', ')}.`)
-  return Object.fromEntries(names.map((name) => [LIFTABLE[name], null]))
+  const liftable = TERM_NAMES.filter((name) => KEY_TERMS[name].isRequired !== true)
+  const lifted = commaList(value).map((option) => {
+    const term = liftable.find((name) => optionOf(name) === option)
+    if (term !== undefined) return term
+    throw new InvalidArgumentError(`It names some of ${liftable.map(optionOf).join(', ')}.`)
+  })
+  return Object.fromEntries(lifted.map((name) => [name, null]))
 }
 
-function scopes(value: string): string[] {
-  const names = commaList(value)
-  if (names.every((name) => /^[a-z][a-z0-9_-]*$/.test(name))) return names
-  throw new InvalidArgumentError(`It names some of ${SCOPES.join(', ')}.`)
+/** `max-amount-in` for maxAmountIn. */
+function optionOf(name: TermName): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function amounts(value: string): MaxAmountIn {
+function readItems(text: string, form: TermForm): string[] {
+  const items = commaList(text)
+  const item = 'item' in form ? form.item : undefined
+  if (item !== undefined && !items.every((one) => item.pattern.test(one)))
+    throw new InvalidArgumentError(`Each ${item.message}.`)
+  return items
+}
+
+/** A number that is none would become null in JSON, which lifts a limit. */
+function readWholeNumber(text: string): number {
+  if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidArgumentError('It is a whole number.')
+  return Number(text)
+}
+
+function readJson(text: string): unknown {
   try {
-    return JSON.parse(value) as MaxAmountIn
+    return JSON.parse(text)
   } catch {
-    throw new InvalidArgumentError('It is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}.')
+    throw new InvalidArgumentError('It is JSON.')
   }
 }

@@ -15,7 +15,7 @@ import {
   timestamp,
   unique,
 } from 'drizzle-orm/pg-core'
-import type { MaxAmountIn } from '../keys/limits.ts'
+import type { MaxAmountIn } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
@@ -46,9 +46,10 @@ export const signedActions = pgTable(
 )
 
 /**
- * An API key, its limits and its counters. `rights_mac` covers every column that gives or takes a right: see
- * src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one key. A window column holds the number of the UTC minute, hour or day that its
- * count belongs to. Failed requests are not stored: they are `total_requests` less `successful_requests`.
+ * An API key: its terms (`KEY_TERMS` in src/keys/terms.ts), its state and its counters. `rights_mac` covers every column that
+ * gives or takes a right: see src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one
+ * key. A window column holds the number of the UTC minute, hour or day that its count belongs to. Failed requests are not
+ * stored: they are `total_requests` less `successful_requests`.
  */
 export const apiKeys = pgTable(
   'api_keys',
@@ -59,12 +60,13 @@ export const apiKeys = pgTable(
     walletAddress: text('wallet_address').notNull(),
     name: text().notNull(),
     permissions: text().array().notNull(),
-    rateLimitPerMinute: integer('rate_limit_per_minute'),
+    rateLimit: integer('rate_limit_per_minute'),
     ipAllowlist: cidr('ip_allowlist').array(),
     tokens: text().array(),
     recipients: text().array(),
     maxAmountIn: jsonb('max_amount_in').$type<MaxAmountIn>(),
     ownOrdersOnly: boolean('own_orders_only').notNull().default(false),
+    maxOpenOrders: integer('max_open_orders'),
     label: text(),
     justification: text(),
     previousKeyHash: bytea('previous_key_hash').unique('api_keys_previous_hash'),
@@ -278,6 +280,11 @@ export const orders = pgTable(
       .where(sql`${table.burnRequestedAt} IS NOT NULL AND ${table.uuidUsedAt} IS NULL`),
     index('orders_status').on(table.status, table.sequence),
     index('orders_open_until').on(table.validTo).where(sql`${table.status} = 'open'`),
+    index('orders_unended_of_key')
+      .on(table.createdBy)
+      .where(
+        sql`${table.createdBy} IS NOT NULL AND ${table.status} IN ('open', 'executing', 'broadcasted')`,
+      ),
     check(
       'orders_status_known',
       sql`${table.status} IN ('open', 'executing', 'broadcasted', 'confirmed', 'failed', 'cancelled', 'expired')`,

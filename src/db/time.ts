@@ -13,6 +13,11 @@ export function timestamptz(ms: number): SQL {
   return sql`${new Date(ms).toISOString()}::timestamptz`
 }
 
+/** As `timestamptz`, for a time that may be absent. */
+export function timestamptzOrNull(ms: number | null): SQL {
+  return sql`${ms === null ? null : new Date(ms).toISOString()}::timestamptz`
+}
+
 /** A moment later than another one. */
 export function later(time: SQL, ms: number): SQL {
   return sql`(${time} + ${Math.round(ms)}::float8 * interval '1 millisecond')`

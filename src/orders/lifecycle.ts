@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
-import { ENDED_STATUSES, type OrderStatus } from './order.ts'
+import { ENDED_STATUSES, ORDER_STATUSES, type OrderStatus, orderHasEnded } from './order.ts'
 
 /** The status at a time. An open order is expired from the moment of validTo on, whether or not that is stored yet. */
 export function statusAt(row: Pick<OrderRow, 'status' | 'validTo'>, at: number): OrderStatus {
@@ -36,7 +36,15 @@ export function hasEndedSql(): SQL {
   return sql`EXISTS (SELECT FROM order_events AS past WHERE past.order_uuid = orders.uuid AND past.status IN (${ENDED}))`
 }
 
-const quoted = (statuses: readonly OrderStatus[]) =>
-  sql.raw(statuses.map((status) => `'${status}'`).join(', '))
-const ENDED = quoted(ENDED_STATUSES)
-const UNSETTLED = quoted(ENDED_STATUSES.filter((status) => status !== 'confirmed'))
+/** Whether an order has not ended: open and not overdue, or on its way to the chain. Until it ends, it can move tokens. */
+export function isUnendedOrderSql(at: SQL): SQL {
+  return sql`orders.status IN (${UNENDED}) AND (${isOverdueSql(at)}) IS NOT TRUE`
+}
+
+const ENDED = list(ENDED_STATUSES)
+const UNSETTLED = list(ENDED_STATUSES.filter((status) => status !== 'confirmed'))
+const UNENDED = list(ORDER_STATUSES.filter((status) => !orderHasEnded(status)))
+
+function list(statuses: readonly OrderStatus[]): SQL {
+  return sql.raw(statuses.map((status) => `'${status}'`).join(', '))
+}
