@@ -1,21 +1,23 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import type { Json } from '../wire/json.ts'
 import { type Actor, bodyText, FIRST_HASH } from './event.ts'
 
+/** An event that is to be appended. */
 export interface AuditEntry {
   event: string
   walletAddress: string
   keyId?: string | undefined
   actor: Actor
+  /** Milliseconds since 1970. */
   at: number
-  /** The owner's signed message, and its row. */
+  /** The owner's signed message and its row in `signed_actions`. */
   action?: { id: number; messageHash: Uint8Array } | undefined
   details?: { [name: string]: Json }
 }
 
-/** A key's rights as they are from now on: written by the statement that also says so in the audit. */
+/** The MAC of a key's rights after the event. */
 export interface RightsMac {
   keyId: string
   /** Hex. */
@@ -23,33 +25,20 @@ export interface RightsMac {
 }
 
 /**
- * Adds an event to a wallet's chain, and seals the keys that it changed. The caller's transaction holds the wallet's
- * lock, which `consumeMessage` or `lockWallet` took: two events cannot have the same predecessor.
+ * Appends an event to a wallet's chain, and writes the MACs of the keys that it changed: one statement, so that no key is
+ * authenticated without its event. The caller's transaction holds the wallet's lock, which `consumeMessage` or `lockWallet`
+ * took: two events cannot have the same predecessor.
  */
 export async function appendAudit(
   tx: Database,
   entry: AuditEntry,
-  sealed: readonly RightsMac[] = [],
+  macs: readonly RightsMac[] = [],
 ): Promise<void> {
   const { walletAddress, keyId = null, action } = entry
-  const body = bodyText({
-    v: 1,
-    event: entry.event,
-    walletAddress,
-    keyId,
-    actor: entry.actor,
-    at: entry.at,
-    messageHash: action === undefined ? null : toHex(action.messageHash),
-    details: entry.details ?? {},
-  })
-  const seals = sql`WITH sealed AS (
-      UPDATE api_keys SET rights_mac = decode(seal.mac, 'hex')
-      FROM unnest(${arrayOf(sealed.map(({ keyId }) => keyId))}::text::text[], ${arrayOf(sealed.map(({ mac }) => mac))}::text::text[])
-        AS seal (key_id, mac) WHERE id = seal.key_id
-    )`
+  const body = entryText(entry)
   await rows(
     tx,
-    sql`${sealed.length > 0 ? seals : sql``}
+    sql`${macs.length > 0 ? writeMacsSql(macs) : sql``}
       INSERT INTO audit_events (wallet_address, sequence, key_id, action_id, body, hash)
       SELECT ${walletAddress}, coalesce(last.sequence, 0) + 1, ${keyId}::text, ${action?.id ?? null}::bigint, ${body},
         sha256(coalesce(last.hash, ${fromHex(FIRST_HASH)}::bytea) || ${sha256(body)}::bytea)
@@ -60,7 +49,23 @@ export async function appendAudit(
   )
 }
 
-/** Of texts that have neither quotes nor commas. */
-function arrayOf(texts: readonly string[]): string {
+/** The text that an entry is hashed and stored as. */
+export function entryText(entry: AuditEntry): string {
+  const { event, walletAddress, keyId = null, actor, at, action, details = {} } = entry
+  const messageHash = action === undefined ? null : toHex(action.messageHash)
+  return bodyText({ v: 1, event, walletAddress, keyId, actor, at, messageHash, details })
+}
+
+function writeMacsSql(macs: readonly RightsMac[]): SQL {
+  const keyIds = arrayText(macs.map(({ keyId }) => keyId))
+  const hex = arrayText(macs.map(({ mac }) => mac))
+  return sql`WITH authenticated AS (
+      UPDATE api_keys SET rights_mac = decode(computed.mac, 'hex')
+      FROM unnest(${keyIds}::text::text[], ${hex}::text::text[]) AS computed (key_id, mac) WHERE id = computed.key_id
+    )`
+}
+
+/** An array literal of texts that have neither quotes nor commas. */
+function arrayText(texts: readonly string[]): string {
   return `{${texts.join(',')}}`
 }

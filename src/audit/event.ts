@@ -1,13 +1,13 @@
 import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import type { Json } from '../wire/json.ts'
 
-/** Who did it: the wallet with a signed message, a key with itself, the operator with a reason, or the service. */
+/** Who acted: the wallet with a signed message, a key on itself, the operator with a reason, or the service. */
 export type Actor = 'owner' | 'key' | 'operator' | 'service'
 
 /** One event of a wallet's audit, as it is hashed. */
 export interface AuditBody {
   v: 1
-  /** The action that was signed, or what happened without one: `refused`, `adopt_api_key`. */
+  /** The action that was signed, or what happened without a signature, as `refused` and `suspend_wallet`. */
   event: string
   walletAddress: string
   keyId: string | null
@@ -19,9 +19,24 @@ export interface AuditBody {
   details: { [name: string]: Json }
 }
 
+/** An event as it is stored and exported: its body, its place in the chain, and what the owner signed for it. */
+export interface AuditEvent {
+  /** From 1, without gaps. */
+  sequence: number
+  /** Canonical JSON (RFC 8785): the exact text that is hashed. */
+  body: string
+  /** SHA-256 of the previous event's hash and of SHA-256 of the body, hex. */
+  hash: string
+  /** The owner's message, where an owner acted. */
+  message?: string
+  signature?: string
+  publicKey?: string
+}
+
+/** The hash before a chain's first event. */
 export const FIRST_HASH = '0'.repeat(64)
 
-/** Canonical JSON (RFC 8785), as far as bodies need it: names sorted, whole numbers, well-formed text. */
+/** Canonical JSON (RFC 8785), as far as bodies need it: sorted names, whole numbers, well-formed text. */
 export function canonicalJson(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
@@ -29,11 +44,12 @@ export function canonicalJson(value: Json): string {
   return `{${names.map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name] as Json)}`).join(',')}}`
 }
 
+/** The text of an event that is hashed and stored. */
 export function bodyText(body: AuditBody): string {
   return canonicalJson(body as unknown as Json)
 }
 
-/** The hash of an event: SHA-256 of the hash before it, and of SHA-256 of its body. All hex. */
+/** The hash of an event: SHA-256 of the previous hash and of SHA-256 of its body. Hashes are hex. */
 export function chainHash(previous: string, body: string): string {
   const bytes = new Uint8Array(64)
   bytes.set(fromHex(previous))

@@ -1,14 +1,16 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import type { AuditEvent } from '../provenance/replay.ts'
+import type { AuditEvent } from './event.ts'
 
-/** A stretch of a wallet's audit, oldest first. */
+type Nullable<T> = { [Name in keyof Required<T>]: T[Name] | null }
+
+/** Events of a wallet's audit with a sequence above `after`, oldest first, at most `limit`. */
 export async function listAudit(
   db: Database,
   walletAddress: string,
   { after, limit }: { after: number; limit: number },
 ): Promise<AuditEvent[]> {
-  const found = await rows<Required<{ [Name in keyof AuditEvent]: AuditEvent[Name] | null }>>(
+  const found = await rows<Nullable<AuditEvent>>(
     db,
     sql`SELECT sequence::int AS sequence, body, encode(hash, 'hex') AS hash, message, signature,
         public_key AS "publicKey"
@@ -16,10 +18,11 @@ export async function listAudit(
       WHERE audit_events.wallet_address = ${walletAddress} AND sequence > ${after}::bigint
       ORDER BY sequence LIMIT ${limit}::int`,
   )
-  return found.map(
-    (event) =>
-      Object.fromEntries(
-        Object.entries(event).filter(([, value]) => value !== null),
-      ) as unknown as AuditEvent,
-  )
+  return found.map(withoutNulls)
+}
+
+/** An event without a signed message has no member for one. */
+function withoutNulls(event: Nullable<AuditEvent>): AuditEvent {
+  const present = Object.entries(event).filter(([, value]) => value !== null)
+  return Object.fromEntries(present) as unknown as AuditEvent
 }

@@ -3,12 +3,8 @@ import { existsSync } from 'node:fs'
 import { messageOf } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
 import { type Config, readConfig } from '../env.ts'
-import {
-  findKeys,
-  resumeByOperator,
-  type SuspensionTarget,
-  suspendByOperator,
-} from '../keys/operate.ts'
+import { lookUpKeys } from '../keys/find.ts'
+import { resumeByOperator, type SuspensionTarget, suspendByOperator } from '../keys/suspend.ts'
 import { dataFolder, findDevnetEncryptionKey } from '../node/folder.ts'
 import { openNativeMac } from '../node/mac.ts'
 import { chooseEngine } from '../node/recover.ts'
@@ -107,7 +103,7 @@ async function listKeys(
   services: CheckServices,
   { preview, key, wallet }: { preview?: string; key?: string; wallet?: string },
 ): Promise<CommandResult> {
-  const found = await findKeys(services, { preview, keyId: key, walletAddress: wallet })
+  const found = await lookUpKeys(services, { preview, keyId: key, walletAddress: wallet })
   const rows = found.map(({ permissions, ...one }) => ({
     ...one,
     permissions: permissions.join(',') || 'none',

@@ -1,100 +1,84 @@
-import { InvalidArgumentError } from 'commander'
-import { type KeyChange, type MaxAmountIn, type NewKey, SCOPES } from '../client/index.ts'
+import { InvalidArgumentError, Option } from 'commander'
+import type { KeyChange, NewKey } from '../client/index.ts'
+import { KEY_TERMS, TERM_NAMES, type TermForm, type TermName } from '../client/terms.ts'
 import { type CliCommand, commaList, wholeNumber } from './command.ts'
 
 /** The terms of a key as options give them. */
-export interface KeyOptions {
-  name?: string
-  permissions?: string[]
-  expiresAt?: string
-  ipAllowlist?: string[]
-  rateLimit?: number
-  tokens?: string[]
-  recipients?: string[]
-  maxAmountIn?: MaxAmountIn
-  ownOrdersOnly?: true
-  label?: string
-  justification?: string
+export type KeyOptions = Omit<Partial<NewKey>, 'expiresAt'> & { expiresAt?: string }
+
+interface OptionType<Form> {
+  /** What stands for the value in help; absent where the option has none. */
+  value?: string
+  /** What ends the help. */
+  note?: string
+  read?(value: string, form: Form): unknown
 }
 
+/** How the option of a term is shown and read, by the type of its values. */
+const OPTION_TYPES: {
+  readonly [Type in TermForm['type']]: OptionType<Extract<TermForm, { type: Type }>>
+} = {
+  text: { value: '<text>' },
+  list: { value: '<list>', note: '; separated by commas', read: readItems },
+  ranges: { value: '<list>', note: '; separated by commas', read: readItems },
+  integer: {
+    value: '<number>',
+    read: (value, { min = 1, max = 1_000_000 }) => wholeNumber(min, max)(value),
+  },
+  time: { value: '<time>' },
+  amounts: { value: '<json>', read: readObject },
+  flag: {},
+}
+
+/** Adds an option for each term of a key, as `--max-amount-in <json>` for maxAmountIn. */
 export function addKeyOptions(command: CliCommand): CliCommand {
+  for (const name of TERM_NAMES) command.addOption(optionOf(name))
   return command
-    .option('--name <name>', 'a name that no other live key of the wallet has')
-    .option('--permissions <list>', `${SCOPES.join(',')}, or some of them; "" for none`, scopes)
-    .option('--expires-at <time>', 'ISO 8601, as 2027-01-31T00:00:00Z')
-    .option('--ip-allowlist <list>', 'addresses and CIDR ranges, separated by commas', commaList)
-    .option('--rate-limit <number>', 'requests a minute, 10 or more', wholeNumber(1, 1_000_000))
-    .option(
-      '--tokens <list>',
-      'contract ids that its orders may trade, separated by commas',
-      commaList,
-    )
-    .option('--recipients <list>', 'addresses that may receive, besides the owner', commaList)
-    .option('--max-amount-in <json>', 'as {"TOKEN":{"perOrder":"5","perDay":"50"}}', amounts)
-    .option('--own-orders-only', 'it may touch only orders made through it')
-    .option('--label <text>', 'a text of your own')
-    .option('--justification <text>', 'why it is needed')
+}
+
+function optionOf(name: TermName): Option {
+  const term = KEY_TERMS[name]
+  const { value, note = '', read } = OPTION_TYPES[term.type] as OptionType<TermForm>
+  const flag = `--${kebabCase(name)}`
+  const option = new Option(
+    value === undefined ? flag : `${flag} ${value}`,
+    term.description + note,
+  )
+  return read === undefined ? option : option.argParser((text) => read(text, term))
 }
 
 /** The terms among the options of a command, and nothing else. */
-export function readTerms({
-  name,
-  permissions,
-  expiresAt,
-  ipAllowlist,
-  rateLimit,
-  tokens,
-  recipients,
-  maxAmountIn,
-  ownOrdersOnly,
-  label,
-  justification,
-}: KeyOptions): Partial<NewKey> {
-  const terms = {
-    name,
-    permissions,
-    expiresAt,
-    ipAllowlist,
-    rateLimit,
-    tokens,
-    recipients,
-    maxAmountIn,
-    ownOrdersOnly,
-    label,
-    justification,
-  }
-  return Object.fromEntries(Object.entries(terms).filter(([, value]) => value !== undefined))
+export function readTerms(options: KeyOptions): Partial<NewKey> {
+  const given = TERM_NAMES.filter((name) => options[name] !== undefined)
+  return Object.fromEntries(given.map((name) => [name, options[name]]))
 }
 
-const LIFTABLE: Readonly<Record<string, keyof KeyChange>> = {
-  'expires-at': 'expiresAt',
-  'ip-allowlist': 'ipAllowlist',
-  'rate-limit': 'rateLimit',
-  tokens: 'tokens',
-  recipients: 'recipients',
-  'max-amount-in': 'maxAmountIn',
-  'own-orders-only': 'ownOrdersOnly',
-  label: 'label',
-  justification: 'justification',
-}
+const LIFTABLE = TERM_NAMES.filter((name) => KEY_TERMS[name].isRequired !== true)
 
 /** Reads the names of limits that a key loses; the change of each is null. */
 export function liftedTerms(value: string): KeyChange {
-  const names = commaList(value)
-  if (!names.every((name) => Object.hasOwn(LIFTABLE, name)))
-    throw new InvalidArgumentError(`It names some of ${Object.keys(LIFTABLE).join(', ')}.`)
-  return Object.fromEntries(names.map((name) => [LIFTABLE[name], null]))
+  const lifted = commaList(value).map((option) => {
+    const term = LIFTABLE.find((name) => kebabCase(name) === option)
+    if (term !== undefined) return term
+    throw new InvalidArgumentError(`It names some of ${LIFTABLE.map(kebabCase).join(', ')}.`)
+  })
+  return Object.fromEntries(lifted.map((name) => [name, null]))
 }
 
-function scopes(value: string): string[] {
-  const names = commaList(value)
-  if (names.every((name) => /^[a-z][a-z0-9_-]*$/.test(name))) return names
-  throw new InvalidArgumentError(`It names some of ${SCOPES.join(', ')}.`)
+/** `max-amount-in` for maxAmountIn. */
+function kebabCase(name: TermName): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function amounts(value: string): MaxAmountIn {
+function readItems(value: string, { item }: Extract<TermForm, { type: 'list' | 'ranges' }>) {
+  const items = commaList(value)
+  if (items.every((text) => item.pattern.test(text))) return items
+  throw new InvalidArgumentError(`Each ${item.message}.`)
+}
+
+function readObject(value: string): unknown {
   try {
-    return JSON.parse(value) as MaxAmountIn
+    return JSON.parse(value)
   } catch {
     throw new InvalidArgumentError('It is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}.')
   }

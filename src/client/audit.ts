@@ -1,7 +1,9 @@
+import type { AuditEvent } from '../audit/event.ts'
 import type { Key } from '../keys/key.ts'
+import { termsShown } from '../keys/terms.ts'
 import {
-  type AuditEvent,
   type AuditFault,
+  type ClaimedRights,
   differences,
   type ReplayedKey,
   replayAudit,
@@ -121,8 +123,7 @@ function faultsOfKey(key: Key, made: ReplayedKey | undefined): AuditFault[] {
   const { keyId } = key
   if (made === undefined) return [{ keyId, fault: 'no event made it' }]
   if (made.revokedAt !== null) return [{ keyId, fault: 'lives although it was revoked' }]
-  const claims = claimsOf(key, made.terms.rateLimit !== null)
-  return differences(claims, made).map((name) => ({
+  return differences(claimsOf(key, made), made).map((name) => ({
     keyId,
     fault: `${name} is not what its owner signed`,
   }))
@@ -135,19 +136,8 @@ function faultsAgainst(older: AuditExport | undefined, events: AuditEvent[]): Au
   return [{ sequence: at + 1, fault: 'was another event in the older export, or is gone' }]
 }
 
-/** A key's terms in the form of the replay. A limit that it does not have is absent; the default rate was not signed. */
-function claimsOf(key: Key, hasOwnRate: boolean) {
-  return {
-    name: key.name,
-    permissions: key.permissions,
-    expiresAt: key.expiresAt === undefined ? null : Date.parse(key.expiresAt),
-    ipAllowlist: key.ipAllowlist ?? null,
-    tokens: key.tokens ?? null,
-    recipients: key.recipients ?? null,
-    maxAmountIn: key.maxAmountIn ?? null,
-    ownOrdersOnly: key.ownOrdersOnly === true,
-    label: key.label ?? null,
-    justification: key.justification ?? null,
-    ...(hasOwnRate && { rateLimit: key.rateLimit }),
-  }
+/** A key's terms in the form of the replay. The service's default rate was not signed, and is no claim. */
+function claimsOf(key: Key, { terms }: ReplayedKey): ClaimedRights {
+  const { rateLimit, ...claims } = termsShown(key)
+  return terms.rateLimit === null ? claims : { ...claims, rateLimit }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+export type { AuditEvent } from '../audit/event.ts'
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
@@ -15,8 +16,8 @@ export type {
   RotatedKey,
   UsageStats,
 } from '../keys/key.ts'
-export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/limits.ts'
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
+export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/terms.ts'
 export {
   type NewOrder,
   ORDER_STATUSES,
@@ -25,7 +26,7 @@ export {
   type OrderStatus,
 } from '../orders/order.ts'
 export { orderHash } from '../orders/validate.ts'
-export type { AuditEvent, AuditFault } from '../provenance/replay.ts'
+export type { AuditFault } from '../provenance/replay.ts'
 export type { CreatedSession } from '../sessions/session.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'

@@ -56,6 +56,7 @@ function changes(
         ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
         ...limits,
       }
+      requireNumbers(limits)
       return change<CreatedKey>(context, 'POST', '/api-keys', message, options)
     },
     async update(keyId, { name, expiresAt, ...limits }, options) {
@@ -66,6 +67,7 @@ function changes(
         ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
         ...limits,
       }
+      requireNumbers(limits)
       const path = keyPath(keyId)
       const { apiKey } = await change<{ apiKey: Key }>(context, 'PATCH', path, message, options)
       return apiKey
@@ -199,4 +201,11 @@ function requireKeyId(keyId: string): void {
 
 function writeTime(time: Date | string): string {
   return typeof time === 'string' ? time : time.toISOString()
+}
+
+/** Throws on NaN and infinity, which JSON writes as null: in a change, null lifts the limit that the number should set. */
+function requireNumbers(limits: object): void {
+  for (const [name, value] of Object.entries(limits))
+    if (typeof value === 'number' && !Number.isFinite(value))
+      throw new LatchkeyError('INVALID_ARGUMENT', `${name} is no number`)
 }

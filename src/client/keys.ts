@@ -1,6 +1,6 @@
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
-import type { KeyLimits } from '../keys/limits.ts'
 import type { Permission } from '../keys/scope.ts'
+import type { KeyTerms, LimitTerms, NoteTerms } from '../keys/terms.ts'
 import type { KeyUsage } from '../usage/usage.ts'
 
 /** Options of every call. */
@@ -9,14 +9,12 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
-/** What narrows a key beyond its permissions. What is absent does not narrow. */
-export interface NewKeyLimits extends Omit<KeyLimits, 'ownOrdersOnly'> {
-  /** Requests a minute: 10 to what keys have by default. */
-  rateLimit?: number
-  /** It may execute and cancel only orders that were made through it. */
-  ownOrdersOnly?: boolean
-  label?: string
-  justification?: string
+/** What a grant may set besides a key's name, permissions and end. What is absent does not narrow the key. */
+export type NewKeyLimits = {
+  [Name in keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & NoteTerms)]?: Exclude<
+    KeyTerms[Name],
+    null
+  >
 }
 
 /** What changes of a key. What is absent stays; null lifts a limit. */

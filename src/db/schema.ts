@@ -15,7 +15,7 @@ import {
   timestamp,
   unique,
 } from 'drizzle-orm/pg-core'
-import type { MaxAmountIn } from '../keys/limits.ts'
+import type { MaxAmountIn } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
@@ -46,9 +46,10 @@ export const signedActions = pgTable(
 )
 
 /**
- * An API key, its limits and its counters. `rights_mac` covers every column that gives or takes a right: see
- * src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one key. A window column holds the number of the UTC minute, hour or day that its
- * count belongs to. Failed requests are not stored: they are `total_requests` less `successful_requests`.
+ * An API key: its terms (`KEY_TERMS` in src/keys/terms.ts), its state and its counters. `rights_mac` covers every column that
+ * gives or takes a right: see src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one
+ * key. A window column holds the number of the UTC minute, hour or day that its count belongs to. Failed requests are not
+ * stored: they are `total_requests` less `successful_requests`.
  */
 export const apiKeys = pgTable(
   'api_keys',
@@ -59,7 +60,7 @@ export const apiKeys = pgTable(
     walletAddress: text('wallet_address').notNull(),
     name: text().notNull(),
     permissions: text().array().notNull(),
-    rateLimitPerMinute: integer('rate_limit_per_minute'),
+    rateLimit: integer('rate_limit_per_minute'),
     ipAllowlist: cidr('ip_allowlist').array(),
     tokens: text().array(),
     recipients: text().array(),

@@ -2,10 +2,10 @@ import { type SQL, sql } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
 import { orderJson } from '../db/order-row.ts'
-import { RIGHTS } from '../db/rights.ts'
 import type { Config } from '../env.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import type { KeyHash } from '../keys/secret.ts'
+import { RIGHTS } from '../keys/terms-sql.ts'
 import { WINDOW_SECONDS, type Window } from './windows.ts'
 
 /** Requests with one key from one address. */

@@ -1,7 +1,7 @@
 import type { Mac } from '../crypto/mac.ts'
 import { type Database, isLockTimeout, isOutage } from '../db/database.ts'
 import { type OrderRow, orderOfJson } from '../db/order-row.ts'
-import { type Rights, type RightsRow, readRights, rightsText } from '../keys/rights.ts'
+import { type Rights, readRights, rightsText } from '../keys/rights.ts'
 import type { Scope } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
@@ -133,8 +133,8 @@ export function openGate(
 
   // The meaning of a row's text is memoized, never whether a key may pass: the text is read anew for every request.
   const interpret = memoize(MAX_MEMOIZED, (text) => {
-    const row = JSON.parse(text) as RightsRow
-    return { rights: readRights(row), mac: mac(rightsText(row)) }
+    const rights = readRights(JSON.parse(text))
+    return { rights, mac: mac(rightsText(rights)) }
   })
 
   function verify(verdict: AdmitVerdict): VerifiedVerdict {

@@ -1,31 +1,34 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
+import { consumeMessage } from '../actions/consume.ts'
 import { type AuditEntry, appendAudit, type RightsMac } from '../audit/append.ts'
-import { type Database, rows } from '../db/database.ts'
-import { RIGHTS } from '../db/rights.ts'
-import { canonicalIpRange } from '../wire/ip.ts'
-import { type KeyTerms, type Rights, type RightsRow, readRights, rightsText } from './rights.ts'
+import { atomically, type Database, rows } from '../db/database.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import { endReason } from './liveness.ts'
+import { type Rights, type RightsValues, readRights, rightsText } from './rights.ts'
 import type { KeyServices } from './services.ts'
-import type { Suspension } from './suspension.ts'
+import type { KeyTerms, NoteTerms } from './terms.ts'
+import { NOTES, RIGHTS } from './terms-sql.ts'
 
-/** A key's row, which nobody else changes until the transaction ends. */
+/** A key whose row this transaction has locked. */
 export interface LockedKey {
   rights: Rights
   terms: KeyTerms
-  /** Whether the row is as the service last wrote it. A row that is not is never sealed again. */
+  /** Whether `rights_mac` covers the row. A row that was edited is never authenticated again. */
   isIntact: boolean
 }
 
+/** A row of `api_keys` as `KEY_ROW` selects it. */
 export interface KeyRow {
-  rights: RightsRow
+  rights: RightsValues
+  notes: NoteTerms
+  /** Hex; null when the row was never authenticated. */
   mac: string | null
-  label: string | null
-  justification: string | null
 }
 
-export const KEY_ROW: SQL = sql`${RIGHTS} AS rights, encode(rights_mac, 'hex') AS mac, label, justification`
+export const KEY_ROW: SQL = sql`${RIGHTS} AS rights, ${NOTES} AS notes, encode(rights_mac, 'hex') AS mac`
 
-/** Finds keys of a wallet and locks them, in one order. */
+/** Selects and locks keys of a wallet, ordered by id, so that two transactions cannot wait for each other. */
 export async function lockKeys(
   tx: Database,
   services: Pick<KeyServices, 'mac'>,
@@ -50,17 +53,19 @@ export async function lockKey(
   return key
 }
 
-export function readKey(services: Pick<KeyServices, 'mac'>, row: KeyRow): LockedKey {
+export function readKey({ mac }: Pick<KeyServices, 'mac'>, row: KeyRow): LockedKey {
   const rights = readRights(row.rights)
-  const { label, justification } = row
   return {
     rights,
-    terms: { ...rights, label, justification },
-    isIntact: row.mac === services.mac(rightsText(row.rights)),
+    terms: { ...rights, ...row.notes },
+    isIntact: row.mac === mac(rightsText(rights)),
   }
 }
 
-/** Changes locked keys of a wallet, seals what they may do from now on, and says so in the wallet's audit. */
+/**
+ * Updates locked keys of a wallet, writes the MACs of their new rights, and appends the change to the wallet's audit. A key
+ * that is not intact gets no new MAC: the change must not authenticate what was edited before it.
+ */
 export async function changeKeys(
   tx: Database,
   services: Pick<KeyServices, 'mac'>,
@@ -69,18 +74,67 @@ export async function changeKeys(
   entry: AuditEntry,
 ): Promise<void> {
   const ids = `{${keys.map(({ rights }) => rights.id).join(',')}}`
-  const changed = await rows<{ rights: RightsRow }>(
+  const changed = await rows<{ rights: RightsValues }>(
     tx,
     sql`UPDATE api_keys SET ${set} WHERE id = ANY (${ids}::text::text[]) RETURNING ${RIGHTS} AS rights`,
   )
   const intact = new Set(keys.filter((key) => key.isIntact).map(({ rights }) => rights.id))
-  const seals: RightsMac[] = changed
-    .filter(({ rights }) => intact.has(rights[1]))
-    .map(({ rights }) => ({ keyId: rights[1], mac: services.mac(rightsText(rights)) }))
-  await appendAudit(tx, entry, seals)
+  const macs: RightsMac[] = changed
+    .map(({ rights }) => readRights(rights))
+    .filter(({ id }) => intact.has(id))
+    .map((rights) => ({ keyId: rights.id, mac: services.mac(rightsText(rights)) }))
+  await appendAudit(tx, entry, macs)
 }
 
-/** An owner's change, as the audit tells it. */
+export type ChangeReason =
+  | 'invalidRequest'
+  | 'messageReplayed'
+  | 'keyNotFound'
+  | 'keyNotLive'
+  | 'keyNameTaken'
+
+/** Decides what a change assigns, as the list of a SET, or refuses it. */
+type Decide = (
+  tx: Database,
+  key: LockedKey,
+) => Promise<Result<SQL, 'invalidRequest' | 'keyNameTaken' | 'keyNotLive'>>
+
+/**
+ * Runs one signed change of one key as a transaction: consumes the message, locks the key, checks that it is live and intact,
+ * and applies what `decide` returns. Of a refusal nothing remains, so the message can be sent again.
+ */
+export async function changeLiveKey(
+  services: KeyServices,
+  action: SignedAction<unknown>,
+  keyId: string,
+  now: number,
+  decide: Decide,
+  details?: AuditEntry['details'],
+): Promise<Result<null, ChangeReason>> {
+  const { walletAddress } = action
+  const changed = await atomically<null, ChangeReason>(services.db, async (tx) => {
+    const consumed = await consumeMessage(tx, action, now)
+    if (!consumed.ok) return consumed
+    const key = await lockKey(tx, services, walletAddress, keyId)
+    if (key === undefined) return refuse('keyNotFound')
+    const end = endReason(key.rights, now)
+    if (end !== undefined) return refuse('keyNotLive', { reason: end })
+    if (!key.isIntact) {
+      services.log('error', 'api_key_tampered', { keyId })
+      return refuse('keyNotLive', { reason: 'tampered' })
+    }
+    const set = await decide(tx, key)
+    if (!set.ok) return set
+    const entry = ownerEntry(action, consumed.value, keyId, now, details)
+    await changeKeys(tx, services, [key], set.value, entry)
+    return ok(null)
+  })
+  if (changed.ok)
+    services.log('info', 'api_key_changed', { keyId, walletAddress, action: action.action })
+  return changed
+}
+
+/** The audit entry of an owner's signed action; `actionId` is its row in `signed_actions`. */
 export function ownerEntry(
   action: SignedAction<unknown>,
   actionId: number,
@@ -97,41 +151,4 @@ export function ownerEntry(
     action: { id: actionId, messageHash: action.messageHash },
     details,
   }
-}
-
-/** The columns that hold a key's terms, and what they hold. */
-export function columnsOf(terms: KeyTerms): readonly (readonly [column: string, value: SQL])[] {
-  return [
-    ['name', sql`${terms.name}`],
-    ['permissions', textArray(terms.permissions)],
-    ['expires_at', timeOf(terms.expiresAt)],
-    ['rate_limit_per_minute', sql`${terms.rateLimit}::int`],
-    [
-      'ip_allowlist',
-      sql`${terms.ipAllowlist === null ? null : `{${terms.ipAllowlist.map(canonicalIpRange).join(',')}}`}::text::cidr[]`,
-    ],
-    ['tokens', textArray(terms.tokens)],
-    ['recipients', textArray(terms.recipients)],
-    [
-      'max_amount_in',
-      sql`${terms.maxAmountIn === null ? null : JSON.stringify(terms.maxAmountIn)}::text::jsonb`,
-    ],
-    ['own_orders_only', sql`${terms.ownOrdersOnly}::boolean`],
-    ['label', sql`${terms.label}::text`],
-    ['justification', sql`${terms.justification}::text`],
-  ]
-}
-
-export function suspensionColumns({ suspendedAt, suspendedBy }: Suspension): SQL {
-  return sql`suspended_at = ${timeOf(suspendedAt)}, suspended_by = ${suspendedBy}::text`
-}
-
-export function timeOf(ms: number | null): SQL {
-  return sql`${ms === null ? null : new Date(ms).toISOString()}::timestamptz`
-}
-
-/** Of scopes, contract ids and addresses: none has a quote or a backslash. Quoted, because null is a name too. */
-function textArray(texts: readonly string[] | null): SQL {
-  const quoted = texts?.map((text) => `"${text}"`).join(',')
-  return sql`${quoted === undefined ? null : `{${quoted}}`}::text::text[]`
 }

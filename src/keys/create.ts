@@ -1,21 +1,27 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { consumeMessage } from '../actions/consume.ts'
 import { appendAudit } from '../audit/append.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
-import { RIGHTS } from '../db/rights.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { columnsOf, ownerEntry } from './change.ts'
+import { ownerEntry } from './change.ts'
 import type { CreatedKey } from './key.ts'
 import { isUnendedSql } from './liveness-sql.ts'
-import { presentLimits, type RightsRow, rightsText, termsAfter } from './rights.ts'
+import { type RightsValues, readRights, rightsText } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
 import { catalogue } from './scope.ts'
 import { hashSecret, makeSecret, previewOf } from './secret.ts'
 import type { KeyServices } from './services.ts'
-import { type TermsPolicy, validateTerms } from './terms.ts'
+import {
+  type KeyTerms,
+  presentTerms,
+  type TermsPolicy,
+  termsAfter,
+  validateTerms,
+} from './terms.ts'
+import { RIGHTS, termLists } from './terms-sql.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -24,56 +30,41 @@ type CreateReason =
   | 'keyLimitReached'
   | 'walletSuspended'
 
-/** Grants a key to the wallet that signed for it. Its secret is in the answer and, from then on, nowhere. */
+/** A key that is to be stored; its secret is not part of it. */
+interface NewKeyRow {
+  keyId: string
+  keyHash: string
+  keyPreview: string
+  terms: KeyTerms
+}
+
+/** Grants a key to the wallet that signed for it. The secret is in the response; only its hash is stored. */
 export async function createKey(
   services: KeyServices,
   action: SignedAction<KeyGrant>,
   now: number,
 ): Promise<Result<CreatedKey, CreateReason>> {
-  const { walletAddress } = action
   const terms = termsAfter(action.members)
   const issues = validateTerms(terms, policyOf(services.config, now))
-  if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
+  if (issues.length > 0)
+    return refuse('invalidRequest', {
+      issues: issues.map(({ path, message }) => ({ path, message })),
+      serverTime: now,
+    })
 
-  const { KEY_PREFIX, MAX_ACTIVE_KEYS_PER_WALLET, RATE_LIMIT_PER_MINUTE } = services.config
+  const { KEY_PREFIX, RATE_LIMIT_PER_MINUTE } = services.config
   const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
-  const keyHash = hashSecret(apiKey)
   const keyId = `key_${toBase62(services.randomBytes(12), 17)}`
-  const at = timestamptz(now)
-  const live = liveKeys(walletAddress, now)
-  const columns = columnsOf(terms)
-  const names = sql.raw(columns.map(([column]) => column).join(', '))
-  const values = sql.join(
-    columns.map(([, value]) => value),
-    sql`, `,
+  const keyPreview = previewOf(KEY_PREFIX, apiKey)
+  const stored = await storeKey(
+    services,
+    action,
+    { keyId, keyHash: hashSecret(apiKey), keyPreview, terms },
+    now,
   )
+  if (!stored.ok) return stored
 
-  const made = await atomically<null, CreateReason>(services.db, async (tx) => {
-    const spent = await consumeMessage(tx, action, now)
-    if (!spent.ok) return spent
-    const [inserted] = await rows<{ rights: RightsRow }>(
-      tx,
-      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${names})
-        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${previewOf(KEY_PREFIX, apiKey)}, ${walletAddress},
-          ${spent.value}::bigint, ${at}, ${values}
-        WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
-          AND NOT EXISTS (SELECT ${live} AND name = ${terms.name})
-          AND NOT EXISTS (SELECT FROM suspended_wallets WHERE wallet_address = ${walletAddress})
-        RETURNING ${RIGHTS} AS rights`,
-    )
-    if (inserted === undefined && (await isSuspended(tx, walletAddress)))
-      return refuse('walletSuspended')
-    if (inserted === undefined)
-      return (await isNameTaken(tx, walletAddress, terms.name, now))
-        ? refuse('keyNameTaken', { keyName: terms.name })
-        : refuse('keyLimitReached', { limit: MAX_ACTIVE_KEYS_PER_WALLET })
-    const entry = ownerEntry(action, spent.value, keyId, now, { keyHash })
-    await appendAudit(tx, entry, [{ keyId, mac: services.mac(rightsText(inserted.rights)) }])
-    return ok(null)
-  })
-  if (!made.ok) return made
-
-  services.log('info', 'api_key_created', { keyId, walletAddress })
+  services.log('info', 'api_key_created', { keyId, walletAddress: action.walletAddress })
   return ok({
     status: 'success',
     apiKey,
@@ -81,12 +72,59 @@ export async function createKey(
     name: terms.name,
     permissions: terms.permissions,
     rateLimit: terms.rateLimit ?? RATE_LIMIT_PER_MINUTE,
-    ...presentLimits(terms),
-    ...(terms.label !== null && { label: terms.label }),
-    ...(terms.justification !== null && { justification: terms.justification }),
+    ...presentTerms(terms),
     ...(terms.expiresAt !== null && { expiresAt: new Date(terms.expiresAt).toISOString() }),
     createdAt: new Date(now).toISOString(),
   })
+}
+
+/**
+ * Consumes the message and stores the key, its MAC and its audit event as one transaction. The message's lock on the wallet
+ * makes the guards of the INSERT exact: no other key of the wallet is created, renamed or revoked between them and the commit.
+ */
+function storeKey(
+  services: KeyServices,
+  action: SignedAction<KeyGrant>,
+  { keyId, keyHash, keyPreview, terms }: NewKeyRow,
+  now: number,
+): Promise<Result<null, CreateReason>> {
+  const { walletAddress } = action
+  const { MAX_ACTIVE_KEYS_PER_WALLET } = services.config
+  const live = liveKeys(walletAddress, now)
+  const { columns, values } = termLists(terms)
+  return atomically<null, CreateReason>(services.db, async (tx) => {
+    const consumed = await consumeMessage(tx, action, now)
+    if (!consumed.ok) return consumed
+    const [inserted] = await rows<{ rights: RightsValues }>(
+      tx,
+      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${columns})
+        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress},
+          ${consumed.value}::bigint, ${timestamptz(now)}, ${values}
+        WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
+          AND NOT EXISTS (SELECT ${live} AND name = ${terms.name})
+          AND NOT EXISTS (SELECT FROM suspended_wallets WHERE wallet_address = ${walletAddress})
+        RETURNING ${RIGHTS} AS rights`,
+    )
+    if (inserted === undefined) return refusalOf(tx, services, walletAddress, terms.name, now)
+    const mac = services.mac(rightsText(readRights(inserted.rights)))
+    const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
+    await appendAudit(tx, entry, [{ keyId, mac }])
+    return ok(null)
+  })
+}
+
+/** Which guard of the INSERT refused. */
+async function refusalOf(
+  tx: Database,
+  { config }: Pick<KeyServices, 'config'>,
+  walletAddress: string,
+  name: string,
+  now: number,
+): Promise<Result<null, CreateReason>> {
+  if (await isSuspended(tx, walletAddress)) return refuse('walletSuspended')
+  if (await isNameTaken(tx, walletAddress, name, now))
+    return refuse('keyNameTaken', { keyName: name })
+  return refuse('keyLimitReached', { limit: config.MAX_ACTIVE_KEYS_PER_WALLET })
 }
 
 /** What the service's configuration lets a key's terms be. */
@@ -99,11 +137,12 @@ export function policyOf(config: KeyServices['config'], now: number): TermsPolic
   }
 }
 
-/** The part of a statement that reads a wallet's live keys. */
-export function liveKeys(walletAddress: string, now: number) {
+/** The FROM and WHERE of a statement over a wallet's keys that have not ended; suspended ones are among them. */
+function liveKeys(walletAddress: string, now: number): SQL {
   return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnendedSql(timestamptz(now))}`
 }
 
+/** Whether a key of the wallet that has not ended has the name. */
 export async function isNameTaken(
   tx: Database,
   walletAddress: string,

@@ -1,12 +1,13 @@
-import { and, desc, eq } from 'drizzle-orm'
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
+import { type Database, rows } from '../db/database.ts'
 import { apiKeys } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Key, KeyStatus } from './key.ts'
 import { inactiveReason } from './liveness.ts'
-import { presentLimits } from './rights.ts'
 import type { KeyServices } from './services.ts'
+import { type KeyTerms, presentTerms } from './terms.ts'
 
-type KeyRow = typeof apiKeys.$inferSelect
+type ApiKeyRow = typeof apiKeys.$inferSelect
 
 /** A wallet's keys, newest first, revoked ones included. */
 export async function listKeys(
@@ -22,7 +23,7 @@ export async function listKeys(
   return found.map((row) => presentKey(row, services.config, now))
 }
 
-/** One key of a wallet. Another wallet's key is not found, exactly as one that never was. */
+/** One key of a wallet. Another wallet's key is refused exactly as one that does not exist. */
 export async function getKey(
   services: KeyServices,
   walletAddress: string,
@@ -36,8 +37,9 @@ export async function getKey(
   return row === undefined ? refuse('keyNotFound') : ok(presentKey(row, services.config, now))
 }
 
-/** A key's row as its owner sees it. */
-export function presentKey(row: KeyRow, config: KeyServices['config'], now: number): Key {
+function presentKey(row: ApiKeyRow, config: KeyServices['config'], now: number): Key {
+  const terms: KeyTerms = { ...row, expiresAt: row.expiresAt?.getTime() ?? null }
+  const isInGrace = row.previousUntil !== null && row.previousUntil.getTime() > now
   return {
     id: row.id,
     keyId: row.id,
@@ -45,16 +47,13 @@ export function presentKey(row: KeyRow, config: KeyServices['config'], now: numb
     keyPreview: row.keyPreview,
     walletAddress: row.walletAddress,
     permissions: row.permissions,
-    rateLimit: row.rateLimitPerMinute ?? config.RATE_LIMIT_PER_MINUTE,
+    rateLimit: row.rateLimit ?? config.RATE_LIMIT_PER_MINUTE,
     status: statusOf(row, now),
-    ...presentLimits(row),
-    ...(row.label !== null && { label: row.label }),
-    ...(row.justification !== null && { justification: row.justification }),
+    ...presentTerms(terms),
     createdAt: row.createdAt.toISOString(),
     ...(row.lastUsedAt && { lastUsedAt: row.lastUsedAt.toISOString() }),
     ...(row.expiresAt && { expiresAt: row.expiresAt.toISOString() }),
-    ...(row.previousUntil &&
-      row.previousUntil.getTime() > now && { previousUntil: row.previousUntil.toISOString() }),
+    ...(isInGrace && row.previousUntil && { previousUntil: row.previousUntil.toISOString() }),
     ...(row.suspendedAt && { suspendedAt: row.suspendedAt.toISOString() }),
     ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
     usageStats: {
@@ -68,7 +67,7 @@ export function presentKey(row: KeyRow, config: KeyServices['config'], now: numb
   }
 }
 
-function statusOf({ revokedAt, suspendedAt, expiresAt }: KeyRow, now: number): KeyStatus {
+function statusOf({ revokedAt, suspendedAt, expiresAt }: ApiKeyRow, now: number): KeyStatus {
   const ms = (time: Date | null) => time?.getTime() ?? null
   const times = {
     revokedAt: ms(revokedAt),
@@ -76,4 +75,56 @@ function statusOf({ revokedAt, suspendedAt, expiresAt }: KeyRow, now: number): K
     expiresAt: ms(expiresAt),
   }
   return inactiveReason(times, now) ?? 'active'
+}
+
+/** The wallet of the key that a condition on `api_keys` selects; undefined when it selects none. */
+export async function walletOf(tx: Database, which: SQL): Promise<string | undefined> {
+  const [key] = await rows<{ wallet: string }>(
+    tx,
+    sql`SELECT wallet_address AS wallet FROM api_keys WHERE ${which}`,
+  )
+  return key?.wallet
+}
+
+/** A key as an operator looks it up, of whatever wallet. Times are ISO 8601. */
+export interface FoundKey {
+  keyId: string
+  walletAddress: string
+  name: string
+  keyPreview: string
+  permissions: string[]
+  suspendedBy: string | null
+  suspendedAt: string | null
+  revokedAt: string | null
+  expiresAt: string | null
+}
+
+/** Looks up keys by preview, id or wallet, newest first: every member that is given must match. At most 1000. */
+export async function lookUpKeys(
+  { db }: Pick<KeyServices, 'db'>,
+  {
+    preview,
+    keyId,
+    walletAddress,
+  }: {
+    preview?: string | undefined
+    keyId?: string | undefined
+    walletAddress?: string | undefined
+  },
+): Promise<FoundKey[]> {
+  return rows<FoundKey>(
+    db,
+    sql`SELECT id AS "keyId", wallet_address AS "walletAddress", name, key_preview AS "keyPreview", permissions,
+        suspended_by AS "suspendedBy", ${isoTime('suspended_at')} AS "suspendedAt",
+        ${isoTime('revoked_at')} AS "revokedAt", ${isoTime('expires_at')} AS "expiresAt"
+      FROM api_keys WHERE key_preview = coalesce(${preview ?? null}::text, key_preview)
+        AND id = coalesce(${keyId ?? null}::text, id)
+        AND wallet_address = coalesce(${walletAddress ?? null}::text, wallet_address)
+      ORDER BY api_keys.created_at DESC LIMIT 1000`,
+  )
+}
+
+/** ISO 8601, whatever the session's settings. */
+function isoTime(column: string): SQL {
+  return sql.raw(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
 }

@@ -1,5 +1,5 @@
-import type { KeyLimits } from './limits.ts'
 import type { Permission } from './scope.ts'
+import type { KeyLimits, KeyNotes } from './terms.ts'
 
 /** Whether a key is accepted. Only `active` is; `revoked` and `expired` are final. */
 export type KeyStatus = 'active' | 'suspended' | 'revoked' | 'expired'
@@ -14,8 +14,8 @@ export interface UsageStats {
   cancellationCount: number
 }
 
-/** An API key as its owner sees it. The secret is not part of it: it appears once, in the answer that creates it. */
-export interface Key extends KeyLimits {
+/** An API key as its owner sees it. The secret is not part of it: only the response that creates or rotates it has one. */
+export interface Key extends KeyLimits, KeyNotes {
   /** `key_` and letters or digits. */
   id: string
   /** The same as `id`. */
@@ -28,21 +28,19 @@ export interface Key extends KeyLimits {
   /** Requests a minute. */
   rateLimit: number
   status: KeyStatus
-  label?: string
-  justification?: string
   /** ISO 8601, like every time below. */
   createdAt: string
   lastUsedAt?: string
   expiresAt?: string
-  /** Until when the secret before the last rotation works. */
+  /** When the secret before the last rotation ends; absent once it has. */
   previousUntil?: string
   suspendedAt?: string
   revokedAt?: string
   usageStats: UsageStats
 }
 
-/** The answer that creates a key: the only one, ever, that holds `apiKey`. */
-export interface CreatedKey extends KeyLimits {
+/** The response that creates a key: the only one that has `apiKey`. */
+export interface CreatedKey extends KeyLimits, KeyNotes {
   status: 'success'
   /** `ck_live_` + 43 base62 characters + a 6 character checksum. */
   apiKey: string
@@ -51,18 +49,16 @@ export interface CreatedKey extends KeyLimits {
   permissions: Permission[]
   /** Requests a minute. */
   rateLimit: number
-  label?: string
-  justification?: string
   expiresAt?: string
   createdAt: string
 }
 
-/** The answer that rotates a key: the only one, ever, that holds its new secret. */
+/** The response that rotates a key: the only one that has its new secret. */
 export interface RotatedKey {
   status: 'success'
   apiKey: string
   keyId: string
-  /** ISO 8601: until then the secret before this one works as well. */
+  /** ISO 8601: the secret before this one works until then. */
   previousUntil: string
 }
 
@@ -71,12 +67,12 @@ export interface KeyWindow {
   name: 'minute' | 'hour' | 'day'
   limit: number
   remaining: number
-  /** Unix seconds at which it starts anew. */
+  /** Unix seconds at which the next window begins. */
   resetAt: number
   lengthSeconds: number
 }
 
-/** A key as whoever holds it sees it: whose it is, what it may do, and what is left. */
+/** A key as its bearer sees it: whose it is, what it may do, and what is left of its quota. */
 export interface Me {
   status: 'success'
   owner: string
@@ -86,7 +82,7 @@ export interface Me {
   name: string
   permissions: Permission[]
   limits: KeyLimits
-  /** By input token, of the tokens that have a daily amount. */
+  /** What was spent today (UTC), by input token, of the tokens that have a daily limit. */
   spentToday: Record<string, string>
   /** Requests a minute. */
   rateLimit: number

@@ -1,27 +1,6 @@
-/** What may be spent of one input token, in its smallest unit, as text. */
-export interface AmountLimit {
-  perOrder?: string
-  /** Per UTC day; an order counts from its creation until it is cancelled, expires or fails. */
-  perDay?: string
-}
+import type { KeyLimits } from './terms.ts'
 
-/** By input token. Tokens that it does not name may not be spent at all. */
-export type MaxAmountIn = Record<string, AmountLimit>
-
-/** What narrows a key beyond its permissions. What is absent does not narrow. */
-export interface KeyLimits {
-  /** Addresses and CIDR ranges that it may be used from. */
-  ipAllowlist?: string[]
-  /** Contract ids, or `.stx`, that its orders may trade, in and out. */
-  tokens?: string[]
-  /** Who may receive the output, besides the owner. The grant is the owner's word for them. */
-  recipients?: string[]
-  maxAmountIn?: MaxAmountIn
-  /** It may execute and cancel only orders that were made through it. */
-  ownOrdersOnly?: true
-}
-
-/** What an order's owner, its key or a stranger wants to do with it, as far as limits care. */
+/** An order, as far as limits of a key concern it. */
 export interface LimitedOrder {
   uuid: string
   owner: string
@@ -32,21 +11,15 @@ export interface LimitedOrder {
   createdBy: string | null
 }
 
-/** A limit that stands in the way: which one, what was asked for, and what is allowed. */
+/** A limit that a request is beyond: which one, what was asked for, and what is allowed. */
 export interface LimitViolation {
-  limit:
-    | 'tokens'
-    | 'recipients'
-    | 'maxAmountIn'
-    | 'maxAmountIn.perOrder'
-    | 'maxAmountIn.perDay'
-    | 'ownOrdersOnly'
+  limit: keyof KeyLimits | 'maxAmountIn.perOrder' | 'maxAmountIn.perDay'
   value: unknown
   allowed: unknown
   [more: string]: unknown
 }
 
-/** Finds the first limit of a key that an order is beyond. What a day's other orders leave, only `reserve` knows. */
+/** Finds the first limit of a key that an order is beyond on its own. What other orders have used up is counted when the order is stored. */
 export function findLimitViolation(
   order: LimitedOrder,
   { tokens, recipients, maxAmountIn }: KeyLimits,
@@ -69,7 +42,7 @@ export function findLimitViolation(
     : undefined
 }
 
-/** Whether an order was made through another key, or none, and this one may only touch its own. */
+/** Whether a key with ownOrdersOnly acts on an order that was created with another key, or with none. */
 export function checkOwnOrdersOnly(
   order: LimitedOrder,
   { ownOrdersOnly }: KeyLimits,
@@ -79,7 +52,7 @@ export function checkOwnOrdersOnly(
     ? {
         limit: 'ownOrdersOnly',
         value: order.uuid,
-        allowed: 'orders that were made through this key',
+        allowed: 'orders that were created with this key',
       }
     : undefined
 }

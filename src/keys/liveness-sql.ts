@@ -9,7 +9,7 @@ export function inactiveReasonSql(at: SQL): SQL {
   END`
 }
 
-/** Whether a key has neither ended nor is suspended. */
+/** Whether `inactiveReason` is undefined: the key has not ended and is not suspended. */
 export function isActiveSql(at: SQL): SQL {
   return sql`${isUnendedSql(at)} AND suspended_at IS NULL`
 }
@@ -19,7 +19,7 @@ export function isUnendedSql(at: SQL): SQL {
   return sql`revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ${at})`
 }
 
-/** Whether a key has this hash: its current secret, or the one before while a rotation's grace lasts. */
+/** Whether a hash is of a key's current secret, or of the previous one while a rotation's grace lasts. */
 export function hasHashSql(hash: SQL, at: SQL): SQL {
   return sql`(key_hash = ${hash} OR previous_key_hash = ${hash} AND previous_until > ${at})`
 }

@@ -5,7 +5,7 @@ export interface KeyTimes {
   expiresAt: number | null
 }
 
-/** Why a key is refused at a time; undefined while it is active. `liveness-sql.ts` says the same in SQL. */
+/** Why a key is refused at a time; undefined while it is active. src/keys/liveness-sql.ts is the same rule in SQL. */
 export function inactiveReason(
   times: KeyTimes,
   at: number,
@@ -15,7 +15,7 @@ export function inactiveReason(
   return isPast(times.expiresAt, at) ? 'expired' : undefined
 }
 
-/** Why a key can never be active again; undefined while it can, suspended or not. */
+/** Why a key can never be active again; undefined while it can, even if it is suspended. */
 export function endReason(
   times: Omit<KeyTimes, 'suspendedAt'>,
   at: number,
@@ -24,7 +24,7 @@ export function endReason(
   return isPast(times.expiresAt, at) ? 'expired' : undefined
 }
 
-/** Whether a moment that may be absent has come. A key and a rotated secret end at the moment itself. */
+/** Whether a moment has come; never for one that is absent. A key and a rotated secret end at the moment itself. */
 export function isPast(moment: number | null, at: number): boolean {
   return moment !== null && moment <= at
 }

@@ -1,15 +1,15 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
+import { timestamptz } from '../db/time.ts'
 import { ok, type Result } from '../result.ts'
-import { timeOf } from './change.ts'
+import { type ChangeReason, changeLiveKey } from './change.ts'
 import type { RotatedKey } from './key.ts'
 import { hashSecret, makeSecret, previewOf } from './secret.ts'
 import type { KeyServices } from './services.ts'
-import { type ChangeReason, changeLiveKey } from './update.ts'
 
 /**
- * Gives a key a new secret. The old one works until the grace ends, and never beyond the key's own end; it is the same
- * key, with one quota. A rotation within a rotation's grace ends the oldest secret.
+ * Gives a key a new secret. The old one works until the grace ends, and never beyond the key's own end; both are one key
+ * with one quota. A rotation within a rotation's grace ends the oldest secret at once.
  */
 export async function rotateKey(
   services: KeyServices,
@@ -28,7 +28,7 @@ export async function rotateKey(
     now,
     async (_, { rights }) => {
       previousUntil = Math.min(previousUntil, rights.expiresAt ?? previousUntil)
-      return ok(sql`previous_key_hash = key_hash, previous_until = ${timeOf(previousUntil)},
+      return ok(sql`previous_key_hash = key_hash, previous_until = ${timestamptz(previousUntil)},
         key_hash = decode(${keyHash}, 'hex'), key_preview = ${previewOf(KEY_PREFIX, apiKey)}`)
     },
     { keyHash },

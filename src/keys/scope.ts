@@ -1,10 +1,10 @@
-/** What a key may do here: create orders, execute them, cancel them. */
+/** The scopes that this service enforces: create orders, execute them, cancel them. */
 export const SCOPES = ['create', 'execute', 'cancel'] as const
 
 /** A scope that every service has. */
 export type Scope = (typeof SCOPES)[number]
 
-/** A scope that a key carries: one of this service's own, or one of its operator's catalogue. */
+/** A scope that a key carries: one that this service enforces, or one of its operator's other services. */
 export type Permission = Scope | (string & {})
 
 /** A scope and what it allows, in words. */
@@ -19,7 +19,7 @@ export const OWN_SCOPES: readonly ScopeDescription[] = [
   { name: 'cancel', description: "Cancel the owner's open orders" },
 ]
 
-/** Every scope that a key may carry here: the service's own, and its operator's. */
+/** Every scope that a key may carry here: the service's own, then the operator's. */
 export function catalogue(extra: readonly ScopeDescription[]): ScopeDescription[] {
   return [...OWN_SCOPES, ...extra]
 }

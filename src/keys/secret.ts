@@ -3,18 +3,18 @@ import { BASE62, sha256, toBase62, toHex } from '../crypto/bytes.ts'
 const RANDOM_CHARACTERS = 43
 const CHECKSUM_CHARACTERS = 6
 
-/** The secret of a key, as the bot sends it: prefix, 256 random bits and a checksum, in base62. */
+/** The secret of a key or a session, as its bearer sends it: prefix, 256 random bits and a checksum, in base62. */
 export type Secret = string & { readonly brand: 'Secret' }
-/** SHA-256 of a whole token, hex: all that the service keeps of it. */
+/** SHA-256 of a whole secret, hex: all that the service stores of it. */
 export type KeyHash = string & { readonly brand: 'KeyHash' }
 
-/** Writes 32 random bytes as a token. */
+/** Makes a secret of 32 random bytes. */
 export function makeSecret(prefix: string, random: Uint8Array): Secret {
   const body = prefix + toBase62(random, RANDOM_CHARACTERS)
   return (body + checksum(body)) as Secret
 }
 
-/** A mistyped token is found out here, before anything is asked of the database. */
+/** Parses a secret; undefined where its checksum does not fit. A mistyped secret then costs no statement. */
 export function parseSecret(prefix: string, text: string): Secret | undefined {
   const bodyLength = prefix.length + RANDOM_CHARACTERS
   if (text.length !== bodyLength + CHECKSUM_CHARACTERS || !text.startsWith(prefix)) return undefined
@@ -24,14 +24,14 @@ export function parseSecret(prefix: string, text: string): Secret | undefined {
     : undefined
 }
 
-/** Works everywhere; where the platform has a SHA-256 of its own, its entry takes that. */
-export function hashSecret(token: Secret): KeyHash {
-  return toHex(sha256(token)) as KeyHash
+/** The hash of a secret. Runs on every platform; the entry on Node replaces it by the native SHA-256. */
+export function hashSecret(secret: Secret): KeyHash {
+  return toHex(sha256(secret)) as KeyHash
 }
 
-/** Enough of a token to recognise it: 4 characters at each end of what follows the prefix. */
-export function previewOf(prefix: string, token: Secret): string {
-  return `${token.slice(0, prefix.length + 4)}...${token.slice(-4)}`
+/** Enough of a secret to recognise it: 4 characters at each end of what follows the prefix. */
+export function previewOf(prefix: string, secret: Secret): string {
+  return `${secret.slice(0, prefix.length + 4)}...${secret.slice(-4)}`
 }
 
 function checksum(text: string): string {
@@ -44,7 +44,7 @@ function checksum(text: string): string {
   return characters
 }
 
-/** What each byte does to a CRC-32 (ISO 3309), bit by bit. */
+/** The CRC-32 (ISO 3309) of each byte. */
 const CRC_OF_BYTE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte
   for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)

@@ -3,7 +3,7 @@ import type { Database } from '../db/database.ts'
 import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
 
-/** What managing keys needs of the process. */
+/** What the verbs on keys need of the process. */
 export interface KeyServices {
   config: Pick<
     Config,
@@ -14,7 +14,7 @@ export interface KeyServices {
     | 'EXTRA_SCOPES'
   >
   db: Database
-  /** Authenticates what a key or a session may do. */
+  /** Computes the MACs of keys and sessions. */
   mac: Mac
   log: Log
   randomBytes(length: number): Uint8Array<ArrayBuffer>

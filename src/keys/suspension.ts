@@ -1,13 +1,13 @@
 /** Whether a key is suspended, since when (milliseconds since 1970) and by whom. */
 export interface Suspension {
   suspendedAt: number | null
-  /** `owner`, `operator` or `both`; null also where an older release did not say: then it was the operator. */
+  /** `owner`, `operator` or `both`; null also in rows of a release that did not store it: there it was the operator. */
   suspendedBy: string | null
 }
 
 export type Suspender = 'owner' | 'operator'
 
-/** What a suspension becomes when one more asks for it: each has to take back his own. */
+/** The suspension after one more suspender. Owner and operator each have to lift their own. */
 export function suspended(before: Suspension, by: Suspender, at: number): Suspension {
   const { suspendedAt } = before
   if (suspendedAt === null) return { suspendedAt: at, suspendedBy: by }
@@ -15,7 +15,7 @@ export function suspended(before: Suspension, by: Suspender, at: number): Suspen
   return { suspendedAt, suspendedBy: others.length === 0 ? by : 'both' }
 }
 
-/** What is left of a suspension when one takes back his own; undefined while the operator's stands in an owner's way. */
+/** The suspension after a suspender lifted its own; undefined when the operator's stands, which an owner cannot lift. */
 export function resumed(before: Suspension, by: Suspender): Suspension | undefined {
   const others = suspendersOf(before).filter((one) => one !== by)
   if (others.includes('operator')) return undefined

@@ -1,73 +1,401 @@
 import { isContractId, isStacksAddress } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
-import { parseIpRange } from '../wire/ip.ts'
-import type { KeyTerms } from './rights.ts'
+import { canonicalIpRange, parseIpRange } from '../wire/ip.ts'
+import type { Permission } from './scope.ts'
 
+/*
+ * The terms that an owner sets for a key, one entry each. Messages, validation, SQL, the MAC, replay, responses, the SDK's
+ * types and the CLI's options follow from the table: a new limit is a member of `LimitTerms`, an entry of `KEY_TERMS`, a
+ * column in src/db/schema.ts, and the code that enforces it. The file has neither zod nor SQL, because the SDK bundles it.
+ */
+
+/** What may be spent of one input token, in its smallest unit, as text. */
+export interface AmountLimit {
+  perOrder?: string
+  /** Per UTC day; an order counts from its creation until it is cancelled, expires or fails. */
+  perDay?: string
+}
+
+/** By input token. Tokens that it does not name may not be spent at all. */
+export type MaxAmountIn = Record<string, AmountLimit>
+
+/** What narrows a key beyond its permissions. Null or false: it does not. */
+export interface LimitTerms {
+  /** Addresses and CIDR ranges that it may be used from. */
+  ipAllowlist: string[] | null
+  /** Contract ids, or `.stx`, that its orders may trade, in and out. */
+  tokens: string[] | null
+  /** Addresses that may receive the output, besides the owner. The grant is the owner's signature for them. */
+  recipients: string[] | null
+  /** What may be spent, by input token. Tokens that it does not name may not be spent at all. */
+  maxAmountIn: MaxAmountIn | null
+  /** It may execute and cancel only orders that were created with it. */
+  ownOrdersOnly: boolean
+}
+
+/** What an owner notes about a key. It gives no right and takes none. */
+export interface NoteTerms {
+  label: string | null
+  justification: string | null
+}
+
+/** All terms of a key, as the service stores them. Null: not set. */
+export interface KeyTerms extends LimitTerms, NoteTerms {
+  name: string
+  permissions: Permission[]
+  /** Milliseconds since 1970. */
+  expiresAt: number | null
+  /** Requests a minute. */
+  rateLimit: number | null
+}
+
+export type TermName = keyof KeyTerms
+
+/** Limits as responses show them: what does not narrow is absent. */
+export type KeyLimits = {
+  [Name in keyof LimitTerms]?: Exclude<LimitTerms[Name], null | false>
+}
+
+/** Notes as responses show them. */
+export type KeyNotes = { [Name in keyof NoteTerms]?: Exclude<NoteTerms[Name], null> }
+
+/** A term's value in a message. */
+export type SignedTerm<Name extends TermName> = Name extends 'expiresAt'
+  ? string | number
+  : Exclude<KeyTerms[Name], null>
+
+export type MemberOf<Name extends TermName> = Name extends 'name' ? 'keyName' : Name
+
+/** The members of a message that set terms. An absent one changes nothing; null lifts a term. */
+export type TermMembers = {
+  [Name in TermName as MemberOf<Name>]?: SignedTerm<Name> | null | undefined
+}
+
+/** A text that machines read. */
+export interface TextForm {
+  pattern: RegExp
+  maxLength: number
+  /** What is wrong with a text that does not fit. */
+  message: string
+}
+
+/** The form of a term's values. Schemas, SQL types and CLI options follow from it: each has a table by `type`. */
+export type TermForm =
+  /** Text for people. */
+  | { type: 'text'; maxCharacters: number; isTrimmed?: true }
+  | { type: 'list'; item: TextForm; minItems: number; maxItems?: number }
+  /** A list of IP addresses and CIDR ranges. */
+  | { type: 'ranges'; item: TextForm; minItems: number; maxItems?: number }
+  | { type: 'integer'; min?: number; max?: number }
+  /** Stored as milliseconds since 1970; signed as ISO 8601 as well. */
+  | { type: 'time' }
+  | { type: 'amounts'; token: TextForm; maxItems: number }
+  | { type: 'flag' }
+
+type TypeOf<Value> = Value extends string
+  ? 'text'
+  : Value extends string[]
+    ? 'list' | 'ranges'
+    : Value extends number
+      ? 'integer' | 'time'
+      : Value extends boolean
+        ? 'flag'
+        : 'amounts'
+
+type Term<Name extends TermName> = Extract<
+  TermForm,
+  { type: TypeOf<Exclude<KeyTerms[Name], null>> }
+> & {
+  /** Its member in a message, where that is not its name. */
+  member?: MemberOf<Name>
+  /** How responses show it: a limit or a note when it is set, a base term in a form of its own. */
+  kind: Name extends keyof LimitTerms ? 'limit' : Name extends keyof NoteTerms ? 'note' : 'base'
+  /** Whether every grant sets it, so that no change can lift it. */
+  isRequired?: true
+  /** Its value in a row when the owner did not set it, or lifted it. */
+  none: KeyTerms[Name]
+  column: string
+  /** For the OpenAPI document and the CLI's help: a noun phrase. */
+  description: string
+  /** One form for all values that mean the same: the database and the owner may write them differently. */
+  canonical?(value: unknown): unknown
+  /** What is wrong with a value in this service, among the other terms: see `TermsPolicy`. */
+  faults?(value: Exclude<KeyTerms[Name], null>, policy: TermsPolicy, terms: KeyTerms): Fault[]
+}
+
+/** What a service lets a key's terms be. */
 export interface TermsPolicy {
   network: Network
   /** Every scope that a key may carry here. */
   scopes: readonly string[]
-  /** The most requests a minute that a grant may ask for: what a key has without asking. */
+  /** The most requests a minute that a grant may set: what a key has by default. */
   maxRateLimit: number
+  /** Milliseconds since 1970. */
   now: number
 }
 
-/** The fewest requests a minute that a grant may ask for. Less is a key that seems broken. */
-export const MIN_RATE_LIMIT = 10
+interface Fault {
+  /** Within the value, as `[0]` or `.TOKEN`. */
+  path?: string
+  message: string
+}
 
-interface Issue {
+/** The fewest requests a minute that a grant may set. With less, a key would seem broken. */
+export const MIN_RATE_LIMIT = 10
+/** From the year 10000 on, ISO 8601 has another form. */
+const FAR_FUTURE = Date.UTC(10_000, 0)
+const MAX_LIST = 20
+
+const SCOPE: TextForm = {
+  pattern: /^[a-z][a-z0-9_-]*$/,
+  maxLength: 32,
+  message: 'must be the name of a scope',
+}
+const RANGE: TextForm = {
+  pattern: /^[0-9A-Fa-f.:/]+$/,
+  maxLength: 64,
+  message: 'must be an address or a CIDR range',
+}
+const TOKEN: TextForm = {
+  pattern: /^[A-Za-z0-9._-]+$/,
+  maxLength: 96,
+  message: 'must be a contract id, or .stx',
+}
+const ADDRESS: TextForm = {
+  pattern: /^[A-Z0-9]+$/,
+  maxLength: 64,
+  message: 'must be a Stacks address',
+}
+const NO_TOKEN = 'must be a contract id of this network, or .stx'
+
+export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
+  name: {
+    type: 'text',
+    maxCharacters: 64,
+    isTrimmed: true,
+    kind: 'base',
+    member: 'keyName',
+    isRequired: true,
+    none: '',
+    column: 'name',
+    description: 'a name that no other live key of the wallet has, up to 64 characters',
+  },
+  permissions: {
+    type: 'list',
+    item: SCOPE,
+    minItems: 0,
+    kind: 'base',
+    isRequired: true,
+    none: [],
+    column: 'permissions',
+    description: 'what the key may do: create, execute, cancel, or scopes of GET /scopes',
+    faults: (list, { scopes }) =>
+      each(list, (scope) => scopes.includes(scope), `must be one of ${scopes.join(', ')}`),
+  },
+  expiresAt: {
+    type: 'time',
+    kind: 'base',
+    none: null,
+    column: 'expires_at',
+    description: 'when the key ends: ISO 8601 with a zone, as 2027-01-31T00:00:00Z',
+    faults: (at, { now }) =>
+      at > now && at < FAR_FUTURE ? [] : [{ message: 'must be in the future' }],
+  },
+  rateLimit: {
+    type: 'integer',
+    kind: 'base',
+    none: null,
+    column: 'rate_limit_per_minute',
+    description: `requests a minute: ${MIN_RATE_LIMIT} to what keys have by default`,
+    faults: (requests, { maxRateLimit }) =>
+      requests >= MIN_RATE_LIMIT && requests <= maxRateLimit
+        ? []
+        : [{ message: `must be from ${MIN_RATE_LIMIT} to ${maxRateLimit}` }],
+  },
+  ipAllowlist: {
+    type: 'ranges',
+    item: RANGE,
+    minItems: 1,
+    maxItems: MAX_LIST,
+    kind: 'limit',
+    none: null,
+    column: 'ip_allowlist',
+    description: 'addresses and CIDR ranges that the key may be used from',
+    canonical: (ranges) =>
+      Array.isArray(ranges)
+        ? ranges.map((range) => canonicalIpRange(String(range))).sort()
+        : ranges,
+    faults: (ranges) =>
+      each(
+        ranges,
+        (range) => parseIpRange(range) !== undefined,
+        'must be an address, or a CIDR range without bits beyond its prefix',
+      ),
+  },
+  tokens: {
+    type: 'list',
+    item: TOKEN,
+    minItems: 1,
+    maxItems: MAX_LIST,
+    kind: 'limit',
+    none: null,
+    column: 'tokens',
+    description: 'contract ids, or .stx, that its orders may trade, in and out',
+    faults: (tokens, policy) => each(tokens, (token) => isToken(token, policy), NO_TOKEN),
+  },
+  recipients: {
+    type: 'list',
+    item: ADDRESS,
+    minItems: 1,
+    maxItems: MAX_LIST,
+    kind: 'limit',
+    none: null,
+    column: 'recipients',
+    description: 'addresses that may receive the output, besides the owner',
+    faults: (addresses, { network }) =>
+      each(
+        addresses,
+        (address) => isStacksAddress(address, network),
+        'must be a Stacks address of this network',
+      ),
+  },
+  maxAmountIn: {
+    type: 'amounts',
+    token: TOKEN,
+    maxItems: MAX_LIST,
+    kind: 'limit',
+    none: null,
+    column: 'max_amount_in',
+    description:
+      'what may be spent, by input token, as {"TOKEN":{"perOrder":"5","perDay":"50"}}; no other token may be spent',
+    faults: amountFaults,
+  },
+  ownOrdersOnly: {
+    type: 'flag',
+    kind: 'limit',
+    none: false,
+    column: 'own_orders_only',
+    description: 'whether it may execute and cancel only orders that were created with it',
+    faults: (isOwnOnly, _, { permissions }) =>
+      isOwnOnly && !permissions.includes('create')
+        ? [{ message: 'contradicts permissions without create: it could never own an order' }]
+        : [],
+  },
+  label: {
+    type: 'text',
+    maxCharacters: 200,
+    kind: 'note',
+    none: null,
+    column: 'label',
+    description: "a text of the owner's, up to 200 characters",
+  },
+  justification: {
+    type: 'text',
+    maxCharacters: 200,
+    kind: 'note',
+    none: null,
+    column: 'justification',
+    description: 'why the key is needed, up to 200 characters',
+  },
+}
+
+export function isTermName(name: string): name is TermName {
+  return Object.hasOwn(KEY_TERMS, name)
+}
+
+export const TERM_NAMES = Object.keys(KEY_TERMS) as TermName[]
+export const TERM_MEMBERS = TERM_NAMES.map(memberOf)
+const isKind = (kind: 'limit' | 'note') => (name: TermName) => KEY_TERMS[name].kind === kind
+export const LIMIT_NAMES = TERM_NAMES.filter(isKind('limit')) as (keyof LimitTerms)[]
+export const NOTE_NAMES = TERM_NAMES.filter(isKind('note')) as (keyof NoteTerms)[]
+
+export function memberOf(name: TermName): keyof TermMembers {
+  return (KEY_TERMS[name].member ?? name) as keyof TermMembers
+}
+
+/** What a message makes of a key's terms; without `before`, of a new key's. Absent members change nothing. */
+export function termsAfter(members: TermMembers, before?: KeyTerms): KeyTerms {
+  return termsFrom((name) => {
+    const { none } = KEY_TERMS[name]
+    const signed = members[memberOf(name)]
+    if (signed === undefined) return before === undefined ? none : before[name]
+    return signed === null ? none : storedValue(name, signed)
+  })
+}
+
+/** The terms that a key claims in a response. The service's default rate is claimed as well: responses do not tell it apart. */
+export function termsShown(
+  key: KeyLimits & KeyNotes & { name: string; rateLimit: number; expiresAt?: string },
+): KeyTerms {
+  const shown: Partial<Record<TermName, unknown>> = key
+  return termsFrom((name) =>
+    shown[name] === undefined ? KEY_TERMS[name].none : storedValue(name, shown[name]),
+  )
+}
+
+function storedValue(name: TermName, value: unknown): unknown {
+  return KEY_TERMS[name].type === 'time' && typeof value === 'string' ? Date.parse(value) : value
+}
+
+function termsFrom(valueOfTerm: (name: TermName) => unknown): KeyTerms {
+  return Object.fromEntries(
+    TERM_NAMES.map((name) => [name, valueOfTerm(name)]),
+  ) as unknown as KeyTerms
+}
+
+/** One form for all values of a term that mean the same. What is no value of the term is returned as it is. */
+export function canonicalTerm(name: TermName, value: unknown): unknown {
+  return KEY_TERMS[name].canonical?.(value) ?? value
+}
+
+/** Limits as a response shows them. */
+export function presentLimits(terms: LimitTerms): KeyLimits {
+  return presentSet(LIMIT_NAMES, terms)
+}
+
+/** Limits and notes as a response shows them. */
+export function presentTerms(terms: LimitTerms & NoteTerms): KeyLimits & KeyNotes {
+  return { ...presentLimits(terms), ...presentSet(NOTE_NAMES, terms) }
+}
+
+function presentSet<Name extends TermName>(
+  names: readonly Name[],
+  terms: { [Each in Name]: KeyTerms[Each] },
+): object {
+  return Object.fromEntries(
+    names.filter((name) => terms[name] !== KEY_TERMS[name].none).map((name) => [name, terms[name]]),
+  )
+}
+
+export interface TermIssue {
+  term: TermName
+  /** In the message, as `permissions[0]`. */
   path: string
   message: string
 }
 
 /** Finds what is wrong with a key's terms as a whole: names of nothing, contradictions, times that have passed. */
-export function validateTerms(terms: KeyTerms, policy: TermsPolicy): Issue[] {
-  const { network } = policy
-  const isToken = (text: string) => text === '.stx' || isContractId(text, network)
-  const faults: (Issue | false)[] = [
-    ...each('permissions', terms.permissions, (scope) => policy.scopes.includes(scope), {
-      message: `must be one of ${policy.scopes.join(', ')}`,
-    }),
-    terms.expiresAt !== null &&
-      !(terms.expiresAt > policy.now && terms.expiresAt < FAR_FUTURE) && {
-        path: 'expiresAt',
-        message: 'must be in the future',
-      },
-    terms.rateLimit !== null &&
-      !(terms.rateLimit >= MIN_RATE_LIMIT && terms.rateLimit <= policy.maxRateLimit) && {
-        path: 'rateLimit',
-        message: `must be from ${MIN_RATE_LIMIT} to ${policy.maxRateLimit}`,
-      },
-    ...each('ipAllowlist', terms.ipAllowlist ?? [], (text) => parseIpRange(text) !== undefined, {
-      message: 'must be an address, or a CIDR range without bits beyond its prefix',
-    }),
-    ...each('tokens', terms.tokens ?? [], isToken, {
-      message: 'must be a contract id of this network, or .stx',
-    }),
-    ...each('recipients', terms.recipients ?? [], (text) => isStacksAddress(text, network), {
-      message: 'must be a Stacks address of this network',
-    }),
-    ...amountFaults(terms, isToken),
-    terms.ownOrdersOnly &&
-      !terms.permissions.includes('create') && {
-        path: 'ownOrdersOnly',
-        message: 'contradicts permissions without create: there would be no order to touch',
-      },
-  ]
-  return faults.filter((fault) => fault !== false)
+export function validateTerms(terms: KeyTerms, policy: TermsPolicy): TermIssue[] {
+  return TERM_NAMES.flatMap((term) => {
+    const value = terms[term]
+    const { faults } = KEY_TERMS[term] as Pick<Term<TermName>, 'faults'>
+    if (value === null || faults === undefined) return []
+    return faults(value, policy, terms).map(({ path = '', message }) => ({
+      term,
+      path: `${memberOf(term)}${path}`,
+      message,
+    }))
+  })
 }
 
-/** Beyond the year 9999 ISO 8601 is written otherwise. */
-const FAR_FUTURE = Date.UTC(10_000, 0)
+function isToken(text: string, { network }: TermsPolicy): boolean {
+  return text === '.stx' || isContractId(text, network)
+}
 
-function amountFaults(
-  { maxAmountIn, tokens }: KeyTerms,
-  isToken: (text: string) => boolean,
-): Issue[] {
-  return Object.entries(maxAmountIn ?? {}).flatMap(([token, { perOrder, perDay }]) => {
-    const path = `maxAmountIn.${token}`
-    if (!isToken(token))
-      return [{ path, message: 'must be a contract id of this network, or .stx' }]
+function amountFaults(amounts: MaxAmountIn, policy: TermsPolicy, { tokens }: KeyTerms): Fault[] {
+  return Object.entries(amounts).flatMap(([token, { perOrder, perDay }]) => {
+    const path = `.${token}`
+    if (!isToken(token, policy)) return [{ path, message: NO_TOKEN }]
     if (tokens !== null && !tokens.includes(token))
       return [{ path, message: 'contradicts tokens, which do not have it' }]
     if (perOrder !== undefined && perDay !== undefined && BigInt(perOrder) > BigInt(perDay))
@@ -76,11 +404,6 @@ function amountFaults(
   })
 }
 
-function each(
-  path: string,
-  list: readonly string[],
-  fits: (text: string) => boolean,
-  { message }: { message: string },
-): Issue[] {
-  return list.flatMap((text, at) => (fits(text) ? [] : [{ path: `${path}[${at}]`, message }]))
+function each(list: readonly string[], fits: (text: string) => boolean, message: string): Fault[] {
+  return list.flatMap((text, at) => (fits(text) ? [] : [{ path: `[${at}]`, message }]))
 }

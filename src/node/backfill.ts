@@ -1,18 +1,21 @@
 import { canDecryptOrders } from '../orders/encryption-check.ts'
 import type { OrderServices } from '../orders/services.ts'
-import { backfillMacs, walletsToBackfill } from '../provenance/backfill.ts'
-
-type AdoptingWorld = Parameters<typeof backfillMacs>[0] & Pick<OrderServices, 'encryption'>
+import {
+  type Backfilled,
+  type BackfillServices,
+  backfillMacs,
+  walletsToBackfill,
+} from '../provenance/backfill.ts'
 
 /**
- * Backfills the MACs of a database that a release without MACs wrote; returns how many keys. With a wrong encryption key
+ * Backfills the MACs of a database that a release without MACs wrote. With a wrong encryption key
  * the keys would never work again, so the key must decrypt the stored orders first.
  */
 export async function backfillOldKeys(
-  world: AdoptingWorld,
+  world: BackfillServices & Pick<OrderServices, 'encryption'>,
   now: number,
-): Promise<{ adopted: number; left: number }> {
-  if ((await walletsToBackfill(world.db)).length === 0) return { adopted: 0, left: 0 }
+): Promise<Backfilled> {
+  if ((await walletsToBackfill(world.db)).length === 0) return { authenticated: 0, refused: 0 }
   if (!(await canDecryptOrders(world)))
     throw new Error('ENCRYPTION_KEY is not the one that this database was written with')
   return backfillMacs(world, now)

@@ -47,10 +47,10 @@ async function backfill(): Promise<void> {
       ),
       config: { STACKS_NETWORK },
     }
-    const { adopted, left } = await backfillOldKeys(world, now)
-    process.stdout.write(`MACs of an earlier release's keys: ${adopted} written.\n`)
-    if (left > 0)
-      process.stdout.write(`${left} keys are not what their owners signed, and stay refused.\n`)
+    const { authenticated, refused } = await backfillOldKeys(world, now)
+    process.stdout.write(`MACs of an earlier release's keys: ${authenticated} written.\n`)
+    if (refused > 0)
+      process.stdout.write(`${refused} keys are not what their owners signed, and stay refused.\n`)
   } finally {
     await close()
   }

@@ -1,7 +1,8 @@
 import type { SignedAction } from '../actions/action.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { checkOwnOrdersOnly, findLimitViolation, type LimitViolation } from '../keys/limits.ts'
-import { presentLimits, type Rights } from '../keys/rights.ts'
+import type { Rights } from '../keys/rights.ts'
+import { presentLimits } from '../keys/terms.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { statusAt } from './lifecycle.ts'
 

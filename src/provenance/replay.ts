@@ -1,38 +1,41 @@
 import { MAX_MESSAGE_AGE_SECONDS, messageFreshness } from '../actions/action.ts'
-import { type AuditBody, bodyText, chainHash, FIRST_HASH } from '../audit/event.ts'
+import {
+  type Actor,
+  type AuditBody,
+  type AuditEvent,
+  bodyText,
+  canonicalJson,
+  chainHash,
+  FIRST_HASH,
+} from '../audit/event.ts'
 import { sha256, toHex } from '../crypto/bytes.ts'
 import { endReason } from '../keys/liveness.ts'
-import { type KeyTerms, TERM_MEMBERS, type TermMembers, termsAfter } from '../keys/rights.ts'
 import { resumed, suspended } from '../keys/suspension.ts'
+import {
+  canonicalTerm,
+  isTermName,
+  type KeyTerms,
+  TERM_MEMBERS,
+  type TermMembers,
+  termsAfter,
+} from '../keys/terms.ts'
 import type { Network } from '../stacks/network.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { verifyMessage } from '../stacks/signature.ts'
-import { canonicalIpRange } from '../wire/ip.ts'
+import type { Json } from '../wire/json.ts'
 
-/** An event of the audit as it is kept: its body, its place in the chain, and what the owner signed for it. */
-export interface AuditEvent {
-  /** From 1, without gaps. */
-  sequence: number
-  /** Canonical JSON (RFC 8785): the very text that is hashed. */
-  body: string
-  /** SHA-256 of the hash before and of SHA-256 of the body, hex. */
-  hash: string
-  /** The owner's message, when an owner did it. */
-  message?: string
-  signature?: string
-  publicKey?: string
-}
-
-/** What an audit cannot account for. */
+/** What an audit cannot account for, in words. */
 export interface AuditFault {
   sequence?: number
   keyId?: string
   fault: string
 }
 
-/** A key as its events made it, and nothing else. Times are milliseconds since 1970, hashes hex. */
+/** A key as its events made it. Times are milliseconds since 1970, hashes are hex. */
 export interface ReplayedKey {
   keyId: string
+  /** SHA-256 of the create_api_key message. */
+  grantHash: string
   terms: KeyTerms
   keyHash: string
   previousKeyHash: string | null
@@ -54,7 +57,8 @@ export interface ReplayOptions {
   recover?: Recover
 }
 
-type Members = TermMembers & {
+/** The members of a signed message, as far as replay reads them. The service validated them before it acted on them. */
+type SignedMembers = TermMembers & {
   action?: unknown
   keyId?: unknown
   graceSeconds?: unknown
@@ -62,47 +66,85 @@ type Members = TermMembers & {
   notAfter?: string | number
 }
 
+/** An event whose place in the chain and whose signature were checked. `signed` is undefined where no owner signed. */
+interface ProvenEvent {
+  body: AuditBody
+  signed: SignedMembers | undefined
+}
+
 /**
- * Goes through a wallet's audit with nothing but its events: every link of the chain, every signature, and every key as
- * what its owner signed makes it. What it cannot know is whether events are missing at the end: an older export can.
+ * Replays a wallet's audit from its events alone: checks every link of the chain and every signature, and makes each key what
+ * its owner signed. It cannot tell whether events are missing at the end: an older export can.
  */
 export function replayAudit(events: readonly AuditEvent[], options: ReplayOptions): Replayed {
   const faults: AuditFault[] = []
   const keys = new Map<string, ReplayedKey>()
-  const used = new Set<string>()
+  const consumed = new Set<string>()
   let previous = FIRST_HASH
   for (const [at, event] of events.entries()) {
-    const say = (fault: string) => faults.push({ sequence: event.sequence, fault })
-    if (event.sequence !== at + 1) say(`is number ${at + 1} of the chain`)
+    const report = (fault: string | undefined) => {
+      if (fault !== undefined) faults.push({ sequence: event.sequence, fault })
+    }
+    if (event.sequence !== at + 1) report(`is number ${at + 1} of the chain`)
     if (chainHash(previous, event.body) !== event.hash)
-      say('breaks the chain: its hash is not of its body')
+      report('breaks the chain: its hash is not of its body')
     previous = event.hash
-    const body = readBody(event.body)
-    if (body === undefined || body.walletAddress !== options.walletAddress) {
-      say('is no event of this wallet')
+    const proven = proveEvent(event, options)
+    if (typeof proven === 'string') {
+      report(proven)
       continue
     }
-    const members = body.messageHash === null ? undefined : proven(event, body, options)
-    if (body.messageHash !== null && members === undefined) {
-      say('is not what the owner signed')
-      continue
-    }
-    if (body.messageHash !== null && used.has(body.messageHash)) say('uses a message a second time')
-    if (body.messageHash !== null) used.add(body.messageHash)
-    const fault = apply(keys, body, members)
-    if (fault !== undefined) say(fault)
+    const { messageHash } = proven.body
+    if (messageHash !== null && consumed.has(messageHash)) report('uses a message a second time')
+    if (messageHash !== null) consumed.add(messageHash)
+    report(eventFault(proven) ?? applyEvent(keys, proven))
   }
   return { keys, faults }
 }
 
-/** The members of the message that vouches for an event; undefined when it does not. */
-function proven(
+/** Reads an event's body and verifies the message that it names; returns the fault when either fails. */
+function proveEvent(event: AuditEvent, options: ReplayOptions): ProvenEvent | string {
+  const body = readBody(event.body)
+  if (body === undefined || body.walletAddress !== options.walletAddress)
+    return 'is no event of this wallet'
+  if (body.messageHash === null) return { body, signed: undefined }
+  const signed = verifiedMembers(event, body.messageHash, options)
+  return signed === undefined ? 'is not what the owner signed' : { body, signed }
+}
+
+/** The body of an event; undefined unless its text is canonical, so that all readers see the same event. */
+function readBody(text: string): AuditBody | undefined {
+  const body = parseObject(text) as AuditBody | undefined
+  const isBody =
+    body?.v === 1 &&
+    typeof body.event === 'string' &&
+    typeof body.at === 'number' &&
+    isObject(body.details) &&
+    bodyText(body) === text
+  return isBody ? body : undefined
+}
+
+function parseObject(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The members of an event's message; undefined unless its hash and its signature fit. */
+function verifiedMembers(
   { message, signature }: AuditEvent,
-  body: AuditBody,
+  messageHash: string,
   { walletAddress, network, recover }: ReplayOptions,
-): Members | undefined {
+): SignedMembers | undefined {
   if (message === undefined || signature === undefined) return undefined
-  if (toHex(sha256(message)) !== body.messageHash) return undefined
+  if (toHex(sha256(message)) !== messageHash) return undefined
   const proof = verifyMessage({
     message,
     signature,
@@ -110,96 +152,107 @@ function proven(
     network,
     ...(recover !== undefined && { recover }),
   })
-  return proof.ok ? (JSON.parse(message) as Members) : undefined
+  return proof.ok ? parseObject(message) : undefined
 }
 
-/** What may happen to a key without its owner's signature: it only ever loses by it, but for the operator's own doing. */
-const UNSIGNED: Readonly<Record<string, readonly string[]>> = {
-  suspend_api_key: ['operator'],
-  resume_api_key: ['operator'],
-  delete_api_key: ['key'],
-  suspend_wallet: ['operator'],
-  resume_wallet: ['operator'],
-  refused: ['service'],
+/** The event that a backfill writes for a key of a release without an audit. Its message is the owner's old grant. */
+function isBackfill({ event, actor }: AuditBody): boolean {
+  return event === 'adopt_api_key' && actor === 'service'
 }
 
-/** Whether a service could have honoured a message at a time, with the longest SIGNATURE_MAX_AGE_SECONDS there is. */
-function isTimely({ action, timestamp, notAfter }: Members, at: number): boolean {
+/** The events that may come without a signature, and the actor that causes each. Only the operator's resuming gives back a right. */
+const UNSIGNED: ReadonlyMap<string, Actor> = new Map([
+  ['suspend_api_key', 'operator'],
+  ['resume_api_key', 'operator'],
+  ['delete_api_key', 'key'],
+  ['suspend_wallet', 'operator'],
+  ['resume_wallet', 'operator'],
+  ['refused', 'service'],
+])
+
+/** What makes an event impossible, whatever came before it: the wrong actor, message, time or key. */
+function eventFault({ body, signed }: ProvenEvent): string | undefined {
+  const { event, actor, at } = body
+  if (signed === undefined)
+    return UNSIGNED.get(event) === actor ? undefined : `is a ${event} without a signature`
+  const isBackfilled = isBackfill(body)
+  if (signed.action !== (isBackfilled ? 'create_api_key' : event))
+    return 'is another action than the signed one'
+  if (actor !== 'owner' && !isBackfilled) return 'was signed by its owner and done by another actor'
+  if (!isBackfilled && !isTimely(signed, at))
+    return 'comes at a time when its message was not fresh'
+  if (signed.keyId !== undefined && signed.keyId !== body.keyId)
+    return 'is about another key than the signed one'
+  return undefined
+}
+
+/** Whether a service could have accepted a message at a time, at the largest SIGNATURE_MAX_AGE_SECONDS. */
+function isTimely({ action, timestamp, notAfter }: SignedMembers, at: number): boolean {
   const dated = { action: String(action), timestamp: Number(timestamp), notAfter }
   return messageFreshness(dated, at, MAX_MESSAGE_AGE_SECONDS) === 'fresh'
 }
 
-/** Of these, what they did to keys is told by events of their own, or there is nothing to tell. */
-const SAYS_NOTHING_OF_KEYS = new Set([
-  'refused',
-  'create_session',
-  'suspend_wallet',
-  'resume_wallet',
-])
+/** Events that change no key by themselves; a suspended wallet's keys have events of their own. */
+const CHANGES_NO_KEY = new Set(['refused', 'create_session', 'suspend_wallet', 'resume_wallet'])
 
-function apply(
+/** Applies an event to the keys; returns the fault when it does not fit them. */
+function applyEvent(
   keys: Map<string, ReplayedKey>,
-  body: AuditBody,
-  members: Members | undefined,
+  { body, signed = {} }: ProvenEvent,
 ): string | undefined {
-  const { event, actor, at, details } = body
-  const isAdopted = event === 'adopt_api_key' && actor === 'service'
-  if (members === undefined) {
-    if (!UNSIGNED[event]?.includes(actor)) return `is a ${event} that nobody signed`
-  } else if (members.action !== (isAdopted ? 'create_api_key' : event))
-    return 'is another action than the signed one'
-  else if (actor !== 'owner' && !isAdopted)
-    return 'was signed by its owner and done by somebody else'
-  else if (!isAdopted && !isTimely(members, at))
-    return 'comes at a time when its message was not good'
-  if (members?.keyId !== undefined && members.keyId !== body.keyId)
-    return 'is about another key than the signed one'
-  if (SAYS_NOTHING_OF_KEYS.has(event)) return undefined
-
-  if (event === 'create_api_key' || isAdopted) {
-    const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details
-    if (body.keyId === null || keys.has(body.keyId) || members === undefined)
-      return 'makes no new key'
-    keys.set(body.keyId, {
-      keyId: body.keyId,
-      terms: termsAfter(termMembersOf(members)),
-      keyHash: String(keyHash),
-      previousKeyHash: null,
-      previousUntil: null,
-      createdAt: Number(createdAt),
-      suspendedAt: suspendedAt === null ? null : Number(suspendedAt),
-      suspendedBy: null,
-      revokedAt: revokedAt === null ? null : Number(revokedAt),
-    })
-    return undefined
-  }
+  const { event, at } = body
+  if (CHANGES_NO_KEY.has(event)) return undefined
+  if (event === 'create_api_key' || isBackfill(body)) return createKey(keys, body, signed)
   if (event === 'revoke_all_api_keys') {
     for (const key of keys.values()) key.revokedAt ??= at
     return undefined
   }
   const key = keys.get(body.keyId ?? '')
-  if (key === undefined) return 'is about a key that was never made'
-  return change(key, body, members ?? {})
+  if (key === undefined) return 'is about a key that no event created'
+  return changeKey(key, body, signed)
 }
 
-function change(key: ReplayedKey, body: AuditBody, members: Members): string | undefined {
+function createKey(
+  keys: Map<string, ReplayedKey>,
+  { keyId, at, details, messageHash }: AuditBody,
+  signed: SignedMembers,
+): string | undefined {
+  if (keyId === null || messageHash === null || keys.has(keyId)) return 'creates no new key'
+  // A backfilled key existed before its event, whose details are its state at that time.
+  const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details
+  keys.set(keyId, {
+    keyId,
+    grantHash: messageHash,
+    terms: termsAfter(signed),
+    keyHash: String(keyHash),
+    previousKeyHash: null,
+    previousUntil: null,
+    createdAt: Number(createdAt),
+    suspendedAt: suspendedAt === null ? null : Number(suspendedAt),
+    suspendedBy: null,
+    revokedAt: revokedAt === null ? null : Number(revokedAt),
+  })
+  return unknownTerms(signed)
+}
+
+function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): string | undefined {
   const { event, at, details } = body
   const actor = body.actor === 'operator' ? 'operator' : 'owner'
   if (event === 'delete_api_key' || event === 'revoke_api_key') {
     key.revokedAt ??= at
     return undefined
   }
-  const isOver = endReason({ ...key, expiresAt: key.terms.expiresAt }, at) !== undefined
-  if (isOver && actor === 'owner') return 'changes a key that had ended'
+  const hasEnded = endReason({ ...key, expiresAt: key.terms.expiresAt }, at) !== undefined
+  if (hasEnded && actor === 'owner') return 'changes a key that had ended'
   switch (event) {
     case 'update_api_key':
-      key.terms = termsAfter(termMembersOf(members), key.terms)
-      return undefined
+      key.terms = termsAfter(signed, key.terms)
+      return unknownTerms(signed)
     case 'rotate_api_key':
       key.previousKeyHash = key.keyHash
       key.keyHash = String(details.keyHash)
       key.previousUntil = Math.min(
-        at + Number(members.graceSeconds) * 1000,
+        at + Number(signed.graceSeconds) * 1000,
         key.terms.expiresAt ?? Number.POSITIVE_INFINITY,
       )
       return undefined
@@ -208,17 +261,30 @@ function change(key: ReplayedKey, body: AuditBody, members: Members): string | u
       return undefined
     case 'resume_api_key': {
       const left = resumed(key, actor)
-      if (left === undefined) return 'lifts a suspension of somebody else'
+      if (left === undefined) return 'lifts a suspension of another actor'
       Object.assign(key, left)
       return undefined
     }
     default:
-      return `is a ${event}, which is no change that keys know`
+      return `is a ${event}, which changes no key`
   }
 }
 
-/** What a key says of itself, in any of the places that show one. */
+/** The members of create_api_key and update_api_key that set no term. */
+const OTHER_MEMBERS = ['action', 'keyId', 'timestamp', 'domain', 'network', 'walletAddress']
+
+/** A later release may have terms that this one does not know: what the owner signed is then not proven here. */
+function unknownTerms(signed: SignedMembers): string | undefined {
+  const known: readonly string[] = [...OTHER_MEMBERS, ...TERM_MEMBERS]
+  const unknown = Object.keys(signed).filter((name) => !known.includes(name))
+  return unknown.length === 0
+    ? undefined
+    : `signs ${unknown.join(', ')}, which this release does not know`
+}
+
+/** What a row, or a key in a response, claims to be. */
 export interface ClaimedRights extends Partial<KeyTerms> {
+  grantHash?: string | null
   keyHash?: string
   previousKeyHash?: string | null
   previousUntil?: number | null
@@ -228,38 +294,15 @@ export interface ClaimedRights extends Partial<KeyTerms> {
   revokedAt?: number | null
 }
 
-/** Names what a key claims that its events did not make. What it does not claim is not compared. */
+/** The names of claims that are not what the key's events made it. What is not claimed is not compared. */
 export function differences(claimed: ClaimedRights, { terms, ...state }: ReplayedKey): string[] {
   const made: Record<string, unknown> = { ...terms, ...state }
   return Object.entries(claimed)
-    .filter(([name]) => name in made)
+    .filter(([name]) => Object.hasOwn(made, name))
     .filter(([name, value]) => comparable(name, value) !== comparable(name, made[name]))
     .map(([name]) => name)
 }
 
-function comparable(name: string, value: unknown): string {
-  if (value === null || value === undefined) return 'null'
-  if (name === 'ipAllowlist')
-    return JSON.stringify((value as string[]).map(canonicalIpRange).sort())
-  if (name !== 'maxAmountIn') return JSON.stringify(value)
-  const amounts = Object.entries(value as Record<string, { perOrder?: string; perDay?: string }>)
-  return JSON.stringify(
-    amounts.map(([token, { perOrder, perDay }]) => [token, perOrder, perDay]).sort(),
-  )
-}
-
-function termMembersOf(members: Members): TermMembers {
-  return Object.fromEntries(
-    TERM_MEMBERS.filter((name) => members[name] !== undefined).map((name) => [name, members[name]]),
-  )
-}
-
-/** The body of an event, if its text is canonical: two readers then see one event. */
-function readBody(text: string): AuditBody | undefined {
-  try {
-    const body = JSON.parse(text) as AuditBody
-    return body.v === 1 && bodyText(body) === text ? body : undefined
-  } catch {
-    return undefined
-  }
+function comparable(name: string, value: unknown = null): string {
+  return canonicalJson((isTermName(name) ? canonicalTerm(name, value) : value) as Json)
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
+import type { AuditEvent } from '../audit/event.ts'
 import { KeySchema } from '../keys/schemas.ts'
-import type { AuditEvent } from './replay.ts'
 
 export const ListAudit = actionSchema('list_audit', {})
 
@@ -23,10 +23,10 @@ const AuditEventSchema = z
     sequence: z.int(),
     body: z
       .string()
-      .meta({ description: 'Canonical JSON (RFC 8785): the very text that is hashed.' }),
-    hash: z
-      .string()
-      .meta({ description: 'SHA-256 of the hash before and of SHA-256 of the body, hex.' }),
+      .meta({ description: 'Canonical JSON (RFC 8785): the exact text that is hashed.' }),
+    hash: z.string().meta({
+      description: "SHA-256 of the previous event's hash and of SHA-256 of the body, hex.",
+    }),
     message: z.string().optional(),
     signature: z.string().optional(),
     publicKey: z.string().optional(),
@@ -39,10 +39,13 @@ export const AuditResponse = z
     network: z.string(),
     walletAddress: z.string(),
     events: z.array(AuditEventSchema),
-    nextAfter: z.int().optional().meta({ description: 'There are more events after this one.' }),
+    nextAfter: z
+      .int()
+      .optional()
+      .meta({ description: 'There are more events: the next page is after this sequence.' }),
     keys: z
       .array(KeySchema)
-      .meta({ description: 'The keys as they are now, to hold against the events.' }),
+      .meta({ description: 'The keys as they are now, to compare with the events.' }),
   })
   .meta({ id: 'Audit' })
 

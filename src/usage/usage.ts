@@ -1,4 +1,4 @@
-/** One request with a key, as the statistics see it. */
+/** One request with a key, as statistics count it. */
 export interface Use {
   keyId: string
   /** Milliseconds since 1970. */
@@ -11,9 +11,9 @@ export interface Use {
   executionMs?: number | undefined
 }
 
-/** A stretch of time and what became of the requests in it. */
+/** An hour or a UTC day, and the outcomes of the requests in it. */
 export interface UsageBucket {
-  /** ISO 8601: when the hour or the UTC day began. */
+  /** ISO 8601. */
   start: string
   requests: number
   /** Requests by outcome: `OK`, or the code of the refusal. */
@@ -28,24 +28,25 @@ export interface Sighting {
   lastSeenAt: string
 }
 
-/** How a key was used. Statistics: a process that is killed loses the last seconds of them, and never a counter. */
+/** How a key was used. These are statistics: a killed process loses the last seconds of them. The exact counters are `UsageStats`. */
 export interface KeyUsage {
   status: 'success'
   keyId: string
   by: 'hour' | 'day'
-  /** Oldest first; stretches without a request are left out. */
+  /** Oldest first. Hours and days without a request are left out. */
   usage: UsageBucket[]
-  /** Of the executions in that time, in milliseconds. */
+  /** Mean duration of the executions in that time, in milliseconds. */
   averageExecutionMs?: number
-  /** The last ones seen. */
+  /** Last seen first, at most 10. */
   ips: Sighting[]
   userAgents: Sighting[]
 }
 
+/** How long statistics are kept. */
 export const USAGE_DAYS = 90
 
-/** Refusals that an owner would want to read in the audit. */
-export const WORTH_KNOWING: ReadonlySet<string> = new Set([
+/** Codes of refusals that are appended to the owner's audit: they may be the first sign of a thief. */
+export const AUDITED_REFUSALS: ReadonlySet<string> = new Set([
   'API_KEY_INACTIVE',
   'IP_NOT_ALLOWED',
   'KEY_LIMIT_EXCEEDED',

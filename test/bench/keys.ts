@@ -5,7 +5,7 @@ import type { Database } from '../../src/db/database.ts'
 import { parseSecret } from '../../src/keys/secret.ts'
 import { openNativeMac } from '../../src/node/mac.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
-import { reseal } from '../support/remac.ts'
+import { writeMacs } from '../support/remac.ts'
 
 export const PREFIX = 'ck_live_'
 export const TOKEN_CHARACTERS = PREFIX.length + 43 + 6
@@ -56,6 +56,10 @@ export async function seedKeys(db: Database, count: number): Promise<void> {
         'bench ' || (${from}::int + ordinal), '{create,execute,cancel}',
         (SELECT min(id) FROM signed_actions), now()
       FROM unnest(${hashes}::text::bytea[]) WITH ORDINALITY AS made (key_hash, ordinal)`)
-    await reseal(db, openNativeMac(Buffer.from(ENCRYPTION_KEY, 'base64')), sql`rights_mac IS NULL`)
+    await writeMacs(
+      db,
+      openNativeMac(Buffer.from(ENCRYPTION_KEY, 'base64')),
+      sql`rights_mac IS NULL`,
+    )
   }
 }

@@ -29,6 +29,18 @@ describe('A message that changes something', () => {
     expect(sent[0]?.headers['x-message']).toBeUndefined()
   })
 
+  it.each([
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+  ])('is not signed with a limit of %s, which JSON would write as null: that lifts it', async (rateLimit) => {
+    const { client, sent } = scripted([], { signer })
+    const invalid = { code: 'INVALID_ARGUMENT' }
+    await expect(client.keys.update('key_1', { rateLimit })).rejects.toMatchObject(invalid)
+    const key = { name: 'a', permissions: [], rateLimit }
+    await expect(client.keys.create(key)).rejects.toMatchObject(invalid)
+    expect(sent).toEqual([])
+  })
+
   it('names the domain of a service that has one', async () => {
     const said = { ...info, signedDomain: 'dex.example' }
     const { client, sent } = scripted([{ body: {} }], { signer, info: said })

@@ -9,7 +9,7 @@ import type { NewOrder } from '../../src/orders/order.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { isDocumented } from '../http/documented.ts'
-import { reseal } from '../support/remac.ts'
+import { writeMacs } from '../support/remac.ts'
 import { type Service, startService } from '../support/service.ts'
 import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
 import { json, name, objectChange, text, textChange } from './hostile-requests.ts'
@@ -85,7 +85,7 @@ async function arrange(): Promise<void> {
     sql`UPDATE api_keys SET rate_limit_per_minute = 9 WHERE id = ${slow.keyId}`,
   )
   for (const { keyId } of [suspended, slow])
-    await reseal(service.world.db, service.world.mac, sql`id = ${keyId}`)
+    await writeMacs(service.world.db, service.world.mac, sql`id = ${keyId}`)
   sessions = await Promise.all([wallet, wallet, stranger].map(openSession))
   for (const session of sessions) secrets.add(session)
   service.clock.now = expiresAt

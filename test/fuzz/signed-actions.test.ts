@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { TERM_MEMBERS } from '../../src/keys/terms.ts'
 import { startService } from '../http/documented.ts'
 import { stored } from '../support/assertions.ts'
 import type { Service } from '../support/service.ts'
@@ -21,18 +22,8 @@ const ACTS = [
   ['POST', '/sessions', 'create_session', { ttlSeconds: 60 }],
 ] as const
 
-const LIMITS = [
-  'keyName',
-  'permissions',
-  'expiresAt',
-  'rateLimit',
-  'ipAllowlist',
-  'tokens',
-  'recipients',
-  'maxAmountIn',
-  'ownOrdersOnly',
-  'label',
-  'justification',
+const MEMBERS = [
+  ...TERM_MEMBERS,
   'graceSeconds',
   'notAfter',
   'ttlSeconds',
@@ -68,7 +59,8 @@ const hostile = fc.oneof(
     ['NULL'],
     { [INPUT_TOKEN]: { perDay: '9'.repeat(39) } },
     { [INPUT_TOKEN]: { perOrder: '1' } },
-    { __proto__: { perDay: '1' } },
+    JSON.parse('{"__proto__":{"perDay":"1"}}'),
+    JSON.parse(`{"__proto__":{"perDay":"1"},"${INPUT_TOKEN}":{"perDay":"1"}}`),
     { constructor: { perDay: '1' } },
     '2999-01-01T00:00:00Z',
     '{}',
@@ -97,7 +89,7 @@ describe('Signed acts on keys with whatever members', () => {
     const wallet = newWallet(service)
     await fc.assert(
       fc.asyncProperty(
-        fc.dictionary(fc.constantFrom(...LIMITS), hostile, { maxKeys: 3, noNullPrototype: true }),
+        fc.dictionary(fc.constantFrom(...MEMBERS), hostile, { maxKeys: 3, noNullPrototype: true }),
         async (changed) => {
           service.clock.now += 1
           const { keyId } = await createKey(service, wallet)

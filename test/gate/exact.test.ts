@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
 import { fundedOperator, sharedEnv, startProcess } from '../support/process.ts'
-import { reseal } from '../support/remac.ts'
+import { writeMacs } from '../support/remac.ts'
 import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
 import { createKey, json, newWallet } from '../support/wallet.ts'
 
@@ -282,7 +282,7 @@ describe('a key', () => {
     await rows.change`UPDATE api_keys SET rate_limit_per_minute = 3 WHERE id = ${low.keyId}`
     await rows.change`UPDATE api_keys SET rate_limit_per_minute = 150 WHERE id = ${high.keyId}`
     for (const { keyId } of [low, high])
-      await reseal(service.world.db, service.world.mac, sql`id = ${keyId}`)
+      await writeMacs(service.world.db, service.world.mac, sql`id = ${keyId}`)
     const admitted = async ({ apiKey }: { apiKey: string }) => {
       const seen = await Promise.all(Array.from({ length: 200 }, () => ask(service, apiKey)))
       return descending(seen.filter(({ status }) => status === 404))

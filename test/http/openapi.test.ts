@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { ACTIONS } from '../../src/actions/action.ts'
 import { createApp, endpoints } from '../../src/app.ts'
 import { REFUSALS } from '../../src/errors.ts'
 import { honoPath } from '../../src/http/endpoint.ts'
@@ -166,6 +167,18 @@ describe('/openapi.json', () => {
   })
 })
 
+it('No signed message takes a member that it does not name, but for the tokens of maxAmountIn', () => {
+  const messages = Object.entries(document.components.schemas).filter(([name]) =>
+    name.endsWith('_message'),
+  )
+  expect(messages.length).toBe(ACTIONS.length)
+  const open = messages.flatMap(([name, schema]) => openObjects(schema, name))
+  expect(open.sort()).toEqual([
+    'create_api_key_message/properties/maxAmountIn',
+    'update_api_key_message/properties/maxAmountIn/anyOf/0',
+  ])
+})
+
 describe('A story told through every operation', () => {
   it('gets each success that is documented, in the documented form', async () => {
     const seen = await useEverything(service)
@@ -179,6 +192,17 @@ describe('A story told through every operation', () => {
     expect([...seen].sort()).toEqual(told.sort())
   })
 })
+
+/** The paths of the objects in a JSON schema that take members which it does not name. */
+function openObjects(schema: unknown, path = ''): string[] {
+  if (typeof schema !== 'object' || schema === null) return []
+  const { type, additionalProperties } = schema as Record<string, unknown>
+  const isOpen = type === 'object' && additionalProperties !== false
+  return [
+    ...(isOpen ? [path] : []),
+    ...Object.entries(schema).flatMap(([name, inner]) => openObjects(inner, `${path}/${name}`)),
+  ]
+}
 
 function zodOf(schema: object): z.ZodType {
   const whole = JSON.stringify({ ...schema, $defs: document.components.schemas })

@@ -67,6 +67,10 @@ describe.each(ENGINES)('The owner of a key on %s', (engine) => {
     ['a name that is none', { keyName: null }],
     ['permissions that are none', { permissions: null }],
     ['an end that has passed', { expiresAt: 1 }],
+    [
+      'an amount of a token named __proto__',
+      JSON.parse(`{"maxAmountIn":{"__proto__":{"perDay":"5"},"${INPUT_TOKEN}":{"perDay":"5"}}}`),
+    ],
     ['a limit that contradicts another', { tokens: ['.stx'] }],
     ['own orders only, without a way to make one', { ownOrdersOnly: true, permissions: [] }],
   ])('is refused a change to %s', async (_, members) => {

@@ -127,6 +127,19 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
           maxAmountIn: { [INPUT_TOKEN]: { perDay: '5' } },
         },
       ],
+      ...['__proto__', 'constructor', 'toString', 'hasOwnProperty'].map(
+        (name): [string, object] => [
+          `an amount of a token named ${name}, beside one that there is`,
+          JSON.parse(`{"maxAmountIn":{"${name}":{"perDay":"5"},"${INPUT_TOKEN}":{"perDay":"5"}}}`),
+        ],
+      ),
+      [
+        'an amount with a member named __proto__',
+        JSON.parse(
+          `{"maxAmountIn":{"${INPUT_TOKEN}":{"perDay":"5","__proto__":{"perOrder":"1"}}}}`,
+        ),
+      ],
+      ['a member named __proto__', JSON.parse('{"__proto__":{"rateLimit":10}}')],
       [
         'own orders only, and no way to make one',
         { ownOrdersOnly: true, permissions: ['execute'] },

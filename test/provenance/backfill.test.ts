@@ -1,14 +1,9 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { sql } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/postgres-js'
-import { migrate } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fromHex, sha256, toBase62 } from '../../src/crypto/bytes.ts'
 import { openEncryption } from '../../src/crypto/encryption.ts'
@@ -17,10 +12,9 @@ import { rows } from '../../src/db/database.ts'
 import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
 import { checkAudit } from '../../src/provenance/check.ts'
 import { answered, refused } from '../support/assertions.ts'
-import { freshDatabase, type Service, startService } from '../support/service.ts'
+import { databaseAt, MIGRATIONS } from '../support/old-database.ts'
+import { type Service, startService } from '../support/service.ts'
 import { fund, json, newWallet, type Wallet } from '../support/wallet.ts'
-
-const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
 const run = promisify(execFile)
 const ENCRYPTION_KEY = randomBytes(32).toString('base64')
@@ -46,15 +40,9 @@ describe.each([
   let uuid: string
 
   beforeAll(async () => {
-    const databaseUrl = await freshDatabase('Postgres')
-    const folder = mkdtempSync(join(tmpdir(), 'latchkey-old-'))
-    cpSync(MIGRATIONS, folder, { recursive: true })
-    const journal = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8'))
-    journal.entries = journal.entries.filter(({ tag }: { tag: string }) => /^000[012]_/.test(tag))
-    writeFileSync(join(folder, 'meta/_journal.json'), JSON.stringify(journal))
-    client = postgres(databaseUrl, { max: 1, onnotice: () => {} })
-    await migrate(drizzle({ client }), { migrationsFolder: folder })
-    rmSync(folder, { recursive: true })
+    const old = await databaseAt(2)
+    const { databaseUrl } = old
+    client = old.client
 
     for (const name of ['live', 'suspended', 'revoked', 'unrevoked', 'widened', 'forged'])
       made[name] = await oldKey(name)

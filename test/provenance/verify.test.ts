@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
-import { type AuditEvent, replayAudit } from '../../src/provenance/replay.ts'
+import { type AuditEvent, bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
+import { sha256, toHex } from '../../src/crypto/bytes.ts'
+import { replayAudit } from '../../src/provenance/replay.ts'
+import { signMessage } from '../../src/stacks/sign.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { ENGINES, type Service } from '../support/service.ts'
@@ -99,6 +101,47 @@ describe.each(ENGINES)("A wallet's audit on %s", (engine) => {
   const edited = (event: AuditEvent | undefined, change: object): AuditEvent => ({
     ...(event as AuditEvent),
     body: bodyText({ ...JSON.parse(event?.body ?? ''), ...change }),
+  })
+
+  it('does not prove a term that this release does not know, and names it', async () => {
+    const { wallet, audit, keyId } = await lived()
+    const { message, signature } = wallet.sign({ action: 'update_api_key', keyId, maxLeverage: 2 })
+    const [first] = audit.events
+    const body = { event: 'update_api_key', messageHash: toHex(sha256(message)), details: {} }
+    const events = rehashed([...audit.events, { ...edited(first, body), message, signature }])
+    expect(replay({ ...audit, events }).faults).toEqual([
+      { sequence: events.length, fault: 'signs maxLeverage, which this release does not know' },
+    ])
+  })
+
+  it.each([
+    ['no JSON', '{'],
+    ['null', 'null'],
+    ['a list', '[]'],
+    ['an event without details', '{"at":1,"event":"refused","v":1}'],
+    ['an event named as a member of every object', '{"event":"constructor"}'],
+    ['an event that is no text', '{"event":{}}'],
+    ['an actor that is no text', '{"actor":null}'],
+  ])('is refused as a whole, and never throws, with a body that is %s', async (_, text) => {
+    const { audit } = await lived()
+    const [first] = audit.events as [AuditEvent]
+    const isWhole = !text.startsWith('{"') || text.includes('"v"')
+    const body = isWhole ? text : edited(first, { messageHash: null, ...JSON.parse(text) }).body
+    const { faults } = replay({ ...audit, events: rehashed([...audit.events, { ...first, body }]) })
+    expect(faults.map(({ sequence }) => sequence)).toEqual([audit.events.length + 1])
+  })
+
+  it.each([
+    ['no JSON', 'hello'],
+    ['null', 'null'],
+    ['a list', '[]'],
+  ])('is refused as a whole, and never throws, with a signed message that is %s', async (_, message) => {
+    const { audit, wallet } = await lived()
+    const signature = signMessage({ message, privateKey: wallet.privateKey })
+    const body = edited(audit.events[0], { messageHash: toHex(sha256(message)) }).body
+    const event = { sequence: 0, hash: '', body, message, signature }
+    const { faults } = replay({ ...audit, events: rehashed([...audit.events, event]) })
+    expect(faults.map(({ sequence }) => sequence)).toEqual([audit.events.length + 1])
   })
 
   it.each<[string, (events: AuditEvent[]) => AuditEvent[]]>([

@@ -1,0 +1,133 @@
+import * as z from 'zod/mini'
+import {
+  KEY_TERMS,
+  type MemberOf,
+  memberOf,
+  type SignedTerm,
+  TERM_NAMES,
+  type TermForm,
+  type TermMembers,
+  type TermName,
+  type TextForm,
+} from './terms.ts'
+
+/*
+ * Schemas of what a message may set, made from the table of terms. In zod/mini, which combines with the classic schemas of the
+ * service and is what a page could afford. Every message is given, because zod/mini has none of its own.
+ */
+
+/** Control characters, line separators, and the marks that reorder text on a screen. */
+const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
+const AMOUNT = 'must be a whole number above 0, as text, in the smallest unit'
+
+/** ISO 8601 with a zone, or milliseconds since 1970. */
+export const Expiry = z.union(
+  [z.iso.datetime({ offset: true }), z.int().check(z.positive())],
+  'must be ISO 8601 with a zone, or milliseconds since 1970',
+)
+
+const Amount = z.string(AMOUNT).check(z.regex(/^[1-9][0-9]{0,38}$/, AMOUNT))
+const AmountLimit = z
+  .strictObject({ perOrder: z.optional(Amount), perDay: z.optional(Amount) }, 'must be an object')
+  .check(
+    z.refine(
+      ({ perOrder, perDay }) => perOrder !== undefined || perDay !== undefined,
+      'must have perOrder or perDay',
+    ),
+  )
+
+type SchemasByType = {
+  readonly [Type in TermForm['type']]: (form: Extract<TermForm, { type: Type }>) => z.ZodMiniType
+}
+
+const SCHEMAS: SchemasByType = {
+  text: ({ maxCharacters, isTrimmed }) => {
+    const text = z.string('must be text').check(
+      z.minLength(1, 'must not be empty'),
+      z.refine(
+        (value) => [...value].length <= maxCharacters,
+        `must be ${maxCharacters} characters or fewer`,
+      ),
+      z.refine((value) => !UNPRINTABLE.test(value), 'must not have control characters'),
+    )
+    return isTrimmed === true
+      ? text.check(
+          z.refine((value) => value.trim() === value, 'must not begin or end with white space'),
+        )
+      : text
+  },
+  list: listOf,
+  ranges: listOf,
+  integer: ({ min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }) =>
+    z
+      .int('must be a whole number')
+      .check(z.minimum(min, `must be ${min} or more`), z.maximum(max, `must be ${max} or less`)),
+  time: () => Expiry,
+  amounts: ({ token, maxItems }) =>
+    recordOf(textOf(token), AmountLimit).check(
+      z.refine((amounts) => {
+        const tokens = Object.keys(amounts).length
+        return tokens > 0 && tokens <= maxItems
+      }, `must name 1 to ${maxItems} tokens`),
+    ),
+  flag: () => z.boolean('must be true or false'),
+}
+
+function textOf({ pattern, maxLength, message }: TextForm) {
+  return z.string('must be text').check(z.maxLength(maxLength, message), z.regex(pattern, message))
+}
+
+function listOf({ item, minItems, maxItems }: Extract<TermForm, { type: 'list' | 'ranges' }>) {
+  const list = z
+    .array(textOf(item), 'must be a list')
+    .check(
+      z.refine((items) => new Set(items).size === items.length, 'must not have anything twice'),
+    )
+  const filled =
+    minItems === 0
+      ? list
+      : list.check(z.minLength(minItems, 'must not be empty: leave it out, or lift it with null'))
+  return maxItems === undefined
+    ? filled
+    : filled.check(z.maxLength(maxItems, `must have ${maxItems} or fewer`))
+}
+
+/** A member named `__proto__` is refused: `z.record` leaves it out of its output, and nothing signed may be ignored. */
+function recordOf<Value extends z.ZodMiniType>(key: z.ZodMiniType<string>, value: Value) {
+  const refuseProto = z.transform((input: unknown, { issues }) => {
+    if (typeof input === 'object' && input !== null && Object.hasOwn(input, '__proto__'))
+      issues.push({ code: 'custom', message: 'must not have a member named __proto__', input })
+    return input
+  })
+  return z.pipe(refuseProto, z.record(key, value, 'must be an object'))
+}
+
+/** The schema of a term's value in a message, with its description. */
+export function valueSchema(name: TermName): z.ZodMiniType {
+  const term = KEY_TERMS[name]
+  const schemaOf = SCHEMAS[term.type] as (form: TermForm) => z.ZodMiniType
+  return schemaOf(term).check(z.describe(term.description))
+}
+
+/** The members of a create_api_key message that set terms, for a strict object schema. */
+export const GRANT_MEMBERS = membersOf((schema, isRequired) =>
+  isRequired ? schema : z.optional(schema),
+) as unknown as {
+  [Name in TermName as MemberOf<Name>]: z.ZodMiniType<
+    Name extends 'name' | 'permissions' ? SignedTerm<Name> : SignedTerm<Name> | undefined
+  >
+}
+
+/** The members of an update_api_key message that set terms: all are optional, and null lifts those that a grant may leave out. */
+export const CHANGE_MEMBERS = membersOf((schema, isRequired) =>
+  z.optional(isRequired ? schema : z.nullable(schema)),
+) as unknown as { [Member in keyof TermMembers]-?: z.ZodMiniType<TermMembers[Member]> }
+
+function membersOf(member: (schema: z.ZodMiniType, isRequired: boolean) => z.ZodMiniType) {
+  return Object.fromEntries(
+    TERM_NAMES.map((name) => {
+      const { isRequired = false } = KEY_TERMS[name]
+      return [memberOf(name), member(valueSchema(name), isRequired)]
+    }),
+  )
+}
