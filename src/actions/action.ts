@@ -20,7 +20,7 @@ export const ACTIONS = [
 
 export type Action = (typeof ACTIONS)[number]
 
-/** A message as a client presents it: nothing of it is believed yet. */
+/** A message as a client presents it, before anything of it is verified. */
 export interface PresentedMessage {
   message: string
   signature: string
@@ -28,13 +28,13 @@ export interface PresentedMessage {
   publicKey?: string | undefined
 }
 
-/** A message that its wallet signed, fresh and for this service. Whether it was used before is decided by `consumeMessage`. */
+/** A verified message: its wallet signed it, recently, for this service. Whether it was used before, `consumeMessage` decides. */
 export interface SignedAction<Members> {
   action: Action
   members: Members
   walletAddress: string
   message: string
-  /** SHA-256 of the message: a signature can be rewritten by anyone, a message cannot. */
+  /** SHA-256 of the message. A signature has other valid forms (ECDSA is malleable), so it cannot identify an action. */
   messageHash: Uint8Array
   signature: string
   /** Compressed, hex; recovered, never taken from the client. */
@@ -45,17 +45,17 @@ export const MAX_MESSAGE_BYTES = 2_048
 /** How far a client's clock may be ahead. */
 export const MAX_FUTURE_SECONDS = 60
 
-/** How old messages may be at the very most: src/env.ts holds `SIGNATURE_MAX_AGE_SECONDS` to it. */
+/** The largest value of `SIGNATURE_MAX_AGE_SECONDS`: src/env.ts validates it, and a replay of an audit allows it. */
 export const MAX_MESSAGE_AGE_SECONDS = 86_400
 
-/** How long after its signing a certificate can be honoured, at most. */
+/** How long after its timestamp a revoke_api_key certificate can end, at most. */
 export const MAX_CERTIFICATE_SECONDS = 366 * 86_400
 
 export type Freshness = 'fresh' | 'stale' | 'future'
 
 /**
- * Whether a message is honoured at a time. A revoke_api_key message is a certificate: it states its own end, notAfter, at
- * most `MAX_CERTIFICATE_SECONDS` after its timestamp. Every other message is honoured up to an age. A time that is not a
+ * Whether a message is accepted at a time. A revoke_api_key message is a certificate: it states its own end, notAfter, at
+ * most `MAX_CERTIFICATE_SECONDS` after its timestamp. Every other message is accepted up to an age. A time that is not a
  * finite number makes a message stale.
  */
 export function messageFreshness(
@@ -70,7 +70,7 @@ export function messageFreshness(
   return timestamp - now > MAX_FUTURE_SECONDS * 1000 ? 'future' : 'fresh'
 }
 
-/** What a message says of its time: milliseconds since 1970; notAfter also ISO 8601. */
+/** The members that date a message: milliseconds since 1970; notAfter also ISO 8601. */
 export interface DatedMessage {
   action: string
   timestamp: number

@@ -6,16 +6,16 @@ import { ok, type Result, refuse } from '../result.ts'
 import type { SignedAction } from './action.ts'
 
 /**
- * Uses up a signed message, inside the transaction of the change that it asks for, and answers its row's id.
- * It also takes the wallet's lock until that transaction ends: changes of one wallet happen one after another, so what
- * the next statement counts cannot be raced.
+ * Consumes a signed message in the transaction of the change that it asks for, and returns the id of its row: a message works
+ * once, and only together with its change. The statement also takes the wallet's lock until that transaction ends, so that
+ * changes of one wallet happen one after another, and what the next statement counts cannot change before the commit.
  */
 export async function consumeMessage(
   tx: Database,
   action: SignedAction<unknown>,
   now: number,
 ): Promise<Result<number, 'messageReplayed'>> {
-  const [spent] = await rows<{ id: string }>(
+  const [consumed] = await rows<{ id: string }>(
     tx,
     sql`WITH wallet AS (
         ${walletLockSql(action.walletAddress)}
@@ -28,18 +28,18 @@ export async function consumeMessage(
       ON CONFLICT ON CONSTRAINT signed_actions_once DO NOTHING
       RETURNING id::text`,
   )
-  return spent === undefined ? refuse('messageReplayed') : ok(Number(spent.id))
+  return consumed === undefined ? refuse('messageReplayed') : ok(Number(consumed.id))
 }
 
-/** Whether a message was used before: tells a replay from a change that came too late. Guards nothing. */
+/** Whether a message was consumed: distinguishes a replay from a change that came too late. It guards nothing. */
 export async function isMessageConsumed(
   db: Database,
   action: SignedAction<unknown>,
 ): Promise<boolean> {
-  const spent = await rows(
+  const found = await rows(
     db,
     sql`SELECT FROM signed_actions
       WHERE wallet_address = ${action.walletAddress} AND message_hash = ${action.messageHash}::bytea`,
   )
-  return spent.length > 0
+  return found.length > 0
 }

@@ -1,11 +1,11 @@
 import * as z from 'zod'
 import type { Action } from './action.ts'
 
-/** Members of every action message. Optional ones must match this service, its network and the signer when present. */
+/** Members of every action message. The optional ones, where present, must match this service, its network and the signer. */
 const commonMembers = {
   timestamp: z.int().meta({
     description:
-      'Milliseconds since 1970. GET /info says how old it may be: limits.signatureMaxAgeSeconds.',
+      'Milliseconds since 1970. How old it may be is limits.signatureMaxAgeSeconds of GET /info.',
   }),
   domain: z.string().optional(),
   network: z.string().optional(),

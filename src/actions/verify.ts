@@ -33,57 +33,77 @@ const JSON_FAULTS: Record<JsonReason, string> = {
   tooDeep: 'is nested too deeply',
 }
 
-/** Checks a presented message, cheap things first: size, shape, freshness, addressee, and only then the curve. */
+/** Verifies a presented message, the cheap checks first: size, shape, freshness, addressee, and last the signature. */
 export function verifyAction<Schema extends ActionSchema>(
   presented: PresentedMessage,
   schema: Schema,
   { config, recover, example }: Policy,
   now: number,
 ): Result<SignedAction<z.output<Schema>>, VerifyReason> {
-  const invalid = (problem: string, more?: object) =>
-    refuse('invalidRequest', { problem: `message ${problem}`, expected: example, ...more })
-
-  const { message, walletAddress } = presented
-  if (
-    message.length > MAX_MESSAGE_BYTES ||
-    new TextEncoder().encode(message).length > MAX_MESSAGE_BYTES
-  )
-    return invalid(`is longer than ${MAX_MESSAGE_BYTES} bytes`)
-  const json = parseJson(message)
-  if (!json.ok) return invalid(JSON_FAULTS[json.reason])
-  const parsed = schema.safeParse(json.value)
-  if (!parsed.success) return invalid('does not fit its action', { issues: issuesOf(parsed.error) })
-
-  const { timestamp, domain, network, walletAddress: signer, action } = parsed.data
-  const freshness = messageFreshness(parsed.data, now, config.SIGNATURE_MAX_AGE_SECONDS)
+  const { message, signature, walletAddress, publicKey } = presented
+  const read = readMembers(message, schema)
+  if (!read.ok) return refuse('invalidRequest', { expected: example, ...read.details })
+  const members = read.value
+  const freshness = messageFreshness(members, now, config.SIGNATURE_MAX_AGE_SECONDS)
   if (freshness !== 'fresh')
-    return refuse('timestampExpired', { reason: freshness, timestamp, serverTime: now })
-  if (domain === undefined ? config.REQUIRE_SIGNED_DOMAIN : domain !== config.SIGNED_DOMAIN)
-    return refuse('signatureInvalid', {
-      reason: 'wrong_domain',
-      expected: config.SIGNED_DOMAIN ?? null,
+    return refuse('timestampExpired', {
+      reason: freshness,
+      timestamp: members.timestamp,
+      serverTime: now,
     })
-  if (network !== undefined && network !== config.STACKS_NETWORK)
-    return refuse('signatureInvalid', { reason: 'wrong_network', expected: config.STACKS_NETWORK })
-  if (signer !== undefined && signer !== walletAddress)
-    return refuse('signatureInvalid', { reason: 'wrong_wallet' })
+  const addressed = checkAddressee(members, walletAddress, config)
+  if (!addressed.ok) return addressed
 
   const proof = verifyMessage({
     message,
-    signature: presented.signature,
+    signature,
     walletAddress,
     network: config.STACKS_NETWORK,
     recover,
-    ...(presented.publicKey === undefined ? {} : { publicKey: presented.publicKey }),
+    ...(publicKey !== undefined && { publicKey }),
   })
   if (!proof.ok) return refuse('signatureInvalid', { reason: proof.reason })
   return ok({
-    action,
-    members: parsed.data,
+    action: members.action,
+    members,
     walletAddress,
     message,
     messageHash: sha256(message),
-    signature: presented.signature,
+    signature,
     publicKey: proof.value.publicKey,
   })
+}
+
+function readMembers<Schema extends ActionSchema>(
+  message: string,
+  schema: Schema,
+): Result<z.output<Schema>, 'invalidRequest'> {
+  const invalid = (problem: string, more?: object) =>
+    refuse('invalidRequest', { problem: `message ${problem}`, ...more })
+  // A text has at least as many UTF-8 bytes as UTF-16 units: a huge one is refused before it is encoded.
+  const isTooLong =
+    message.length > MAX_MESSAGE_BYTES ||
+    new TextEncoder().encode(message).length > MAX_MESSAGE_BYTES
+  if (isTooLong) return invalid(`is longer than ${MAX_MESSAGE_BYTES} bytes`)
+  const json = parseJson(message)
+  if (!json.ok) return invalid(JSON_FAULTS[json.reason])
+  const parsed = schema.safeParse(json.value)
+  return parsed.success
+    ? ok(parsed.data)
+    : invalid('does not fit its action', { issues: issuesOf(parsed.error) })
+}
+
+/** A message names the service, the network and the wallet that it is for, or leaves them out where that is allowed. */
+function checkAddressee(
+  { domain, network, walletAddress: signer }: z.output<ActionSchema>,
+  walletAddress: string,
+  { SIGNED_DOMAIN, REQUIRE_SIGNED_DOMAIN, STACKS_NETWORK }: Policy['config'],
+): Result<null, 'signatureInvalid'> {
+  if (domain === undefined ? REQUIRE_SIGNED_DOMAIN : domain !== SIGNED_DOMAIN)
+    return refuse('signatureInvalid', { reason: 'wrong_domain', expected: SIGNED_DOMAIN ?? null })
+  if (network !== undefined && network !== STACKS_NETWORK)
+    return refuse('signatureInvalid', { reason: 'wrong_network', expected: STACKS_NETWORK })
+  if (signer !== undefined && signer !== walletAddress)
+    return refuse('signatureInvalid', { reason: 'wrong_wallet' })
+  return ok(null)
 }

@@ -10,7 +10,7 @@ import type { KeyServices } from '../keys/services.ts'
 import { ok, type Result } from '../result.ts'
 import { type CreatedSession, SESSION_PREFIX, sessionText } from './session.ts'
 
-/** Gives a wallet a bearer that may read what is the wallet's, for a while. */
+/** Opens a session for the wallet that signed for it: a short-lived bearer that may read what is the wallet's. */
 export async function createSession(
   services: Pick<KeyServices, 'db' | 'mac' | 'log' | 'randomBytes'>,
   action: SignedAction<{ ttlSeconds: number }>,
@@ -22,9 +22,9 @@ export async function createSession(
   const id = `ses_${toBase62(services.randomBytes(12), 17)}`
   const expiresAt = now + members.ttlSeconds * 1000
   const made = await atomically<null, 'messageReplayed'>(services.db, async (tx) => {
-    const spent = await consumeMessage(tx, action, now)
-    if (!spent.ok) return spent
-    const grantId = spent.value
+    const consumed = await consumeMessage(tx, action, now)
+    if (!consumed.ok) return consumed
+    const grantId = consumed.value
     const mac = services.mac(sessionText({ id, secretHash, walletAddress, grantId, expiresAt }))
     await rows(
       tx,

@@ -6,7 +6,7 @@ import type { KeyServices } from '../keys/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SessionRow, sessionText } from './session.ts'
 
-/** Finds the session that has this secret, while it is live. */
+/** Finds the live session of a secret. A session that expired, was ended or whose row was edited is refused. */
 export async function findSession(
   services: Pick<KeyServices, 'db' | 'mac' | 'log'>,
   hash: KeyHash,
@@ -30,7 +30,7 @@ export async function findSession(
   return ok({ id, walletAddress })
 }
 
-/** Ends a session before it expires. */
+/** Ends a session before it expires. Idempotent: a session that was ended before keeps its time. */
 export async function endSession(
   services: Pick<KeyServices, 'db'>,
   { id }: { id: string },

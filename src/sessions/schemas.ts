@@ -10,8 +10,7 @@ export const CreatedSessionSchema = z
   .object({
     status: z.literal('success'),
     session: z.string().meta({
-      description:
-        'Sent as Authorization: Bearer cs_... It appears in this answer and nowhere else.',
+      description: 'Sent as Authorization: Bearer cs_... No other response has it.',
     }),
     walletAddress: z.string(),
     expiresAt: z.iso.datetime(),

@@ -1,18 +1,18 @@
-/** How a session's secret begins. */
+/** The prefix of a session's secret. */
 export const SESSION_PREFIX = 'cs_'
 export const MAX_SESSION_SECONDS = 3_600
 
-/** The answer that creates a session: the only one, ever, that holds `session`. */
+/** The response that opens a session: the only one that has `session`. */
 export interface CreatedSession {
   status: 'success'
-  /** `cs_` + 43 base62 characters + a 6 character checksum. It reads, and changes nothing. */
+  /** `cs_` + 43 base62 characters + a 6 character checksum. It may read and change nothing. */
   session: string
   walletAddress: string
   /** ISO 8601. */
   expiresAt: string
 }
 
-/** What gives a session its rights, as its `mac` covers it. */
+/** A session as its row says it is. Times are milliseconds since 1970, hashes are hex. */
 export interface SessionRow {
   id: string
   secretHash: string
@@ -22,7 +22,10 @@ export interface SessionRow {
   endedAt: number | null
 }
 
-/** The text that a session's `mac` is made of. That it has not ended is not part of it: ending takes nothing but a time. */
+/**
+ * The text that a session's `mac` covers. `endedAt` is not part of it: an edit of the database could revive a session only
+ * until it expires, and only to read what the same access to the database reads anyway.
+ */
 export function sessionText(row: Omit<SessionRow, 'endedAt'>): string {
   return JSON.stringify([
     'session 1',

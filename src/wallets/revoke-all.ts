@@ -14,7 +14,10 @@ export interface RevokedAll {
   cancelledOrders: number
 }
 
-/** Revokes every key and ends every session of a wallet in one transaction; cancels its open orders where asked to. */
+/**
+ * Revokes every key and ends every session of a wallet in one transaction, with its open orders where the message says so.
+ * A key that is created meanwhile is either among the revoked ones, or is created afterwards by a message of its owner.
+ */
 export async function revokeAll(
   services: Pick<KeyServices, 'db' | 'mac' | 'log'>,
   action: SignedAction<{ cancelOpenOrders: boolean }>,
