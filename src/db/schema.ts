@@ -66,6 +66,7 @@ export const apiKeys = pgTable(
     recipients: text().array(),
     maxAmountIn: jsonb('max_amount_in').$type<MaxAmountIn>(),
     ownOrdersOnly: boolean('own_orders_only').notNull().default(false),
+    maxOpenOrders: integer('max_open_orders'),
     label: text(),
     justification: text(),
     previousKeyHash: bytea('previous_key_hash').unique('api_keys_previous_hash'),
@@ -255,6 +256,11 @@ export const orders = pgTable(
     index('orders_owner').on(table.owner, table.sequence),
     index('orders_status').on(table.status, table.sequence),
     index('orders_open_until').on(table.validTo).where(sql`${table.status} = 'open'`),
+    index('orders_unended_of_key')
+      .on(table.createdBy)
+      .where(
+        sql`${table.createdBy} IS NOT NULL AND ${table.status} IN ('open', 'executing', 'broadcasted')`,
+      ),
     check(
       'orders_status_known',
       sql`${table.status} IN ('open', 'executing', 'broadcasted', 'confirmed', 'failed', 'cancelled', 'expired')`,

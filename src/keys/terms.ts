@@ -31,6 +31,8 @@ export interface LimitTerms {
   maxAmountIn: MaxAmountIn | null
   /** It may execute and cancel only orders that were created with it. */
   ownOrdersOnly: boolean
+  /** How many orders that were created with it may be open, executing or broadcasted at once. */
+  maxOpenOrders: number | null
 }
 
 /** What an owner notes about a key. It gives no right and takes none. */
@@ -280,6 +282,16 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
       isOwnOnly && !permissions.includes('create')
         ? [{ message: 'contradicts permissions without create: it could never own an order' }]
         : [],
+  },
+  maxOpenOrders: {
+    type: 'integer',
+    min: 1,
+    max: 10_000,
+    kind: 'limit',
+    none: null,
+    column: 'max_open_orders',
+    description:
+      'how many orders that were created with it may be open, executing or broadcasted at once, 1 to 10000',
   },
   label: {
     type: 'text',

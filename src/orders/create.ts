@@ -6,6 +6,8 @@ import { signatureLabel } from '../crypto/labels.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { type OrderRow, orderJson, orderOfJson } from '../db/order-row.ts'
+import { timestamptz } from '../db/time.ts'
+import { lockWallet } from '../db/wallet-lock.ts'
 import { countSuccess, recordSuccess } from '../gate/admit.ts'
 import { findLimitViolation, perDayOf } from '../keys/limits.ts'
 import type { Rights } from '../keys/rights.ts'
@@ -15,6 +17,7 @@ import { proveIntent } from '../stacks/intent.ts'
 import { type Reservation, reclaimEnded, reserveAllowance } from './allowance.ts'
 import { checkOwner } from './authorize.ts'
 import { findOrder } from './find.ts'
+import { isUnendedOrderSql } from './lifecycle.ts'
 import type { NewOrder } from './order.ts'
 import type { OrderServices } from './services.ts'
 import { orderHash, validateOrder } from './validate.ts'
@@ -112,7 +115,7 @@ type NewRow = Pick<
 
 type StoreReason = 'messageReplayed' | 'orderConflict' | 'limitExceeded'
 
-/** Stores the order, consumes its message and reserves its amount of the key's day in one transaction. */
+/** Stores the order, consumes its message and uses the key's limits on orders and on amounts of a day, in one transaction. */
 async function store(
   services: OrderServices,
   row: NewRow,
@@ -120,20 +123,48 @@ async function store(
   now: number,
 ): Promise<Result<OrderRow, StoreReason>> {
   const reservation = key === undefined ? undefined : reservationOf(row, key, now)
-  if (action === undefined && reservation === undefined) return insert(services.db, row, key?.keyId)
+  const maxOpenOrders = key?.rights.maxOpenOrders ?? null
+  if (action === undefined && reservation === undefined && maxOpenOrders === null)
+    return insert(services.db, row, key?.keyId)
   const attempt = () =>
     atomically<OrderRow, StoreReason>(services.db, async (tx) => {
       const consumed = action === undefined ? ok(0) : await consumeMessage(tx, action, now)
       if (!consumed.ok) return consumed
+      const room = maxOpenOrders === null ? ok(null) : await checkRoom(tx, row, maxOpenOrders, now)
+      if (!room.ok) return room
       const reserved =
         reservation === undefined ? ok(null) : await reserveAllowance(tx, reservation)
       return reserved.ok ? insert(tx, row, key?.keyId) : reserved
     })
   const stored = await attempt()
-  const isFull = reservation !== undefined && !stored.ok && stored.reason === 'limitExceeded'
-  if (!isFull) return stored
+  const isDayFull = !stored.ok && stored.details?.limit === 'maxAmountIn.perDay'
+  if (reservation === undefined || !isDayFull) return stored
   await reclaimEnded(services.db, reservation)
   return attempt()
+}
+
+/**
+ * Refuses a key that has as many unended orders as maxOpenOrders allows. The orders themselves are counted, so one that ends in
+ * any way makes room at once, also one that expired and is not stored as expired yet. The wallet's lock is held until the
+ * transaction ends, and is a statement of its own: the count then has a snapshot in which every order of an earlier holder is
+ * committed. It is not the key's row, because the gate would wait for that one, with the requests of other keys.
+ */
+async function checkRoom(
+  tx: Database,
+  { owner, createdBy }: NewRow,
+  maxOpenOrders: number,
+  now: number,
+): Promise<Result<null, 'limitExceeded'>> {
+  await lockWallet(tx, owner)
+  const [unended] = await rows<{ orders: number }>(
+    tx,
+    sql`SELECT count(*)::int AS orders FROM orders
+      WHERE created_by = ${createdBy} AND ${isUnendedOrderSql(timestamptz(now))}`,
+  )
+  const value = (unended?.orders ?? 0) + 1
+  return value <= maxOpenOrders
+    ? ok(null)
+    : refuse('limitExceeded', { limit: 'maxOpenOrders', value, allowed: maxOpenOrders })
 }
 
 /** The reservation that an order needs; undefined when the key has no daily limit for its input token. */

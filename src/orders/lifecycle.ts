@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
-import { ENDED_STATUSES, type OrderStatus } from './order.ts'
+import { ENDED_STATUSES, ORDER_STATUSES, type OrderStatus, orderHasEnded } from './order.ts'
 
 /** The status at a time. An open order is expired from the moment of validTo on, whether or not that is stored yet. */
 export function statusAt(row: Pick<OrderRow, 'status' | 'validTo'>, at: number): OrderStatus {
@@ -23,13 +23,19 @@ export function isExecutableSql(at: SQL): SQL {
   return sql`${isOpenSql(at)} AND (orders.valid_from IS NULL OR orders.valid_from <= ${at})`
 }
 
+/** Whether an order has not ended: open and not overdue, or on its way to the chain. Until it ends, it can move tokens. */
+export function isUnendedOrderSql(at: SQL): SQL {
+  return sql`orders.status IN (${UNENDED}) AND (${isOverdueSql(at)}) IS NOT TRUE`
+}
+
 /** Whether an order ended without having been settled, so that it releases what it had reserved. */
 export function endedUnsettledSql(at: SQL): SQL {
   return sql`(orders.status IN (${UNSETTLED}) OR ${isOverdueSql(at)})`
 }
 
-const UNSETTLED = sql.raw(
-  ENDED_STATUSES.filter((status) => status !== 'confirmed')
-    .map((status) => `'${status}'`)
-    .join(', '),
-)
+const UNSETTLED = list(ENDED_STATUSES.filter((status) => status !== 'confirmed'))
+const UNENDED = list(ORDER_STATUSES.filter((status) => !orderHasEnded(status)))
+
+function list(statuses: readonly OrderStatus[]): SQL {
+  return sql.raw(statuses.map((status) => `'${status}'`).join(', '))
+}

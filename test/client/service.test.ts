@@ -86,9 +86,13 @@ describe('Against the service itself, the client', () => {
       permissions: ['create', 'execute'],
       maxAmountIn: { [inputToken]: { perOrder: '1000000', perDay: '2000000' } },
       ownOrdersOnly: true,
+      maxOpenOrders: 2,
     })
     const bot = createClient({ baseUrl: service.url, apiKey })
-    expect(await bot.keys.me()).toMatchObject({ keyId, limits: { ownOrdersOnly: true } })
+    expect(await bot.keys.me()).toMatchObject({
+      keyId,
+      limits: { ownOrdersOnly: true, maxOpenOrders: 2 },
+    })
     expect(await owner.keys.update(keyId, { ownOrdersOnly: null, label: 'prod' })).toMatchObject({
       label: 'prod',
     })

@@ -41,6 +41,12 @@ describe.each(EVERYWHERE)('a request on %s', (engine) => {
     ])
   })
 
+  it('costs 4 statements to create an order by key with maxOpenOrders: the gate, the lock, the count, the order', async () => {
+    const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 5 })
+    const order = json(wallet.order(), { 'X-API-Key': apiKey })
+    expect(await statementsOf(() => service.call('/orders/new', order))).toEqual([201, 4])
+  })
+
   it('costs 2 statements to cancel an order by key: the gate, the order', async () => {
     const uuid = await createOrder(service, wallet)
     const cancel = () => service.call(`/orders/${uuid}/cancel`, { method: 'PATCH', headers: key })

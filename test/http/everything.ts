@@ -27,6 +27,7 @@ export async function useEverything(service: Service): Promise<ReadonlySet<strin
         keyName: 'teller',
         permissions: ['create', 'execute', 'cancel'],
         expiresAt: '2099-01-01T00:00:00Z',
+        maxOpenOrders: 10,
       }),
     ),
   )) as { apiKey: string; keyId: string }

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { expireOrders } from '../../src/orders/expire.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { startService } from '../http/documented.ts'
@@ -70,6 +71,7 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
         recipients: [wallet.address],
         maxAmountIn: { [INPUT_TOKEN]: { perOrder: '5', perDay: '50' } },
         ownOrdersOnly: true,
+        maxOpenOrders: 7,
         label: 'prod-mm-alpha',
         justification: 'market making, ticket 4711',
         rateLimit: 50,
@@ -145,6 +147,11 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
         { ownOrdersOnly: true, permissions: ['execute'] },
       ],
       ['own orders only, in words', { ownOrdersOnly: 'yes' }],
+      ['no open order', { maxOpenOrders: 0 }],
+      ['fewer open orders than none', { maxOpenOrders: -1 }],
+      ['10001 open orders', { maxOpenOrders: 10_001 }],
+      ['half an open order', { maxOpenOrders: 1.5 }],
+      ['open orders in words', { maxOpenOrders: '5' }],
       ['an empty label', { label: '' }],
       ['a label with a line break', { label: 'a\nb' }],
       ['a justification of 201 characters', { justification: 'a'.repeat(201) }],
@@ -163,6 +170,8 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
         { maxAmountIn: { [INPUT_TOKEN]: { perOrder: '5', perDay: '5' } } },
       ],
       ['own orders only', { ownOrdersOnly: true, permissions: ['create'] }],
+      ['1 open order', { maxOpenOrders: 1 }],
+      ['10000 open orders', { maxOpenOrders: 10_000 }],
       ['other orders too, in so many words', { ownOrdersOnly: false }],
       ['a justification of 200 characters', { justification: 'a'.repeat(200) }],
     ])('may be %s', async (_, changed) => {
@@ -344,6 +353,130 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
     await refusedFor('maxAmountIn.perDay', () => placeWith(apiKey, { amountIn: '1' }))
     await answered(await act('cancel', apiKey, order.uuid))
     await answered(await placeWith(apiKey, { amountIn: '1000' }), 201)
+  })
+
+  describe('on open orders', () => {
+    const place = async (apiKey: string, members: Partial<NewOrder> = {}) =>
+      (await answered<{ data: { uuid: string } }>(await placeWith(apiKey, members), 201)).data.uuid
+    const isFull = async (apiKey: string, value: number, allowed: number) => {
+      const details = await refusedFor('maxOpenOrders', () => placeWith(apiKey))
+      expect(details).toEqual({ limit: 'maxOpenOrders', value, allowed })
+    }
+    const become = (status: string, uuid: string) =>
+      rows(service.world.db, sql`UPDATE orders SET status = ${status} WHERE uuid = ${uuid}`)
+    const update = async (keyId: string, maxOpenOrders: number | null) => {
+      service.clock.now += 1
+      const change = wallet.sign({ action: 'update_api_key', keyId, maxOpenOrders })
+      const init = { ...json(change), method: 'PATCH' }
+      await answered(await service.call(`/api-keys/${keyId}`, init))
+    }
+
+    it('let as many be unended at once as they say, of this key alone', async () => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 2 })
+      const other = await createKey(service, wallet, { maxOpenOrders: 1 })
+      await createOrder(service, wallet)
+      await place(other.apiKey)
+      await isFull(other.apiKey, 2, 1)
+      await place(apiKey)
+      await place(apiKey)
+      await isFull(apiKey, 3, 2)
+    })
+
+    it.each([
+      'executing',
+      'broadcasted',
+    ])('count an order that is %s: its tokens can still move', async (status) => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 1 })
+      const validTo = new Date(service.clock.now + 1_000).toISOString()
+      await become(status, await place(apiKey, { validTo }))
+      await isFull(apiKey, 2, 1)
+      service.clock.now += 1_000
+      await isFull(apiKey, 2, 1)
+    })
+
+    it.each([
+      'confirmed',
+      'failed',
+      'cancelled',
+      'expired',
+    ])('make room when an order is %s', async (status) => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 1 })
+      await become(status, await place(apiKey))
+      await place(apiKey)
+      await isFull(apiKey, 2, 1)
+    })
+
+    it('make room when an order is cancelled by its key or its owner', async () => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 1 })
+      await answered(await act('cancel', apiKey, await place(apiKey)))
+      const uuid = await place(apiKey)
+      await isFull(apiKey, 2, 1)
+      const cancel = { ...json(wallet.sign({ action: 'cancel_order', uuid })), method: 'PATCH' }
+      await answered(await service.call(`/orders/${uuid}/cancel`, cancel))
+      await place(apiKey)
+    })
+
+    it('make room in the millisecond in which an order expires, whether or not that is stored', async () => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 1 })
+      const expiry = service.clock.now + 1_000
+      await place(apiKey, { validTo: new Date(expiry).toISOString() })
+      service.clock.now = expiry - 1
+      await isFull(apiKey, 2, 1)
+      service.clock.now = expiry
+      await place(apiKey, { validTo: new Date(expiry + 1_000).toISOString() })
+      service.clock.now += 1_000
+      await expireOrders(service.world.db, service.clock.now, 1_000)
+      await place(apiKey)
+    })
+
+    it('return the stored order when it is sent again, also when there is no room', async () => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 1 })
+      const order = json(wallet.order(), { 'X-API-Key': apiKey })
+      await answered(await service.call('/orders/new', order), 201)
+      await answered(await service.call('/orders/new', order), 200)
+      await isFull(apiKey, 2, 1)
+    })
+
+    it('hold from the change on that sets them, for the orders before it as well, until it is lifted', async () => {
+      const { apiKey, keyId } = await createKey(service, wallet)
+      for (let order = 0; order < 3; order++) await place(apiKey)
+      await update(keyId, 2)
+      await isFull(apiKey, 4, 2)
+      await update(keyId, 4)
+      await place(apiKey)
+      await isFull(apiKey, 5, 4)
+      await update(keyId, null)
+      await place(apiKey)
+    })
+
+    it('reserve nothing of a day for an order that they refuse, and the other way round', async () => {
+      const { apiKey } = await createKey(service, wallet, {
+        maxOpenOrders: 1,
+        maxAmountIn: { [INPUT_TOKEN]: { perDay: '10' } },
+      })
+      const uuid = await place(apiKey, { amountIn: '6' })
+      await refusedFor('maxOpenOrders', () => placeWith(apiKey, { amountIn: '4' }))
+      await answered(await act('cancel', apiKey, uuid))
+      await refusedFor('maxAmountIn.perDay', () => placeWith(apiKey, { amountIn: '11' }))
+      await place(apiKey, { amountIn: '10' })
+    })
+
+    it("count an order for another recipient, with the owner's word for it", async () => {
+      const { apiKey } = await createKey(service, wallet, { maxOpenOrders: 1 })
+      const vouched = () => {
+        const order = wallet.order({ recipient: newWallet(service).address })
+        const { message, signature } = wallet.sign({
+          action: 'create_order',
+          orderHash: orderHash(order),
+        })
+        return service.call(
+          '/orders/new',
+          json({ ...order, message, messageSignature: signature }, { 'X-API-Key': apiKey }),
+        )
+      }
+      await answered(await vouched(), 201)
+      await refusedFor('maxOpenOrders', vouched)
+    })
   })
 
   it('admit as many requests a minute as they say and not one more', async () => {

@@ -48,6 +48,7 @@ const TERMS = {
     fc.dictionary(fc.constantFrom('.stx', 'ST1.constructor'), limit, { minKeys: 1 }),
   ),
   ownOrdersOnly: fc.boolean(),
+  maxOpenOrders: orNone(fc.integer({ min: 1, max: 10_000 })),
   label: orNone(fc.constantFrom('prod', 'NULL', `'); --`)),
   justification: orNone(fc.constantFrom('ticket 4711', '{}', '"')),
 } satisfies { [Name in keyof KeyTerms]: fc.Arbitrary<KeyTerms[Name]> }

@@ -10,6 +10,7 @@ import {
   isExecutableSql,
   isOpenSql,
   isOverdueSql,
+  isUnendedOrderSql,
   statusAt,
 } from '../../src/orders/lifecycle.ts'
 import { ORDER_STATUSES, orderHasEnded } from '../../src/orders/order.ts'
@@ -39,7 +40,8 @@ it('The status of an order is the same in TypeScript and in SQL, for every order
       const [row] = await rows(
         database.db,
         sql`SELECT ${isOpenSql(now)} AS open, (${isOverdueSql(now)}) IS TRUE AS overdue,
-            ${isExecutableSql(now)} AS executable, ${endedUnsettledSql(now)} IS TRUE AS unsettled
+            ${isExecutableSql(now)} AS executable, ${endedUnsettledSql(now)} IS TRUE AS unsettled,
+            ${isUnendedOrderSql(now)} AS unended
           FROM (SELECT ${status}::text AS status, ${timestamptzOrNull(validFrom)} AS valid_from,
             ${timestamptzOrNull(validTo)} AS valid_to) AS orders`,
       )
@@ -50,6 +52,7 @@ it('The status of an order is the same in TypeScript and in SQL, for every order
         overdue: status === 'open' && then === 'expired',
         executable: then === 'open' && (validFrom === null || validFrom <= NOW),
         unsettled: orderHasEnded(then) && then !== 'confirmed',
+        unended: !orderHasEnded(then),
       })
     }),
     { numRuns: 300 },

@@ -10,7 +10,7 @@ import { checkAudit } from '../../src/provenance/check.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { databaseAt } from '../support/old-database.ts'
 import { type Service, startService } from '../support/service.ts'
-import { json, newWallet, type Wallet } from '../support/wallet.ts'
+import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const ENCRYPTION_KEY = randomBytes(32).toString('base64')
 
@@ -132,6 +132,50 @@ describe('A key whose MAC an earlier release computed', () => {
     expect(await rightsMac()).toBe(ours)
     await answered(await use(name))
     expect(await faultsOf(name)).toEqual([])
+  })
+
+  it('is refused, and found, once a limit of a later release was added to its row', async () => {
+    const { keyId } = keyOf('plain')
+    await client`UPDATE api_keys SET max_open_orders = 1 WHERE id = ${keyId}`
+    expect((await refused(await use('plain'), 'apiKeyInactive')).details).toEqual({
+      reason: 'tampered',
+    })
+    expect(await faultsOf('plain')).not.toEqual([])
+    await client`UPDATE api_keys SET max_open_orders = NULL WHERE id = ${keyId}`
+    await answered(await use('plain'))
+  })
+
+  it('gets another text with a limit of a later release, which the earlier one refuses, until the limit is lifted', async () => {
+    const { wallet, keyId } = keyOf('plain')
+    const rightsMac = async () =>
+      (await client`SELECT encode(rights_mac, 'hex') AS mac FROM api_keys WHERE id = ${keyId}`)[0]
+        ?.mac
+    const firstMac = async () => {
+      const [row] = await client.unsafe(
+        `SELECT ${FIRST_RIGHTS} AS rights FROM api_keys WHERE id = '${keyId}'`,
+      )
+      return mac(JSON.stringify(row?.rights))
+    }
+    for (const maxOpenOrders of [5, null]) {
+      service.clock.now += 1
+      const change = wallet.sign({ action: 'update_api_key', keyId, maxOpenOrders })
+      await answered(await service.call(`/api-keys/${keyId}`, { ...json(change), method: 'PATCH' }))
+      await answered(await use('plain'))
+      expect(await faultsOf('plain')).toEqual([])
+      expect((await rightsMac()) === (await firstMac())).toBe(maxOpenOrders === null)
+    }
+  })
+
+  it('cannot lose a limit of a later release with the MAC that an earlier one would compute', async () => {
+    const { apiKey, keyId } = await createKey(service, keyOf('plain').wallet, { maxOpenOrders: 5 })
+    const use = () => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
+    await answered(await use())
+    await client`UPDATE api_keys SET max_open_orders = NULL WHERE id = ${keyId}`
+    expect((await refused(await use(), 'apiKeyInactive')).details).toEqual({ reason: 'tampered' })
+    await client`UPDATE api_keys SET max_open_orders = 5 WHERE id = ${keyId}`
+    await answered(await use())
+    await authenticate(keyId)
+    expect((await refused(await use(), 'apiKeyInactive')).details).toEqual({ reason: 'tampered' })
   })
 
   it.each([

@@ -141,6 +141,68 @@ describe('of many at once, on Postgres, through two services with 24 connections
     ).toEqual(['0 0', '1000 1000'])
   })
 
+  const unended = async (keyId: string) =>
+    rows<{ orders: number }>(
+      one.world.db,
+      sql`SELECT count(*)::int AS orders FROM orders WHERE created_by = ${keyId} AND status = 'open'`,
+    )
+
+  it.each(rounds())('a key creates as many open orders as it may have (round %i)', async () => {
+    const { apiKey, keyId } = await createKey(one, wallet, { maxOpenOrders: 7 })
+    const answers = await race((service) => place(service, apiKey, '100'))
+    expect(codes(answers)).toEqual({ 201: 7, KEY_LIMIT_EXCEEDED: CALLERS - 7 })
+    expect(await unended(keyId)).toEqual([{ orders: 7 }])
+  })
+
+  it.each(rounds())('a cancelled open order makes room for one (round %i)', async () => {
+    const { apiKey, keyId } = await createKey(one, wallet, { maxOpenOrders: 7 })
+    const placed = await race((service) => place(service, apiKey, '100'))
+    const uuids = placed
+      .filter(({ status }) => status === 201)
+      .map(({ body }) => (body.data as { uuid: string }).uuid)
+    await Promise.all(uuids.slice(0, 3).map((uuid) => cancel(one, apiKey, uuid)))
+    const answers = await race((service) => place(service, apiKey, '100'))
+    expect(codes(answers)).toEqual({ 201: 3, KEY_LIMIT_EXCEEDED: CALLERS - 3 })
+    expect(await unended(keyId)).toEqual([{ orders: 7 }])
+  })
+
+  it.each(
+    rounds(),
+  )('open orders that are created and cancelled never exceed the limit (round %i)', async () => {
+    const { apiKey, keyId } = await createKey(one, wallet, { maxOpenOrders: 4 })
+    const seen: number[] = []
+    await race(async (service) => {
+      const response = await place(service, apiKey, '100')
+      seen.push((await unended(keyId))[0]?.orders ?? 0)
+      if (response.status !== 201) return response
+      const { data } = (await response.clone().json()) as { data: { uuid: string } }
+      return cancel(service, apiKey, data.uuid)
+    })
+    expect(Math.max(...seen)).toBeLessThanOrEqual(4)
+    const answers = await race((service) => place(service, apiKey, '100'))
+    expect(codes(answers)).toEqual({ 201: 4, KEY_LIMIT_EXCEEDED: CALLERS - 4 })
+  })
+
+  it.each(
+    rounds(),
+  )('open orders and the amounts of a day are exact together (round %i)', async () => {
+    const { apiKey, keyId } = await limited('1000', { maxOpenOrders: 5 })
+    const answers = await race((service) => place(service, apiKey, '300'))
+    expect(codes(answers)).toEqual({ 201: 3, KEY_LIMIT_EXCEEDED: CALLERS - 3 })
+    expect(await reserved(keyId)).toEqual([{ spent: '900', reserved: '900' }])
+    expect(await unended(keyId)).toEqual([{ orders: 3 }])
+  })
+
+  it.each(rounds())('one open order sent many times counts once (round %i)', async () => {
+    const { apiKey, keyId } = await createKey(one, wallet, { maxOpenOrders: 1 })
+    const order = wallet.order({ amountIn: '600' })
+    const answers = await race((service) =>
+      service.call('/orders/new', json(order, { 'X-API-Key': apiKey })),
+    )
+    expect(codes(answers)).toEqual({ 201: 1, 200: CALLERS - 1 })
+    expect(await unended(keyId)).toEqual([{ orders: 1 }])
+  })
+
   it.each(rounds())('two secrets of a rotated key have one quota (round %i)', async () => {
     const owner = newWallet(one)
     const { apiKey, keyId } = await createKey(one, owner, { rateLimit: 20 })
@@ -237,7 +299,7 @@ const GENEROUS = {
   RATE_LIMIT_PER_MINUTE: '1000000',
   RATE_LIMIT_PER_HOUR: '1000000',
   RATE_LIMIT_PER_DAY: '1000000',
-  MAX_ACTIVE_KEYS_PER_WALLET: '30',
+  MAX_ACTIVE_KEYS_PER_WALLET: '1000',
 }
 
 function rounds(): number[] {

@@ -1,0 +1,2 @@
+ALTER TABLE "api_keys" ADD COLUMN "max_open_orders" integer;--> statement-breakpoint
+CREATE INDEX "orders_unended_of_key" ON "orders" USING btree ("created_by") WHERE "orders"."created_by" IS NOT NULL AND "orders"."status" IN ('open', 'executing', 'broadcasted');
