@@ -80,6 +80,6 @@ function readObject(value: string): unknown {
   try {
     return JSON.parse(value)
   } catch {
-    throw new InvalidArgumentError('It is JSON.')
+    throw new InvalidArgumentError('It is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}.')
   }
 }
