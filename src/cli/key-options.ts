@@ -1,43 +1,50 @@
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import type { KeyChange, NewKey } from '../client/index.ts'
 import { KEY_TERMS, TERM_NAMES, type TermForm, type TermName } from '../client/terms.ts'
-import { type CliCommand, commaList } from './command.ts'
+import { type CliCommand, commaList, wholeNumber } from './command.ts'
 
-/** The terms of a key as options give them; each was read by the type of its values. */
-export type KeyOptions = Partial<Record<TermName, unknown>>
+/** The terms of a key as options give them. */
+export type KeyOptions = Omit<Partial<NewKey>, 'expiresAt'> & { expiresAt?: string }
 
-interface OptionType {
-  /** The placeholder of its value in the help; a flag has none. */
+interface OptionType<Form> {
+  /** What stands for the value in help; absent where the option has none. */
   value?: string
-  /** What ends its help. */
+  /** What ends the help. */
   note?: string
-  read(text: string, form: TermForm): unknown
+  read?(value: string, form: Form): unknown
 }
 
-/** How the option of a term is declared and read. */
-const OPTION_TYPES: Readonly<Record<TermForm['type'], OptionType>> = {
-  text: { value: 'text', read: (text) => text },
-  list: { value: 'list', note: '; separated by commas', read: readItems },
-  ranges: { value: 'list', note: '; separated by commas', read: readItems },
-  integer: { value: 'number', read: readWholeNumber },
-  time: { value: 'time', read: (text) => text },
-  amounts: { value: 'json', read: readJson },
-  flag: { read: () => true },
+/** How the option of a term is shown and read, by the type of its values. */
+const OPTION_TYPES: {
+  readonly [Type in TermForm['type']]: OptionType<Extract<TermForm, { type: Type }>>
+} = {
+  text: { value: '<text>' },
+  list: { value: '<list>', note: '; separated by commas', read: readItems },
+  ranges: { value: '<list>', note: '; separated by commas', read: readItems },
+  integer: {
+    value: '<number>',
+    read: (value, { min = 1, max = 1_000_000 }) => wholeNumber(min, max)(value),
+  },
+  time: { value: '<time>' },
+  amounts: { value: '<json>', read: readObject },
+  flag: {},
 }
 
-/** Adds an option for each term of a key, as `--max-amount-in` for maxAmountIn. */
+/** Adds an option for each term of a key, as `--max-amount-in <json>` for maxAmountIn. */
 export function addKeyOptions(command: CliCommand): CliCommand {
-  for (const name of TERM_NAMES) {
-    const form = KEY_TERMS[name]
-    const { value, note = '', read } = OPTION_TYPES[form.type]
-    const flags = `--${optionOf(name)}`
-    if (value === undefined) command.option(flags, form.description)
-    else
-      command.option(`${flags} <${value}>`, form.description + note, (text: string) =>
-        read(text, form),
-      )
-  }
+  for (const name of TERM_NAMES) command.addOption(optionOf(name))
   return command
+}
+
+function optionOf(name: TermName): Option {
+  const term = KEY_TERMS[name]
+  const { value, note = '', read } = OPTION_TYPES[term.type] as OptionType<TermForm>
+  const flag = `--${kebabCase(name)}`
+  const option = new Option(
+    value === undefined ? flag : `${flag} ${value}`,
+    term.description + note,
+  )
+  return read === undefined ? option : option.argParser((text) => read(text, term))
 }
 
 /** The terms among the options of a command, and nothing else. */
@@ -46,40 +53,33 @@ export function readTerms(options: KeyOptions): Partial<NewKey> {
   return Object.fromEntries(given.map((name) => [name, options[name]]))
 }
 
-/** Reads the options whose terms a key loses; the change of each is null. */
+const LIFTABLE = TERM_NAMES.filter((name) => KEY_TERMS[name].isRequired !== true)
+
+/** Reads the names of limits that a key loses; the change of each is null. */
 export function liftedTerms(value: string): KeyChange {
-  const liftable = TERM_NAMES.filter((name) => KEY_TERMS[name].isRequired !== true)
   const lifted = commaList(value).map((option) => {
-    const term = liftable.find((name) => optionOf(name) === option)
+    const term = LIFTABLE.find((name) => kebabCase(name) === option)
     if (term !== undefined) return term
-    throw new InvalidArgumentError(`It names some of ${liftable.map(optionOf).join(', ')}.`)
+    throw new InvalidArgumentError(`It names some of ${LIFTABLE.map(kebabCase).join(', ')}.`)
   })
   return Object.fromEntries(lifted.map((name) => [name, null]))
 }
 
 /** `max-amount-in` for maxAmountIn. */
-function optionOf(name: TermName): string {
+function kebabCase(name: TermName): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function readItems(text: string, form: TermForm): string[] {
-  const items = commaList(text)
-  const item = 'item' in form ? form.item : undefined
-  if (item !== undefined && !items.every((one) => item.pattern.test(one)))
-    throw new InvalidArgumentError(`Each ${item.message}.`)
-  return items
+function readItems(value: string, { item }: Extract<TermForm, { type: 'list' | 'ranges' }>) {
+  const items = commaList(value)
+  if (items.every((text) => item.pattern.test(text))) return items
+  throw new InvalidArgumentError(`Each ${item.message}.`)
 }
 
-/** A number that is none would become null in JSON, which lifts a limit. */
-function readWholeNumber(text: string): number {
-  if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidArgumentError('It is a whole number.')
-  return Number(text)
-}
-
-function readJson(text: string): unknown {
+function readObject(value: string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(value)
   } catch {
-    throw new InvalidArgumentError('It is JSON.')
+    throw new InvalidArgumentError('It is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}.')
   }
 }

@@ -136,7 +136,7 @@ function faultsAgainst(older: AuditExport | undefined, events: AuditEvent[]): Au
   return [{ sequence: at + 1, fault: 'was another event in the older export, or is gone' }]
 }
 
-/** What a shown key claims. A rate that its owner did not sign is the service's own, and no claim. */
+/** A key's terms in the form of the replay. The service's default rate was not signed, and is no claim. */
 function claimsOf(key: Key, { terms }: ReplayedKey): ClaimedRights {
   const { rateLimit, ...claims } = termsShown(key)
   return terms.rateLimit === null ? claims : { ...claims, rateLimit }

@@ -207,5 +207,5 @@ function writeTime(time: Date | string): string {
 function requireNumbers(limits: object): void {
   for (const [name, value] of Object.entries(limits))
     if (typeof value === 'number' && !Number.isFinite(value))
-      throw new LatchkeyError('INVALID_ARGUMENT', `${name} must be a finite number`)
+      throw new LatchkeyError('INVALID_ARGUMENT', `${name} is no number`)
 }

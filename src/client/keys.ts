@@ -9,7 +9,7 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
-/** What a grant may say of a key besides its name, its permissions and its end. What is absent does not narrow the key. */
+/** What a grant may set besides a key's name, permissions and end. What is absent does not narrow the key. */
 export type NewKeyLimits = {
   [Name in keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & NoteTerms)]?: Exclude<
     KeyTerms[Name],

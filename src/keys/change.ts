@@ -53,6 +53,7 @@ export async function lockKey(
   return key
 }
 
+/** Reads a row of `KEY_ROW` and verifies its MAC. */
 export function readKey({ mac }: Pick<KeyServices, 'mac'>, row: KeyRow): LockedKey {
   const rights = readRights(row.rights)
   return {

@@ -48,6 +48,7 @@ export const RIGHT_NAMES: readonly (keyof Rights)[] = [...FIRST_RIGHTS, ...LATER
 /** The values of a row's rights, in the order of `RIGHT_NAMES`. */
 export type RightsValues = readonly unknown[]
 
+/** Names the values of a row's rights. It verifies nothing: see `rightsText`. */
 export function readRights(values: RightsValues): Rights {
   return Object.fromEntries(RIGHT_NAMES.map((name, at) => [name, values[at]])) as unknown as Rights
 }

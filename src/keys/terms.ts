@@ -321,6 +321,7 @@ const isKind = (kind: 'limit' | 'note') => (name: TermName) => KEY_TERMS[name].k
 export const LIMIT_NAMES = TERM_NAMES.filter(isKind('limit')) as (keyof LimitTerms)[]
 export const NOTE_NAMES = TERM_NAMES.filter(isKind('note')) as (keyof NoteTerms)[]
 
+/** The member of a message that sets a term. */
 export function memberOf(name: TermName): keyof TermMembers {
   return (KEY_TERMS[name].member ?? name) as keyof TermMembers
 }

@@ -84,6 +84,7 @@ describe('keys', () => {
         ...['--tokens', `${inputToken},${outputToken}`, '--rate-limit', '60'],
         ...['--max-amount-in', JSON.stringify({ [inputToken]: { perOrder: '1000' } })],
         ...['--ip-allowlist', '127.0.0.1', '--own-orders-only', '--save', at('one')],
+        ...['--max-open-orders', '5'],
       ],
       owner,
     )
@@ -97,9 +98,16 @@ describe('keys', () => {
     expect(statSync(at('end')).mode & 0o777).toBe(0o600)
     await latchkey(`keys rotate ${keyId} --grace-seconds 60 --save ${at('two')}`, owner)
     for (const file of ['one', 'two'])
-      expect(await json('me', bot(file))).toMatchObject({ keyId, limits: { ownOrdersOnly: true } })
-    const lifted = await json(`keys update ${keyId} --lift rate-limit,own-orders-only`, owner)
+      expect(await json('me', bot(file))).toMatchObject({
+        keyId,
+        limits: { ownOrdersOnly: true, maxOpenOrders: 5 },
+      })
+    const lifted = await json(
+      `keys update ${keyId} --lift rate-limit,own-orders-only,max-open-orders`,
+      owner,
+    )
     expect(lifted).toMatchObject({ rateLimit: 100 })
+    for (const limit of ['ownOrdersOnly', 'maxOpenOrders']) expect(lifted).not.toHaveProperty(limit)
     expect((await latchkey(`keys suspend ${keyId}`, owner)).out).toMatch(/status +suspended/)
     expect((await latchkey(`keys resume ${keyId}`, owner)).out).toMatch(/status +active/)
     const usage = await latchkey(`keys usage ${keyId} --by hour`, owner)
