@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { parseEncryptionKeys } from './crypto/keys.ts'
 import {
   COMMITTED_ROUTER,
   DEVNET_OPERATOR_PRIVATE_KEY,
@@ -31,9 +32,13 @@ const privateKey = z
   .string()
   .regex(/^(0x)?[0-9a-fA-F]{64}(01)?$/, 'must be 64 or 66 hexadecimal digits')
   .refine(isOnCurve, 'must be a private key of secp256k1')
-const encryptionKey = z
+const encryptionKeys = z
   .string()
-  .regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, 'must be 32 bytes in base64')
+  .trim()
+  .refine(
+    (value) => parseEncryptionKeys(value) !== undefined,
+    'must be 32 bytes in base64, or several as id:base64,id:base64, each once',
+  )
 const ipRange = z
   .string()
   .refine(
@@ -100,7 +105,7 @@ const Environment = z.object({
   INTENT_VERIFIER_CONTRACT: text.optional(),
   STACKS_API_KEY: text.optional(),
   QUOTE_URL: url.optional(),
-  ENCRYPTION_KEY: encryptionKey.optional(),
+  ENCRYPTION_KEY: encryptionKeys.optional(),
   SLIPPAGE_BPS: whole(0, 10_000).default(100),
   ENFORCE_TARGET_PRICE: flag.default(true),
   CONFIRMATIONS: whole(1, 1_000).default(1),
@@ -140,7 +145,7 @@ const Environment = z.object({
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 
-const Backfill = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enum(NETWORKS) })
+const Backfill = z.object({ ENCRYPTION_KEY: encryptionKeys, STACKS_NETWORK: z.enum(NETWORKS) })
 
 type Read = z.output<typeof Environment>
 

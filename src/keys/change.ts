@@ -59,7 +59,7 @@ export function readKey({ mac }: Pick<KeyServices, 'mac'>, row: KeyRow): LockedK
   return {
     rights,
     terms: { ...rights, ...row.notes },
-    isIntact: row.mac === mac(rightsText(rights)),
+    isIntact: mac.verify(rightsText(rights), row.mac),
   }
 }
 

@@ -1,10 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { later } from '../db/time.ts'
 import { isSuspendedSql, lockWallet } from '../db/wallet-lock.ts'
-import { stateMacs } from '../orders/integrity.ts'
+import { type AcceptedMacs, stateMacs } from '../orders/integrity.ts'
 import { hasEndedSql, isExecutableSql } from '../orders/lifecycle.ts'
 import type { OrderStatus } from '../orders/order.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -12,12 +11,10 @@ import { MAX_PENDING } from './operator.ts'
 import type { SettlementServices } from './services.ts'
 import type { SignedTransaction } from './transaction.ts'
 
-/** The order as it was verified: the claim takes effect only on this very row. */
-export interface VerifiedOrder {
+/** The order as it was verified: the claim takes effect only on a row with these MACs. */
+export interface VerifiedOrder extends AcceptedMacs {
   uuid: string
   owner: string
-  termsMac: Uint8Array | null
-  stateMac: Uint8Array | null
 }
 
 export interface Claim {
@@ -96,11 +93,13 @@ function liveTransactions(uuid: SQL): SQL {
     AND transactions.status IN ('signed', 'accepted', 'outbid', 'mined')`
 }
 
-function isUnchangedSql({ termsMac, stateMac }: VerifiedOrder): SQL {
-  const hex = (bytes: Uint8Array | null) =>
-    sql`decode(${bytes === null ? null : toHex(bytes)}::text, 'hex')`
-  return sql`orders.terms_mac IS NOT DISTINCT FROM ${hex(termsMac)}
-    AND orders.state_mac IS NOT DISTINCT FROM ${hex(stateMac)}`
+function isUnchangedSql({ termsMacs, stateMacs }: VerifiedOrder): SQL {
+  const isOneOf = (column: SQL, macs: readonly string[] | null) =>
+    macs === null
+      ? sql`${column} IS NULL`
+      : sql`encode(${column}, 'hex') = ANY (${`{${macs.join(',')}}`}::text::text[])`
+  return sql`${isOneOf(sql`orders.terms_mac`, termsMacs)}
+    AND ${isOneOf(sql`orders.state_mac`, stateMacs)}`
 }
 
 /** Settlements of a wallet that are under way, and those of the last 24 hours that failed. */
