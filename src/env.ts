@@ -164,13 +164,14 @@ const DEVNET_ROUTERS: readonly Router[] = [
   { contract: COMMITTED_ROUTER, commits: true },
 ]
 
-/** Variables that only a devnet can do without, because it generates them. */
+/** Variables that only a devnet can do without: it generates them, and its keys are worth nothing to a relaying site. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
   'ROUTER_CONTRACT',
   'INTENT_VERIFIER_CONTRACT',
   'QUOTE_URL',
   'ENCRYPTION_KEY',
+  'SIGNED_DOMAIN',
 ] as const
 
 /**
@@ -194,6 +195,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     ...rest,
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
     ROUTERS: ROUTER_CONTRACT ?? DEVNET_ROUTERS,
+    REQUIRE_SIGNED_DOMAIN: rest.REQUIRE_SIGNED_DOMAIN || rest.STACKS_NETWORK !== 'devnet',
     INTENT_VERIFIER_CONTRACT: rest.INTENT_VERIFIER_CONTRACT ?? INTENT_VERIFIER,
   }
 }
@@ -214,8 +216,6 @@ export function readBackfillConfig(environment: Record<string, string | undefine
 /** Rules between variables, whether or not each is well formed. */
 function validateCombinations(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
-  if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
-    faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
   const network = given.STACKS_NETWORK ?? 'devnet'
@@ -224,7 +224,15 @@ function validateCombinations(given: Record<string, string | undefined>): string
     for (const contract of given[name]?.split(',') ?? [])
       if (!isContractId(contract.trim().replace(COMMITTED, ''), network))
         faults.push(`${name}: must be a contract id of ${network}`)
-  if (network === 'devnet') return faults
+  if (network === 'devnet') {
+    if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
+      faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
+    return faults
+  }
+  if (given.REQUIRE_SIGNED_DOMAIN === 'false')
+    faults.push(
+      `REQUIRE_SIGNED_DOMAIN: is always true on ${network}: a message without domain could be relayed by another site`,
+    )
   for (const name of NEEDED_OFF_DEVNET)
     if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)
   if (given.OPERATOR_PRIVATE_KEY === undefined && given.OPERATOR_PRIVATE_KEYS === undefined)
