@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { parseEncryptionKeys } from './crypto/keys.ts'
 import {
   COMMITTED_ROUTER,
   DEVNET_OPERATOR_PRIVATE_KEY,
@@ -31,9 +32,13 @@ const privateKey = z
   .string()
   .regex(/^(0x)?[0-9a-fA-F]{64}(01)?$/, 'must be 64 or 66 hexadecimal digits')
   .refine(isOnCurve, 'must be a private key of secp256k1')
-const encryptionKey = z
+const encryptionKeys = z
   .string()
-  .regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, 'must be 32 bytes in base64')
+  .trim()
+  .refine(
+    (value) => parseEncryptionKeys(value) !== undefined,
+    'must be 32 bytes in base64, or several as id:base64,id:base64, each once',
+  )
 const ipRange = z
   .string()
   .refine(
@@ -100,7 +105,7 @@ const Environment = z.object({
   INTENT_VERIFIER_CONTRACT: text.optional(),
   STACKS_API_KEY: text.optional(),
   QUOTE_URL: url.optional(),
-  ENCRYPTION_KEY: encryptionKey.optional(),
+  ENCRYPTION_KEY: encryptionKeys.optional(),
   SLIPPAGE_BPS: whole(0, 10_000).default(100),
   ENFORCE_TARGET_PRICE: flag.default(true),
   CONFIRMATIONS: whole(1, 1_000).default(1),
@@ -140,7 +145,7 @@ const Environment = z.object({
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 
-const Backfill = z.object({ ENCRYPTION_KEY: encryptionKey, STACKS_NETWORK: z.enum(NETWORKS) })
+const Backfill = z.object({ ENCRYPTION_KEY: encryptionKeys, STACKS_NETWORK: z.enum(NETWORKS) })
 
 type Read = z.output<typeof Environment>
 
@@ -159,13 +164,14 @@ const DEVNET_ROUTERS: readonly Router[] = [
   { contract: COMMITTED_ROUTER, commits: true },
 ]
 
-/** Variables that only a devnet can do without, because it generates them. */
+/** Variables that only a devnet can do without: it generates them, and its keys are worth nothing to a relaying site. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
   'ROUTER_CONTRACT',
   'INTENT_VERIFIER_CONTRACT',
   'QUOTE_URL',
   'ENCRYPTION_KEY',
+  'SIGNED_DOMAIN',
 ] as const
 
 /**
@@ -189,6 +195,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     ...rest,
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
     ROUTERS: ROUTER_CONTRACT ?? DEVNET_ROUTERS,
+    REQUIRE_SIGNED_DOMAIN: rest.REQUIRE_SIGNED_DOMAIN || rest.STACKS_NETWORK !== 'devnet',
     INTENT_VERIFIER_CONTRACT: rest.INTENT_VERIFIER_CONTRACT ?? INTENT_VERIFIER,
   }
 }
@@ -209,8 +216,6 @@ export function readBackfillConfig(environment: Record<string, string | undefine
 /** Rules between variables, whether or not each is well formed. */
 function validateCombinations(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
-  if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
-    faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
   const network = given.STACKS_NETWORK ?? 'devnet'
@@ -219,7 +224,15 @@ function validateCombinations(given: Record<string, string | undefined>): string
     for (const contract of given[name]?.split(',') ?? [])
       if (!isContractId(contract.trim().replace(COMMITTED, ''), network))
         faults.push(`${name}: must be a contract id of ${network}`)
-  if (network === 'devnet') return faults
+  if (network === 'devnet') {
+    if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
+      faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')
+    return faults
+  }
+  if (given.REQUIRE_SIGNED_DOMAIN === 'false')
+    faults.push(
+      `REQUIRE_SIGNED_DOMAIN: is always true on ${network}: a message without domain could be relayed by another site`,
+    )
   for (const name of NEEDED_OFF_DEVNET)
     if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)
   if (given.OPERATOR_PRIVATE_KEY === undefined && given.OPERATOR_PRIVATE_KEYS === undefined)

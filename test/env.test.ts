@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { DEVNET_OPERATOR_PRIVATE_KEY, ROUTER } from '../src/devnet/constants.ts'
+import {
+  COMMITTED_ROUTER,
+  DEVNET_OPERATOR_PRIVATE_KEY,
+  INTENT_VERIFIER,
+  ROUTER,
+} from '../src/devnet/constants.ts'
 import { readConfig } from '../src/env.ts'
 
 const SECRET_KEY = `${'5ec2e7'.repeat(10)}abcd01`
@@ -9,7 +14,9 @@ const mainnet = {
   STACKS_API_URL: 'https://api.example',
   OPERATOR_PRIVATE_KEY: SECRET_KEY,
   ROUTER_CONTRACT: 'SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7.router',
+  INTENT_VERIFIER_CONTRACT: 'SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7.verifier',
   QUOTE_URL: 'https://quote.example/q',
+  SIGNED_DOMAIN: 'dex.example',
   ENCRYPTION_KEY: SECRET_BASE64,
 }
 
@@ -21,11 +28,20 @@ describe('The configuration', () => {
       DATABASE_URL: 'pglite:.latchkey',
       STACKS_NETWORK: 'devnet',
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
-      ROUTER_CONTRACT: ROUTER,
+      ROUTERS: [
+        { contract: ROUTER, commits: false },
+        { contract: COMMITTED_ROUTER, commits: true },
+      ],
+      INTENT_VERIFIER_CONTRACT: INTENT_VERIFIER,
       SLIPPAGE_BPS: 100,
-      ENFORCE_TARGET_PRICE: false,
+      ENFORCE_TARGET_PRICE: true,
       CONFIRMATIONS: 1,
+      STUCK_AFTER_SECONDS: 600,
+      GIVE_UP_AFTER_SECONDS: 3_600,
       MAX_FEE_IN_MICRO_STX: 100_000,
+      MAX_SETTLING_PER_WALLET: 10,
+      MAX_FAILED_PER_WALLET_AND_DAY: 20,
+      MAX_BURNS_PER_WALLET_AND_DAY: 40,
       NODE_TIMEOUT_MS: 10_000,
       RECONCILE_INTERVAL_MS: 2_000,
       SIGNATURE_MAX_AGE_SECONDS: 300,
@@ -108,18 +124,23 @@ describe('The configuration', () => {
     'STACKS_API_URL',
     'OPERATOR_PRIVATE_KEY',
     'ROUTER_CONTRACT',
+    'INTENT_VERIFIER_CONTRACT',
     'QUOTE_URL',
     'ENCRYPTION_KEY',
+    'SIGNED_DOMAIN',
   ])('needs %s off devnet, and says so beside every other fault', (name) => {
-    const message = faultOf({
-      ...mainnet,
-      [name]: undefined,
-      PORT: 'x',
-      REQUIRE_SIGNED_DOMAIN: 'true',
-    })
+    const message = faultOf({ ...mainnet, [name]: undefined, PORT: 'x' })
     expect(message).toContain(`${name}: is needed on mainnet`)
     expect(message).toContain('PORT: ')
-    expect(message).toContain('SIGNED_DOMAIN: ')
+  })
+
+  it('requires the domain of every message off devnet, and cannot be told otherwise', () => {
+    expect(readConfig(mainnet).REQUIRE_SIGNED_DOMAIN).toBe(true)
+    expect(faultOf({ ...mainnet, REQUIRE_SIGNED_DOMAIN: 'false' })).toContain(
+      'REQUIRE_SIGNED_DOMAIN: is always true on mainnet',
+    )
+    expect(faultOf({ REQUIRE_SIGNED_DOMAIN: 'true' })).toContain('SIGNED_DOMAIN: is needed')
+    expect(readConfig({ SIGNED_DOMAIN: 'dex.example' }).REQUIRE_SIGNED_DOMAIN).toBe(false)
   })
 
   it.each([
@@ -157,6 +178,7 @@ describe('The configuration', () => {
     ['base64url', Buffer.alloc(32, 255).toString('base64url')],
     ['hexadecimal', 'ab'.repeat(32)],
     ['two keys', `${SECRET_BASE64} ${SECRET_BASE64}`],
+    ['one key twice', `a:${SECRET_BASE64},b:${SECRET_BASE64}`],
   ])('refuses an encryption key of %s', (_, key) => {
     expect(faultOf({ ENCRYPTION_KEY: key })).toContain('ENCRYPTION_KEY: must be 32 bytes in base64')
   })

@@ -99,7 +99,14 @@ function checkAddressee(
   walletAddress: string,
   { SIGNED_DOMAIN, REQUIRE_SIGNED_DOMAIN, STACKS_NETWORK }: Policy['config'],
 ): Result<null, 'signatureInvalid'> {
-  if (domain === undefined ? REQUIRE_SIGNED_DOMAIN : domain !== SIGNED_DOMAIN)
+  // A message without domain works at any service: a hostile site could have it signed and receive the secret.
+  if (domain === undefined && REQUIRE_SIGNED_DOMAIN)
+    return refuse('signatureInvalid', {
+      reason: 'missing_domain',
+      problem: 'message must name this service in its member domain',
+      expected: SIGNED_DOMAIN ?? null,
+    })
+  if (domain !== undefined && domain !== SIGNED_DOMAIN)
     return refuse('signatureInvalid', { reason: 'wrong_domain', expected: SIGNED_DOMAIN ?? null })
   if (network !== undefined && network !== STACKS_NETWORK)
     return refuse('signatureInvalid', { reason: 'wrong_network', expected: STACKS_NETWORK })

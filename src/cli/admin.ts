@@ -1,7 +1,11 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
+import { openEncryption } from '../crypto/encryption.ts'
+import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
 import { openDatabase } from '../db/open.ts'
+import { checkEncryptionKeys, forgetOtherKeys } from '../encryption/check.ts'
+import { type RotateServices, rotateEncryption } from '../encryption/rotate.ts'
 import { type Config, readConfig } from '../env.ts'
 import { lookUpKeys } from '../keys/find.ts'
 import { resumeByOperator, type SuspensionTarget, suspendByOperator } from '../keys/suspend.ts'
@@ -54,6 +58,14 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('compare every key with what its owner signed')
     .example('latchkey-admin audit check')
     .runs(onDatabase(checkAudits))
+  program
+    .command('encryption')
+    .summary('the encryption of what is stored')
+    .description('The encryption of what is stored.')
+    .command('rotate')
+    .summary('rewrite everything with the first key of ENCRYPTION_KEY, while the service runs')
+    .example('latchkey-admin encryption rotate')
+    .runs(onDatabase(rotateKeys))
   addHelpCommand(program)
   return program
 }
@@ -65,16 +77,34 @@ function addTarget(command: CliCommand): CliCommand {
     .option('--reason <text>', 'why; the owner can read it')
 }
 
+/** What the acts of an operator need. */
+interface AdminServices extends CheckServices, RotateServices {
+  keys: EncryptionKeys
+  terminal: Terminal
+}
+
 /** Opens the service's database for the time of a command. */
 function onDatabase<Options>(
-  act: (services: CheckServices, options: Options) => Promise<CommandResult>,
+  act: (services: AdminServices, options: Options) => Promise<CommandResult>,
 ) {
   return async ({ terminal, options }: CommandContext<Options>): Promise<CommandResult> => {
     const config = readConfig(terminal.env)
-    const mac = openNativeMac(Buffer.from(encryptionKeyOf(config), 'base64'))
+    const keys = readEncryptionKeys(encryptionKeyOf(config))
     const { db, close } = await openExisting(config.DATABASE_URL)
     try {
-      return await act({ db, mac, config, recover: chooseEngine().recover }, options)
+      await checkEncryptionKeys(db, keys)
+      const services = {
+        db,
+        mac: openNativeMac(keys),
+        encryption: await openEncryption(keys, (length) =>
+          crypto.getRandomValues(new Uint8Array(length)),
+        ),
+        keys,
+        config,
+        recover: chooseEngine().recover,
+        terminal,
+      }
+      return await act(services, options)
     } finally {
       await close()
     }
@@ -127,6 +157,31 @@ async function checkAudits(services: CheckServices): Promise<CommandResult> {
       ...(rows.length === 0 ? [] : table(rows)),
     ],
     exitCode: faults.length === 0 ? 0 : 1,
+  }
+}
+
+async function rotateKeys(services: AdminServices): Promise<CommandResult> {
+  const [key, ...others] = services.keys
+  const { err } = services.terminal
+  const { isDone, ...counts } = await rotateEncryption(services, async (progress) => {
+    const { table, rows, rewritten } = progress
+    await err.showProgress(`${table}: ${rows} rows, ${rewritten} rewritten`)
+  })
+  if (!isDone)
+    throw new CommandError(
+      'ROTATION_UNFINISHED',
+      `Rows are still being written with another key than ${key.id}: have every process of the service run with ${key.id} first in ENCRYPTION_KEY, and repeat this`,
+      { details: counts },
+    )
+  await forgetOtherKeys(services.db, key)
+  const left = others.map(({ id }) => id)
+  const removable =
+    left.length === 0
+      ? `Everything is written with the key ${key.id}.`
+      : `Everything is written with the key ${key.id}. ENCRYPTION_KEY needs ${left.join(', ')} no longer.`
+  return {
+    json: { key: key.id, removable: left, ...counts },
+    lines: [...keyValues({ ...counts }), removable],
   }
 }
 

@@ -41,6 +41,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   METHOD_NOT_ALLOWED: 'Client and service may differ in version.',
   MESSAGE_REPLAYED: 'A signed message works once; sign a new one.',
   KEY_NOT_LIVE: 'Nothing changes a key that has ended; the details say why. Create another one.',
+  ROTATION_IN_GRACE:
+    'Use the secret that the rotation before returned; if it is lost, rotate with force, or wait until previousUntil of the details.',
   DUPLICATE_KEY_NAME: 'Choose another name, or revoke the key that has it.',
   ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',

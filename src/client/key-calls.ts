@@ -72,8 +72,13 @@ function changes(
       const { apiKey } = await change<{ apiKey: Key }>(context, 'PATCH', path, message, options)
       return apiKey
     },
-    async rotate(keyId, graceSeconds, options) {
-      const message = { action: 'rotate_api_key' as const, keyId, graceSeconds }
+    async rotate(keyId, graceSeconds, { force, ...options } = {}) {
+      const message = {
+        action: 'rotate_api_key' as const,
+        keyId,
+        graceSeconds,
+        ...(force === true && { force }),
+      }
       const path = `${keyPath(keyId)}/rotate`
       return change<RotatedKey>(context, 'POST', path, message, options)
     },
@@ -122,9 +127,10 @@ function revocations(
     },
     async certificate(keyId, days = 365) {
       requireKeyId(keyId)
-      if (!(days > 0 && days <= MAX_CERTIFICATE_DAYS))
+      const goodForMs = Math.floor(days * DAY_MS)
+      if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
         throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
-      const notAfter = (await wallet.time()).getTime() + days * DAY_MS
+      const notAfter = (await wallet.time()).getTime() + goodForMs
       const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
       const { message, signature, walletAddress } = await proof.sign()
       return { keyId, message, signature, walletAddress }

@@ -132,7 +132,9 @@ export interface Keys {
   update(keyId: string, change: KeyChange, options?: CallOptions): Promise<Key>
   /**
    * Replaces the secret of a key. Only this result contains the new one. The old secret works for `graceSeconds` more (0
-   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a 503.
+   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a 503. While the grace of an
+   * earlier rotation lasts it rejects with `ROTATION_IN_GRACE` and `details.previousUntil`, because the secret that works until
+   * then would end at once; `force` ends it.
    *
    * @example
    * ```ts
@@ -144,7 +146,11 @@ export interface Keys {
    * console.log(apiKey.length, previousUntil) // both secrets work for an hour
    * ```
    */
-  rotate(keyId: string, graceSeconds: number, options?: CallOptions): Promise<RotatedKey>
+  rotate(
+    keyId: string,
+    graceSeconds: number,
+    options?: CallOptions & { force?: boolean },
+  ): Promise<RotatedKey>
   /**
    * Suspends a key: every request with it is refused until it is resumed. Not repeated after a 503.
    *

@@ -1,3 +1,4 @@
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PGlite } from '@electric-sql/pglite'
@@ -57,7 +58,7 @@ async function openPglite(folder: string, options: OpenOptions): Promise<OpenDat
     ? () => {}
     : lockFolder(folder, 'set DATABASE_URL=pglite:<another folder>')
   try {
-    const client = await PGlite.create(inMemory ? 'memory://' : join(folder, 'postgres'))
+    const client = await PGlite.create(inMemory ? 'memory://' : privateFolder(folder))
     for (const [name, value] of Object.entries(PLANNING))
       await client.exec(`SET ${name} = ${value}`)
     const db = drizzlePglite({ client, ...settings(options) })
@@ -73,6 +74,14 @@ async function openPglite(folder: string, options: OpenOptions): Promise<OpenDat
     unlock()
     throw error
   }
+}
+
+/** The folder of PGlite's files, closed to other users whatever mode it had: the files themselves are created readable by all. */
+function privateFolder(folder: string): string {
+  const files = join(folder, 'postgres')
+  mkdirSync(files, { recursive: true, mode: 0o700 })
+  chmodSync(files, 0o700)
+  return files
 }
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {

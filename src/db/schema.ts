@@ -26,6 +26,15 @@ const cidr = customType<{ data: string }>({ dataType: () => 'cidr' })
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
 const count = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0)
 
+/**
+ * The encryption keys that rows were written with, by their fingerprints: see src/encryption/check.ts. A process that lacks one
+ * of them does not start.
+ */
+export const encryptionKeys = pgTable('encryption_keys', {
+  fingerprint: bytea().primaryKey(),
+  recordedAt: time('recorded_at').notNull().default(sql`clock_timestamp()`),
+})
+
 /** Every wallet that ever changed something. Its row is the wallet's lock: see src/db/wallet-lock.ts. */
 export const wallets = pgTable('wallets', { address: text().primaryKey() })
 

@@ -8,6 +8,11 @@ export type DatabaseClock = () => SQL
 
 export const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
 
+/** A process's time, or Postgres' where that is later: a process whose clock is behind extends nothing. */
+export function latest(processTime: SQL): SQL {
+  return sql`greatest(${processTime}, clock_timestamp())`
+}
+
 /** A time as a timestamptz parameter, from milliseconds since 1970. */
 export function timestamptz(ms: number): SQL {
   return sql`${new Date(ms).toISOString()}::timestamptz`

@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
 import { orderJson } from '../db/order-row.ts'
+import { latest } from '../db/time.ts'
 import type { Config } from '../env.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import type { KeyHash } from '../keys/secret.ts'
@@ -220,7 +221,7 @@ function batch(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
       WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
       ORDER BY id FOR NO KEY UPDATE${skip}
     ), known AS (
-      SELECT id, key_hash, previous_key_hash, previous_until <= at AS is_rotated, ip_allowlist,
+      SELECT id, key_hash, previous_key_hash, previous_until <= ${latest(sql`at`)} AS is_rotated, ip_allowlist,
         ${RIGHTS}::text AS rights, ${MAC} AS mac,
         ${inactiveReasonSql(sql`at`)} AS inactive,
         ${minuteLimit(limits)} AS minute_limit,

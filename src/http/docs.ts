@@ -1,10 +1,11 @@
 import { type Context, Hono } from 'hono'
 
-const FILES: Readonly<Record<string, string>> = {
-  'swagger-ui.css': 'text/css',
-  'swagger-ui-bundle.js': 'text/javascript',
-  'favicon-32x32.png': 'image/png',
-}
+/** A map, because an object also has members that were not put into it, as `constructor`. */
+const FILES: ReadonlyMap<string, string> = new Map([
+  ['swagger-ui.css', 'text/css'],
+  ['swagger-ui-bundle.js', 'text/javascript'],
+  ['favicon-32x32.png', 'image/png'],
+])
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -50,7 +51,7 @@ export function docsPages(read: ReadDocsFile): Hono {
   )
   app.get('/docs/:file', async (c) => {
     const name = c.req.param('file')
-    const type = FILES[name]
+    const type = FILES.get(name)
     if (type === undefined) return c.notFound()
     return new Response(await read(c, name), { headers: { ...HEADERS, 'Content-Type': type } })
   })

@@ -59,7 +59,7 @@ export function readKey({ mac }: Pick<KeyServices, 'mac'>, row: KeyRow): LockedK
   return {
     rights,
     terms: { ...rights, ...row.notes },
-    isIntact: row.mac === mac(rightsText(rights)),
+    isIntact: mac.verify(rightsText(rights), row.mac),
   }
 }
 
@@ -93,12 +93,13 @@ export type ChangeReason =
   | 'keyNotFound'
   | 'keyNotLive'
   | 'keyNameTaken'
+  | 'rotationInGrace'
 
 /** Decides what a change assigns, as the list of a SET, or refuses it. */
 type Decide = (
   tx: Database,
   key: LockedKey,
-) => Promise<Result<SQL, 'invalidRequest' | 'keyNameTaken' | 'keyNotLive'>>
+) => Promise<Result<SQL, 'invalidRequest' | 'keyNameTaken' | 'keyNotLive' | 'rotationInGrace'>>
 
 /**
  * Runs one signed change of one key as a transaction: consumes the message, locks the key, checks that it is live and intact,

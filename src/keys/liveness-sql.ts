@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { latest } from '../db/time.ts'
 
 /** `inactiveReason` of src/keys/liveness.ts over a row of api_keys; null while the key is active. */
 export function inactiveReasonSql(at: SQL): SQL {
@@ -21,5 +22,5 @@ export function isUnendedSql(at: SQL): SQL {
 
 /** Whether a hash is of a key's current secret, or of the previous one while a rotation's grace lasts. */
 export function hasHashSql(hash: SQL, at: SQL): SQL {
-  return sql`(key_hash = ${hash} OR previous_key_hash = ${hash} AND previous_until > ${at})`
+  return sql`(key_hash = ${hash} OR previous_key_hash = ${hash} AND previous_until > ${latest(at)})`
 }

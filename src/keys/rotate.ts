@@ -1,22 +1,25 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { timestamptz } from '../db/time.ts'
-import { ok, type Result } from '../result.ts'
+import { ok, type Result, refuse } from '../result.ts'
 import { type ChangeReason, changeLiveKey } from './change.ts'
 import type { RotatedKey } from './key.ts'
+import { isPast } from './liveness.ts'
 import { hashSecret, makeSecret, previewOf } from './secret.ts'
 import type { KeyServices } from './services.ts'
 
 /**
  * Gives a key a new secret. The old one works until the grace ends, and never beyond the key's own end; both are one key
- * with one quota. A rotation within a rotation's grace ends the oldest secret at once.
+ * with one quota. Without grace the old hash is dropped, so that no clock decides. A rotation within the grace of another one
+ * would end the secret that is in use, as when the first response was lost and the call is repeated: it needs `force`.
  */
 export async function rotateKey(
   services: KeyServices,
-  action: SignedAction<{ keyId: string; graceSeconds: number }>,
+  action: SignedAction<{ keyId: string; graceSeconds: number; force?: boolean | undefined }>,
   now: number,
 ): Promise<Result<RotatedKey, ChangeReason>> {
-  const { keyId, graceSeconds } = action.members
+  const { keyId, graceSeconds, force } = action.members
+  const hasGrace = graceSeconds > 0
   const { KEY_PREFIX } = services.config
   const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
   const keyHash = hashSecret(apiKey)
@@ -27,11 +30,19 @@ export async function rotateKey(
     keyId,
     now,
     async (_, { rights }) => {
+      const graceEnd = rights.previousKeyHash === null ? null : rights.previousUntil
+      if (graceEnd !== null && !isPast(graceEnd, now) && force !== true)
+        return refuse('rotationInGrace', { previousUntil: new Date(graceEnd).toISOString() })
       previousUntil = Math.min(previousUntil, rights.expiresAt ?? previousUntil)
-      return ok(sql`previous_key_hash = key_hash, previous_until = ${timestamptz(previousUntil)},
-        key_hash = decode(${keyHash}, 'hex'), key_preview = ${previewOf(KEY_PREFIX, apiKey)}`)
+      const previous = hasGrace
+        ? sql`previous_key_hash = key_hash, previous_until = ${timestamptz(previousUntil)}`
+        : sql`previous_key_hash = NULL, previous_until = NULL`
+      return ok(
+        sql`${previous}, key_hash = decode(${keyHash}, 'hex'), key_preview = ${previewOf(KEY_PREFIX, apiKey)}`,
+      )
     },
-    { keyHash },
+    // A replay tells by it that the old hash was dropped, which an earlier release kept.
+    { keyHash, ...(!hasGrace && { previousUntil: null }) },
   )
   if (!rotated.ok) return rotated
   return ok({

@@ -15,6 +15,10 @@ export type UpdateKeyMembers = z.output<typeof UpdateApiKey>
 export const RotateApiKey = actionSchema('rotate_api_key', {
   keyId: KeyId,
   graceSeconds: z.int().min(0).max(604_800),
+  force: z.boolean().optional().meta({
+    description:
+      'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',
+  }),
 })
 export const SuspendApiKey = actionSchema('suspend_api_key', { keyId: KeyId })
 export const ResumeApiKey = actionSchema('resume_api_key', { keyId: KeyId })

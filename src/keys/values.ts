@@ -20,9 +20,12 @@ import {
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
 const AMOUNT = 'must be a whole number above 0, as text, in the smallest unit'
 
+/** The last millisecond of the year 9999, as far as ISO 8601 reaches. Beyond Date's own range a time would compare as neither past nor future. */
+const MAX_TIME = 253_402_300_799_999
+
 /** ISO 8601 with a zone, or milliseconds since 1970. */
 export const Expiry = z.union(
-  [z.iso.datetime({ offset: true }), z.int().check(z.positive())],
+  [z.iso.datetime({ offset: true }), z.int().check(z.positive(), z.maximum(MAX_TIME))],
   'must be ISO 8601 with a zone, or milliseconds since 1970',
 )
 

@@ -1,11 +1,11 @@
-import { openEncryption } from '../crypto/encryption.ts'
+import { readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
 import { migrateUnderLock } from '../db/open.ts'
 import { connectPostgres } from '../db/postgres.ts'
+import { checkEncryptionKeys } from '../encryption/check.ts'
 import { readBackfillConfig } from '../env.ts'
 import { openLog } from '../log.ts'
-import { walletsToBackfill } from '../provenance/backfill.ts'
-import { backfillOldKeys } from './backfill.ts'
+import { backfillMacs, walletsToBackfill } from '../provenance/backfill.ts'
 import { openNativeMac } from './mac.ts'
 import { chooseEngine } from './recover.ts'
 
@@ -31,14 +31,13 @@ async function backfill(): Promise<void> {
   try {
     if ((await walletsToBackfill(db)).length === 0) return
     const { ENCRYPTION_KEY, STACKS_NETWORK } = readBackfillConfig(process.env)
-    const encryptionKey = Uint8Array.from(Buffer.from(ENCRYPTION_KEY, 'base64'))
+    const keys = readEncryptionKeys(ENCRYPTION_KEY)
+    // With another key the keys would never work again.
+    await checkEncryptionKeys(db, keys)
     const now = Date.now()
     const world = {
       db,
-      mac: openNativeMac(encryptionKey),
-      encryption: await openEncryption(encryptionKey, (length) =>
-        crypto.getRandomValues(new Uint8Array(length)),
-      ),
+      mac: openNativeMac(keys),
       recover: chooseEngine().recover,
       log: openLog(
         'error',
@@ -47,7 +46,7 @@ async function backfill(): Promise<void> {
       ),
       config: { STACKS_NETWORK },
     }
-    const { authenticated, refused } = await backfillOldKeys(world, now)
+    const { authenticated, refused } = await backfillMacs(world, now)
     process.stdout.write(`MACs of an earlier release's keys: ${authenticated} written.\n`)
     if (refused > 0)
       process.stdout.write(`${refused} keys are not what their owners signed, and stay refused.\n`)

@@ -1,15 +1,17 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { openEncryption } from '../crypto/encryption.ts'
+import { readEncryptionKeys } from '../crypto/keys.ts'
 import { postgresClock } from '../db/time.ts'
+import { checkEncryptionKeys } from '../encryption/check.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
 import { openOrderFeed } from '../orders/feed.ts'
+import { backfillMacs } from '../provenance/backfill.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
-import { backfillOldKeys } from './backfill.ts'
 import { hashSecretNatively, openNativeMac } from './mac.ts'
 
 export type WorldOptions = Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'> &
@@ -35,11 +37,12 @@ export async function openWorld({
       apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
     }),
   })
-  const encryptionKey = Uint8Array.from(Buffer.from(config.ENCRYPTION_KEY ?? '', 'base64'))
-  const mac = openNativeMac(encryptionKey)
+  const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
+  await checkEncryptionKeys(db, keys)
+  const mac = openNativeMac(keys)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
-  const encryption = await openEncryption(encryptionKey, randomBytes)
-  await backfillOldKeys({ db, mac, encryption, recover, config, log }, now())
+  const encryption = await openEncryption(keys, randomBytes)
+  await backfillMacs({ db, mac, recover, config, log }, now())
   return {
     config,
     db,

@@ -102,7 +102,12 @@ async function prepareRow(
   if (!isGranted)
     return refuse('recipientNotGranted', {
       recipient,
-      expected: { action: 'create_order', orderHash: orderHash(order), timestamp: now },
+      expected: {
+        action: 'create_order',
+        orderHash: orderHash(order),
+        timestamp: now,
+        ...(config.SIGNED_DOMAIN !== undefined && { domain: config.SIGNED_DOMAIN }),
+      },
     })
   const box = services.encryption.encrypt(fromHex(intent.value.rsv), signatureLabel(uuid))
   const terms = {

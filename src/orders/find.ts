@@ -2,6 +2,7 @@ import { and, asc, desc, eq, gt, lt, or, type SQL } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
 import { timestamptz } from '../db/time.ts'
+import type { Admission } from '../gate/gate.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
 import {
@@ -56,11 +57,28 @@ export interface OrderListFilter {
   cursor?: string | undefined
 }
 
-/** A page of orders, newest first. `viewer` is the authenticated wallet, which is shown the uuids of its own orders. */
+/** An authenticated reader, which is shown the uuids of its wallet's orders. */
+export interface OrderViewer {
+  walletAddress: string
+  /** A key that is shown the uuids of the orders that it created, and of no other. */
+  createdBy?: string | undefined
+}
+
+/** What a key is shown. One that may not act on its owner's other orders, or on none, has no use for their uuids. */
+export function viewerOfKey({
+  keyId,
+  walletAddress,
+  rights: { ownOrdersOnly, permissions },
+}: Pick<Admission, 'keyId' | 'walletAddress' | 'rights'>): OrderViewer {
+  const isConfined = ownOrdersOnly || permissions.length === 0
+  return { walletAddress, createdBy: isConfined ? keyId : undefined }
+}
+
+/** A page of orders, newest first. */
 export async function listOrders(
   services: OrderServices,
   filter: OrderListFilter,
-  viewer: string | undefined,
+  viewer: OrderViewer | undefined,
   now: number,
 ): Promise<{ data: Order[]; nextCursor?: string }> {
   const found = await services.db
@@ -93,9 +111,11 @@ function hasStatus(status: OrderStatus, now: number): SQL | undefined {
 /** Statuses in which a third party that knows the uuid could still burn it before the swap is mined. */
 const BURNABLE: readonly OrderStatus[] = ['open', 'executing']
 
-function presentInList(row: OrderRow, viewer: string | undefined, now: number): Order {
+function presentInList(row: OrderRow, viewer: OrderViewer | undefined, now: number): Order {
   const { uuid, ...rest } = presentOrder(row, now)
-  return viewer !== row.owner && BURNABLE.includes(rest.status) ? rest : { uuid, ...rest }
+  const { walletAddress, createdBy = row.createdBy } = viewer ?? {}
+  const isShown = walletAddress === row.owner && createdBy === row.createdBy
+  return isShown || !BURNABLE.includes(rest.status) ? { uuid, ...rest } : rest
 }
 
 /** Presents an order on the wire, without its signature. */

@@ -74,6 +74,20 @@ export function stateMacs(mac: Mac, uuid: string, statuses: readonly OrderStatus
   )
 }
 
+/** The MACs, in hex, that a row has while it is unchanged; null where it has none. */
+export interface AcceptedMacs {
+  termsMacs: readonly string[] | null
+  stateMacs: readonly string[] | null
+}
+
+/** More than one while the encryption key is rotated: a row that got its MAC of another key is the same row. */
+export function acceptedMacs({ mac }: Pick<OrderServices, 'mac'>, row: OrderRow): AcceptedMacs {
+  return {
+    termsMacs: row.termsMac === null ? null : mac.accepted(termsText(row)),
+    stateMacs: row.stateMac === null ? null : mac.accepted(stateText(row.uuid, row.status)),
+  }
+}
+
 /**
  * Checks that an order's row is as the service wrote it. An order of a release without MACs is refused as unsealed, unless
  * the operator has them executed for a time: nothing that is stored tells such an order from an edited one.
@@ -88,7 +102,7 @@ export function checkIntegrity(
     return isAccepted ? ok(null) : refuse('orderTampered', { reason: 'unsealed' })
   }
   const isIntact =
-    toHex(row.termsMac) === mac(termsText(row)) &&
-    toHex(row.stateMac) === mac(stateText(row.uuid, row.status))
+    mac.verify(termsText(row), toHex(row.termsMac)) &&
+    mac.verify(stateText(row.uuid, row.status), toHex(row.stateMac))
   return isIntact ? ok(null) : refuse('orderTampered', { reason: 'edited' })
 }

@@ -11,7 +11,11 @@ import type { OrderFeed } from './feed.ts'
 export interface OrderServices {
   config: Pick<
     Config,
-    'STACKS_NETWORK' | 'ROUTERS' | 'ENFORCE_TARGET_PRICE' | 'UNSEALED_ORDERS_UNTIL'
+    | 'STACKS_NETWORK'
+    | 'ROUTERS'
+    | 'ENFORCE_TARGET_PRICE'
+    | 'UNSEALED_ORDERS_UNTIL'
+    | 'SIGNED_DOMAIN'
   >
   db: Database
   /** Postgres' clock: see src/db/time.ts. */

@@ -248,14 +248,16 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
     case 'update_api_key':
       key.terms = termsAfter(signed, key.terms)
       return unknownTerms(signed)
-    case 'rotate_api_key':
-      key.previousKeyHash = key.keyHash
+    case 'rotate_api_key': {
+      const graceMs = Number(signed.graceSeconds) * 1000
+      // A release before kept the hash of a secret that has no grace; its events do not name previousUntil.
+      const isDropped = graceMs === 0 && details.previousUntil === null
+      const end = Math.min(at + graceMs, key.terms.expiresAt ?? Number.POSITIVE_INFINITY)
+      key.previousKeyHash = isDropped ? null : key.keyHash
+      key.previousUntil = isDropped ? null : end
       key.keyHash = String(details.keyHash)
-      key.previousUntil = Math.min(
-        at + Number(signed.graceSeconds) * 1000,
-        key.terms.expiresAt ?? Number.POSITIVE_INFINITY,
-      )
       return undefined
+    }
     case 'suspend_api_key':
       Object.assign(key, suspended(key, actor, at))
       return undefined

@@ -261,7 +261,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.RotateApiKey],
     responses: { 200: { description: 'The new secret', schema: wire.RotatedKeySchema } },
-    refusals: changeRefusals,
+    refusals: [...changeRefusals, 'rotationInGrace'],
     async handle(c) {
       const action = await signedForKey(c, rotate)
       return respond(c, unwrap(await rotateKey(c.get('world'), action, c.get('now'))))

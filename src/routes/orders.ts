@@ -17,7 +17,7 @@ import { unwrap } from '../http/problem.ts'
 import { respond, respondWithStream, respondWithText } from '../http/respond.ts'
 import { cancelOrder } from '../orders/cancel.ts'
 import { createOrder } from '../orders/create.ts'
-import { getOrder, listOrders, presentEvent, presentOrder } from '../orders/find.ts'
+import { getOrder, listOrders, presentEvent, presentOrder, viewerOfKey } from '../orders/find.ts'
 import type { NewOrder, OrderEvent } from '../orders/order.ts'
 import * as wire from '../orders/schemas.ts'
 import { canonicalOrder, orderHash } from '../orders/validate.ts'
@@ -224,7 +224,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     operationId: 'listOrders',
     summary: 'List orders',
     description:
-      'Newest first. Only the owner, proven by any of its keys or a signed list_orders, sees the uuids of orders that could still be burnt on chain.',
+      'Newest first. Only the owner, proven by a key, a session or a signed list_orders, sees the uuids of orders that could still be burnt on chain. A key with ownOrdersOnly, or without permissions, sees those of its own orders only.',
     credentials: ['none', 'key', 'wallet', 'session'],
     query: wire.OrderQuery,
     headers: SignedHeaders.partial(),
@@ -234,7 +234,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
-      const page = await listOrders(c.get('world'), query, viewer?.walletAddress, c.get('now'))
+      const page = await listOrders(c.get('world'), query, viewer, c.get('now'))
       if (viewer?.keyId !== undefined) await recordSuccess(c.get('world').db, viewer.keyId)
       return respond(c, { status: 'success', ...page })
     },
@@ -294,7 +294,10 @@ async function viewerOf(c: AppContext) {
     limitByAddress(c)
     return { walletAddress: (await authenticateSession(c)).walletAddress, keyId: undefined }
   }
-  if (presentsKey(c)) return authenticateKey(c, undefined)
+  if (presentsKey(c)) {
+    const key = await authenticateKey(c, undefined)
+    return { ...viewerOfKey(key), keyId: key.keyId }
+  }
   limitByAddress(c)
   if (!presentsSignature(c)) return undefined
   return { walletAddress: readSignedHeaders(c, LIST).walletAddress, keyId: undefined }

@@ -1,10 +1,15 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { timestamptz } from '../db/time.ts'
+import { milliseconds, timestamptz } from '../db/time.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SessionRow, sessionText } from './session.ts'
+
+/** The columns of a `SessionRow`, with its MAC in hex. */
+export const SESSION_ROW: SQL = sql`id, encode(secret_hash, 'hex') AS "secretHash", wallet_address AS "walletAddress",
+  grant_id::float8 AS "grantId", ${milliseconds(sql`expires_at`)} AS "expiresAt",
+  ${milliseconds(sql`ended_at`)} AS "endedAt", encode(mac, 'hex') AS mac`
 
 /** Finds the live session of a secret. A session that expired, was ended or whose row was edited is refused. */
 export async function findSession(
@@ -14,15 +19,12 @@ export async function findSession(
 ): Promise<Result<{ id: string; walletAddress: string }, 'sessionInvalid'>> {
   const [found] = await rows<SessionRow & { mac: string }>(
     services.db,
-    sql`SELECT id, encode(secret_hash, 'hex') AS "secretHash", wallet_address AS "walletAddress",
-        grant_id::float8 AS "grantId", (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt",
-        (extract(epoch FROM ended_at) * 1000)::float8 AS "endedAt", encode(mac, 'hex') AS mac
-      FROM sessions WHERE secret_hash = decode(${hash}, 'hex')`,
+    sql`SELECT ${SESSION_ROW} FROM sessions WHERE secret_hash = decode(${hash}, 'hex')`,
   )
   if (found === undefined) return refuse('sessionInvalid')
   if (found.endedAt !== null || found.expiresAt <= now)
     return refuse('sessionInvalid', { reason: found.endedAt === null ? 'expired' : 'ended' })
-  if (found.mac !== services.mac(sessionText(found))) {
+  if (!services.mac.verify(sessionText(found), found.mac)) {
     services.log('error', 'session_tampered', { sessionId: found.id })
     return refuse('sessionInvalid', { reason: 'tampered' })
   }

@@ -1,5 +1,4 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { later } from '../db/time.ts'
@@ -89,11 +88,13 @@ function liveTransactions(uuid: SQL): SQL {
     AND transactions.status IN ('signed', 'accepted', 'outbid', 'mined')`
 }
 
-function isUnchangedSql({ termsMac, stateMac }: VerifiedOrder): SQL {
-  const hex = (bytes: Uint8Array | null) =>
-    sql`decode(${bytes === null ? null : toHex(bytes)}::text, 'hex')`
-  return sql`orders.terms_mac IS NOT DISTINCT FROM ${hex(termsMac)}
-    AND orders.state_mac IS NOT DISTINCT FROM ${hex(stateMac)}`
+function isUnchangedSql({ termsMacs, stateMacs }: VerifiedOrder): SQL {
+  const isOneOf = (column: SQL, macs: readonly string[] | null) =>
+    macs === null
+      ? sql`${column} IS NULL`
+      : sql`encode(${column}, 'hex') = ANY (${`{${macs.join(',')}}`}::text::text[])`
+  return sql`${isOneOf(sql`orders.terms_mac`, termsMacs)}
+    AND ${isOneOf(sql`orders.state_mac`, stateMacs)}`
 }
 
 /** Settlements of a wallet that are under way, and those of the last 24 hours that failed. */

@@ -11,7 +11,7 @@ import {
 import { authorizeOrder, type Caller, type OrderReason } from '../orders/authorize.ts'
 import { reservationOf } from '../orders/create.ts'
 import { findOrder } from '../orders/find.ts'
-import { checkIntegrity } from '../orders/integrity.ts'
+import { acceptedMacs, checkIntegrity } from '../orders/integrity.ts'
 import { committedTermsOf } from '../orders/router.ts'
 import type { OrderServices } from '../orders/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -52,6 +52,7 @@ export async function executeOrder(
     services,
     {
       ...row,
+      ...acceptedMacs(services, row),
       router: row.routerContract ?? defaultRouter(services),
       terms: committedTermsOf(row),
       signature,

@@ -107,9 +107,9 @@ async function claimWith(
     const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile())?.nextNonce
     if (nonce === undefined) return refuse('operatorFull')
     const transaction = await swap.sign({ ...operator, nonce, feeInMicroStx })
-    const { uuid, owner, termsMac, stateMac } = order
+    const { uuid, owner, termsMacs, stateMacs } = order
     const claim: Claim = {
-      order: { uuid, owner, termsMac, stateMac },
+      order: { uuid, owner, termsMacs, stateMacs },
       operator: operator.address,
       transaction,
       rawBox: await encryptTransaction(services, transaction),

@@ -1,12 +1,11 @@
+import type { AcceptedMacs } from '../orders/integrity.ts'
 import type { CommittedTerms } from '../stacks/committed.ts'
 import type { Quote } from './chain.ts'
 
-/** The order as it was verified: the claim takes effect only on this very row. */
-export interface VerifiedOrder {
+/** The order as it was verified: the claim takes effect only on a row with these MACs. */
+export interface VerifiedOrder extends AcceptedMacs {
   uuid: string
   owner: string
-  termsMac: Uint8Array | null
-  stateMac: Uint8Array | null
 }
 
 /** A route, and the name of the asset that its last vault pays. */

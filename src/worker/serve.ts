@@ -2,9 +2,12 @@ import type { Hono } from 'hono'
 import { createApp } from '../app.ts'
 import { toHex } from '../crypto/bytes.ts'
 import { type Encryption, openEncryption } from '../crypto/encryption.ts'
+import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
+import { type Database, messageOf } from '../db/database.ts'
 import { connectPostgres } from '../db/postgres.ts'
 import { type DatabaseClock, postgresClock } from '../db/time.ts'
+import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { limitsOf } from '../gate/admit.ts'
@@ -52,6 +55,9 @@ interface Isolate {
   config: Config
   app: Hono<AppEnv>
   chain: Chain
+  /** Configured, and checked against the database with the first statement that reaches it. */
+  keys: EncryptionKeys
+  areKeysChecked: boolean
   encryption: Encryption
   mac: Mac
   usage: UsageRecorder
@@ -89,9 +95,10 @@ export function createWorker({
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
-    { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory }: Isolate,
+    one: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
+    const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory } = one
     const { connectionString } = bindings.HYPERDRIVE
     const { db, close } = connectPostgres(connectionString, {
       maxConnections: SESSIONS_PER_REQUEST,
@@ -99,7 +106,7 @@ export function createWorker({
     })
     const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
     const outlive = (rest: Promise<unknown>) => context.waitUntil(rest)
-    const done = work({
+    const world: World = {
       config,
       db,
       databaseTime,
@@ -118,7 +125,8 @@ export function createWorker({
       log,
       now,
       randomBytes,
-    })
+    }
+    const done = checkKeys(one, db).then(() => work(world))
     // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
     const flushed = done
       .catch(() => {})
@@ -153,6 +161,13 @@ export function createWorker({
   }
 }
 
+/** Rejects while the database was written with another key, or cannot tell: an isolate serves nothing before it is certain. */
+async function checkKeys(isolate: Isolate, db: Database): Promise<void> {
+  if (isolate.areKeysChecked) return
+  await checkEncryptionKeys(db, isolate.keys)
+  isolate.areKeysChecked = true
+}
+
 async function openIsolate(
   bindings: Bindings,
   write: (line: string) => void,
@@ -169,9 +184,7 @@ async function openIsolate(
     docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
   )
   const log = openLog(config.LOG_LEVEL, write, now)
-  const encryptionKey = Uint8Array.from(atob(config.ENCRYPTION_KEY ?? ''), (character) =>
-    character.charCodeAt(0),
-  )
+  const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
   return {
     config,
     app,
@@ -186,8 +199,10 @@ async function openIsolate(
         apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
       }),
     }),
-    encryption: await openEncryption(encryptionKey, randomBytes),
-    mac: openMac(encryptionKey),
+    encryption: await openEncryption(keys, randomBytes),
+    mac: openMac(keys),
+    keys,
+    areKeysChecked: false,
     usage: openUsage(log),
     log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
@@ -223,7 +238,7 @@ function unconfigured(error: unknown, at: number, write: (line: string) => void)
   const { status, code, error: text } = REFUSALS.unavailable
   const requestId = `req_${toHex(randomBytes(12))}`
   const timestamp = new Date(at).toISOString()
-  const fault = error instanceof Error ? error.message : String(error)
+  const fault = messageOf(error)
   write(JSON.stringify({ time: timestamp, level: 'error', event: 'not_started', requestId, fault }))
   const body: ErrorBody = { error: text, code, timestamp, requestId }
   return Response.json(body, {

@@ -233,7 +233,9 @@ describe('A service that wants its domain signed', () => {
         headers: wallet.signHeaders({ action: 'list_api_keys', ...members }),
       })
     await answered(await list({ domain: 'dex.example' }))
-    for (const members of [{}, { domain: 'dex.example.evil.example' }, { domain: 'DEX.example' }]) {
+    const { details } = await refused(await list({}), 'signatureInvalid')
+    expect(details).toMatchObject({ reason: 'missing_domain', expected: 'dex.example' })
+    for (const members of [{ domain: 'dex.example.evil.example' }, { domain: 'DEX.example' }]) {
       const { details } = await refused(await list(members), 'signatureInvalid')
       expect(details).toEqual({ reason: 'wrong_domain', expected: 'dex.example' })
     }

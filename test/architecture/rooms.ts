@@ -89,6 +89,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['drizzle-orm'],
     rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
   },
+  encryption: {
+    imports: [...BASE, 'keys', 'sessions', 'orders'],
+    packages: ['drizzle-orm'],
+    rule: 'which keys the database was written with, and its rotation to another one',
+  },
   contracts: {
     imports: ['stacks'],
     packages: ['node:'],
@@ -107,7 +112,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the devnet stands for Stacks and knows nothing of the service',
   },
   env: {
-    imports: ['devnet', 'keys', 'stacks', 'wire'],
+    imports: ['devnet', 'crypto', 'keys', 'stacks', 'wire'],
     packages: ['zod'],
     rule: 'the environment is read from a value, by the entries, never on import',
   },
@@ -154,6 +159,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       ...BASE,
       'log',
       'env',
+      'encryption',
       'jobs',
       'http',
       'gate',
@@ -176,6 +182,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: [
       ...BASE,
       'app',
+      'encryption',
       'env',
       'errors',
       'gate',
@@ -197,7 +204,17 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the entry on Workers names its platform',
   },
   cli: {
-    imports: ['version', 'client', 'db', 'env', 'keys', 'node', 'provenance'],
+    imports: [
+      'version',
+      'client',
+      'crypto',
+      'db',
+      'encryption',
+      'env',
+      'keys',
+      'node',
+      'provenance',
+    ],
     packages: ['node:', 'commander'],
     readsMachine: true,
     rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',

@@ -1,6 +1,7 @@
 import { createHash, hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { sql } from 'drizzle-orm'
+import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import type { Database } from '../../src/db/database.ts'
 import { parseSecret } from '../../src/keys/secret.ts'
 import { openNativeMac } from '../../src/node/mac.ts'
@@ -56,10 +57,6 @@ export async function seedKeys(db: Database, count: number): Promise<void> {
         'bench ' || (${from}::int + ordinal), '{create,execute,cancel}',
         (SELECT min(id) FROM signed_actions), now()
       FROM unnest(${hashes}::text::bytea[]) WITH ORDINALITY AS made (key_hash, ordinal)`)
-    await writeMacs(
-      db,
-      openNativeMac(Buffer.from(ENCRYPTION_KEY, 'base64')),
-      sql`rights_mac IS NULL`,
-    )
+    await writeMacs(db, openNativeMac(readEncryptionKeys(ENCRYPTION_KEY)), sql`rights_mac IS NULL`)
   }
 }

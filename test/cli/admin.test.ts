@@ -34,6 +34,25 @@ describe('latchkey-admin', () => {
   }
   const use = (apiKey: string) => service.call('/orders', { headers: { 'X-API-Key': apiKey } })
 
+  it('does nothing with another encryption key than the database was written with', async () => {
+    const { keyId } = await createKey(service, newWallet(service))
+    const env = {
+      DATABASE_URL: service.databaseUrl,
+      ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    }
+    for (const args of [
+      ['suspend', '--key', keyId, '--reason', 'x'],
+      ['audit', 'check'],
+      ['encryption', 'rotate'],
+    ]) {
+      const { exitCode, err } = await administerWith(env, args)
+      expect([exitCode, err]).toEqual([
+        1,
+        expect.stringContaining('is not the one that this database'),
+      ])
+    }
+  })
+
   it('suspends and resumes a key, and its owner reads why but cannot undo it', async () => {
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)

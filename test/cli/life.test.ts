@@ -97,6 +97,8 @@ describe('keys', () => {
     await latchkey(`keys certificate ${keyId} --out ${at('end')}`, owner)
     expect(statSync(at('end')).mode & 0o777).toBe(0o600)
     await latchkey(`keys rotate ${keyId} --grace-seconds 60 --save ${at('two')}`, owner)
+    const repeated = `keys rotate ${keyId} --grace-seconds 60 --save ${at('three')}`
+    expect((await latchkey(repeated, owner)).err).toMatch(/^ROTATION_IN_GRACE: /)
     for (const file of ['one', 'two'])
       expect(await json('me', bot(file))).toMatchObject({
         keyId,

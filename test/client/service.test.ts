@@ -99,13 +99,24 @@ describe('Against the service itself, the client', () => {
     expect((await owner.keys.suspend(keyId)).status).toBe('suspended')
     expect((await owner.keys.resume(keyId)).status).toBe('active')
     const { apiKey: next } = await owner.keys.rotate(keyId, 60)
+    await expect(owner.keys.rotate(keyId, 60)).rejects.toMatchObject({
+      code: 'ROTATION_IN_GRACE',
+      details: { previousUntil: expect.any(String) },
+    })
     const rotated = createClient({ baseUrl: service.url, apiKey: next })
     expect((await rotated.keys.me()).keyId).toBe((await bot.keys.me()).keyId)
+    const { apiKey: forced } = await owner.keys.rotate(keyId, 60, { force: true })
+    expect((await createClient({ baseUrl: service.url, apiKey: forced }).keys.me()).keyId).toBe(
+      keyId,
+    )
+    await expect(bot.keys.me()).rejects.toMatchObject({ code: 'INVALID_API_KEY' })
     expect((await owner.keys.usage(keyId)).usage[0]?.requests).toBeGreaterThan(0)
-    await expect(owner.keys.certificate(keyId, 367)).rejects.toMatchObject({
-      code: 'INVALID_ARGUMENT',
-    })
-    const certificate = await owner.keys.certificate(keyId)
+    for (const days of [367, 0, -1, 1e-9, Number.NaN, Number.POSITIVE_INFINITY])
+      await expect(owner.keys.certificate(keyId, days)).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      })
+    const certificate = await owner.keys.certificate(keyId, 0.123_456_789_1)
+    expect(JSON.parse(certificate.message).notAfter).toSatisfy(Number.isSafeInteger)
     await createClient({ baseUrl: service.url }).keys.useCertificate(certificate)
     await expect(rotated.keys.me()).rejects.toMatchObject({ code: 'API_KEY_INACTIVE' })
     const other = await owner.keys.create({ name: 'other', permissions: [] })

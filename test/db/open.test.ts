@@ -1,4 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -57,6 +65,21 @@ describe('opening a database', () => {
     const { close } = await openDatabase(`pglite:${folder}`)
     await close()
   })
+
+  it.runIf(process.platform !== 'win32')(
+    'leaves no file of PGlite to other users, in a folder that they may enter too',
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'latchkey-open-'))
+      onTestFinished(() => rm(folder, { recursive: true, force: true }))
+      mkdirSync(join(folder, 'postgres'))
+      for (const open of [folder, join(folder, 'postgres')]) chmodSync(open, 0o755)
+      const { close } = await openDatabase(`pglite:${folder}`)
+      await close()
+      expect(statSync(join(folder, 'postgres')).mode & 0o777).toBe(0o700)
+      const outside = readdirSync(folder).filter((name) => name !== 'postgres')
+      expect(outside.toSorted()).toEqual(['lock', 'lock.pid'])
+    },
+  )
 
   it('says in a sentence which one it cannot reach', async () => {
     await expect(openDatabase('postgres://someone:hunter2@127.0.0.1:1/none')).rejects.toThrow(

@@ -201,6 +201,7 @@ describe('The faucet', () => {
       STACKS_NETWORK: 'testnet',
       ROUTER_CONTRACT: `${address}.router`,
       INTENT_VERIFIER_CONTRACT: `${address}.verifier`,
+      SIGNED_DOMAIN: 'dex.example',
     }
     const service = await startService('Postgres', { env })
     const body = JSON.stringify({ address })

@@ -3,8 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
 import type { Key } from '../../src/keys/key.ts'
+import { checkAudit } from '../../src/provenance/check.ts'
 import { startService } from '../http/documented.ts'
 import { answered, changesNothing, refused } from '../support/assertions.ts'
+import { writeMacs } from '../support/remac.ts'
 import { ENGINES, type Service } from '../support/service.ts'
 import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -199,13 +201,65 @@ describe.each(ENGINES)('The owner of a key on %s', (engine) => {
     await answered(await use(apiKey))
     service.clock.now += 1
     const second = await answered<Record<string, string>>(
-      await manage(wallet, 'rotate', keyId, { graceSeconds: 0 }),
+      await manage(wallet, 'rotate', keyId, { graceSeconds: 0, force: true }),
     )
-    expect(await reasonOf(await use(first.apiKey ?? ''))).toBe('rotated')
-    await refused(await use(apiKey), 'apiKeyInvalid')
+    for (const secret of [apiKey, first.apiKey ?? ''])
+      await refused(await use(secret), 'apiKeyInvalid')
     await answered(await use(second.apiKey ?? ''))
     for (const graceSeconds of [-1, 604_801, 1.5, '60', undefined])
       await refused(await manage(wallet, 'rotate', keyId, { graceSeconds }), 'invalidRequest')
+  })
+
+  it('is not rotated again within the grace, as by a repeated call, unless the owner signs force', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const rotate = (members: object) => manage(wallet, 'rotate', keyId, members)
+    const { previousUntil } = await answered<Record<string, string>>(
+      await rotate({ graceSeconds: 60 }),
+    )
+    service.clock.now += 59_999
+    for (const again of [{ graceSeconds: 3_600 }, { graceSeconds: 0, force: false }])
+      await changesNothing(service, async () => {
+        const { details } = await refused(await rotate(again), 'rotationInGrace')
+        expect(details).toEqual({ previousUntil })
+      })
+    await answered(await use(apiKey))
+    service.clock.now += 1
+    await answered(await rotate({ graceSeconds: 60 }))
+    service.clock.now += 1
+    await refused(await rotate({ graceSeconds: 60 }), 'rotationInGrace')
+    await answered(await rotate({ graceSeconds: 60, force: true }))
+    await refused(await use(apiKey), 'apiKeyInvalid')
+    const faults = await checkAudit(service.world)
+    expect(faults.faults.filter((fault) => fault.keyId === keyId)).toEqual([])
+  })
+
+  it('has an old secret that no process with a late clock extends', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const now = service.clock.now
+    const rotated = await answered<Record<string, string>>(
+      await manage(wallet, 'rotate', keyId, { graceSeconds: 60 }),
+    )
+    await answered(await use(apiKey))
+    // As another process set it, whose clock is right: the grace ended, and this process does not know yet.
+    await rows(
+      service.world.db,
+      sql`UPDATE api_keys SET previous_until = clock_timestamp() - interval '1 second' WHERE id = ${keyId}`,
+    )
+    await writeMacs(service.world.db, service.world.mac, sql`id = ${keyId}`)
+    service.clock.now = Date.now() - 3_600_000
+    const late = await use(apiKey)
+    service.clock.now = now
+    expect(await reasonOf(late)).toBe('rotated')
+    const next = await answered<Record<string, string>>(
+      await manage(wallet, 'rotate', keyId, { graceSeconds: 0 }),
+    )
+    service.clock.now -= 3_600_000
+    const dropped = await use(rotated.apiKey ?? '')
+    service.clock.now = now
+    await refused(dropped, 'apiKeyInvalid')
+    await answered(await use(next.apiKey ?? ''))
   })
 
   it('is told in every answer of the last 14 days when the key ends', async () => {
@@ -264,6 +318,23 @@ describe.each(ENGINES)('The owner of a key on %s', (engine) => {
     await answered(await send(certificate))
     expect(await reasonOf(await use(apiKey))).toBe('revoked')
     await refused(await send(certificate), 'messageReplayed')
+  })
+
+  it.each([
+    9_000_000_000_000_000,
+    8_640_000_000_000_001,
+    253_402_300_800_000,
+    -1,
+    0,
+    1.5,
+    null,
+    'soon',
+    '2027-01-01T00:00:00',
+  ])('has no certificate whose end is not a time: %j', async (notAfter) => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    await refused(await manage(wallet, 'revoke', keyId, { notAfter }), 'invalidRequest')
+    await answered(await use(apiKey))
   })
 
   it('cannot stretch another message to the age of a certificate', async () => {

@@ -139,6 +139,7 @@ describe('a start that cannot be', () => {
     expect(faults.map((line) => line.trim().split(':')[0]).sort()).toEqual([
       'DATABASE_URL',
       'ENCRYPTION_KEY',
+      'INTENT_VERIFIER_CONTRACT',
       'OPERATOR_PRIVATE_KEY',
       'PORT',
       'QUOTE_URL',

@@ -5,7 +5,7 @@ import { ORDER_STATUSES, type Order } from '../../src/orders/order.ts'
 import { startService } from '../http/documented.ts'
 import { answered, changesNothing, refused } from '../support/assertions.ts'
 import { ENGINES, type Service } from '../support/service.ts'
-import { createKey, createOrder, newWallet, type Wallet } from '../support/wallet.ts'
+import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 interface Page {
   data: Order[]
@@ -37,7 +37,7 @@ describe.each(ENGINES)('The list of orders on %s', (engine) => {
 
   it('shows the uuid of an order that could still be burnt on chain to its owner alone', async () => {
     const stranger = newWallet(service)
-    const { apiKey: ownKey } = await createKey(service, owner, { permissions: [] })
+    const { apiKey: ownKey } = await createKey(service, owner, { permissions: ['execute'] })
     const { apiKey: strangersKey } = await createKey(service, stranger)
     const whole = new Map(uuids)
     const guarded = new Map(uuids)
@@ -54,6 +54,24 @@ describe.each(ENGINES)('The list of orders on %s', (engine) => {
     const everyone = await list('', signed(owner))
     expect(seen(everyone)).toEqual(whole)
     expect(JSON.stringify(await list(query))).not.toContain(uuids.get('open'))
+  })
+
+  it('shows a key that may not act on its owner’s other orders the uuids of its own', async () => {
+    const wallet = newWallet(service)
+    const others = await createOrder(service, wallet)
+    const confined = { 'X-API-Key': '' }
+    const page = () => list(`owner=${wallet.address}`, confined)
+    const uuidsOf = ({ data }: Page) => data.map(({ uuid }) => uuid)
+    const own = await createKey(service, wallet, { ownOrdersOnly: true })
+    confined['X-API-Key'] = own.apiKey
+    expect(uuidsOf(await page())).toEqual([undefined])
+    const order = wallet.order()
+    await answered(await service.call('/orders/new', json(order, confined)), 201)
+    expect(uuidsOf(await page())).toEqual([order.uuid, undefined])
+    confined['X-API-Key'] = (await createKey(service, wallet, { permissions: [] })).apiKey
+    expect(uuidsOf(await page())).toEqual([undefined, undefined])
+    confined['X-API-Key'] = (await createKey(service, wallet)).apiKey
+    expect(uuidsOf(await page())).toEqual([order.uuid, others])
   })
 
   it('may be read with one message as often as it is fresh', async () => {

@@ -7,6 +7,7 @@ import type postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fromHex, sha256, toBase62 } from '../../src/crypto/bytes.ts'
 import { openEncryption } from '../../src/crypto/encryption.ts'
+import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import { signatureLabel } from '../../src/crypto/labels.ts'
 import { rows } from '../../src/db/database.ts'
 import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
@@ -87,9 +88,8 @@ describe.each([
 
   async function oldOrder(wallet: Wallet, status: string): Promise<string> {
     const order = wallet.order()
-    const encryption = await openEncryption(
-      Uint8Array.from(Buffer.from(ENCRYPTION_KEY, 'base64')),
-      (length) => Uint8Array.from(randomBytes(length)),
+    const encryption = await openEncryption(readEncryptionKeys(ENCRYPTION_KEY), (length) =>
+      Uint8Array.from(randomBytes(length)),
     )
     const box = await encryption.encrypt(fromHex(order.signature), signatureLabel(order.uuid))
     await client`INSERT INTO orders

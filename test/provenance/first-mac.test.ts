@@ -3,6 +3,7 @@ import type postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
 import { sha256, toBase62, toHex } from '../../src/crypto/bytes.ts'
+import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import { openMac } from '../../src/crypto/mac.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
@@ -32,7 +33,7 @@ describe('A key whose MAC an earlier release computed', () => {
   let service: Service
   let client: postgres.Sql
   const clock = { now: Date.now() }
-  const mac = openMac(Uint8Array.from(Buffer.from(ENCRYPTION_KEY, 'base64')))
+  const mac = openMac(readEncryptionKeys(ENCRYPTION_KEY))
   const keys: Record<string, OldKey> = {}
 
   beforeAll(async () => {

@@ -228,7 +228,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     const { apiKey, keyId } = await createKey(one, owner)
     const answers = await race((service, caller) => {
       const timestamp = one.clock.now - caller
-      const members = { action: 'rotate_api_key', keyId, graceSeconds: 60, timestamp }
+      const members = { action: 'rotate_api_key', keyId, graceSeconds: 60, force: true, timestamp }
       return service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(members)))
     })
     expect(codes(answers)).toEqual({ 200: CALLERS })
@@ -238,6 +238,20 @@ describe('of many at once, on Postgres, through two services with 24 connections
     )
     expect(used.filter(({ status }) => status === 200)).toHaveLength(2)
     expect(used.filter(({ status }) => status === 401)).toHaveLength(CALLERS - 1)
+  })
+
+  it.each(rounds())('of rotations that force nothing one succeeds (round %i)', async () => {
+    const owner = newWallet(one)
+    const { apiKey, keyId } = await createKey(one, owner)
+    const answers = await race((service, caller) => {
+      const timestamp = one.clock.now - caller
+      const members = { action: 'rotate_api_key', keyId, graceSeconds: 60, timestamp }
+      return service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(members)))
+    })
+    expect(codes(answers)).toEqual({ 200: 1, ROTATION_IN_GRACE: CALLERS - 1 })
+    const rotated = answers.find(({ status }) => status === 200)
+    for (const secret of [apiKey, String(rotated?.body.apiKey)])
+      expect((await one.call('/orders', { headers: { 'X-API-Key': secret } })).status).toBe(200)
   })
 
   it.each(

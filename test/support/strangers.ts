@@ -203,13 +203,14 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
       it('refuses a secret that was rotated away, from the end of its grace', async () => {
         const { owner, target } = await arrange()
         const { apiKey, keyId } = await createKey(service, owner)
-        const rotation = owner.sign({ action: 'rotate_api_key', keyId, graceSeconds: 0 })
+        const rotation = owner.sign({ action: 'rotate_api_key', keyId, graceSeconds: 1 })
         await answered(
           await service.call(`/api-keys/${keyId}/rotate`, {
             method: 'POST',
             body: JSON.stringify(rotation),
           }),
         )
+        service.clock.now += 1_000
         await changesNothing(service, async () => {
           const body = await refused(await withKey(target, apiKey), 'apiKeyInactive')
           expect(body.details).toEqual({ reason: 'rotated' })

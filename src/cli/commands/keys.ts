@@ -61,6 +61,7 @@ export function addKeyCommands(program: CliCommand): void {
         .argParser(wholeNumber(0, 7 * DAY_SECONDS))
         .default(3_600),
     )
+    .option('--force', 'also within the grace of the rotation before, whose old secret then ends')
     .summary('give a key a new secret; the old one works until the grace ends')
     .example('latchkey keys rotate key_1a2b3c --save bot.key.new')
     .example('latchkey keys rotate key_1a2b3c --grace-seconds 0 --yes --save bot.key.new')
@@ -145,9 +146,9 @@ async function createKey(
 }
 
 async function rotateKey(
-  context: ServiceContext<{ graceSeconds: number } & SaveOptions & ConfirmOptions>,
+  context: ServiceContext<{ graceSeconds: number; force?: boolean } & SaveOptions & ConfirmOptions>,
 ): Promise<CommandResult> {
-  const { graceSeconds } = context.options
+  const { graceSeconds, force = false } = context.options
   const keyId = keyIdOf(context)
   const client = await openClient(context)
   if (graceSeconds === 0)
@@ -156,7 +157,7 @@ async function rotateKey(
       return `This ends the present secret ${keyPreview} of the API key '${name}' (${keyId}) at once and for ever.`
     })
   const { made, savedTo, whenLost } = await handOver(context, {
-    make: () => client.keys.rotate(keyId, graceSeconds),
+    make: () => client.keys.rotate(keyId, graceSeconds, { force }),
     secretOf: ({ apiKey }) => apiKey,
     withdraw: (_, reason) => revokeLost(context, client, keyId, reason),
   })

@@ -107,10 +107,11 @@ export function verifyPresented<Schema extends ActionSchema>(
   return unwrap(verifyAction(presented, signable.schema, policy, c.get('now')))
 }
 
-/** The members to sign, with the service's current time. */
+/** The members to sign, with the service's current time and its domain. */
 function expectedMembers(
   c: AppContext,
   { example }: Signable<ActionSchema>,
 ): Record<string, unknown> {
-  return { ...example, timestamp: c.get('now') }
+  const { SIGNED_DOMAIN: domain } = c.get('world').config
+  return { ...example, timestamp: c.get('now'), ...(domain !== undefined && { domain }) }
 }

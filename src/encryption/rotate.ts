@@ -1,0 +1,252 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { fromHex, toHex } from '../crypto/bytes.ts'
+import type { Encryption } from '../crypto/encryption.ts'
+import { signatureLabel, transactionLabel } from '../crypto/labels.ts'
+import type { Mac } from '../crypto/mac.ts'
+import { type Database, rows } from '../db/database.ts'
+import { orderJson, orderOfJson } from '../db/order-row.ts'
+import { KEY_ROW, type KeyRow } from '../keys/change.ts'
+import { readRights, rightsText } from '../keys/rights.ts'
+import { stateText, termsText } from '../orders/integrity.ts'
+import { SESSION_ROW } from '../sessions/find.ts'
+import { type SessionRow, sessionText } from '../sessions/session.ts'
+
+/*
+ * Rotation to another encryption key while the service runs. Every process reads with both keys and writes with the new one, so
+ * rows of the old key only become fewer. Pages are rewritten by primary key; of a row that changed since it was read, or that
+ * another transaction holds, nothing is written: the next pass reads it again. What does not verify is left as it is, because
+ * a new MAC would authenticate the edit.
+ */
+
+export interface RotateServices {
+  db: Database
+  mac: Mac
+  encryption: Encryption
+}
+
+/** What one pass found in one table. */
+export interface TableProgress {
+  table: string
+  rows: number
+  rewritten: number
+  /** Rows that changed or were locked meanwhile. */
+  skipped: number
+  /** Rows whose MAC does not fit or whose box does not decrypt, with any configured key. */
+  unverified: number
+}
+
+export interface Rotated {
+  rewritten: number
+  unverified: number
+  /** False when rows of another key were still being written after the last pass. */
+  isDone: boolean
+}
+
+const PAGE = 200
+const MAX_PASSES = 20
+
+/**
+ * Rewrites every box and every MAC with the first key, until a whole pass finds nothing to rewrite. It can be stopped at any
+ * time and repeated: what has the first key already is only read.
+ */
+export async function rotateEncryption(
+  services: RotateServices,
+  report: (progress: TableProgress) => Promise<void>,
+): Promise<Rotated> {
+  const total = { rewritten: 0, unverified: 0 }
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
+    let open = 0
+    total.unverified = 0
+    for (const table of TABLES) {
+      const progress = await rotateTable(services, table)
+      await report(progress)
+      open += progress.rewritten + progress.skipped
+      total.rewritten += progress.rewritten
+      total.unverified += progress.unverified
+    }
+    if (open === 0) return { ...total, isDone: true }
+    // The database waits: this room has no timer.
+    await rows(services.db, sql`SELECT pg_sleep(0.1)`)
+  }
+  return { ...total, isDone: false }
+}
+
+/** Columns under an encryption key, as hex; null where a row has none. */
+type Secured = readonly (string | null)[]
+
+/** A row as it was read, and as it is with the first key; undefined when it does not verify. */
+interface Rewrite {
+  key: string
+  before: Secured
+  after: Secured | undefined
+}
+
+interface RotatedTable {
+  name: string
+  /** The primary key. */
+  key: string
+  columns: readonly string[]
+  /** Rows after a primary key, in its order. */
+  read(services: RotateServices, after: string): Promise<Rewrite[]>
+}
+
+const TABLES: readonly RotatedTable[] = [
+  {
+    name: 'api_keys',
+    key: 'id',
+    columns: ['rights_mac'],
+    async read({ db, mac }, after) {
+      const found = await rows<KeyRow & { id: string }>(
+        db,
+        sql`SELECT id, ${KEY_ROW} FROM api_keys WHERE rights_mac IS NOT NULL AND ${nextPage('id', after)}`,
+      )
+      return found.map((row) =>
+        rewriteMac(mac, row.id, rightsText(readRights(row.rights)), row.mac),
+      )
+    },
+  },
+  {
+    name: 'sessions',
+    key: 'id',
+    columns: ['mac'],
+    async read({ db, mac }, after) {
+      const found = await rows<SessionRow & { mac: string }>(
+        db,
+        sql`SELECT ${SESSION_ROW} FROM sessions WHERE ${nextPage('id', after)}`,
+      )
+      return found.map((row) => rewriteMac(mac, row.id, sessionText(row), row.mac))
+    },
+  },
+  {
+    name: 'orders',
+    key: 'uuid',
+    columns: ['signature_box', 'terms_mac', 'state_mac'],
+    async read(services, after) {
+      const found = await rows<{ order: Record<string, unknown> }>(
+        services.db,
+        sql`SELECT ${orderJson(sql`orders`)} AS "order" FROM orders WHERE ${nextPage('uuid', after)}`,
+      )
+      return Promise.all(found.map(({ order }) => rewriteOrder(services, order)))
+    },
+  },
+  {
+    name: 'transactions',
+    key: 'txid',
+    columns: ['raw_box'],
+    async read({ db, encryption }, after) {
+      const found = await rows<{ txid: string; box: string }>(
+        db,
+        sql`SELECT txid, encode(raw_box, 'hex') AS box FROM transactions WHERE ${nextPage('txid', after)}`,
+      )
+      return Promise.all(
+        found.map(async ({ txid, box }) => {
+          const after = await rewriteBox(encryption, box, transactionLabel(txid))
+          return { key: txid, before: [box], after: after === undefined ? undefined : [after] }
+        }),
+      )
+    },
+  },
+]
+
+function nextPage(key: string, after: string): SQL {
+  const column = sql.raw(key)
+  return sql`${column} > ${after} ORDER BY ${column} LIMIT ${PAGE}::int`
+}
+
+function rewriteMac(mac: Mac, key: string, text: string, stored: string | null): Rewrite {
+  return { key, before: [stored], after: mac.verify(text, stored) ? [mac(text)] : undefined }
+}
+
+/** The box of the same secret under the first key; undefined when it does not decrypt. */
+async function rewriteBox(
+  encryption: Encryption,
+  box: string,
+  label: string,
+): Promise<string | undefined> {
+  const bytes = fromHex(box)
+  const secret = await encryption.decrypt(bytes, label).catch(() => undefined)
+  if (secret === undefined) return undefined
+  return encryption.isCurrent(bytes) ? box : toHex(await encryption.encrypt(secret, label))
+}
+
+/** An order of a release without MACs has a box only. */
+async function rewriteOrder(
+  { mac, encryption }: RotateServices,
+  json: Record<string, unknown>,
+): Promise<Rewrite> {
+  const row = orderOfJson(json)
+  const hex = (bytes: Uint8Array | null) => (bytes === null ? null : toHex(bytes))
+  const [signatureBox, terms, state] = [
+    toHex(row.signatureBox),
+    hex(row.termsMac),
+    hex(row.stateMac),
+  ]
+  const texts = { terms: termsText(row), state: stateText(row.uuid, row.status) }
+  const box = await rewriteBox(encryption, signatureBox, signatureLabel(row.uuid))
+  const isIntact =
+    (terms === null || mac.verify(texts.terms, terms)) &&
+    (state === null || mac.verify(texts.state, state))
+  const macs = [terms && mac(texts.terms), state && mac(texts.state)]
+  return {
+    key: row.uuid,
+    before: [signatureBox, terms, state],
+    after: box === undefined || !isIntact ? undefined : [box, ...macs],
+  }
+}
+
+async function rotateTable(services: RotateServices, table: RotatedTable): Promise<TableProgress> {
+  const progress = { table: table.name, rows: 0, rewritten: 0, skipped: 0, unverified: 0 }
+  let after = ''
+  for (;;) {
+    const page = await table.read(services, after)
+    const due = page.filter((row) => row.after?.some((value, at) => value !== row.before[at]))
+    const written = due.length === 0 ? 0 : await write(services.db, table, due)
+    progress.rows += page.length
+    progress.rewritten += written
+    progress.skipped += due.length - written
+    progress.unverified += page.filter((row) => row.after === undefined).length
+    const last = page.at(-1)
+    if (last === undefined || page.length < PAGE) return progress
+    after = last.key
+  }
+}
+
+/**
+ * Writes rows that are still as they were read, and returns how many. Locked rows are skipped: a transaction that holds some
+ * of them and waits for others would deadlock with this one.
+ */
+async function write(
+  db: Database,
+  { name, key, columns }: RotatedTable,
+  page: readonly Rewrite[],
+): Promise<number> {
+  const [table, primary] = [sql.raw(name), sql.raw(`${name}.${key}`)]
+  const given = JSON.stringify(
+    page.map(({ key, before, after = [] }) => ({ row_key: key, before, after })),
+  )
+  const value = (side: 'before' | 'after', at: number) =>
+    sql`decode(${sql.raw(side)} ->> ${sql.raw(String(at))}, 'hex')`
+  const isUnchanged = sql.join(
+    columns.map(
+      (column, at) =>
+        sql`${sql.raw(`${name}.${column}`)} IS NOT DISTINCT FROM ${value('before', at)}`,
+    ),
+    sql` AND `,
+  )
+  const assignments = sql.join(
+    columns.map((column, at) => sql`${sql.raw(column)} = ${value('after', at)}`),
+    sql`, `,
+  )
+  const written = await rows(
+    db,
+    sql`WITH given AS (
+        SELECT * FROM jsonb_to_recordset(${given}::text::jsonb) AS page (row_key text, before jsonb, after jsonb)
+      ), free AS (
+        SELECT row_key AS free_key FROM ${table} JOIN given ON ${primary} = row_key
+        WHERE ${isUnchanged} FOR NO KEY UPDATE OF ${table} SKIP LOCKED
+      )
+      UPDATE ${table} SET ${assignments} FROM given JOIN free ON free_key = row_key
+      WHERE ${primary} = row_key AND ${isUnchanged} RETURNING 1`,
+  )
+  return written.length
+}
