@@ -52,6 +52,11 @@ export const REFUSALS = {
   methodNotAllowed: { status: 405, code: 'METHOD_NOT_ALLOWED', error: 'Method not allowed' },
   messageReplayed: { status: 409, code: 'MESSAGE_REPLAYED', error: 'Message already used' },
   keyNotLive: { status: 409, code: 'KEY_NOT_LIVE', error: 'API key cannot be changed' },
+  auditHeadUnknown: {
+    status: 409,
+    code: 'AUDIT_HEAD_UNKNOWN',
+    error: 'Audit does not have the event that the message names',
+  },
   keyNameTaken: { status: 409, code: 'DUPLICATE_KEY_NAME', error: 'API key name already in use' },
   orderConflict: {
     status: 409,

@@ -40,6 +40,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   NOT_FOUND: 'Check that the base URL leads to a Latchkey service.',
   METHOD_NOT_ALLOWED: 'Client and service may differ in version.',
   MESSAGE_REPLAYED: 'A signed message works once; sign a new one.',
+  AUDIT_HEAD_UNKNOWN:
+    'The audit was cut or replaced since this client last saw it: ask the operator, and compare an export with an older one.',
   KEY_NOT_LIVE: 'Nothing changes a key that has ended; the details say why. Create another one.',
   DUPLICATE_KEY_NAME: 'Choose another name, or revoke the key that has it.',
   ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',

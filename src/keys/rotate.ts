@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
+import type { HeadMember } from '../audit/event.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result } from '../result.ts'
 import { type ChangeReason, changeLiveKey } from './change.ts'
@@ -13,7 +14,7 @@ import type { KeyServices } from './services.ts'
  */
 export async function rotateKey(
   services: KeyServices,
-  action: SignedAction<{ keyId: string; graceSeconds: number }>,
+  action: SignedAction<{ keyId: string; graceSeconds: number } & HeadMember>,
   now: number,
 ): Promise<Result<RotatedKey, ChangeReason>> {
   const { keyId, graceSeconds } = action.members
@@ -39,5 +40,6 @@ export async function rotateKey(
     apiKey,
     keyId,
     previousUntil: new Date(previousUntil).toISOString(),
+    auditHead: rotated.value,
   })
 }

@@ -74,7 +74,7 @@ async function checkExport({
 /** A file may hold any JSON: what the verifier cannot even read is refused in a sentence. */
 function verify(path: string, audit: AuditExport, older: AuditExport | undefined): AuditVerdict {
   try {
-    return verifyAudit(audit, older)
+    return verifyAudit(audit, { older })
   } catch (error) {
     if (error instanceof LatchkeyError) throw error
     throw new UsageError(
