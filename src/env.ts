@@ -142,10 +142,9 @@ const Environment = z.object({
     .default([]),
   TRUSTED_PROXIES: list.pipe(z.array(ipRange)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
+  AUDIT_HEADS_FILE: text.optional(),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
-
-const Backfill = z.object({ ENCRYPTION_KEY: encryptionKeys, STACKS_NETWORK: z.enum(NETWORKS) })
 
 type Read = z.output<typeof Environment>
 
@@ -198,19 +197,6 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     REQUIRE_SIGNED_DOMAIN: rest.REQUIRE_SIGNED_DOMAIN || rest.STACKS_NETWORK !== 'devnet',
     INTENT_VERIFIER_CONTRACT: rest.INTENT_VERIFIER_CONTRACT ?? INTENT_VERIFIER,
   }
-}
-
-/** The variables that backfilling MACs needs: migrations run where the others may not be available. */
-export function readBackfillConfig(environment: Record<string, string | undefined>): {
-  ENCRYPTION_KEY: string
-  STACKS_NETWORK: Config['STACKS_NETWORK']
-} {
-  const { ENCRYPTION_KEY, STACKS_NETWORK } = environment
-  const read = Backfill.safeParse({ ENCRYPTION_KEY, STACKS_NETWORK })
-  if (read.success) return read.data
-  throw new Error(
-    'keys of an earlier release need MACs: set ENCRYPTION_KEY and STACKS_NETWORK to the values of the service',
-  )
 }
 
 /** Rules between variables, whether or not each is well formed. */

@@ -57,6 +57,11 @@ export const REFUSALS = {
     code: 'ROTATION_IN_GRACE',
     error: 'Previous secret still in its grace',
   },
+  auditHeadUnknown: {
+    status: 409,
+    code: 'AUDIT_HEAD_UNKNOWN',
+    error: 'Audit does not have the event that the message names',
+  },
   keyNameTaken: { status: 409, code: 'DUPLICATE_KEY_NAME', error: 'API key name already in use' },
   orderConflict: {
     status: 409,

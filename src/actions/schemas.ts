@@ -12,6 +12,14 @@ const commonMembers = {
   walletAddress: z.string().optional(),
 }
 
+/** An event of the wallet's audit chain: in a message the newest one that its signer knows, in a response the one it appended. */
+export const AuditHeadSchema = z
+  .strictObject({
+    sequence: z.int().min(1).max(2_147_483_647),
+    hash: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits'),
+  })
+  .meta({ id: 'AuditHead' })
+
 /** The members of one action's message. Unknown members are refused: nothing that a wallet signed is silently ignored. */
 export function actionSchema<Members extends z.ZodRawShape>(action: Action, members: Members) {
   return z.strictObject({ action: z.literal(action), ...members, ...commonMembers }).meta({

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import type { Json } from '../wire/json.ts'
-import { type Actor, bodyText, FIRST_HASH } from './event.ts'
+import { type Actor, type AuditHead, bodyText, FIRST_HASH } from './event.ts'
 
 /** An event that is to be appended. */
 export interface AuditEntry {
@@ -15,6 +15,8 @@ export interface AuditEntry {
   /** The owner's signed message and its row in `signed_actions`. */
   action?: { id: number; messageHash: Uint8Array } | undefined
   details?: { [name: string]: Json }
+  /** The event that the message names. */
+  auditHead?: AuditHead | undefined
 }
 
 /** The MAC of a key's rights after the event. */
@@ -27,16 +29,16 @@ export interface RightsMac {
 /**
  * Appends an event to a wallet's chain, and writes the MACs of the keys that it changed: one statement, so that no key is
  * authenticated without its event. The caller's transaction holds the wallet's lock, which `consumeMessage` or `lockWallet`
- * took: two events cannot have the same predecessor.
+ * took: two events cannot have the same predecessor. Resolves to the chain's new head.
  */
 export async function appendAudit(
   tx: Database,
   entry: AuditEntry,
   macs: readonly RightsMac[] = [],
-): Promise<void> {
+): Promise<AuditHead> {
   const { walletAddress, keyId = null, action } = entry
   const body = entryText(entry)
-  await rows(
+  const [head] = await rows<AuditHead>(
     tx,
     sql`${macs.length > 0 ? writeMacsSql(macs) : sql``}
       INSERT INTO audit_events (wallet_address, sequence, key_id, action_id, body, hash)
@@ -45,15 +47,18 @@ export async function appendAudit(
       FROM (SELECT 1) AS always LEFT JOIN (
         SELECT sequence, hash FROM audit_events WHERE wallet_address = ${walletAddress}
         ORDER BY sequence DESC LIMIT 1
-      ) AS last ON true`,
+      ) AS last ON true
+      RETURNING sequence::int AS sequence, encode(hash, 'hex') AS hash`,
   )
+  return head as AuditHead
 }
 
 /** The text that an entry is hashed and stored as. */
 export function entryText(entry: AuditEntry): string {
-  const { event, walletAddress, keyId = null, actor, at, action, details = {} } = entry
+  const { event, walletAddress, keyId = null, actor, at, action, details = {}, auditHead } = entry
   const messageHash = action === undefined ? null : toHex(action.messageHash)
-  return bodyText({ v: 1, event, walletAddress, keyId, actor, at, messageHash, details })
+  const body = { v: 1, event, walletAddress, keyId, actor, at, messageHash, details } as const
+  return bodyText(auditHead === undefined ? body : { ...body, auditHead })
 }
 
 function writeMacsSql(macs: readonly RightsMac[]): SQL {

@@ -4,6 +4,27 @@ import type { Json } from '../wire/json.ts'
 /** Who acted: the wallet with a signed message, a key on itself, the operator with a reason, or the service. */
 export type Actor = 'owner' | 'key' | 'operator' | 'service'
 
+/** An event of a wallet's chain, named so that no other chain has it: the hash covers every event up to it. */
+export interface AuditHead {
+  /** From 1. */
+  sequence: number
+  /** Hex. */
+  hash: string
+}
+
+/** A message that the service accepted for a recorded action, and that no event names. */
+export interface UnrecordedAction {
+  message: string
+  signature: string
+  /** Milliseconds since 1970. */
+  acceptedAt: number
+}
+
+/** The member of a signed message that names the newest event of the wallet's chain that its signer knows. */
+export interface HeadMember {
+  auditHead?: AuditHead | undefined
+}
+
 /** One event of a wallet's audit, as it is hashed. */
 export interface AuditBody {
   v: 1
@@ -17,6 +38,8 @@ export interface AuditBody {
   /** SHA-256 of the owner's signed message, hex. */
   messageHash: string | null
   details: { [name: string]: Json }
+  /** The event that the owner's message names. Absent where it names none. */
+  auditHead?: AuditHead
 }
 
 /** An event as it is stored and exported: its body, its place in the chain, and what the owner signed for it. */

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
@@ -10,12 +11,16 @@ import { type Config, readConfig } from '../env.ts'
 import { lookUpKeys } from '../keys/find.ts'
 import { resumeByOperator, type SuspensionTarget, suspendByOperator } from '../keys/suspend.ts'
 import { dataFolder, findDevnetEncryptionKey } from '../node/folder.ts'
+import { openHeads } from '../node/heads.ts'
 import { openNativeMac } from '../node/mac.ts'
 import { chooseEngine } from '../node/recover.ts'
 import { type CheckServices, checkAudit } from '../provenance/check.ts'
+import { listUnsealed, type SealServices, sealKeys, type UnsealedKey } from '../provenance/seal.ts'
 import type { CliCommand, CommandContext, CommandResult, Terminal } from './command.ts'
-import { CommandError, UsageError } from './errors.ts'
+import { CommandError, reasonOf, UsageError } from './errors.ts'
+import { readJson, saveNew } from './files.ts'
 import { keyValues, table } from './layout.ts'
+import { jsonText } from './output.ts'
 import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
 import { explainError, type Failure, runProgram } from './run.ts'
@@ -55,8 +60,9 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('the audits of all wallets')
     .description('The audits of all wallets.')
     .command('check')
-    .summary('compare every key with what its owner signed')
-    .example('latchkey-admin audit check')
+    .option('--heads <file>', 'a log, or the AUDIT_HEADS_FILE, whose heads the audits must have')
+    .summary('compare every key and order with what was signed and sealed')
+    .example('latchkey-admin audit check --heads audit-heads.jsonl')
     .runs(onDatabase(checkAudits))
   program
     .command('encryption')
@@ -66,6 +72,22 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('rewrite everything with the first key of ENCRYPTION_KEY, while the service runs')
     .example('latchkey-admin encryption rotate')
     .runs(onDatabase(rotateKeys))
+  const seal = program
+    .command('seal')
+    .summary('keys of a release without MACs')
+    .description('Keys of a release without MACs, which are refused until they are sealed.')
+  seal
+    .command('list')
+    .option('--out <file>', 'a new file for seal apply')
+    .summary('list them, from a copy of the database that can be trusted')
+    .example('latchkey-admin seal list --out keys.json')
+    .runs(onDatabase(listOldKeys))
+  seal
+    .command('apply')
+    .argument('<file>', 'what seal list wrote')
+    .summary('seal exactly these keys: their secrets and their state are vouched for')
+    .example('latchkey-admin seal apply keys.json')
+    .runs(onDatabase(applySeals(now)))
   addHelpCommand(program)
   return program
 }
@@ -78,16 +100,20 @@ function addTarget(command: CliCommand): CliCommand {
 }
 
 /** What the acts of an operator need. */
-interface AdminServices extends CheckServices, RotateServices {
+interface AdminServices extends CheckServices, RotateServices, Pick<SealServices, 'keepHead'> {
   keys: EncryptionKeys
   terminal: Terminal
 }
 
 /** Opens the service's database for the time of a command. */
 function onDatabase<Options>(
-  act: (services: AdminServices, options: Options) => Promise<CommandResult>,
+  act: (
+    services: AdminServices,
+    options: Options,
+    args: readonly string[],
+  ) => Promise<CommandResult>,
 ) {
-  return async ({ terminal, options }: CommandContext<Options>): Promise<CommandResult> => {
+  return async ({ terminal, options, args }: CommandContext<Options>): Promise<CommandResult> => {
     const config = readConfig(terminal.env)
     const keys = readEncryptionKeys(encryptionKeyOf(config))
     const { db, close } = await openExisting(config.DATABASE_URL)
@@ -100,11 +126,12 @@ function onDatabase<Options>(
           crypto.getRandomValues(new Uint8Array(length)),
         ),
         keys,
+        keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
         recover: chooseEngine().recover,
         terminal,
       }
-      return await act(services, options)
+      return await act(services, options, args)
     } finally {
       await close()
     }
@@ -141,22 +168,82 @@ async function listKeys(
   return { json: found, lines: found.length === 0 ? ['No keys.'] : table(rows) }
 }
 
-async function checkAudits(services: CheckServices): Promise<CommandResult> {
-  const check = await checkAudit(services)
-  const { faults, ...counts } = check
-  const rows = faults.map(({ walletAddress, sequence, keyId, fault }) => ({
+async function checkAudits(
+  services: CheckServices,
+  { heads }: { heads?: string },
+): Promise<CommandResult> {
+  const lines = heads === undefined ? undefined : await openLines(heads)
+  const check = await checkAudit(services, { heads: lines })
+  const { faults, faultCount, unchecked, ...counts } = check
+  const rows = faults.map(({ walletAddress, sequence, keyId, orderUuid, fault }) => ({
     wallet: walletAddress,
     event: sequence,
     key: keyId,
+    order: orderUuid,
     fault,
   }))
   return {
     json: check,
     lines: [
-      ...keyValues({ ...counts, faults: faults.length }),
+      ...keyValues({ ...counts, faults: faultCount, unchecked: unchecked.length }),
       ...(rows.length === 0 ? [] : table(rows)),
+      ...(faultCount === faults.length ? [] : [`and ${faultCount - faults.length} more faults`]),
+      ...unchecked.map(
+        ({ walletAddress, reason }) => `${walletAddress} was not checked: ${reason}`,
+      ),
     ],
-    exitCode: faults.length === 0 ? 0 : 1,
+    exitCode: faultCount + unchecked.length === 0 ? 0 : 1,
+  }
+}
+
+/** Reads a file line by line: a log is longer than what fits into memory. */
+async function openLines(path: string): Promise<AsyncIterable<string>> {
+  try {
+    return (await open(path)).readLines()
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${reasonOf(error)}`)
+  }
+}
+
+const SEAL_FORMAT = 'latchkey-unsealed 1'
+
+async function listOldKeys(
+  services: SealServices,
+  { out }: { out?: string },
+): Promise<CommandResult> {
+  const make = async () => ({ format: SEAL_FORMAT, keys: await listUnsealed(services) })
+  const listed = out === undefined ? await make() : await saveNew(out, make, jsonText)
+  const { keys } = listed
+  const rows = keys.map(({ keyId, walletAddress, name, keyPreview, revokedAt, problem }) => ({
+    key: keyId,
+    wallet: walletAddress,
+    name,
+    preview: keyPreview,
+    state: revokedAt === null ? 'live' : 'revoked',
+    problem: problem ?? '',
+  }))
+  return { json: listed, lines: keys.length === 0 ? ['No keys without MACs.'] : table(rows) }
+}
+
+function applySeals(now: () => number) {
+  return async (
+    services: SealServices,
+    _: object,
+    [path = '']: readonly string[],
+  ): Promise<CommandResult> => {
+    const { format, keys } = readJson(path) as { format?: unknown; keys?: UnsealedKey[] }
+    if (format !== SEAL_FORMAT || !Array.isArray(keys))
+      throw new UsageError(`${path} is not what seal list wrote`)
+    const vouched = keys.filter(({ problem }) => problem === null)
+    const { sealed, refused } = await sealKeys(services, vouched, now())
+    return {
+      json: { sealed, refused },
+      lines: [
+        ...keyValues({ sealed: sealed.length, refused: refused.length }),
+        ...(refused.length === 0 ? [] : table(refused)),
+      ],
+      exitCode: refused.length === 0 ? 0 : 1,
+    }
   }
 }
 
@@ -197,7 +284,7 @@ const REFUSALS = {
 } as const
 
 function change(verb: typeof suspendByOperator, done: string, now: () => number) {
-  return async (services: CheckServices, options: TargetOptions): Promise<CommandResult> => {
+  return async (services: AdminServices, options: TargetOptions): Promise<CommandResult> => {
     const { wallet, reason = '' } = options
     const target = targetOf(options)
     if (reason.trim() === '') throw new UsageError('It needs a --reason, which the owner can read')

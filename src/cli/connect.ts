@@ -10,6 +10,7 @@ import {
   privateKeySigner,
   type Signer,
 } from '../client/index.ts'
+import { openHeadsFile } from './audit-heads.ts'
 import type { CliCommand, CommandContext } from './command.ts'
 import { UsageError } from './errors.ts'
 import { readSecretFile } from './files.ts'
@@ -23,6 +24,7 @@ export interface ServiceOptions {
   keyFile?: string
   apiKeyFile?: string
   sessionFile?: string
+  auditHeads?: string
   allowInsecure?: boolean
 }
 
@@ -48,6 +50,10 @@ export function addServiceOptions(program: CliCommand): CliCommand {
         '--network <network>',
         'sign for this network only; by default for the one of the service',
       ).choices(NETWORKS),
+    )
+    .option(
+      '--audit-heads <file>',
+      "keep the newest event of the wallet's audit here, and name it in what is signed; or LATCHKEY_AUDIT_HEADS",
     )
     .option('--allow-insecure', 'allow http:// to another machine')
     .option('--json', 'print one JSON document; an error is one too, on stderr')
@@ -113,9 +119,13 @@ export function clientWith(
   credentials: Partial<ClientOptions> = {},
 ): Client {
   const { terminal, options } = context
+  const headsFile = headsFileOf(context)
   return createClient({
     baseUrl: serviceUrl(context),
     allowInsecure: options.allowInsecure === true,
+    ...(headsFile !== undefined && {
+      auditHeads: openHeadsFile(headsFile, serviceUrl(context)),
+    }),
     ...(terminal.fetch !== undefined && { fetch: terminal.fetch }),
     clock: {
       now: () => Date.now(),
@@ -126,6 +136,11 @@ export function clientWith(
     },
     ...credentials,
   })
+}
+
+/** The file that heads are kept in; undefined where none is named. */
+export function headsFileOf({ terminal, options }: ServiceContext): string | undefined {
+  return options.auditHeads ?? (terminal.env.LATCHKEY_AUDIT_HEADS || undefined)
 }
 
 export function serviceUrl({ terminal, options }: ServiceContext): string {
@@ -156,6 +171,7 @@ export function sameService({ options }: ServiceContext): string {
     ['--url', options.url],
     ['--key-file', options.keyFile],
     ['--network', options.network],
+    ['--audit-heads', options.auditHeads],
   ].flatMap(([flag, value]) => (value === undefined ? [] : [`${flag} ${shellQuoted(value)}`]))
   return [...given, ...(options.allowInsecure === true ? ['--allow-insecure'] : [])].join(' ')
 }

@@ -1,14 +1,18 @@
-import type { AuditEvent } from '../audit/event.ts'
+import type { AuditEvent, AuditHead, UnrecordedAction } from '../audit/event.ts'
 import type { Key } from '../keys/key.ts'
 import { termsShown } from '../keys/terms.ts'
 import {
   type AuditFault,
   type ClaimedRights,
   differences,
+  keyStatusAt,
+  openReplay,
+  type Replay,
   type ReplayedKey,
-  replayAudit,
+  unrecordedFault,
 } from '../provenance/replay.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
+import { isAuditHead } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
 import type { Transport } from './transport.ts'
@@ -16,13 +20,30 @@ import type { Wallet } from './wallet.ts'
 
 /** A wallet's whole audit, to be kept as a JSON file. {@link verifyAudit} checks it without a service. */
 export interface AuditExport {
-  format: 'latchkey-audit 1'
+  /** `latchkey-audit 1` is of an earlier release: it has neither `serverTime` nor `unrecorded`, and proves less. */
+  format: 'latchkey-audit 2' | 'latchkey-audit 1'
   network: Network
   walletAddress: string
   /** Oldest first, each chained to the one before. */
   events: AuditEvent[]
   /** The keys as the service returned them with the last events. */
   keys: Key[]
+  /** When the service returned the keys, in milliseconds since 1970. */
+  serverTime?: number
+  /** Messages of the wallet that the service accepted and its audit does not have. */
+  unrecorded?: UnrecordedAction[]
+}
+
+/** Options of {@link verifyAudit}. */
+export interface VerifyOptions {
+  /** An export from before, which this one must continue. */
+  older?: AuditExport | undefined
+  /** An event that the chain must have: the one that `audit.head` resolved with. */
+  head?: AuditHead | undefined
+  /** How old a message could be when the service accepted it: its `limits.signatureMaxAgeSeconds`. By default a day, the most. */
+  maxMessageAgeSeconds?: number
+  /** The verifier's time, in milliseconds since 1970, which the export cannot be ahead of. By default the system's. */
+  now?: number
 }
 
 /** The result of {@link verifyAudit}. */
@@ -31,8 +52,13 @@ export interface AuditVerdict {
   ok: boolean
   /** How many events were checked. */
   events: number
-  /** How many live keys were checked. */
+  /** How many keys were checked. */
   keys: number
+  /**
+   * Keys of a release without an audit, whose secrets the service's operator vouched for: their terms are what their owner
+   * signed, and nothing proves that their secret is the one that the owner got.
+   */
+  vouched: string[]
   faults: AuditFault[]
 }
 
@@ -53,6 +79,22 @@ export interface Audit {
    * ```
    */
   export(options?: CallOptions): Promise<AuditExport>
+  /**
+   * Resolves with the newest event of the wallet's audit that the client knows, from its own changes and from its
+   * `auditHeads`; undefined where it knows none. Nothing is sent but a request for the service's network.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner, verifyAudit } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * await client.keys.create({ name: 'Bot of today', permissions: ['execute'] })
+   * const head = await client.audit.head()
+   * console.log(verifyAudit(await client.audit.export(), { head }).ok)
+   * ```
+   */
+  head(): Promise<AuditHead | undefined>
 }
 
 /** Creates the `audit` of a client. */
@@ -74,16 +116,24 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
         events.push(...page.events)
         after = page.nextAfter ?? after
       } while (page.nextAfter !== undefined)
-      const { network, walletAddress, keys } = page
-      return { format: 'latchkey-audit 1', network, walletAddress, events, keys }
+      const { network, walletAddress, keys, serverTime, unrecorded } = page
+      if (serverTime === undefined || unrecorded === undefined)
+        throw new LatchkeyError('BAD_RESPONSE', 'The service is of a release with another audit')
+      const format = 'latchkey-audit 2'
+      return { format, network, walletAddress, events, keys, serverTime, unrecorded }
     },
+    head: () => wallet.head(),
   }
 }
 
+/** How far clocks may differ, as the service allows it for messages. */
+const CLOCK_TOLERANCE_MS = 60_000
+
 /**
- * Checks an export without a service: the chain of its events, the owner's signature under each change, and that every live
- * key may do what its owner signed and nothing more. With an older export of the same wallet it also finds events that were
- * removed or replaced since.
+ * Checks an export without a service: the chain of its events and their times, the owner's signature under each change, the events
+ * that the owner's messages name, that every accepted message has its event, and that each key has the status and the terms
+ * that its events give it. With a head or an older export of the same wallet it also finds events that were removed or
+ * replaced since.
  *
  * A fault is part of the result. Throws `INVALID_ARGUMENT` for an object that is no export.
  *
@@ -97,47 +147,114 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
  * console.log(ok, faults)
  * ```
  */
-export function verifyAudit(audit: AuditExport, older?: AuditExport): AuditVerdict {
+export function verifyAudit(
+  audit: AuditExport,
+  { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions = {},
+): AuditVerdict {
   requireExport(audit)
   if (older !== undefined) requireExport(older)
-  const { walletAddress, network, events, keys } = audit
-  const replayed = replayAudit(events, { walletAddress, network })
-  const live = keys.filter(({ status }) => status === 'active' || status === 'suspended')
-  const faults = [
-    ...replayed.faults,
-    ...live.flatMap((key) => faultsOfKey(key, replayed.keys.get(key.keyId))),
-    ...faultsAgainst(older, events),
-  ]
-  return { ok: faults.length === 0, events: events.length, keys: live.length, faults }
+  if (head !== undefined && !isAuditHead(head))
+    throw new LatchkeyError('INVALID_ARGUMENT', 'A head has a sequence and a hash')
+  const { walletAddress, network, events, keys, unrecorded = [] } = audit
+  const faults: AuditFault[] = []
+  const report = (fault: AuditFault | undefined) => {
+    if (fault !== undefined) faults.push(fault)
+  }
+  const replay = openReplay(
+    { walletAddress, network, ...(maxMessageAgeSeconds !== undefined && { maxMessageAgeSeconds }) },
+    report,
+  )
+  for (const event of events) replay.push(event)
+  const at = audit.serverTime ?? now
+  if (at > now + CLOCK_TOLERANCE_MS) report({ fault: 'the export is dated ahead of now' })
+  for (const fault of faultsOfKeys(audit, replay, at)) report(fault)
+  for (const action of unrecorded) report(unrecordedFault(action, replay))
+  report(faultAgainst(older, events))
+  if (head !== undefined && replay.hashAt(head.sequence) !== head.hash)
+    report({ sequence: head.sequence, fault: 'is not the event that the head names, or is gone' })
+  const vouched = [...replay.vouched]
+  return { ok: faults.length === 0, events: events.length, keys: keys.length, vouched, faults }
 }
 
-function requireExport({ format, network, events, keys }: AuditExport): void {
-  if (format !== 'latchkey-audit 1' || ![events, keys].every(Array.isArray))
-    throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
+function requireExport(audit: AuditExport): void {
+  const { format, network, events, keys, serverTime, unrecorded } = audit
+  const isOld = format === 'latchkey-audit 1'
+  const isWhole =
+    (isOld || format === 'latchkey-audit 2') &&
+    isListOf(events, ({ body, hash }) => typeof body === 'string' && typeof hash === 'string') &&
+    isListOf(keys, ({ keyId }) => typeof keyId === 'string') &&
+    (isOld ? serverTime === undefined && unrecorded === undefined : Number.isFinite(serverTime)) &&
+    (isOld || isListOf(unrecorded, ({ message }) => typeof message === 'string'))
+  if (!isWhole) throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
   if (!isNetwork(network))
     throw new LatchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
 }
 
-/** What a live key may do beyond, or short of, what the events made it. */
-function faultsOfKey(key: Key, made: ReplayedKey | undefined): AuditFault[] {
-  const { keyId } = key
+function isListOf<Item>(list: Item[] | undefined, isItem: (item: Item) => boolean): boolean {
+  const isObject = (item: Item) => typeof item === 'object' && item !== null
+  return Array.isArray(list) && list.every((item) => isObject(item) && isItem(item))
+}
+
+/** What is wrong with the keys: each that is listed, and each live one that is not. */
+function faultsOfKeys(
+  { walletAddress, keys }: AuditExport,
+  replay: Replay,
+  at: number,
+): AuditFault[] {
+  const listed = new Set(keys.map(({ keyId }) => keyId))
+  const missing = [...replay.keys.values()].filter(
+    (made) => !listed.has(made.keyId) && ['active', 'suspended'].includes(keyStatusAt(made, at)),
+  )
+  return [
+    ...(listed.size === keys.length ? [] : [{ fault: 'a key is listed twice' }]),
+    ...missing.map(({ keyId }) => ({ keyId, fault: 'is live and not listed' })),
+    ...keys.flatMap((key) => {
+      const made = replay.keys.get(key.keyId)
+      return key.walletAddress === walletAddress && key.id === key.keyId
+        ? faultsOfKey(key, made, at)
+        : [{ keyId: key.keyId, fault: 'is no key of this wallet' }]
+    }),
+  ]
+}
+
+/** What a key is shown as, and may do, beyond or short of what the events made it. */
+function faultsOfKey(key: Key, made: ReplayedKey | undefined, at: number): AuditFault[] {
+  const { keyId, status } = key
   if (made === undefined) return [{ keyId, fault: 'no event made it' }]
-  if (made.revokedAt !== null) return [{ keyId, fault: 'lives although it was revoked' }]
-  return differences(claimsOf(key, made), made).map((name) => ({
-    keyId,
-    fault: `${name} is not what its owner signed`,
-  }))
+  const due = keyStatusAt(made, at)
+  return [
+    ...(status === due
+      ? []
+      : [{ keyId, fault: `is shown as ${status}, and its events say ${due}` }]),
+    ...differences(claimsOf(key, made, at), made).map((name) => ({
+      keyId,
+      fault: `${name} is not what its owner signed`,
+    })),
+  ]
 }
 
 /** The first event of an older export that the newer one does not have in its place. */
-function faultsAgainst(older: AuditExport | undefined, events: AuditEvent[]): AuditFault[] {
+function faultAgainst(
+  older: AuditExport | undefined,
+  events: AuditEvent[],
+): AuditFault | undefined {
   const at = older?.events.findIndex((event, at) => events[at]?.hash !== event.hash) ?? -1
-  if (at < 0) return []
-  return [{ sequence: at + 1, fault: 'was another event in the older export, or is gone' }]
+  if (at < 0) return undefined
+  return { sequence: at + 1, fault: 'was another event in the older export, or is gone' }
 }
 
-/** A key's terms in the form of the replay. The service's default rate was not signed, and is no claim. */
-function claimsOf(key: Key, { terms }: ReplayedKey): ClaimedRights {
+/** A key's terms and times in the form of the replay. The service's default rate was not signed, and is no claim. */
+function claimsOf(key: Key, { terms, previousUntil }: ReplayedKey, at: number): ClaimedRights {
   const { rateLimit, ...claims } = termsShown(key)
-  return terms.rateLimit === null ? claims : { ...claims, rateLimit }
+  const msOf = (time: string | undefined) => (time === undefined ? null : Date.parse(time))
+  return {
+    ...claims,
+    ...(terms.rateLimit !== null && { rateLimit }),
+    createdAt: Date.parse(key.createdAt),
+    suspendedAt: msOf(key.suspendedAt),
+    revokedAt: msOf(key.revokedAt),
+    // A response has the end of a rotation's grace only until then.
+    ...((previousUntil ?? 0) > at && { previousUntil: msOf(key.previousUntil) }),
+    ...(key.previousUntil !== undefined && { previousUntil: msOf(key.previousUntil) }),
+  }
 }

@@ -1,4 +1,5 @@
 import { type Audit, createAudit } from './audit.ts'
+import { type AuditHeadStore, createAuditHeads } from './audit-heads.ts'
 import { apiRoot } from './base-url.ts'
 import { type Clock, followServiceClock, systemClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
@@ -24,6 +25,11 @@ export interface ClientOptions {
   signer?: Signer | undefined
   /** The only router contract that intents are signed for. By default the one in `info()`, which the service chooses. */
   routerContract?: string
+  /**
+   * Keeps the newest event of the wallet's audit that the client knows, so that later clients name it in what they sign. By
+   * default the client remembers it as long as it lives.
+   */
+  auditHeads?: AuditHeadStore
   /** How often a call is repeated after a 429, or after a 503 with `Retry-After`. 3 by default; 0 is never. */
   maxRetries?: number
   /** The longest wait before a repetition. A call that would have to wait longer rejects at once. 60 by default. */
@@ -125,6 +131,7 @@ export function createClient({
   session,
   signer,
   routerContract,
+  auditHeads,
   maxRetries = 3,
   maxRetryWaitSeconds = 60,
   timeoutSeconds = 30,
@@ -152,7 +159,13 @@ export function createClient({
     signal,
     clock,
   })
-  const wallet = createWallet({ transport, signer, routerContract, clock })
+  const wallet = createWallet({
+    transport,
+    signer,
+    routerContract,
+    clock,
+    heads: createAuditHeads(auditHeads),
+  })
   return {
     keys: createKeys(transport, wallet),
     audit: createAudit(transport, wallet),

@@ -40,6 +40,8 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   NOT_FOUND: 'Check that the base URL leads to a Latchkey service.',
   METHOD_NOT_ALLOWED: 'Client and service may differ in version.',
   MESSAGE_REPLAYED: 'A signed message works once; sign a new one.',
+  AUDIT_HEAD_UNKNOWN:
+    'The audit was cut or replaced since this client last saw it: ask the operator, and compare an export with an older one.',
   KEY_NOT_LIVE: 'Nothing changes a key that has ended; the details say why. Create another one.',
   ROTATION_IN_GRACE:
     'Use the secret that the rotation before returned; if it is lost, rotate with force, or wait until previousUntil of the details.',

@@ -5,7 +5,7 @@
  * @module
  */
 
-export type { AuditEvent } from '../audit/event.ts'
+export type { AuditEvent, AuditHead, UnrecordedAction } from '../audit/event.ts'
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
@@ -31,7 +31,14 @@ export type { CreatedSession } from '../sessions/session.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { KeyUsage, Sighting, UsageBucket } from '../usage/usage.ts'
-export { type Audit, type AuditExport, type AuditVerdict, verifyAudit } from './audit.ts'
+export {
+  type Audit,
+  type AuditExport,
+  type AuditVerdict,
+  type VerifyOptions,
+  verifyAudit,
+} from './audit.ts'
+export type { AuditHeadStore } from './audit-heads.ts'
 export { type Client, type ClientOptions, createClient } from './client.ts'
 export type { Clock } from './clock.ts'
 export { type ClientErrorCode, LatchkeyError, type LatchkeyErrorOptions } from './errors.ts'

@@ -1,10 +1,22 @@
+import type { AuditHead } from '../audit/event.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { KeyUsage } from '../usage/usage.ts'
+import { sendChange } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions, Keys } from './keys.ts'
 import type { ActionMembers } from './message.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
+
+interface Message {
+  message: string
+  auditHead?: AuditHead
+}
+
+interface ChangedKey {
+  apiKey: Key
+  auditHead?: AuditHead
+}
 
 interface Context {
   transport: Transport
@@ -69,7 +81,7 @@ function changes(
       }
       requireNumbers(limits)
       const path = keyPath(keyId)
-      const { apiKey } = await change<{ apiKey: Key }>(context, 'PATCH', path, message, options)
+      const { apiKey } = await change<ChangedKey>(context, 'PATCH', path, message, options)
       return apiKey
     },
     async rotate(keyId, graceSeconds, { force, ...options } = {}) {
@@ -85,13 +97,13 @@ function changes(
     async suspend(keyId, options) {
       const message = { action: 'suspend_api_key' as const, keyId }
       const path = `${keyPath(keyId)}/suspend`
-      const { apiKey } = await change<{ apiKey: Key }>(context, 'POST', path, message, options)
+      const { apiKey } = await change<ChangedKey>(context, 'POST', path, message, options)
       return apiKey
     },
     async resume(keyId, options) {
       const message = { action: 'resume_api_key' as const, keyId }
       const path = `${keyPath(keyId)}/resume`
-      const { apiKey } = await change<{ apiKey: Key }>(context, 'POST', path, message, options)
+      const { apiKey } = await change<ChangedKey>(context, 'POST', path, message, options)
       return apiKey
     },
   }
@@ -103,7 +115,7 @@ function revocations(
   const { transport, wallet } = context
   return {
     async delete(keyId, { signal } = {}) {
-      const { message } = await transport.send<{ message: string }>({
+      const { message } = await sendChange<Message>(transport, wallet, {
         method: 'DELETE',
         path: keyPath(keyId),
         proof: wallet.prove({ action: 'delete_api_key', keyId }, 'body'),
@@ -116,6 +128,7 @@ function revocations(
       const { keyIds, cancelledOrders } = await change<{
         keyIds: string[]
         cancelledOrders: number
+        auditHead?: AuditHead
       }>(
         context,
         'POST',
@@ -184,14 +197,15 @@ function read<T>(
 }
 
 /** Sends a change, with the signed message in its body. Not repeatable: a second message would be a second change. */
-function change<T>(
+function change<T extends { auditHead?: AuditHead }>(
   { transport, wallet }: Context,
   method: 'POST' | 'PATCH',
   path: string,
   message: ActionMembers,
   { signal }: CallOptions = {},
 ): Promise<T> {
-  return transport.send<T>({ method, path, proof: wallet.prove(message, 'body'), signal })
+  const proof = wallet.prove(message, 'body')
+  return sendChange<T>(transport, wallet, { method, path, proof, signal })
 }
 
 function keyPath(keyId: string): string {

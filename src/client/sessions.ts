@@ -1,4 +1,5 @@
 import type { CreatedSession } from '../sessions/session.ts'
+import { sendChange } from './audit-heads.ts'
 import type { CallOptions } from './keys.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
@@ -44,7 +45,7 @@ export interface Sessions {
 export function createSessions(transport: Transport, wallet: Wallet): Sessions {
   return {
     open: (ttlSeconds = 3_600, { signal } = {}) =>
-      transport.send<CreatedSession>({
+      sendChange<CreatedSession>(transport, wallet, {
         method: 'POST',
         path: '/sessions',
         proof: wallet.prove({ action: 'create_session', ttlSeconds }, 'body'),

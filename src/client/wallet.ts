@@ -1,5 +1,8 @@
+import type { AuditHead } from '../audit/event.ts'
+import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
 import { checkIntent, type Intent } from '../stacks/intent.ts'
 import { isNetwork } from '../stacks/network.ts'
+import type { AuditHeads } from './audit-heads.ts'
 import type { ServiceClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
 import type { ServiceInfo } from './info.ts'
@@ -19,6 +22,10 @@ export interface Wallet {
   time(signal?: AbortSignal): Promise<Date>
   /** Resolves with the signer's address on the service's network. */
   address(): Promise<string>
+  /** Resolves with the newest event of the signer's audit that the client knows. */
+  head(): Promise<AuditHead | undefined>
+  /** Keeps the head of a response. Never rejects. */
+  keepHead(head: unknown): Promise<void>
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof
   /**
@@ -35,15 +42,24 @@ export interface WalletOptions {
   /** The only router that intents are signed for; undefined for the service's. */
   routerContract: string | undefined
   clock: ServiceClock
+  heads: AuditHeads
 }
 
 // A message is refused once it is older than the service allows. A fifth of that age is left for the way.
 const FRESH_SHARE = 0.8
+// A service refuses a longer message. A change with long lists then names no head.
+const MAX_MESSAGE_BYTES = 2_048
 // Of a service that does not state its own.
 const DEFAULT_MAX_AGE_SECONDS = 300
 
 /** Creates the wallet of a client. */
-export function createWallet({ transport, signer, routerContract, clock }: WalletOptions): Wallet {
+export function createWallet({
+  transport,
+  signer,
+  routerContract,
+  clock,
+  heads,
+}: WalletOptions): Wallet {
   let known: Promise<ServiceInfo> | undefined
 
   async function freshInfo(signal?: AbortSignal): Promise<ServiceInfo> {
@@ -101,13 +117,16 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
       // With a wrong clock, a person would confirm a message that the service then refuses.
       if (asked.interactive && !clock.isKnown) await time()
       const timestamp = clock.now()
-      const message = write({
+      const auditHead = namesHead(members) ? await heads.get(walletAddress) : undefined
+      const whole = {
         ...members,
         timestamp,
         ...(signedDomain !== undefined && { domain: signedDomain }),
         network,
         walletAddress,
-      })
+      }
+      const headed = write({ ...whole, ...(auditHead !== undefined && { auditHead }) })
+      const message = isTooLong(headed) ? write(whole) : headed
       const signature = await asked.signMessage(message, network)
       const maxAgeSeconds = limits?.signatureMaxAgeSeconds ?? DEFAULT_MAX_AGE_SECONDS
       const freshUntil = timestamp + FRESH_SHARE * maxAgeSeconds * 1_000
@@ -133,5 +152,24 @@ export function createWallet({ transport, signer, routerContract, clock }: Walle
     )
   }
 
-  return { hasSigner: signer !== undefined, info, freshInfo, time, address, prove, signIntent }
+  return {
+    hasSigner: signer !== undefined,
+    info,
+    freshInfo,
+    time,
+    address,
+    head: async () => heads.get(await address()),
+    keepHead: async (head) => heads.keep(await address(), head),
+    prove,
+    signIntent,
+  }
+}
+
+/** A revocation certificate names no head: it must work on the day after a backup was restored. */
+function namesHead({ action }: ActionMembers): boolean {
+  return RECORDED_ACTIONS.includes(action) && action !== 'revoke_api_key'
+}
+
+function isTooLong(message: string): boolean {
+  return new TextEncoder().encode(message).length > MAX_MESSAGE_BYTES
 }

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PGlite } from '@electric-sql/pglite'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
 import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
@@ -85,7 +86,7 @@ function privateFolder(folder: string): string {
 }
 
 async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
-  await migrateUnderLock(url).catch((error: unknown) => {
+  await ensureMigrated(url).catch((error: unknown) => {
     throw new Error(`The database of DATABASE_URL cannot be opened: ${messageOf(error)}`, {
       cause: error,
     })
@@ -95,6 +96,23 @@ async function openPostgres(url: string, options: OpenOptions): Promise<OpenData
     session: SESSION,
     onStatement: options.onStatement,
   })
+}
+
+/**
+ * Brings the schema up to date. A database that is needs no right to change it: the service's role may have none.
+ */
+async function ensureMigrated(url: string): Promise<void> {
+  const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => {} })
+  const last = readMigrationFiles({ migrationsFolder: MIGRATIONS }).at(-1)?.folderMillis ?? 0
+  const applied = await client<{ at: number | null }[]>`
+    SELECT max(created_at)::float8 AS at FROM drizzle.__drizzle_migrations`
+    .then(([row]) => row?.at ?? 0)
+    .catch((error: unknown) => {
+      if (error instanceof postgres.PostgresError) return 0
+      throw error
+    })
+    .finally(() => client.end({ timeout: 5 }))
+  if (applied < last) await migrateUnderLock(url)
 }
 
 /** Migrates under a lock: of several processes that start at once, one migrates and the others wait. */

@@ -17,6 +17,12 @@ import {
 } from 'drizzle-orm/pg-core'
 import type { MaxAmountIn } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
+import { RECORDED_ACTIONS } from './recorded-actions.ts'
+
+/** Whether a row of `signed_actions` is of an action that the audit records. Without parameters: an index has it. */
+export const isRecordedSql = sql.raw(
+  `"action" IN (${RECORDED_ACTIONS.map((action) => `'${action}'`).join(', ')})`,
+)
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
   dataType: () => 'bytea',
@@ -51,7 +57,11 @@ export const signedActions = pgTable(
     publicKey: text('public_key').notNull(),
     acceptedAt: time('accepted_at').notNull(),
   },
-  (table) => [unique('signed_actions_once').on(table.walletAddress, table.messageHash)],
+  (table) => [
+    unique('signed_actions_once').on(table.walletAddress, table.messageHash),
+    // Those that the audit records. It is partial, so that messages about orders cost nothing more.
+    index('signed_actions_recorded').on(table.walletAddress, table.id).where(isRecordedSql),
+  ],
 )
 
 /**
@@ -225,6 +235,7 @@ export const auditEvents = pgTable(
   (table) => [
     primaryKey({ name: 'audit_events_pk', columns: [table.walletAddress, table.sequence] }),
     index('audit_events_key').on(table.keyId),
+    index('audit_events_action').on(table.actionId),
   ],
 )
 

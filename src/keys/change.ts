@@ -1,7 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
+import type { ConsumeReason } from '../actions/consume.ts'
 import { type AuditEntry, appendAudit, type RightsMac } from '../audit/append.ts'
+import type { AuditHead, HeadMember } from '../audit/event.ts'
+import { consumeChange } from '../audit/heads.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { endReason } from './liveness.ts'
@@ -65,7 +67,8 @@ export function readKey({ mac }: Pick<KeyServices, 'mac'>, row: KeyRow): LockedK
 
 /**
  * Updates locked keys of a wallet, writes the MACs of their new rights, and appends the change to the wallet's audit. A key
- * that is not intact gets no new MAC: the change must not authenticate what was edited before it.
+ * that is not intact gets no new MAC: the change must not authenticate what was edited before it. Resolves to the chain's new
+ * head.
  */
 export async function changeKeys(
   tx: Database,
@@ -73,7 +76,7 @@ export async function changeKeys(
   keys: readonly LockedKey[],
   set: SQL,
   entry: AuditEntry,
-): Promise<void> {
+): Promise<AuditHead> {
   const ids = `{${keys.map(({ rights }) => rights.id).join(',')}}`
   const changed = await rows<{ rights: RightsValues }>(
     tx,
@@ -84,12 +87,13 @@ export async function changeKeys(
     .map(({ rights }) => readRights(rights))
     .filter(({ id }) => intact.has(id))
     .map((rights) => ({ keyId: rights.id, mac: services.mac(rightsText(rights)) }))
-  await appendAudit(tx, entry, macs)
+  return appendAudit(tx, entry, macs)
 }
 
 export type ChangeReason =
   | 'invalidRequest'
   | ConsumeReason
+  | 'auditHeadUnknown'
   | 'keyNotFound'
   | 'keyNotLive'
   | 'keyNameTaken'
@@ -107,15 +111,15 @@ type Decide = (
  */
 export async function changeLiveKey(
   services: KeyServices,
-  action: SignedAction<unknown>,
+  action: SignedAction<HeadMember>,
   keyId: string,
   now: number,
   decide: Decide,
   details?: AuditEntry['details'],
-): Promise<Result<null, ChangeReason>> {
+): Promise<Result<AuditHead, ChangeReason>> {
   const { walletAddress } = action
-  const changed = await atomically<null, ChangeReason>(services.db, async (tx) => {
-    const consumed = await consumeMessage(tx, action, now)
+  const changed = await atomically<AuditHead, ChangeReason>(services.db, async (tx) => {
+    const consumed = await consumeChange(tx, action, now)
     if (!consumed.ok) return consumed
     const key = await lockKey(tx, services, walletAddress, keyId)
     if (key === undefined) return refuse('keyNotFound')
@@ -128,17 +132,17 @@ export async function changeLiveKey(
     const set = await decide(tx, key)
     if (!set.ok) return set
     const entry = ownerEntry(action, consumed.value, keyId, now, details)
-    await changeKeys(tx, services, [key], set.value, entry)
-    return ok(null)
+    return ok(await changeKeys(tx, services, [key], set.value, entry))
   })
-  if (changed.ok)
-    services.log('info', 'api_key_changed', { keyId, walletAddress, action: action.action })
+  if (!changed.ok) return changed
+  services.log('info', 'api_key_changed', { keyId, walletAddress, action: action.action })
+  await services.keepHead(walletAddress, changed.value)
   return changed
 }
 
 /** The audit entry of an owner's signed action; `actionId` is its row in `signed_actions`. */
 export function ownerEntry(
-  action: SignedAction<unknown>,
+  action: SignedAction<HeadMember>,
   actionId: number,
   keyId: string | undefined,
   at: number,
@@ -152,5 +156,6 @@ export function ownerEntry(
     at,
     action: { id: actionId, messageHash: action.messageHash },
     details,
+    auditHead: action.members.auditHead,
   }
 }

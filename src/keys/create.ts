@@ -1,11 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
+import type { ConsumeReason } from '../actions/consume.ts'
 import { appendAudit } from '../audit/append.ts'
+import type { AuditHead } from '../audit/event.ts'
+import { consumeChange } from '../audit/heads.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { timestamptz } from '../db/time.ts'
-import { ok, type Result, refuse } from '../result.ts'
+import { ok, type Refused, type Result, refuse } from '../result.ts'
 import { ownerEntry } from './change.ts'
 import type { CreatedKey } from './key.ts'
 import { isUnendedSql } from './liveness-sql.ts'
@@ -26,6 +28,7 @@ import { RIGHTS, termLists } from './terms-sql.ts'
 type CreateReason =
   | 'invalidRequest'
   | ConsumeReason
+  | 'auditHeadUnknown'
   | 'keyNameTaken'
   | 'keyLimitReached'
   | 'walletSuspended'
@@ -63,8 +66,10 @@ export async function createKey(
     now,
   )
   if (!stored.ok) return stored
+  const auditHead = stored.value
 
   services.log('info', 'api_key_created', { keyId, walletAddress: action.walletAddress })
+  await services.keepHead(action.walletAddress, auditHead)
   return ok({
     status: 'success',
     apiKey,
@@ -75,6 +80,7 @@ export async function createKey(
     ...presentTerms(terms),
     ...(terms.expiresAt !== null && { expiresAt: new Date(terms.expiresAt).toISOString() }),
     createdAt: new Date(now).toISOString(),
+    auditHead,
   })
 }
 
@@ -87,13 +93,13 @@ function storeKey(
   action: SignedAction<KeyGrant>,
   { keyId, keyHash, keyPreview, terms }: NewKeyRow,
   now: number,
-): Promise<Result<null, CreateReason>> {
+): Promise<Result<AuditHead, CreateReason>> {
   const { walletAddress } = action
   const { MAX_ACTIVE_KEYS_PER_WALLET } = services.config
   const live = liveKeys(walletAddress, now)
   const { columns, values } = termLists(terms)
-  return atomically<null, CreateReason>(services.db, async (tx) => {
-    const consumed = await consumeMessage(tx, action, now)
+  return atomically<AuditHead, CreateReason>(services.db, async (tx) => {
+    const consumed = await consumeChange(tx, action, now)
     if (!consumed.ok) return consumed
     const [inserted] = await rows<{ rights: RightsValues }>(
       tx,
@@ -108,8 +114,7 @@ function storeKey(
     if (inserted === undefined) return refusalOf(tx, services, walletAddress, terms.name, now)
     const mac = services.mac(rightsText(readRights(inserted.rights)))
     const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
-    await appendAudit(tx, entry, [{ keyId, mac }])
-    return ok(null)
+    return ok(await appendAudit(tx, entry, [{ keyId, mac }]))
   })
 }
 
@@ -120,7 +125,7 @@ async function refusalOf(
   walletAddress: string,
   name: string,
   now: number,
-): Promise<Result<null, CreateReason>> {
+): Promise<Refused<CreateReason>> {
   if (await isSuspended(tx, walletAddress)) return refuse('walletSuspended')
   if (await isNameTaken(tx, walletAddress, name, now))
     return refuse('keyNameTaken', { keyName: name })

@@ -1,3 +1,4 @@
+import type { AuditHead } from '../audit/event.ts'
 import type { Permission } from './scope.ts'
 import type { KeyLimits, KeyNotes } from './terms.ts'
 
@@ -51,6 +52,8 @@ export interface CreatedKey extends KeyLimits, KeyNotes {
   rateLimit: number
   expiresAt?: string
   createdAt: string
+  /** The event of the wallet's audit that the creation appended. */
+  auditHead: AuditHead
 }
 
 /** The response that rotates a key: the only one that has its new secret. */
@@ -60,6 +63,8 @@ export interface RotatedKey {
   keyId: string
   /** ISO 8601: the secret before this one works until then. */
   previousUntil: string
+  /** The event of the wallet's audit that the rotation appended. */
+  auditHead: AuditHead
 }
 
 /** One of the three windows in which a key's requests are counted. */

@@ -1,6 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
+import type { ConsumeReason } from '../actions/consume.ts'
+import type { AuditHead, HeadMember } from '../audit/event.ts'
+import { consumeChange } from '../audit/heads.ts'
 import { atomically } from '../db/database.ts'
 import { timestamptz } from '../db/time.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
@@ -11,13 +13,17 @@ import { endReason, isPast } from './liveness.ts'
 import type { KeyHash } from './secret.ts'
 import type { KeyServices } from './services.ts'
 
-type RevokeReason = ConsumeReason | 'keyNotFound'
+type RevokeReason = ConsumeReason | 'auditHeadUnknown' | 'keyNotFound'
 type RevokeSelfReason = 'apiKeyInvalid' | 'apiKeyInactive'
 
-interface RevokedSelf {
+interface Revoked {
+  name: string
+  auditHead: AuditHead
+}
+
+interface RevokedSelf extends Revoked {
   keyId: string
   walletAddress: string
-  name: string
 }
 
 /**
@@ -26,21 +32,23 @@ interface RevokedSelf {
  */
 export async function revokeKey(
   services: KeyServices,
-  action: SignedAction<{ keyId: string }>,
+  action: SignedAction<{ keyId: string } & HeadMember>,
   now: number,
-): Promise<Result<{ name: string }, RevokeReason>> {
+): Promise<Result<Revoked, RevokeReason>> {
   const { walletAddress, members } = action
   const { keyId } = members
-  const revoked = await atomically<{ name: string }, RevokeReason>(services.db, async (tx) => {
-    const consumed = await consumeMessage(tx, action, now)
+  const revoked = await atomically<Revoked, RevokeReason>(services.db, async (tx) => {
+    const consumed = await consumeChange(tx, action, now)
     if (!consumed.ok) return consumed
     const key = await lockKey(tx, services, walletAddress, keyId)
     if (key === undefined) return refuse('keyNotFound')
     const entry = ownerEntry(action, consumed.value, keyId, now)
-    await changeKeys(tx, services, [key], revocationSql(now), entry)
-    return ok({ name: key.rights.name })
+    const auditHead = await changeKeys(tx, services, [key], revocationSql(now), entry)
+    return ok({ name: key.rights.name, auditHead })
   })
-  if (revoked.ok) services.log('info', 'api_key_revoked', { keyId, walletAddress })
+  if (!revoked.ok) return revoked
+  services.log('info', 'api_key_revoked', { keyId, walletAddress })
+  await services.keepHead(walletAddress, revoked.value.auditHead)
   return revoked
 }
 
@@ -64,19 +72,19 @@ export async function revokeSelf(
     const reason = secretEndReason(key, hash, now)
     if (reason !== undefined) return refuse('apiKeyInactive', { reason })
     const { id: keyId, name } = key.rights
-    await changeKeys(tx, services, [key], revocationSql(now), {
+    const auditHead = await changeKeys(tx, services, [key], revocationSql(now), {
       event: 'delete_api_key',
       walletAddress,
       keyId,
       actor: 'key',
       at: now,
     })
-    return ok({ keyId, walletAddress, name })
+    return ok({ keyId, walletAddress, name, auditHead })
   })
-  if (revoked.ok) {
-    const { keyId, walletAddress } = revoked.value
-    services.log('info', 'api_key_revoked', { keyId, walletAddress })
-  }
+  if (!revoked.ok) return revoked
+  const { keyId, walletAddress, auditHead } = revoked.value
+  services.log('info', 'api_key_revoked', { keyId, walletAddress })
+  await services.keepHead(walletAddress, auditHead)
   return revoked
 }
 

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
+import type { HeadMember } from '../audit/event.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type ChangeReason, changeLiveKey } from './change.ts'
@@ -15,7 +16,9 @@ import type { KeyServices } from './services.ts'
  */
 export async function rotateKey(
   services: KeyServices,
-  action: SignedAction<{ keyId: string; graceSeconds: number; force?: boolean | undefined }>,
+  action: SignedAction<
+    { keyId: string; graceSeconds: number; force?: boolean | undefined } & HeadMember
+  >,
   now: number,
 ): Promise<Result<RotatedKey, ChangeReason>> {
   const { keyId, graceSeconds, force } = action.members
@@ -50,5 +53,6 @@ export async function rotateKey(
     apiKey,
     keyId,
     previousUntil: new Date(previousUntil).toISOString(),
+    auditHead: rotated.value,
   })
 }

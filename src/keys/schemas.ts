@@ -1,16 +1,23 @@
 import * as z from 'zod'
-import { actionSchema } from '../actions/schemas.ts'
+import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
 import type { CreatedKey, Key, RotatedKey } from './key.ts'
 import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
 import { CHANGE_MEMBERS, Expiry, GRANT_MEMBERS, valueSchema } from './values.ts'
 
 export const KeyId = z.string().regex(/^key_[0-9A-Za-z]{1,40}$/, 'must look like key_123abc')
 
-export const CreateApiKey = actionSchema('create_api_key', GRANT_MEMBERS)
+/** A message that changes keys may name the newest event of the wallet's audit that its signer knows. */
+const HEAD = { auditHead: AuditHeadSchema.optional() }
+
+export const CreateApiKey = actionSchema('create_api_key', { ...GRANT_MEMBERS, ...HEAD })
 export type KeyGrant = z.output<typeof CreateApiKey>
 export const ListApiKeys = actionSchema('list_api_keys', {})
 export const GetApiKey = actionSchema('get_api_key', { keyId: KeyId })
-export const UpdateApiKey = actionSchema('update_api_key', { keyId: KeyId, ...CHANGE_MEMBERS })
+export const UpdateApiKey = actionSchema('update_api_key', {
+  keyId: KeyId,
+  ...CHANGE_MEMBERS,
+  ...HEAD,
+})
 export type UpdateKeyMembers = z.output<typeof UpdateApiKey>
 export const RotateApiKey = actionSchema('rotate_api_key', {
   keyId: KeyId,
@@ -19,14 +26,19 @@ export const RotateApiKey = actionSchema('rotate_api_key', {
     description:
       'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',
   }),
+  ...HEAD,
 })
-export const SuspendApiKey = actionSchema('suspend_api_key', { keyId: KeyId })
-export const ResumeApiKey = actionSchema('resume_api_key', { keyId: KeyId })
-export const DeleteApiKey = actionSchema('delete_api_key', { keyId: KeyId })
-/** A certificate: its owner keeps it offline, and it is valid until `notAfter`, at most 366 days after its timestamp. */
+export const SuspendApiKey = actionSchema('suspend_api_key', { keyId: KeyId, ...HEAD })
+export const ResumeApiKey = actionSchema('resume_api_key', { keyId: KeyId, ...HEAD })
+export const DeleteApiKey = actionSchema('delete_api_key', { keyId: KeyId, ...HEAD })
+/**
+ * A certificate: its owner keeps it offline, and it is valid until `notAfter`, at most 366 days after its timestamp. It names no
+ * head: it must revoke its key also after a restored backup.
+ */
 export const RevokeApiKey = actionSchema('revoke_api_key', { keyId: KeyId, notAfter: Expiry })
 export const RevokeAllApiKeys = actionSchema('revoke_all_api_keys', {
   cancelOpenOrders: z.boolean(),
+  ...HEAD,
 })
 
 export const KeyParams = z.object({ keyId: KeyId })
@@ -111,10 +123,18 @@ export const CreatedKeySchema = z
     ...SHOWN_TERMS,
     expiresAt: time.optional(),
     createdAt: time,
+    auditHead: AuditHeadSchema,
   })
   .meta({
     id: 'CreatedKey',
-    examples: [{ status: 'success', apiKey: `ck_live_${'0'.repeat(49)}`, ...GRANTED }],
+    examples: [
+      {
+        status: 'success',
+        apiKey: `ck_live_${'0'.repeat(49)}`,
+        ...GRANTED,
+        auditHead: { sequence: 1, hash: '0'.repeat(64) },
+      },
+    ],
   })
 
 const WindowSchema = z.object({
@@ -157,6 +177,7 @@ export const RotatedKeySchema = z
     previousUntil: time.meta({
       description: 'The secret before this one works until then.',
     }),
+    auditHead: AuditHeadSchema,
   })
   .meta({ id: 'RotatedKey' })
 
@@ -164,14 +185,20 @@ export const RevokedAllResponse = z.object({
   status: z.literal('success'),
   keyIds: z.array(z.string()),
   cancelledOrders: z.int(),
+  auditHead: AuditHeadSchema,
 })
 
 export const KeyResponse = z.object({ status: z.literal('success'), apiKey: KeySchema })
+export const ChangedKeyResponse = KeyResponse.extend({ auditHead: AuditHeadSchema })
 export const KeyListResponse = z.object({
   status: z.literal('success'),
   apiKeys: z.array(KeySchema),
 })
-export const RevokedResponse = z.object({ status: z.literal('success'), message: z.string() })
+export const RevokedResponse = z.object({
+  status: z.literal('success'),
+  message: z.string(),
+  auditHead: AuditHeadSchema,
+})
 
 /** The schemas and the types have the same members, or this does not compile. */
 type Same<A, B> = [A, B] extends [B, A] ? true : never

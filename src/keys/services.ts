@@ -1,3 +1,4 @@
+import type { KeepHead } from '../audit/heads.ts'
 import type { Mac } from '../crypto/mac.ts'
 import type { Database } from '../db/database.ts'
 import type { Config } from '../env.ts'
@@ -17,5 +18,6 @@ export interface KeyServices {
   /** Computes the MACs of keys and sessions. */
   mac: Mac
   log: Log
+  keepHead: KeepHead
   randomBytes(length: number): Uint8Array<ArrayBuffer>
 }

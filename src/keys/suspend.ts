@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { appendAudit } from '../audit/append.ts'
+import type { AuditHead, HeadMember } from '../audit/event.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { timestamptz, timestamptzOrNull } from '../db/time.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
@@ -14,9 +15,9 @@ import { resumed, type Suspension, suspended } from './suspension.ts'
 /** Refuses a key everything until it is resumed. Idempotent: suspending a suspended key succeeds. */
 export async function suspendKey(
   services: KeyServices,
-  action: SignedAction<{ keyId: string }>,
+  action: SignedAction<{ keyId: string } & HeadMember>,
   now: number,
-): Promise<Result<null, ChangeReason>> {
+): Promise<Result<AuditHead, ChangeReason>> {
   return changeLiveKey(services, action, action.members.keyId, now, async (_, { rights }) =>
     ok(suspensionColumns(suspended(rights, 'owner', now))),
   )
@@ -25,9 +26,9 @@ export async function suspendKey(
 /** Lifts the owner's suspension; the operator's refuses it. Idempotent: resuming an active key succeeds. */
 export async function resumeKey(
   services: KeyServices,
-  action: SignedAction<{ keyId: string }>,
+  action: SignedAction<{ keyId: string } & HeadMember>,
   now: number,
-): Promise<Result<null, ChangeReason>> {
+): Promise<Result<AuditHead, ChangeReason>> {
   return changeLiveKey(services, action, action.members.keyId, now, async (_, { rights }) => {
     const left = resumed(rights, 'owner')
     return left === undefined
@@ -39,7 +40,7 @@ export async function resumeKey(
 /** What an operator suspends: a key, or a wallet with all its keys, which then gets no new ones either. */
 export type SuspensionTarget = { keyId: string } | { walletAddress: string }
 
-type OperatorServices = Pick<KeyServices, 'db' | 'mac'> & {
+type OperatorServices = Pick<KeyServices, 'db' | 'mac' | 'keepHead'> & {
   config: Pick<KeyServices['config'], 'STACKS_NETWORK'>
 }
 type OperatorReason = 'keyNotFound' | 'invalidRequest'
@@ -104,13 +105,13 @@ async function setByOperator(
   const { STACKS_NETWORK: network } = services.config
   if ('walletAddress' in target && !isStacksAddress(target.walletAddress, network))
     return refuse('invalidRequest', { problem: `no wallet of ${network}` })
-  return atomically<string[], OperatorReason>(services.db, async (tx) => {
+  const changed = await atomically<OperatorChange, OperatorReason>(services.db, async (tx) => {
     const isTargeted = 'keyId' in target ? sql`id = ${target.keyId}` : sql`revoked_at IS NULL`
     const walletAddress =
       'walletAddress' in target ? target.walletAddress : await walletOf(tx, isTargeted)
     if (walletAddress === undefined) return refuse('keyNotFound')
     await lockWallet(tx, walletAddress)
-    const keyIds = await setKeys(
+    const change = await setKeys(
       tx,
       services,
       direction,
@@ -120,7 +121,7 @@ async function setByOperator(
     )
     if ('walletAddress' in target) {
       await rows(tx, direction.walletSql(walletAddress, reason, now))
-      await appendAudit(tx, {
+      change.head = await appendAudit(tx, {
         event: direction.walletEvent,
         walletAddress,
         actor: 'operator',
@@ -128,8 +129,19 @@ async function setByOperator(
         details: { reason },
       })
     }
-    return ok(keyIds)
+    return ok(change)
   })
+  if (!changed.ok) return changed
+  const { walletAddress, keyIds, head } = changed.value
+  if (head !== undefined) await services.keepHead(walletAddress, head)
+  return ok(keyIds)
+}
+
+/** The keys that an operator's act changed, and the wallet's new head; no head when it changed nothing. */
+interface OperatorChange {
+  walletAddress: string
+  keyIds: string[]
+  head?: AuditHead
 }
 
 /** Changes each key on its own, so that the audit has an event for each. */
@@ -140,13 +152,13 @@ async function setKeys(
   { walletAddress, isTargeted }: { walletAddress: string; isTargeted: SQL },
   reason: string,
   now: number,
-): Promise<string[]> {
-  const changed: string[] = []
+): Promise<OperatorChange> {
+  const changed: OperatorChange = { walletAddress, keyIds: [] }
   for (const key of await lockKeys(tx, services, walletAddress, isTargeted)) {
     const { id: keyId, suspendedBy } = key.rights
     const after = direction.after(key.rights, now)
     if (after === undefined || after.suspendedBy === suspendedBy) continue
-    await changeKeys(tx, services, [key], suspensionColumns(after), {
+    changed.head = await changeKeys(tx, services, [key], suspensionColumns(after), {
       event: direction.keyEvent,
       walletAddress,
       keyId,
@@ -154,7 +166,7 @@ async function setKeys(
       at: now,
       details: { reason },
     })
-    changed.push(keyId)
+    changed.keyIds.push(keyId)
   }
   return changed
 }

@@ -270,6 +270,7 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     column: 'max_amount_in',
     description:
       'what may be spent, by input token, as {"TOKEN":{"perOrder":"5","perDay":"50"}}; no other token may be spent',
+    canonical: withoutProto,
     faults: amountFaults,
   },
   ownOrdersOnly: {
@@ -403,6 +404,12 @@ export function validateTerms(terms: KeyTerms, policy: TermsPolicy): TermIssue[]
 
 function isToken(text: string, { network }: TermsPolicy): boolean {
   return text === '.stx' || isContractId(text, network)
+}
+
+/** An earlier release accepted a member named `__proto__` and granted nothing for it: it names no token. */
+function withoutProto(amounts: unknown): unknown {
+  if (typeof amounts !== 'object' || amounts === null) return amounts
+  return Object.fromEntries(Object.entries(amounts).filter(([token]) => token !== '__proto__'))
 }
 
 function amountFaults(amounts: MaxAmountIn, policy: TermsPolicy, { tokens }: KeyTerms): Fault[] {

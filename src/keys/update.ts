@@ -1,4 +1,5 @@
 import type { SignedAction } from '../actions/action.ts'
+import type { AuditHead } from '../audit/event.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type ChangeReason, changeLiveKey } from './change.ts'
 import { isNameTaken, policyOf } from './create.ts'
@@ -12,7 +13,7 @@ export async function updateKey(
   services: KeyServices,
   action: SignedAction<UpdateKeyMembers>,
   now: number,
-): Promise<Result<null, ChangeReason>> {
+): Promise<Result<AuditHead, ChangeReason>> {
   const { members } = action
   return changeLiveKey(services, action, members.keyId, now, async (tx, key) => {
     const terms = termsAfter(members, key.terms)

@@ -7,11 +7,12 @@ import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
 import { openOrderFeed } from '../orders/feed.ts'
-import { backfillMacs } from '../provenance/backfill.ts'
+import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { openHeads } from './heads.ts'
 import { hashSecretNatively, openNativeMac } from './mac.ts'
 
 export type WorldOptions = Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'> &
@@ -42,7 +43,7 @@ export async function openWorld({
   const mac = openNativeMac(keys)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
   const encryption = await openEncryption(keys, randomBytes)
-  await backfillMacs({ db, mac, recover, config, log }, now())
+  if (await hasUnsealedKeys(db)) log('warn', 'api_keys_unsealed')
   return {
     config,
     db,
@@ -68,6 +69,7 @@ export async function openWorld({
     feed: openOrderFeed(db, log, { now, pause }),
     recover,
     log,
+    keepHead: await openHeads(config.AUDIT_HEADS_FILE, log, now),
     now,
     randomBytes,
   }

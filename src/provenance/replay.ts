@@ -1,15 +1,18 @@
-import { MAX_MESSAGE_AGE_SECONDS, messageFreshness } from '../actions/action.ts'
+import { MAX_FUTURE_SECONDS, MAX_MESSAGE_AGE_SECONDS, messageFreshness } from '../actions/action.ts'
 import {
   type Actor,
   type AuditBody,
   type AuditEvent,
+  type AuditHead,
   bodyText,
   canonicalJson,
   chainHash,
   FIRST_HASH,
+  type UnrecordedAction,
 } from '../audit/event.ts'
 import { sha256, toHex } from '../crypto/bytes.ts'
-import { endReason } from '../keys/liveness.ts'
+import type { KeyStatus } from '../keys/key.ts'
+import { endReason, inactiveReason } from '../keys/liveness.ts'
 import { resumed, suspended } from '../keys/suspension.ts'
 import {
   canonicalTerm,
@@ -51,10 +54,26 @@ export interface Replayed {
   faults: AuditFault[]
 }
 
+/** A chain that is replayed event by event, so that its reader needs not hold all of it. */
+export interface Replay {
+  readonly keys: Map<string, ReplayedKey>
+  /** How many events were replayed. */
+  readonly events: number
+  /** When the service converted a key of a release without an audit: the latest such event, in milliseconds since 1970. */
+  readonly convertedAt: number | null
+  /** The keys whose secrets the operator vouched for, because no event of an owner's grant names them. */
+  readonly vouched: ReadonlySet<string>
+  /** The hash of an event that was replayed; undefined where there is none. */
+  hashAt(sequence: number): string | undefined
+  push(event: AuditEvent): void
+}
+
 export interface ReplayOptions {
   walletAddress: string
   network: Network
   recover?: Recover
+  /** How old a message could be when the service accepted it, at most: its SIGNATURE_MAX_AGE_SECONDS. By default a day, the most. */
+  maxMessageAgeSeconds?: number
 }
 
 /** The members of a signed message, as far as replay reads them. The service validated them before it acted on them. */
@@ -64,6 +83,7 @@ type SignedMembers = TermMembers & {
   graceSeconds?: unknown
   timestamp?: unknown
   notAfter?: string | number
+  auditHead?: unknown
 }
 
 /** An event whose place in the chain and whose signature were checked. `signed` is undefined where no owner signed. */
@@ -74,32 +94,120 @@ interface ProvenEvent {
 
 /**
  * Replays a wallet's audit from its events alone: checks every link of the chain and every signature, and makes each key what
- * its owner signed. It cannot tell whether events are missing at the end: an older export can.
+ * its owner signed. It cannot tell whether events are missing at the end: a head or an older export can.
  */
 export function replayAudit(events: readonly AuditEvent[], options: ReplayOptions): Replayed {
   const faults: AuditFault[] = []
+  const replay = openReplay(options, (fault) => faults.push(fault))
+  for (const event of events) replay.push(event)
+  return { keys: replay.keys, faults }
+}
+
+/** Opens the replay of a wallet's audit; `report` gets each fault. */
+export function openReplay(options: ReplayOptions, report: (fault: AuditFault) => void): Replay {
   const keys = new Map<string, ReplayedKey>()
+  const vouched = new Set<string>()
   const consumed = new Set<string>()
-  let previous = FIRST_HASH
-  for (const [at, event] of events.entries()) {
-    const report = (fault: string | undefined) => {
-      if (fault !== undefined) faults.push({ sequence: event.sequence, fault })
-    }
-    if (event.sequence !== at + 1) report(`is number ${at + 1} of the chain`)
-    if (chainHash(previous, event.body) !== event.hash)
-      report('breaks the chain: its hash is not of its body')
-    previous = event.hash
+  const hashes: string[] = []
+  let latest = Number.NEGATIVE_INFINITY
+  let convertedAt: number | null = null
+
+  function faultsOf(event: AuditEvent): (string | undefined)[] {
     const proven = proveEvent(event, options)
-    if (typeof proven === 'string') {
-      report(proven)
-      continue
-    }
-    const { messageHash } = proven.body
-    if (messageHash !== null && consumed.has(messageHash)) report('uses a message a second time')
+    if (typeof proven === 'string') return [proven]
+    const { body } = proven
+    const { messageHash, at } = body
+    const isReused = messageHash !== null && consumed.has(messageHash)
     if (messageHash !== null) consumed.add(messageHash)
-    report(eventFault(proven) ?? applyEvent(keys, proven))
+    const isEarly = at < latest - MAX_FUTURE_SECONDS * 1000
+    if (!isUndated(body)) latest = Math.max(latest, at)
+    if (isBackfill(body)) {
+      convertedAt = at
+      vouched.add(String(body.keyId))
+    }
+    return [
+      isReused ? 'uses a message a second time' : undefined,
+      isEarly && !isUndated(body) ? 'is dated before an event ahead of it' : undefined,
+      headFault(proven, hashes),
+      eventFault(proven, options) ?? applyEvent(keys, proven),
+    ]
   }
-  return { keys, faults }
+
+  return {
+    keys,
+    vouched,
+    get events() {
+      return hashes.length
+    },
+    get convertedAt() {
+      return convertedAt
+    },
+    hashAt: (sequence) => hashes[sequence - 1],
+    push(event) {
+      const { sequence, body, hash } = event
+      const reportAll = (faults: (string | undefined)[]) => {
+        for (const fault of faults) if (fault !== undefined) report({ sequence, fault })
+      }
+      const number = hashes.length + 1
+      if (sequence !== number) reportAll([`is number ${number} of the chain`])
+      if (chainHash(hashes.at(-1) ?? FIRST_HASH, body) !== hash)
+        reportAll(['breaks the chain: its hash is not of its body'])
+      reportAll(faultsOf(event))
+      hashes.push(hash)
+    },
+  }
+}
+
+/** A refusal of the gate is recorded some time after it happened. */
+function isUndated({ event }: AuditBody): boolean {
+  return event === 'refused'
+}
+
+/** What is wrong with the head that an event's message names: it must be an event of the chain before this one. */
+function headFault({ body, signed }: ProvenEvent, hashes: readonly string[]): string | undefined {
+  const named: unknown = signed?.auditHead
+  if (named === undefined && body.auditHead === undefined) return undefined
+  const [inMessage, inBody] = [headOf(named), headOf(body.auditHead)]
+  if (inMessage?.hash !== inBody?.hash || inMessage?.sequence !== inBody?.sequence)
+    return 'names another event than its message'
+  const isKnown = inMessage !== undefined && hashes[inMessage.sequence - 1] === inMessage.hash
+  return isKnown ? undefined : 'names an event that is not in the chain before it'
+}
+
+function headOf(value: unknown): AuditHead | undefined {
+  const { sequence, hash } = isObject(value) ? (value as Partial<AuditHead>) : {}
+  return typeof sequence === 'number' && typeof hash === 'string' ? { sequence, hash } : undefined
+}
+
+/**
+ * What an accepted message without an event is: a change that was cut out of the chain. The messages of a release without an
+ * audit have no events either; when its keys were converted, only their revocations still count.
+ */
+export function unrecordedFault(
+  { message, acceptedAt }: UnrecordedAction,
+  { keys, convertedAt }: Pick<Replay, 'keys' | 'convertedAt'>,
+): AuditFault | undefined {
+  const { action, keyId } = (parseObject(message) ?? {}) as SignedMembers
+  const isOlder = convertedAt !== null && acceptedAt <= convertedAt
+  const key = keys.get(String(keyId))
+  const isHarmless =
+    isOlder &&
+    (action === 'create_api_key' ||
+      (action === 'delete_api_key' && (key === undefined || key.revokedAt !== null)))
+  if (isHarmless) return undefined
+  return {
+    ...(typeof keyId === 'string' && { keyId }),
+    fault: `has no event for a ${String(action)} that was accepted at ${timeText(acceptedAt)}`,
+  }
+}
+
+function timeText(ms: number): string {
+  return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : String(ms)
+}
+
+/** The status that a key's events give it at a time. */
+export function keyStatusAt(key: ReplayedKey, at: number): KeyStatus {
+  return inactiveReason({ ...key, expiresAt: key.terms.expiresAt }, at) ?? 'active'
 }
 
 /** Reads an event's body and verifies the message that it names; returns the fault when either fails. */
@@ -119,9 +227,19 @@ function readBody(text: string): AuditBody | undefined {
     body?.v === 1 &&
     typeof body.event === 'string' &&
     typeof body.at === 'number' &&
+    (body.messageHash === null || typeof body.messageHash === 'string') &&
     isObject(body.details) &&
-    bodyText(body) === text
+    isCanonical(body, text)
   return isBody ? body : undefined
+}
+
+/** A body that is nested too deeply for the writer is none that the service wrote. */
+function isCanonical(body: AuditBody, text: string): boolean {
+  try {
+    return bodyText(body) === text
+  } catch {
+    return false
+  }
 }
 
 function parseObject(text: string): object | undefined {
@@ -171,7 +289,10 @@ const UNSIGNED: ReadonlyMap<string, Actor> = new Map([
 ])
 
 /** What makes an event impossible, whatever came before it: the wrong actor, message, time or key. */
-function eventFault({ body, signed }: ProvenEvent): string | undefined {
+function eventFault(
+  { body, signed }: ProvenEvent,
+  { maxMessageAgeSeconds = MAX_MESSAGE_AGE_SECONDS }: ReplayOptions,
+): string | undefined {
   const { event, actor, at } = body
   if (signed === undefined)
     return UNSIGNED.get(event) === actor ? undefined : `is a ${event} without a signature`
@@ -179,17 +300,21 @@ function eventFault({ body, signed }: ProvenEvent): string | undefined {
   if (signed.action !== (isBackfilled ? 'create_api_key' : event))
     return 'is another action than the signed one'
   if (actor !== 'owner' && !isBackfilled) return 'was signed by its owner and done by another actor'
-  if (!isBackfilled && !isTimely(signed, at))
+  if (!isBackfilled && !isTimely(signed, at, maxMessageAgeSeconds))
     return 'comes at a time when its message was not fresh'
   if (signed.keyId !== undefined && signed.keyId !== body.keyId)
     return 'is about another key than the signed one'
   return undefined
 }
 
-/** Whether a service could have accepted a message at a time, at the largest SIGNATURE_MAX_AGE_SECONDS. */
-function isTimely({ action, timestamp, notAfter }: SignedMembers, at: number): boolean {
+/** Whether a service could have accepted a message at a time. */
+function isTimely(
+  { action, timestamp, notAfter }: SignedMembers,
+  at: number,
+  maxAgeSeconds: number,
+): boolean {
   const dated = { action: String(action), timestamp: Number(timestamp), notAfter }
-  return messageFreshness(dated, at, MAX_MESSAGE_AGE_SECONDS) === 'fresh'
+  return messageFreshness(dated, at, maxAgeSeconds) === 'fresh'
 }
 
 /** Events that change no key by themselves; a suspended wallet's keys have events of their own. */
@@ -273,7 +398,15 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
 }
 
 /** The members of create_api_key and update_api_key that set no term. */
-const OTHER_MEMBERS = ['action', 'keyId', 'timestamp', 'domain', 'network', 'walletAddress']
+const OTHER_MEMBERS = [
+  'action',
+  'keyId',
+  'timestamp',
+  'domain',
+  'network',
+  'walletAddress',
+  'auditHead',
+]
 
 /** A later release may have terms that this one does not know: what the owner signed is then not proven here. */
 function unknownTerms(signed: SignedMembers): string | undefined {

@@ -46,6 +46,14 @@ export const AuditResponse = z
     keys: z
       .array(KeySchema)
       .meta({ description: 'The keys as they are now, to compare with the events.' }),
+    serverTime: z.int().meta({ description: 'Of the keys: milliseconds since 1970.' }),
+    unrecorded: z
+      .array(z.object({ message: z.string(), signature: z.string(), acceptedAt: z.number() }))
+      .optional()
+      .meta({
+        description:
+          'With the last events: messages that were accepted and have no event, 100 at most. There are none unless events were removed, or the wallet had keys in a release without an audit.',
+      }),
   })
   .meta({ id: 'Audit' })
 

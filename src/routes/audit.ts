@@ -1,5 +1,5 @@
 import { SignedHeaders } from '../actions/schemas.ts'
-import { listAudit } from '../audit/list.ts'
+import { listAudit, listUnrecorded } from '../audit/list.ts'
 import { readQuery } from '../http/body.ts'
 import { authenticateReader } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
@@ -7,6 +7,8 @@ import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { listKeys } from '../keys/find.ts'
 import * as wire from '../provenance/schemas.ts'
+
+const MAX_UNRECORDED = 100
 
 const LIST = { schema: wire.ListAudit, example: { action: 'list_audit' } }
 
@@ -34,7 +36,22 @@ export const auditEndpoints: readonly Endpoint[] = [
       const walletAddress = await authenticateReader(c, LIST)
       const { after, limit } = unwrap(readQuery(c, wire.AuditQuery))
       const [world, now] = [c.get('world'), c.get('now')]
-      const found = await listAudit(world.db, walletAddress, { after, limit: limit + 1 })
+      // One snapshot: an event that is not among these cannot have changed a key that is.
+      const { found, keys, unrecorded } = await world.db.transaction(
+        async (tx) => {
+          const found = await listAudit(tx, walletAddress, { after, limit: limit + 1 })
+          const keys = await listKeys({ ...world, db: tx }, walletAddress, now)
+          const isLast = found.length <= limit
+          return {
+            found,
+            keys,
+            ...(isLast && {
+              unrecorded: await listUnrecorded(tx, walletAddress, { limit: MAX_UNRECORDED }),
+            }),
+          }
+        },
+        { isolationLevel: 'repeatable read' },
+      )
       const events = found.slice(0, limit)
       const last = events.at(-1)
       return respond(c, {
@@ -43,7 +60,11 @@ export const auditEndpoints: readonly Endpoint[] = [
         walletAddress,
         events,
         ...(found.length > limit && last !== undefined && { nextAfter: last.sequence }),
-        keys: await listKeys(world, walletAddress, now),
+        keys,
+        serverTime: now,
+        ...(unrecorded !== undefined && {
+          unrecorded: unrecorded.map(({ id, ...action }) => action),
+        }),
       })
     },
   },

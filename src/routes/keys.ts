@@ -1,6 +1,8 @@
 import type { z } from 'zod'
 import type { SignedAction } from '../actions/action.ts'
 import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import type { AuditHead } from '../audit/event.ts'
+import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
@@ -17,7 +19,7 @@ import * as wire from '../keys/schemas.ts'
 import { resumeKey, suspendKey } from '../keys/suspend.ts'
 import { TERM_MEMBERS } from '../keys/terms.ts'
 import { updateKey } from '../keys/update.ts'
-import { refuse } from '../result.ts'
+import { type Result, refuse } from '../result.ts'
 import { describeSelf } from '../usage/describe-self.ts'
 import { findUsage } from '../usage/find.ts'
 import { UsageQuery, UsageResponse } from '../usage/schemas.ts'
@@ -77,6 +79,7 @@ const signatureRefusals = [
 const changeRefusals = [
   ...signatureRefusals,
   'messageReplayed',
+  'auditHeadUnknown',
   'keyNotFound',
   'keyNotLive',
   'bodyTooLarge',
@@ -97,6 +100,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [
       ...signatureRefusals,
       'messageReplayed',
+      'auditHeadUnknown',
       'keyNameTaken',
       'keyLimitReached',
       'walletSuspended',
@@ -194,7 +198,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.RevokeAllApiKeys],
     responses: { 200: { description: 'What was revoked', schema: wire.RevokedAllResponse } },
-    refusals: [...signatureRefusals, 'messageReplayed', 'bodyTooLarge'],
+    refusals: [...signatureRefusals, 'messageReplayed', 'auditHeadUnknown', 'bodyTooLarge'],
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, REVOKE_ALL)
@@ -217,10 +221,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       const hash = readKeyHash(c)
       const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
-      return respond(c, {
-        status: 'success',
-        message: `API key '${unwrap(revoked).name}' has been revoked`,
-      })
+      return respondRevoked(c, revoked)
     },
   },
   {
@@ -234,7 +235,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     params: wire.KeyParams,
     body: { schema: SignedBody },
     messages: [wire.UpdateApiKey],
-    responses: { 200: { description: 'The key as it is now', schema: wire.KeyResponse } },
+    responses: { 200: { description: 'The key as it is now', schema: wire.ChangedKeyResponse } },
     refusals: [...changeRefusals, 'keyNameTaken'],
     async handle(c) {
       const action = await signedForKey(c, update)
@@ -245,8 +246,8 @@ export const keyEndpoints: readonly Endpoint[] = [
             members: TERM_MEMBERS,
           }),
         )
-      unwrap(await updateKey(c.get('world'), action, c.get('now')))
-      return respondWithKey(c, action)
+      const auditHead = unwrap(await updateKey(c.get('world'), action, c.get('now')))
+      return respondWithKey(c, action, auditHead)
     },
   },
   {
@@ -276,12 +277,12 @@ export const keyEndpoints: readonly Endpoint[] = [
     params: wire.KeyParams,
     body: { schema: SignedBody },
     messages: [wire.SuspendApiKey],
-    responses: { 200: { description: 'The key as it is now', schema: wire.KeyResponse } },
+    responses: { 200: { description: 'The key as it is now', schema: wire.ChangedKeyResponse } },
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, suspend)
-      unwrap(await suspendKey(c.get('world'), action, c.get('now')))
-      return respondWithKey(c, action)
+      const auditHead = unwrap(await suspendKey(c.get('world'), action, c.get('now')))
+      return respondWithKey(c, action, auditHead)
     },
   },
   {
@@ -293,12 +294,12 @@ export const keyEndpoints: readonly Endpoint[] = [
     params: wire.KeyParams,
     body: { schema: SignedBody },
     messages: [wire.ResumeApiKey],
-    responses: { 200: { description: 'The key as it is now', schema: wire.KeyResponse } },
+    responses: { 200: { description: 'The key as it is now', schema: wire.ChangedKeyResponse } },
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, resume)
-      unwrap(await resumeKey(c.get('world'), action, c.get('now')))
-      return respondWithKey(c, action)
+      const auditHead = unwrap(await resumeKey(c.get('world'), action, c.get('now')))
+      return respondWithKey(c, action, auditHead)
     },
   },
   {
@@ -316,8 +317,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
       const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
-      const { name } = unwrap(await revokeKey(c.get('world'), action, c.get('now')))
-      return respond(c, { status: 'success', message: `API key '${name}' has been revoked` })
+      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
     },
   },
   {
@@ -331,11 +331,16 @@ export const keyEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.DeleteApiKey],
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
-    refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
+    refusals: [
+      ...signatureRefusals,
+      'keyNotFound',
+      'messageReplayed',
+      'auditHeadUnknown',
+      'bodyTooLarge',
+    ],
     async handle(c) {
       const action = await signedForKey(c, remove)
-      const { name } = unwrap(await revokeKey(c.get('world'), action, c.get('now')))
-      return respond(c, { status: 'success', message: `API key '${name}' has been revoked` })
+      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
     },
   },
 ]
@@ -343,10 +348,23 @@ export const keyEndpoints: readonly Endpoint[] = [
 async function respondWithKey(
   c: AppContext,
   { walletAddress, members }: { walletAddress: string; members: { keyId: string } },
+  auditHead: AuditHead,
 ): Promise<Response> {
   const [world, now] = [c.get('world'), c.get('now')]
   const apiKey = unwrap(await getKey(world, walletAddress, members.keyId, now))
-  return respond(c, { status: 'success', apiKey })
+  return respond(c, { status: 'success', apiKey, auditHead })
+}
+
+function respondRevoked(
+  c: AppContext,
+  revoked: Result<{ name: string; auditHead: AuditHead }, RefusalReason>,
+): Response {
+  const { name, auditHead } = unwrap(revoked)
+  return respond(c, {
+    status: 'success',
+    message: `API key '${name}' has been revoked`,
+    auditHead,
+  })
 }
 
 /** Text that is not a key id is never echoed: it may be a secret put into the path by mistake. */

@@ -1,9 +1,10 @@
 import * as z from 'zod'
-import { actionSchema } from '../actions/schemas.ts'
+import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
 import { type CreatedSession, MAX_SESSION_SECONDS } from './session.ts'
 
 export const CreateSession = actionSchema('create_session', {
   ttlSeconds: z.int().min(1).max(MAX_SESSION_SECONDS),
+  auditHead: AuditHeadSchema.optional(),
 })
 
 export const CreatedSessionSchema = z
@@ -14,6 +15,7 @@ export const CreatedSessionSchema = z
     }),
     walletAddress: z.string(),
     expiresAt: z.iso.datetime(),
+    auditHead: AuditHeadSchema,
   })
   .meta({ id: 'CreatedSession' })
 

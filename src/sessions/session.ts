@@ -1,3 +1,5 @@
+import type { AuditHead } from '../audit/event.ts'
+
 /** The prefix of a session's secret. */
 export const SESSION_PREFIX = 'cs_'
 export const MAX_SESSION_SECONDS = 3_600
@@ -10,6 +12,8 @@ export interface CreatedSession {
   walletAddress: string
   /** ISO 8601. */
   expiresAt: string
+  /** The event of the wallet's audit that the session appended. */
+  auditHead: AuditHead
 }
 
 /** A session as its row says it is. Times are milliseconds since 1970, hashes are hex. */

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
-import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
+import type { ConsumeReason } from '../actions/consume.ts'
+import type { AuditHead, HeadMember } from '../audit/event.ts'
+import { consumeChange } from '../audit/heads.ts'
 import { atomically } from '../db/database.ts'
 import { changeKeys, lockKeys, ownerEntry } from '../keys/change.ts'
 import { revocationSql } from '../keys/revoke.ts'
@@ -10,9 +12,12 @@ import type { OrderServices } from '../orders/services.ts'
 import { ok, type Result } from '../result.ts'
 import { endSessionsOf } from '../sessions/find.ts'
 
+type RevokeAllReason = ConsumeReason | 'auditHeadUnknown'
+
 export interface RevokedAll {
   keyIds: string[]
   cancelledOrders: number
+  auditHead: AuditHead
 }
 
 /**
@@ -20,14 +25,15 @@ export interface RevokedAll {
  * A key that is created meanwhile is either among the revoked ones, or is created afterwards by a message of its owner.
  */
 export async function revokeAll(
-  services: Pick<KeyServices, 'db' | 'mac' | 'log'> & Pick<OrderServices, 'databaseTime'>,
-  action: SignedAction<{ cancelOpenOrders: boolean }>,
+  services: Pick<KeyServices, 'db' | 'mac' | 'log' | 'keepHead'> &
+    Pick<OrderServices, 'databaseTime'>,
+  action: SignedAction<{ cancelOpenOrders: boolean } & HeadMember>,
   now: number,
-): Promise<Result<RevokedAll, ConsumeReason>> {
+): Promise<Result<RevokedAll, RevokeAllReason>> {
   const { walletAddress } = action
   const { cancelOpenOrders } = action.members
-  const revoked = await atomically<RevokedAll, ConsumeReason>(services.db, async (tx) => {
-    const consumed = await consumeMessage(tx, action, now)
+  const revoked = await atomically<RevokedAll, RevokeAllReason>(services.db, async (tx) => {
+    const consumed = await consumeChange(tx, action, now)
     if (!consumed.ok) return consumed
     // Lock order everywhere: orders before keys.
     const cancelledOrders = cancelOpenOrders
@@ -37,10 +43,11 @@ export async function revokeAll(
     const keys = await lockKeys(tx, services, walletAddress, sql`revoked_at IS NULL`)
     const keyIds = keys.map(({ rights }) => rights.id)
     const entry = ownerEntry(action, consumed.value, undefined, now, { keyIds, cancelledOrders })
-    await changeKeys(tx, services, keys, revocationSql(now), entry)
-    return ok({ keyIds, cancelledOrders })
+    const auditHead = await changeKeys(tx, services, keys, revocationSql(now), entry)
+    return ok({ keyIds, cancelledOrders, auditHead })
   })
-  if (revoked.ok)
-    services.log('info', 'api_keys_revoked', { walletAddress, keys: revoked.value.keyIds.length })
+  if (!revoked.ok) return revoked
+  services.log('info', 'api_keys_revoked', { walletAddress, keys: revoked.value.keyIds.length })
+  await services.keepHead(walletAddress, revoked.value.auditHead)
   return revoked
 }

@@ -1,5 +1,6 @@
 import type { Hono } from 'hono'
 import { createApp } from '../app.ts'
+import { logHeads } from '../audit/heads.ts'
 import { toHex } from '../crypto/bytes.ts'
 import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
@@ -123,6 +124,7 @@ export function createWorker({
       usage,
       recover: engine.recover,
       log,
+      keepHead: logHeads(log),
       now,
       randomBytes,
     }

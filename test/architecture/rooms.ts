@@ -59,11 +59,6 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['drizzle-orm', 'zod'],
     rule: 'sessions authorize reads',
   },
-  provenance: {
-    imports: [...BASE, 'actions', 'audit', 'keys'],
-    packages: ['drizzle-orm', 'zod'],
-    rule: 'provenance compares keys with their audit, and is above both',
-  },
   gate: {
     imports: [...BASE, 'keys'],
     packages: ['drizzle-orm'],
@@ -73,6 +68,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: [...BASE, 'actions', 'keys', 'gate'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'orders are created, cancelled and watched without knowing how they settle',
+  },
+  provenance: {
+    imports: [...BASE, 'actions', 'audit', 'keys', 'orders'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'provenance compares keys with their audit and orders with their MACs, and is above them',
   },
   settlement: {
     imports: [...BASE, 'actions', 'gate', 'orders'],
@@ -85,7 +85,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'statistics are apart from the exact counters',
   },
   wallets: {
-    imports: [...BASE, 'actions', 'keys', 'sessions', 'orders'],
+    imports: [...BASE, 'actions', 'audit', 'keys', 'sessions', 'orders'],
     packages: ['drizzle-orm'],
     rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
   },
@@ -150,13 +150,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['keys', 'orders', 'stacks', 'provenance'],
+    imports: ['db', 'keys', 'orders', 'stacks', 'provenance'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
   node: {
     imports: [
       ...BASE,
+      'audit',
       'log',
       'env',
       'encryption',
@@ -182,6 +183,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: [
       ...BASE,
       'app',
+      'audit',
       'encryption',
       'env',
       'errors',

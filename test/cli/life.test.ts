@@ -123,10 +123,23 @@ describe('keys', () => {
     const all = await latchkey('keys revoke-all --cancel-open-orders --yes', owner)
     expect(all.out).toMatch(/^revoked +no key\ncancelledOrders +1\n$/)
     await latchkey(`audit export --out ${at('after')}`, owner)
+    const audited = JSON.parse(readFileSync(at('after'), 'utf8'))
     const proven = await latchkey(`audit verify ${at('after')} --older ${at('before')}`)
     expect(proven.out).toMatch(/^wallet +ST\w+\nok +true\nevents +8\n/)
     expect(proven.exitCode).toBe(0)
     expect((await latchkey(`audit verify ${at('before')} --older ${at('after')}`)).exitCode).toBe(1)
+    const heads = `--audit-heads ${at('heads')}`
+    await latchkey(`keys create --name headed --permissions execute ${heads}`, owner)
+    expect(JSON.parse(readFileSync(at('heads'), 'utf8'))).toMatchObject({
+      [service.url]: { [audited.walletAddress]: { sequence: 9 } },
+    })
+    const cut = await latchkey(`audit verify ${at('after')} ${heads}`, {
+      LATCHKEY_URL: service.url,
+    })
+    expect([cut.exitCode, cut.out]).toEqual([1, expect.stringContaining('the head names')])
+    writeFileSync(at('none'), '[]')
+    const wrong = await latchkey(`keys list --audit-heads ${at('none')}`, owner)
+    expect([wrong.exitCode, wrong.err]).toEqual([2, expect.stringContaining('is no file of heads')])
     writeFileSync(at('edited'), readFileSync(at('after'), 'utf8').replace('60', '90'))
     expect((await latchkey(`audit verify ${at('edited')}`)).exitCode).toBe(1)
   })

@@ -127,11 +127,12 @@ describe('Against the service itself, the client', () => {
     expect(verifyAudit(audit)).toEqual({
       ok: true,
       events: audit.events.length,
-      keys: 0,
+      keys: audit.keys.length,
+      vouched: [],
       faults: [],
     })
     const cut = { ...audit, events: audit.events.slice(0, -1) }
-    expect(verifyAudit(cut, audit).ok).toBe(false)
+    expect(verifyAudit(cut, { older: audit }).ok).toBe(false)
     const wider = { ...audit.keys[0], status: 'active', permissions: ['cancel'] } as Key
     expect(verifyAudit({ ...audit, keys: [wider] }).ok).toBe(false)
   })

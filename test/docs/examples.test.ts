@@ -229,7 +229,7 @@ async function grantAndOrder(client: Client): Promise<{ apiKey: string; uuid: st
 
 /** Kinds of commands: run here, run by tests of their own, or in need of a Cloudflare account or another database. */
 function isKnown(command: string): boolean {
-  const bare = command.replace(/^DATABASE_URL=\S+ /, '')
+  const bare = command.replace(/^((DATABASE_URL|SERVICE_ROLE|ENCRYPTION_KEY)=\S+ )+/, '')
   return bare
     .split(/ && | \| /)
     .every((part) =>

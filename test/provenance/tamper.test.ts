@@ -239,7 +239,7 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
     const count = () => rows(service.world.db, sql`SELECT count(*)::int FROM audit_events`)
     const before = await count()
     await expect(rows(service.world.db, statement)).rejects.toMatchObject({
-      cause: expect.objectContaining({ message: 'audit_events is append-only' }),
+      cause: expect.objectContaining({ message: expect.stringMatching(/^\w+ is append-only$/) }),
     })
     expect(await count()).toEqual(before)
   })

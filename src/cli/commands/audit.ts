@@ -1,11 +1,13 @@
 import {
   type AuditExport,
+  type AuditHeadStore,
   type AuditVerdict,
   LatchkeyError,
   verifyAudit,
 } from '../../client/index.ts'
+import { openHeadsFile } from '../audit-heads.ts'
 import type { CliCommand, CommandResult } from '../command.ts'
-import { openClient, type ServiceContext } from '../connect.ts'
+import { headsFileOf, openClient, type ServiceContext, serviceUrl } from '../connect.ts'
 import { UsageError } from '../errors.ts'
 import { readJson, saveNew } from '../files.ts'
 import { keyValues, table } from '../layout.ts'
@@ -33,7 +35,7 @@ export function addAuditCommands(program: CliCommand): void {
     .command('verify')
     .argument('<file>', 'what audit export wrote')
     .option('--older <file>', 'an export from before, which this one must continue')
-    .summary('check an exported audit offline: chain, signatures, and every live key')
+    .summary('check an exported audit offline: chain, signatures, kept head and every key')
     .example('latchkey audit verify audit.json --older audit-of-last-month.json')
     .runs(checkExport)
 }
@@ -47,15 +49,14 @@ async function exportAudit(context: ServiceContext<{ out?: string }>): Promise<C
   return { json: { savedTo: out, events }, lines: [`${events} events saved to ${out}`] }
 }
 
-async function checkExport({
-  args,
-  options,
-}: ServiceContext<{ older?: string }>): Promise<CommandResult> {
+async function checkExport(context: ServiceContext<{ older?: string }>): Promise<CommandResult> {
+  const { args, options } = context
   const path = args[0] ?? ''
   const audit = readJson(path) as AuditExport
   const older = options.older === undefined ? undefined : (readJson(options.older) as AuditExport)
-  const verdict = verify(path, audit, older)
-  const { faults, ...counts } = verdict
+  const heads = keptHeads(context)
+  const verdict = await verify(path, audit, older, heads)
+  const { faults, vouched, ...counts } = verdict
   const rows = faults
     .slice(0, SHOWN_FAULTS)
     .map(({ sequence, keyId, fault }) => ({ event: sequence, key: keyId, fault }))
@@ -63,7 +64,12 @@ async function checkExport({
   return {
     json: verdict,
     lines: [
-      ...keyValues({ wallet: audit.walletAddress, ...counts, faults: faults.length }),
+      ...keyValues({
+        wallet: audit.walletAddress,
+        ...counts,
+        vouched: vouched.length,
+        faults: faults.length,
+      }),
       ...(rows.length === 0 ? [] : table(rows)),
       ...(hidden === 0 ? [] : [`and ${hidden} more, which --json shows`]),
     ],
@@ -71,10 +77,21 @@ async function checkExport({
   }
 }
 
+/** The heads that the file of heads has of this service. */
+function keptHeads(context: ServiceContext): AuditHeadStore | undefined {
+  const path = headsFileOf(context)
+  return path === undefined ? undefined : openHeadsFile(path, serviceUrl(context))
+}
+
 /** A file may hold any JSON: what the verifier cannot even read is refused in a sentence. */
-function verify(path: string, audit: AuditExport, older: AuditExport | undefined): AuditVerdict {
+async function verify(
+  path: string,
+  audit: AuditExport,
+  older: AuditExport | undefined,
+  heads: AuditHeadStore | undefined,
+): Promise<AuditVerdict> {
   try {
-    return verifyAudit(audit, older)
+    return verifyAudit(audit, { older, head: await heads?.get(audit.walletAddress) })
   } catch (error) {
     if (error instanceof LatchkeyError) throw error
     throw new UsageError(

@@ -1,0 +1,35 @@
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
+import type { AuditHead, AuditHeadStore } from '../client/index.ts'
+import { UsageError } from './errors.ts'
+import { readJson } from './files.ts'
+
+/** The heads of a file: by service, then by wallet. */
+type HeadsOfFile = Record<string, Record<string, AuditHead>>
+
+/** Keeps the heads of one service in a file. A file that does not exist is made with the first head. */
+export function openHeadsFile(path: string, serviceUrl: string): AuditHeadStore {
+  const service = serviceUrl.replace(/\/+$/, '')
+  const read = () => readHeads(path)
+  read()
+  return {
+    get: (walletAddress) => read()[service]?.[walletAddress],
+    set(walletAddress, head) {
+      const heads = read()
+      const ofService = { ...heads[service], [walletAddress]: head }
+      // Another process may read meanwhile: it gets the old file or the new one.
+      const written = `${path}.${process.pid}`
+      writeFileSync(written, `${JSON.stringify({ ...heads, [service]: ofService }, null, 2)}\n`, {
+        mode: 0o600,
+      })
+      renameSync(written, path)
+    },
+  }
+}
+
+function readHeads(path: string): HeadsOfFile {
+  if (!existsSync(path)) return {}
+  const heads = readJson(path)
+  if (typeof heads === 'object' && heads !== null && !Array.isArray(heads))
+    return heads as HeadsOfFile
+  throw new UsageError(`${path} is no file of heads`)
+}
