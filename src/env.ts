@@ -1,13 +1,9 @@
 import * as z from 'zod'
-import {
-  COMMITTED_ROUTER,
-  DEVNET_OPERATOR_PRIVATE_KEY,
-  INTENT_VERIFIER,
-  ROUTER,
-} from './devnet/constants.ts'
+import { DEVNET_OPERATOR_PRIVATE_KEY, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
+import { DEVNET_ROUTERS, parseRouter, type Router } from './stacks/router.ts'
 import { parseIpRange } from './wire/ip.ts'
 
 /** Of secp256k1 (SEC 2, s2.4.1). Lower-case hex of one length sorts as the numbers do. */
@@ -53,12 +49,7 @@ const scope = z
 /** `committed:` before a contract id says that the uuids of its intents commit to their orders' terms. */
 const routers = list
   .pipe(z.array(text).min(1, 'must be contract ids, separated by commas'))
-  .transform((all) =>
-    all.map((one): Router => {
-      const commits = one.startsWith(COMMITTED)
-      return { contract: commits ? one.slice(COMMITTED.length) : one, commits }
-    }),
-  )
+  .transform((all) => all.map(parseRouter))
 
 /** Exactly as browsers write it: any other spelling would never match. */
 const origin = z
@@ -67,15 +58,6 @@ const origin = z
     /^(\*|[a-z][a-z0-9+.-]*:\/\/[^\sA-Z/?#@*]+)$/,
     'must be * or origins as https://dex.example, separated by commas',
   )
-
-const COMMITTED = 'committed:'
-
-/** A router contract that intents may name. */
-export interface Router {
-  contract: string
-  /** Whether the uuids of its intents commit to their orders' terms. */
-  commits: boolean
-}
 
 const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
@@ -153,12 +135,6 @@ export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY' | 'ROUTER_CONTRACT'> & {
   INTENT_VERIFIER_CONTRACT: string
 }
 
-/** A wallet that commits its terms names the second one. */
-const DEVNET_ROUTERS: readonly Router[] = [
-  { contract: ROUTER, commits: false },
-  { contract: COMMITTED_ROUTER, commits: true },
-]
-
 /** Variables that only a devnet can do without, because it generates them. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
@@ -217,7 +193,7 @@ function validateCombinations(given: Record<string, string | undefined>): string
   if (!isNetwork(network)) return faults
   for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT'] as const)
     for (const contract of given[name]?.split(',') ?? [])
-      if (!isContractId(contract.trim().replace(COMMITTED, ''), network))
+      if (!isContractId(parseRouter(contract.trim()).contract, network))
         faults.push(`${name}: must be a contract id of ${network}`)
   if (network === 'devnet') return faults
   for (const name of NEEDED_OFF_DEVNET)

@@ -124,7 +124,7 @@ function revocations(
       requireKeyId(keyId)
       if (!(days > 0 && days <= MAX_CERTIFICATE_DAYS))
         throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
-      const notAfter = (await wallet.time()).getTime() + days * DAY_MS
+      const notAfter = (await wallet.timeToSign()) + days * DAY_MS
       const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
       const { message, signature, walletAddress } = await proof.sign()
       return { keyId, message, signature, walletAddress }

@@ -38,8 +38,17 @@ export function addOrderCommands(program: CliCommand): void {
     .option('--input-token <id>', 'contract id of the token that pays')
     .option('--output-token <id>', 'contract id, or .stx')
     .option('--amount-in <number>', "whole number in the token's smallest unit")
+    .option(
+      '--min-amount-out <number>',
+      'the least that the recipient gains: the router then executes the order on these terms only',
+    )
+    .option('--deadline <time>', 'with --min-amount-out; by default --valid-to, or in a day')
+    .option('--executor <address>', 'with --min-amount-out: the only address that may execute it')
     .option('--recipient <address>', 'receives the output; by default the owner')
-    .option('--uuid <uuid>', 'by default a random one')
+    .option(
+      '--uuid <uuid>',
+      'by default a random one, or with --min-amount-out the hash of the terms',
+    )
     .option('--target-price <price>', 'with --direction and --condition-token')
     .addOption(
       new Option('--direction <direction>', 'above or below the target').choices(['gt', 'lt']),
@@ -51,7 +60,7 @@ export function addOrderCommands(program: CliCommand): void {
     .addOption(authOption())
     .summary('place an order: the wallet signs its intent')
     .example(
-      'latchkey orders create --input-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet --output-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token --amount-in 1000000',
+      'latchkey orders create --input-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet --output-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token --amount-in 1000000 --min-amount-out 990000',
     )
     .runs(createOrder)
 
@@ -89,8 +98,10 @@ export function addOrderCommands(program: CliCommand): void {
 
   withUuid(orders.command('cancel'))
     .addOption(authOption())
+    .option('--on-chain', 'use its uuid up on chain too: the signed intent is worthless then')
     .summary('cancel an open order')
     .example('latchkey orders cancel 7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
+    .example('latchkey orders cancel 7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162 --on-chain')
     .runs(cancelOrder)
 }
 
@@ -121,6 +132,9 @@ const DRAFT_OPTIONS = [
   'inputToken',
   'outputToken',
   'amountIn',
+  'minAmountOut',
+  'deadline',
+  'executor',
   'recipient',
   'uuid',
   'targetPrice',
@@ -210,9 +224,12 @@ async function watchWithAdvice(context: ServiceContext<WaitSettings>): Promise<O
   }
 }
 
-async function cancelOrder(context: ServiceContext<Authorization>): Promise<CommandResult> {
+async function cancelOrder(
+  context: ServiceContext<Authorization & { onChain?: boolean }>,
+): Promise<CommandResult> {
   const client = await openClient(context)
-  return showOrder(await client.orders.cancel(uuidOf(context), authOf(context)))
+  const onChain = context.options.onChain === true
+  return showOrder(await client.orders.cancel(uuidOf(context), { ...authOf(context), onChain }))
 }
 
 function showOrder(order: Order): CommandResult {
