@@ -200,28 +200,36 @@ async function executeOrder(
   context: ServiceContext<Authorization & WaitSettings & { wait?: boolean }>,
 ): Promise<CommandResult> {
   const client = await openClient(context)
-  const executed = await client.orders.execute(uuidOf(context), authOf(context))
+  const executed = await withAdvice(context, () =>
+    client.orders.execute(uuidOf(context), authOf(context)),
+  )
   if (context.options.wait === true) return showOrder(await watchWithAdvice(context))
-  const advice = await adviseFaucet(context, executed.order)
-  if (advice !== undefined) await context.note(`The transaction will abort. ${advice}.`)
   return {
     json: executed,
     lines: keyValues({ txid: executed.txid, ...executed.order }),
   }
 }
 
-/** On a devnet, a wallet without tokens lets its order abort on chain: a note then says where to get some. */
-async function watchWithAdvice(context: ServiceContext<WaitSettings>): Promise<Order> {
-  const uuid = uuidOf(context)
+function watchWithAdvice(context: ServiceContext<WaitSettings>): Promise<Order> {
+  return withAdvice(context, () => followOrder(context, uuidOf(context)))
+}
+
+/** On a devnet, an order of a wallet without tokens is refused, or aborts on chain: a note then says where to get some. */
+async function withAdvice<T>(context: ServiceContext, attempt: () => Promise<T>): Promise<T> {
   try {
-    return await followOrder(context, uuid)
+    return await attempt()
   } catch (error) {
-    if (error instanceof LatchkeyError && error.details?.status === 'failed') {
-      const advice = await adviseFaucet(context, await clientWith(context).orders.get(uuid))
+    if (error instanceof LatchkeyError && lacksFunds(error)) {
+      const order = await clientWith(context).orders.get(uuidOf(context))
+      const advice = await adviseFaucet(context, order)
       if (advice !== undefined) await context.note(`${advice}.`)
     }
     throw error
   }
+}
+
+function lacksFunds({ details }: LatchkeyError): boolean {
+  return details?.reason === 'insufficient_balance' || details?.status === 'failed'
 }
 
 async function cancelOrder(
