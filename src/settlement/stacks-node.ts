@@ -7,10 +7,10 @@ import {
 } from '@stacks/transactions'
 import * as z from 'zod'
 import { toHex } from '../crypto/bytes.ts'
-import { ok, refuse } from '../result.ts'
-import { isContractId } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
-import { type Chain, type ChainStatus, type Nonces, OUTCOMES, type Quote } from './chain.ts'
+import { type Chain, type ChainStatus, type Nonces, OUTCOMES } from './chain.ts'
+import { requestQuote } from './quote.ts'
+import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
 import { type SubmitResult, submitResultOf } from './submit-result.ts'
 import { amountOutOf } from './transaction.ts'
 
@@ -71,200 +71,62 @@ const ReadOnly = z.discriminatedUnion('okay', [
   z.object({ okay: z.literal(false), cause: z.string().optional() }),
 ])
 
-const MAX_U128 = 2n ** 128n - 1n
-/** A whole number as text, or as a JSON number that is exact: a larger one has lost digits before it arrives here. */
-const amount = z
-  .union([z.string().regex(/^[0-9]{1,39}$/), z.int().nonnegative().transform(String)])
-  .refine((text) => BigInt(text) <= MAX_U128)
-/** Hex, or a small number for its first byte, as the real quote service sends it. */
-const opcode = z.union([
-  z.string().regex(/^(0x)?([0-9a-fA-F]{2}){0,16}$/),
-  z
-    .int()
-    .min(0)
-    .max(255)
-    .transform((byte) => byte.toString(16).padStart(2, '0')),
-])
-const QuoteResponse = z.discriminatedUnion('success', [
-  z.object({
-    success: z.literal(true),
-    data: z.object({
-      amountOut: amount,
-      minimumReceived: amount,
-      route: z.object({
-        hops: z
-          .array(
-            z.object({
-              vault: z.string(),
-              opcode,
-              asset: z
-                .string()
-                .regex(/^S[0-9A-Z]+\.[\w-]+::[\w-]+$/)
-                .nullish()
-                .transform((asset) => asset ?? undefined),
-            }),
-          )
-          .min(1)
-          .max(5),
-      }),
-    }),
-  }),
-  z.object({ success: z.literal(false), error: z.unknown() }),
-])
-
 /** Read-only functions by which verifiers tell whether a uuid is used: the deployed one's, then the devnet's first one's. */
 const USED_FUNCTIONS = ['check', 'is-used'] as const
 
-/** Wait after a 429 without Retry-After. */
-const DEFAULT_BACKOFF_MS = 5_000
-const MAX_BACKOFF_MS = 60_000
-
-export interface StacksNodeOptions {
+export interface StacksNodeOptions
+  extends Omit<StacksApiOptions, 'timeoutMs' | 'apiHeaders'>,
+    Partial<Pick<StacksApiOptions, 'timeoutMs' | 'apiHeaders'>> {
   network: Network
-  apiUrl: string
   quoteUrl: string
-  fetch: typeof globalThis.fetch
-  /** Milliseconds since 1970, for the end of a back-off. */
-  now: () => number
-  /** Longest wait for a response. */
-  timeoutMs?: number
-  /** Sent with every request to the API, for example an API key. */
-  apiHeaders?: Readonly<Record<string, string>>
 }
 
 /** A client of a Stacks node's HTTP API and of the quote service. */
 export function connectStacksNode({
   network,
-  apiUrl,
   quoteUrl,
-  fetch,
-  now,
   timeoutMs = 10_000,
   apiHeaders = {},
+  ...options
 }: StacksNodeOptions): Chain {
-  const base = apiUrl.replace(/\/$/, '')
-  const assetNames = new Map<string, string>()
-  const allowedInputs = new Set<string>()
-  let backOffUntil = 0
-
-  /** A redirect is not followed: workerd has no `redirect: 'error'`. A 429 pauses every look-up until Retry-After. */
-  async function send(path: string, init: RequestInit = {}): Promise<Response> {
-    const response = await fetch(base + path, {
-      ...init,
-      headers: { ...apiHeaders, ...init.headers },
-      signal: AbortSignal.timeout(timeoutMs),
-      redirect: 'manual',
-    })
-    if (response.status === 429) backOffUntil = now() + backOffMs(response, now())
-    return response
-  }
-
-  /** The parsed response; `absent` for a 404; undefined for any other response, none, or during a back-off. */
-  async function request<T>(
-    path: string,
-    schema: z.ZodType<T>,
-    init?: RequestInit,
-  ): Promise<T | 'absent' | undefined> {
-    if (now() < backOffUntil) return undefined
-    try {
-      const response = await send(path, init)
-      if (!response.ok) {
-        await response.body?.cancel()
-        return response.status === 404 ? 'absent' : undefined
-      }
-      return schema.parse(await response.json())
-    } catch {
-      return undefined
-    }
-  }
-  const post = (body: unknown): RequestInit => ({
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(body),
-  })
-
-  /** The response of a newer endpoint, or of an older one where the newer one is gone; not after a 429. */
-  async function requestEither<T>(
-    newer: readonly [path: string, schema: z.ZodType<T>],
-    older: readonly [path: string, schema: z.ZodType<T>],
-  ): Promise<T | 'absent' | undefined> {
-    const first = await request(...newer)
-    if (first !== undefined && first !== 'absent') return first
-    const second = await request(...older)
-    return second ?? first
-  }
-
-  async function callReadOnly(
-    contractId: string,
-    name: string,
-    args: ClarityValue[],
-  ): Promise<ClarityValue | 'absent' | undefined> {
-    const [address = '', contract = ''] = contractId.split('.')
-    const found = await request(
-      `/v2/contracts/call-read/${address}/${contract}/${name}`,
-      ReadOnly,
-      post({ sender: address, arguments: args.map((arg) => `0x${serializeCV(arg)}`) }),
-    )
-    if (found === undefined || found === 'absent') return found
-    try {
-      return found.okay ? deserializeCV(found.result) : 'absent'
-    } catch {
-      return undefined
-    }
-  }
-
+  const api = openStacksApi({ ...options, timeoutMs, apiHeaders })
+  const { fetch } = options
   return {
-    async submit(raw): Promise<SubmitResult> {
-      try {
-        const response = await send('/v2/transactions', {
-          method: 'POST',
-          headers: { 'Content-Type': 'application/octet-stream' },
-          body: raw,
-        })
-        if (response.ok) return { kind: 'accepted' }
-        const unknown: SubmitResult = { kind: 'unknown', reason: `HTTP ${response.status}` }
-        if (response.status !== 400) return unknown
-        const rejection = Rejection.safeParse(await jsonOf(response))
-        // A node answers bytes that it cannot decode in plain text.
-        if (!rejection.success) return { kind: 'refused', reason: 'Deserialization' }
-        return submitResultOf(rejection.data.reason)
-      } catch (error) {
-        return { kind: 'unknown', reason: error instanceof Error ? error.name : 'unreachable' }
-      }
+    ...transactions(api),
+    ...accounts(api),
+    ...contracts(api),
+    quote: (tokenIn, tokenOut, amountIn) =>
+      requestQuote({ network, quoteUrl, fetch, timeoutMs }, tokenIn, tokenOut, amountIn),
+    async isReachable() {
+      const response = await api.send('/v2/info').catch(() => undefined)
+      await response?.body?.cancel()
+      return response?.ok === true
     },
+    async fund(address) {
+      const response = await api.send('/faucet', post({ address }))
+      if (!response.ok) throw new Error(`the faucet responded with ${response.status}`)
+      return response.json()
+    },
+  }
+}
 
+function transactions(api: StacksApi): Pick<Chain, 'submit' | 'find' | 'height' | 'estimateFee'> {
+  return {
+    submit: (raw) => submit(api, raw),
     async find(txid) {
-      const found = await requestEither(
+      const found = await api.requestEither(
         [`/extended/v3/transactions/0x${txid}?include=result`, FoundV3],
         [`/extended/v1/tx/0x${txid}`, FoundV1],
       )
       if (found === undefined) return { kind: 'unknown' }
       return found === 'absent' ? { kind: 'absent' } : chainStatusOf(found)
     },
-
     async height() {
-      const info = await request('/v2/info', Info)
+      const info = await api.request('/v2/info', Info)
       return info === 'absent' ? undefined : info?.stacks_tip_height
     },
-
-    async account(address) {
-      const account = await request(`/v2/accounts/${address}?proof=0`, Account)
-      if (account === undefined || account === 'absent') return undefined
-      return { nonce: account.nonce, balance: BigInt(account.balance) }
-    },
-
-    async nonces(address) {
-      const account = await request(`/v2/accounts/${address}?proof=0`, Account)
-      if (account === undefined || account === 'absent') return undefined
-      const found = await requestEither(
-        [`/extended/v3/principals/${address}/nonces`, NoncesV3],
-        [`/extended/v1/address/${address}/nonces`, NoncesV1],
-      )
-      return found === undefined || found === 'absent' ? undefined : noncesOf(account.nonce, found)
-    },
-
     async estimateFee(payload, byteLength) {
-      const found = await request(
+      const found = await api.request(
         '/v2/fees/transaction',
         Estimate,
         post({ transaction_payload: toHex(payload), estimated_len: byteLength }),
@@ -274,17 +136,64 @@ export function connectStacksNode({
       const estimate = middle ?? low
       return estimate === undefined ? undefined : Math.ceil(estimate.fee)
     },
+  }
+}
 
+async function submit(api: StacksApi, raw: Uint8Array<ArrayBuffer>): Promise<SubmitResult> {
+  try {
+    const response = await api.send('/v2/transactions', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/octet-stream' },
+      body: raw,
+    })
+    if (response.ok) return { kind: 'accepted' }
+    if (response.status !== 400) return { kind: 'unknown', reason: `HTTP ${response.status}` }
+    const rejection = Rejection.safeParse(await jsonOf(response))
+    // A node answers bytes that it cannot decode in plain text.
+    return rejection.success
+      ? submitResultOf(rejection.data.reason)
+      : { kind: 'refused', reason: 'Deserialization' }
+  } catch (error) {
+    return { kind: 'unknown', reason: error instanceof Error ? error.name : 'unreachable' }
+  }
+}
+
+function accounts(api: StacksApi): Pick<Chain, 'account' | 'nonces'> {
+  async function account(address: string) {
+    const found = await api.request(`/v2/accounts/${address}?proof=0`, Account)
+    if (found === undefined || found === 'absent') return undefined
+    return { nonce: found.nonce, balance: BigInt(found.balance) }
+  }
+  return {
+    account,
+    async nonces(address) {
+      const confirmed = await account(address)
+      if (confirmed === undefined) return undefined
+      const found = await api.requestEither(
+        [`/extended/v3/principals/${address}/nonces`, NoncesV3],
+        [`/extended/v1/address/${address}/nonces`, NoncesV1],
+      )
+      if (found === undefined || found === 'absent') return undefined
+      return noncesOf(confirmed.nonce, found)
+    },
+  }
+}
+
+function contracts(
+  api: StacksApi,
+): Pick<Chain, 'tokenBalance' | 'isUuidUsed' | 'isInputAllowed' | 'assetName'> {
+  const assetNames = new Map<string, string>()
+  const allowedInputs = new Set<string>()
+  return {
     async tokenBalance(contractId, owner) {
-      const value = await callReadOnly(contractId, 'get-balance', [principalCV(owner)])
+      const value = await callReadOnly(api, contractId, 'get-balance', [principalCV(owner)])
       if (value === undefined || value === 'absent') return undefined
       const balance = value.type === 'ok' ? value.value : value
       return balance.type === 'uint' ? BigInt(balance.value) : undefined
     },
-
     async isUuidUsed(verifier, uuid) {
       for (const name of USED_FUNCTIONS) {
-        const value = await callReadOnly(verifier, name, [stringAsciiCV(uuid)])
+        const value = await callReadOnly(api, verifier, name, [stringAsciiCV(uuid)])
         if (value === undefined) return undefined
         if (value === 'absent') continue
         const used = value.type === 'ok' || value.type === 'some' ? value.value : value
@@ -293,42 +202,20 @@ export function connectStacksNode({
       }
       return undefined
     },
-
     async isInputAllowed(router, token) {
       const name = `${router} ${token}`
       if (allowedInputs.has(name)) return true
-      const value = await callReadOnly(router, 'is-input', [principalCV(token)])
+      const value = await callReadOnly(api, router, 'is-input', [principalCV(token)])
       if (value === undefined) return undefined
       if (value === 'absent' || value.type !== 'true') return false
       allowedInputs.add(name) // What a router allows it allows for ever.
       return true
     },
-
-    async quote(tokenIn, tokenOut, amountIn) {
-      const url = new URL(quoteUrl)
-      for (const [name, value] of Object.entries({ tokenIn, tokenOut, amount: amountIn }))
-        url.searchParams.set(name, value)
-      try {
-        const response = await fetch(url.href, { signal: AbortSignal.timeout(timeoutMs) })
-        if (response.status >= 500) return refuse('chainUnavailable')
-        const quoted = QuoteResponse.safeParse(await response.json())
-        if (!quoted.success) return refuse('chainUnavailable')
-        if (!quoted.data.success) return refuse('noRoute')
-        const { amountOut, minimumReceived, route } = quoted.data.data
-        const quote: Quote = { amountOut, minimumReceived, hops: route.hops }
-        return isRouteOf(network, quote) ? ok(quote) : refuse('chainUnavailable')
-      } catch {
-        return refuse('chainUnavailable')
-      }
-    },
-
     async assetName(contractId) {
       const known = assetNames.get(contractId)
       if (known !== undefined) return known
-      const found = await request(
-        `/v2/contracts/interface/${contractId.replace('.', '/')}`,
-        Interface,
-      )
+      const path = `/v2/contracts/interface/${contractId.replace('.', '/')}`
+      const found = await api.request(path, Interface)
       if (found === undefined || found === 'absent') return undefined
       // The interface lists assets by name: of several, none is known to be the one that is paid.
       const [asset, another] = found.fungible_tokens
@@ -336,18 +223,27 @@ export function connectStacksNode({
       assetNames.set(contractId, asset.name)
       return asset.name
     },
+  }
+}
 
-    async isReachable() {
-      const response = await send('/v2/info').catch(() => undefined)
-      await response?.body?.cancel()
-      return response?.ok === true
-    },
-
-    async fund(address) {
-      const response = await send('/faucet', post({ address }))
-      if (!response.ok) throw new Error(`the faucet responded with ${response.status}`)
-      return response.json()
-    },
+/** The result of a read-only function; `absent` when the contract or the function does not exist. */
+async function callReadOnly(
+  api: StacksApi,
+  contractId: string,
+  name: string,
+  args: ClarityValue[],
+): Promise<ClarityValue | 'absent' | undefined> {
+  const [address = '', contract = ''] = contractId.split('.')
+  const found = await api.request(
+    `/v2/contracts/call-read/${address}/${contract}/${name}`,
+    ReadOnly,
+    post({ sender: address, arguments: args.map((arg) => `0x${serializeCV(arg)}`) }),
+  )
+  if (found === undefined || found === 'absent') return found
+  try {
+    return found.okay ? deserializeCV(found.result) : 'absent'
+  } catch {
+    return undefined
   }
 }
 
@@ -357,15 +253,6 @@ async function jsonOf(response: Response): Promise<unknown> {
   } catch {
     return undefined
   }
-}
-
-function backOffMs({ headers }: Response, now: number): number {
-  const retryAfter = headers.get('retry-after') ?? ''
-  const seconds = /^\d{1,9}$/.test(retryAfter)
-    ? Number(retryAfter)
-    : (Date.parse(retryAfter) - now) / 1000
-  const ms = Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : DEFAULT_BACKOFF_MS
-  return Math.min(ms, MAX_BACKOFF_MS)
 }
 
 /**
@@ -394,13 +281,4 @@ function chainStatusOf({ status, canonical, block, result }: Found): ChainStatus
     height: block.height,
     ...(amountOut !== undefined && { amountOut }),
   }
-}
-
-/** Whether every contract of a route is one of the network: what is signed comes from a peer. */
-function isRouteOf(network: Network, { hops }: Quote): boolean {
-  return hops.every(
-    ({ vault, asset }) =>
-      isContractId(vault, network) &&
-      (asset === undefined || isContractId(asset.split('::')[0], network)),
-  )
 }

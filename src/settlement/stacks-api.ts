@@ -1,0 +1,101 @@
+import type * as z from 'zod'
+
+/** Wait after a 429 without Retry-After. */
+const DEFAULT_BACKOFF_MS = 5_000
+const MAX_BACKOFF_MS = 60_000
+
+export interface StacksApiOptions {
+  apiUrl: string
+  fetch: typeof globalThis.fetch
+  /** Milliseconds since 1970, for the end of a back-off. */
+  now: () => number
+  /** Longest wait for a response. */
+  timeoutMs: number
+  /** Sent with every request, for example an API key. */
+  apiHeaders: Readonly<Record<string, string>>
+}
+
+type Route<T> = readonly [path: string, schema: z.ZodType<T>]
+
+/** Requests to a Stacks node's HTTP API. */
+export interface StacksApi {
+  /** Sends a request. A redirect is not followed: workerd has no `redirect: 'error'`. */
+  send(path: string, init?: RequestInit): Promise<Response>
+  /** The parsed response; `absent` for a 404; undefined for any other response, none, or during a back-off. */
+  request<T>(
+    path: string,
+    schema: z.ZodType<T>,
+    init?: RequestInit,
+  ): Promise<T | 'absent' | undefined>
+  /** The response of a newer endpoint, or of an older one where the newer one does not have it; not after a 429. */
+  requestEither<T>(newer: Route<T>, older: Route<T>): Promise<T | 'absent' | undefined>
+}
+
+export function openStacksApi({
+  apiUrl,
+  fetch,
+  now,
+  timeoutMs,
+  apiHeaders,
+}: StacksApiOptions): StacksApi {
+  const base = apiUrl.replace(/\/$/, '')
+  let backOffUntil = 0
+
+  async function send(path: string, init: RequestInit = {}): Promise<Response> {
+    const response = await fetch(base + path, {
+      ...init,
+      headers: { ...apiHeaders, ...init.headers },
+      signal: AbortSignal.timeout(timeoutMs),
+      redirect: 'manual',
+    })
+    if (response.status === 429) backOffUntil = now() + backOffMs(response, now())
+    return response
+  }
+
+  async function request<T>(
+    path: string,
+    schema: z.ZodType<T>,
+    init?: RequestInit,
+  ): Promise<T | 'absent' | undefined> {
+    if (now() < backOffUntil) return undefined
+    try {
+      const response = await send(path, init)
+      if (!response.ok) {
+        await response.body?.cancel()
+        return response.status === 404 ? 'absent' : undefined
+      }
+      return schema.parse(await response.json())
+    } catch {
+      return undefined
+    }
+  }
+
+  return {
+    send,
+    request,
+    async requestEither(newer, older) {
+      const first = await request(...newer)
+      if (first !== undefined && first !== 'absent') return first
+      const second = await request(...older)
+      return second ?? first
+    },
+  }
+}
+
+/** A POST of JSON. */
+export function post(body: unknown): RequestInit {
+  return {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  }
+}
+
+function backOffMs({ headers }: Response, now: number): number {
+  const retryAfter = headers.get('retry-after') ?? ''
+  const seconds = /^\d{1,9}$/.test(retryAfter)
+    ? Number(retryAfter)
+    : (Date.parse(retryAfter) - now) / 1000
+  const ms = Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : DEFAULT_BACKOFF_MS
+  return Math.min(ms, MAX_BACKOFF_MS)
+}
