@@ -1,4 +1,3 @@
-import { toHex } from '../crypto/bytes.ts'
 import type { NewOrder } from '../orders/order.ts'
 import { checkCommittedTerms, committedUuid, type TermsFormReason } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
@@ -50,7 +49,8 @@ function deadlineOf({ validTo }: CommittedDraft, now: number): string {
 }
 
 function newSalt(): string {
-  return toHex(crypto.getRandomValues(new Uint8Array(SALT_BYTES)))
+  const bytes = crypto.getRandomValues(new Uint8Array(SALT_BYTES))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 const MEMBERS: Readonly<Record<TermsFormReason, [member: string, rule: string]>> = {

@@ -11,8 +11,8 @@ import type { Wallet } from './wallet.ts'
 
 /**
  * An order to be placed. The client and its signer add what is absent. With `minAmountOut` the order is committed: its uuid
- * commits to `minAmountOut`, `deadline`, `executor`, `recipient` and `outputToken`, and the router enforces them whoever sends
- * the intent. Without it the service chooses the minimum, and a reader of the intent could choose another recipient.
+ * commits to `minAmountOut`, `deadline`, `executor`, `recipient` and `outputToken`, and the router enforces them against every
+ * sender. Without it the service chooses the minimum, and a reader of the intent could choose another recipient.
  */
 export interface OrderDraft extends Omit<NewOrder, 'owner' | 'uuid' | 'signature'> {
   /** By default the signer's address. */
@@ -78,7 +78,7 @@ export interface Orders {
    * Places an order. The signer signs its intent, unless `signature` is given.
    *
    * Pass `minAmountOut` wherever the service has a committed router: the chain then executes the order for its recipient, at
-   * that minimum or better and until its `deadline`, or not at all. Without it, whoever reads the intent, from a pending
+   * that minimum or better and until its `deadline`, or not at all. Without it, a reader of the intent, in a pending
    * transaction for example, can execute it with another recipient; then, when `recipient` is not the owner, the signer also
    * signs a `create_order` message with the hash of the whole order, unless `message` and `messageSignature` are given.
    *

@@ -27,13 +27,13 @@ export interface Wallet {
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof
   /** Resolves with the router of an order, one that the client trusts, or rejects with `WRONG_ROUTER`. */
-  route(needs: RouterNeeds): Promise<Route>
+  route(needs: RouterNeeds): Promise<OrderRoute>
   /** Signs an intent. Rejects with `INVALID_ARGUMENT` for one that the chain would refuse. */
   signIntent(intent: Intent): Promise<string>
 }
 
 /** Where an order is settled. */
-export interface Route {
+export interface OrderRoute {
   network: Network
   router: string
   /** Whether the service chooses this router for an order that names none. */
@@ -141,7 +141,7 @@ export function createWallet({ transport, signer, pins, clock }: WalletOptions):
     return { sign, interactive: signer?.interactive === true }
   }
 
-  async function route(needs: RouterNeeds): Promise<Route> {
+  async function route(needs: RouterNeeds): Promise<OrderRoute> {
     const said = await agreedInfo()
     const { contract } = routerFor(pins, said, needs)
     const ofKind = said.routers?.find(({ commits }) => commits === needs.commits)
