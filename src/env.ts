@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { DEVNET_OPERATOR_PRIVATE_KEY, INTENT_VERIFIER } from './devnet/constants.ts'
+import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
@@ -180,6 +180,39 @@ export function readBackfillConfig(environment: Record<string, string | undefine
   throw new Error(
     'keys of an earlier release need MACs: set ENCRYPTION_KEY and STACKS_NETWORK to the values of the service',
   )
+}
+
+const ChainAccess = Environment.pick({
+  STACKS_NETWORK: true,
+  STACKS_API_URL: true,
+  STACKS_API_KEY: true,
+  INTENT_VERIFIER_CONTRACT: true,
+})
+
+/** The variables by which the chain is reached: who deploys a router has no other secret of the service. */
+export function readChainConfig(environment: Record<string, string | undefined>): {
+  network: Config['STACKS_NETWORK']
+  apiUrl: string
+  apiKey: string | undefined
+  verifier: string
+} {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const read = ChainAccess.safeParse(given)
+  if (!read.success)
+    throw new Error(
+      read.error.issues.map(({ path, message }) => `${String(path[0])}: ${message}`).join('\n'),
+    )
+  const { STACKS_NETWORK: network, STACKS_API_KEY: apiKey } = read.data
+  const apiUrl = read.data.STACKS_API_URL ?? (network === 'devnet' ? DEVNET_URL : undefined)
+  const verifier =
+    read.data.INTENT_VERIFIER_CONTRACT ?? (network === 'devnet' ? INTENT_VERIFIER : undefined)
+  if (apiUrl === undefined) throw new Error(`STACKS_API_URL: is needed on ${network}`)
+  if (verifier === undefined) throw new Error(`INTENT_VERIFIER_CONTRACT: is needed on ${network}`)
+  if (!isContractId(verifier, network))
+    throw new Error(`INTENT_VERIFIER_CONTRACT: must be a contract id of ${network}`)
+  return { network, apiUrl, apiKey, verifier }
 }
 
 /** Rules between variables, whether or not each is well formed. */

@@ -14,6 +14,7 @@ import { CommandError, UsageError } from './errors.ts'
 import { keyValues, table } from './layout.ts'
 import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
+import { addRouterCommands } from './router.ts'
 import { explainError, type Failure, runProgram } from './run.ts'
 
 /** Runs one command of the operator and returns its exit code. */
@@ -25,7 +26,7 @@ export function administer(terminal: Terminal, now: () => number): Promise<numbe
 export function createAdminProgram(now: () => number, columns?: number): CliCommand {
   const program = openProgram('latchkey-admin', columns)
     .description(
-      "Acts of a service's operator on keys. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database; each act is kept in the wallet's audit.",
+      "Acts of a service's operator. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database; each act is kept in the wallet's audit. The commands of `router` need the chain alone, and the key of the router's deployer.",
     )
     .option('--json', 'print one JSON document; an error is one too, on stderr')
     .example('latchkey-admin keys --preview ck_live_abcd...wxyz')
@@ -54,6 +55,7 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('compare every key with what its owner signed')
     .example('latchkey-admin audit check')
     .runs(onDatabase(checkAudits))
+  addRouterCommands(program, now)
   addHelpCommand(program)
   return program
 }

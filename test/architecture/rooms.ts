@@ -197,7 +197,18 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the entry on Workers names its platform',
   },
   cli: {
-    imports: ['version', 'client', 'db', 'env', 'keys', 'node', 'provenance'],
+    imports: [
+      'version',
+      'client',
+      'stacks',
+      'db',
+      'env',
+      'keys',
+      'node',
+      'provenance',
+      'settlement',
+      'contracts',
+    ],
     packages: ['node:', 'commander'],
     readsMachine: true,
     rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
@@ -211,4 +222,4 @@ export const CLIENT_PACKAGES = NOBLE
 export const CLI_ROOMS = ['client', 'version']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
-export const OPERATOR_FILES = ['cli/admin.ts']
+export const OPERATOR_FILES = ['cli/admin.ts', 'cli/router.ts']
