@@ -10,15 +10,8 @@ import type { OrderStatus } from '../orders/order.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { MAX_PENDING } from './operator.ts'
 import type { SettlementServices } from './services.ts'
+import type { VerifiedOrder } from './swap.ts'
 import type { SignedTransaction } from './transaction.ts'
-
-/** The order as it was verified: the claim takes effect only on this very row. */
-export interface VerifiedOrder {
-  uuid: string
-  owner: string
-  termsMac: Uint8Array | null
-  stateMac: Uint8Array | null
-}
 
 export interface Claim {
   order: VerifiedOrder

@@ -36,11 +36,8 @@ export async function executeOrder(
 ): Promise<Result<ExecuteOutcome, OrderReason | SettleReason | 'orderTampered'>> {
   const row = caller.by === 'key' ? caller.order : await findOrder(services, uuid)
   if (row === undefined) return refuse('orderNotFound')
-  const authorized = authorizeOrder(row, caller, now, 'execute')
-  if (!authorized.ok) {
-    const isReplay = caller.by === 'wallet' && (await isMessageConsumed(services.db, caller.action))
-    return isReplay ? refuse('messageReplayed') : authorized
-  }
+  const refused = await refusalOf(services, row, caller, now)
+  if (refused !== undefined) return refused
   const intact = checkIntegrity(services, row, now)
   if (!intact.ok) {
     services.log('error', 'order_tampered', { uuid, ...intact.details })
@@ -63,7 +60,9 @@ export async function executeOrder(
   )
   if (!settled.ok) {
     if (reservation !== undefined) await releaseReservation(services.db, reservation)
-    return (await endReason(services, uuid, caller, now)) ?? settled
+    // A concurrent request may have executed or ended the order; what this one met on chain followed from that.
+    const latest = await findOrder(services, uuid)
+    return (latest && (await refusalOf(services, latest, caller, now))) ?? settled
   }
   const { txid, acceptedAt } = settled.value
   const executing: OrderRow = { ...row, status: 'executing', txid }
@@ -76,12 +75,12 @@ export async function executeOrder(
       })
 }
 
-/** Why an order can no longer be executed, if a concurrent request executed or ended it; what it met on chain followed. */
-async function endReason(services: Services, uuid: string, caller: Caller, now: number) {
-  const row = await findOrder(services, uuid)
-  if (row === undefined) return undefined
+/** Why a caller may not execute an order now; undefined when it may. Of a message that was used before, that. */
+async function refusalOf(services: Services, row: OrderRow, caller: Caller, now: number) {
   const authorized = authorizeOrder(row, caller, now, 'execute')
-  return authorized.ok ? undefined : authorized
+  if (authorized.ok) return undefined
+  const isReplay = caller.by === 'wallet' && (await isMessageConsumed(services.db, caller.action))
+  return isReplay ? refuse('messageReplayed') : authorized
 }
 
 /** The router of orders of a release that had one. */

@@ -6,7 +6,7 @@ import { type Claim, type ClaimReason, claimOrder, claimWasCommitted } from './c
 import { encryptTransaction } from './encrypt.ts'
 import { swapFee } from './fees.ts'
 import { MAX_PENDING, type OperatorAccount } from './operator.ts'
-import { preflight } from './preflight.ts'
+import { previewSwap } from './preview.ts'
 import { recordAccepted, recordNonceLost } from './record.ts'
 import { sendLeaseMs } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
@@ -47,7 +47,7 @@ export async function settle(
   order: RoutableOrder,
   requester: Requester,
 ): Promise<Result<Settled, SettleReason>> {
-  const route = await preflight(services, order)
+  const route = await previewSwap(services, order)
   if (!route.ok) return route
   let { action } = requester
   for (let nonces = 0; nonces < MAX_NONCES; nonces++) {

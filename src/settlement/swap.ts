@@ -1,6 +1,13 @@
 import type { CommittedTerms } from '../stacks/committed.ts'
 import type { Quote } from './chain.ts'
-import type { VerifiedOrder } from './claim.ts'
+
+/** The order as it was verified: the claim takes effect only on this very row. */
+export interface VerifiedOrder {
+  uuid: string
+  owner: string
+  termsMac: Uint8Array | null
+  stateMac: Uint8Array | null
+}
 
 /** A route, and the name of the asset that its last vault pays. */
 export type Route = Quote & { outputAsset: string }

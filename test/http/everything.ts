@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import type { Service } from '../support/service.ts'
 import { createKey, fund, json, newWallet } from '../support/wallet.ts'
@@ -36,7 +37,7 @@ export async function useEverything(service: Service): Promise<ReadonlySet<strin
     targetPrice: '1.5',
     direction: 'lt',
     conditionToken: '*',
-    baseAsset: 'USD',
+    baseAsset: INPUT_TOKEN,
     validFrom: '2026-01-01T00:00:00Z',
     validTo: '2099-01-01T00:00:00Z',
   })

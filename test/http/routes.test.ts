@@ -197,7 +197,11 @@ describe('A browser on another site', () => {
 describe('The faucet', () => {
   it('is not there off devnet', async () => {
     const address = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
-    const env = { STACKS_NETWORK: 'testnet', ROUTER_CONTRACT: `${address}.router` }
+    const env = {
+      STACKS_NETWORK: 'testnet',
+      ROUTER_CONTRACT: `${address}.router`,
+      INTENT_VERIFIER_CONTRACT: `${address}.verifier`,
+    }
     const service = await startService('Postgres', { env })
     const body = JSON.stringify({ address })
     await refused(await service.call('/devnet/faucet', { method: 'POST', body }), 'routeNotFound')

@@ -15,7 +15,9 @@ export interface OwnChain {
   /** null: only when `mine` says so. */
   blockTime(ms: number | null): Promise<void>
   mine(): Promise<void>
-  reorganise(txid: string, to: 'mempool' | 'nowhere'): Promise<void>
+  reorganise(txid: string, to: 'mempool' | 'nowhere' | 'microblock'): Promise<void>
+  /** What a node estimates, and the least it takes, in micro-STX a byte. */
+  feeRate(rates: { estimate?: number; minimum?: number }): Promise<void>
   drop(txid: string, as: string): Promise<void>
   transactionsOf(address: string): Promise<OnChain[]>
   newOperator(): Promise<string>
@@ -50,6 +52,7 @@ export async function startOwnChain(): Promise<OwnChain> {
     blockTime: (ms) => post('/faults/block-time', { ms }),
     mine: () => post('/faults/mine', {}),
     reorganise: (txid, to) => post('/faults/reorganise', { txid, to }),
+    feeRate: (rates) => post('/faults/fee-rate', rates),
     drop: (txid, as) => post('/faults/drop', { txid, as }),
     transactionsOf: async (address) =>
       (await (await fetch(`${url}/transactions/${address}`)).json()) as OnChain[],

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import type { Me } from '../../src/keys/key.ts'
 import { startService } from '../http/documented.ts'
 import { answered } from '../support/assertions.ts'
@@ -22,7 +22,7 @@ describe.each(ENGINES)('A key that asks what it may do, on %s,', (engine) => {
     const wallet = newWallet(service)
     const expiresAt = service.clock.now + 3_600_000
     const limits = {
-      tokens: [INPUT_TOKEN, '.stx'],
+      tokens: [INPUT_TOKEN, OUTPUT_TOKEN],
       maxAmountIn: { [INPUT_TOKEN]: { perDay: '100' } },
     }
     const { apiKey, keyId } = await createKey(service, wallet, {
@@ -32,7 +32,7 @@ describe.each(ENGINES)('A key that asks what it may do, on %s,', (engine) => {
       expiresAt,
       ...limits,
     })
-    const order = wallet.order({ amountIn: '60', outputToken: '.stx' })
+    const order = wallet.order({ amountIn: '60' })
     await answered(await service.call('/orders/new', json(order, { 'X-API-Key': apiKey })), 201)
     const seen = await me(apiKey)
     expect(seen).toEqual({

@@ -4,16 +4,16 @@ import { meetsTarget, minimumOutput } from './price.ts'
 import type { SettlementServices } from './services.ts'
 import type { RoutableOrder, Route } from './swap.ts'
 
-export type PreflightReason = 'executionFailed' | 'unavailable'
+export type PreviewReason = 'executionFailed' | 'unavailable'
 
 /**
  * Looks before an order is claimed: at a route, at the owner's balance and at the uuid. A swap that would abort costs the
  * operator a fee and makes the owner's intent public, so it is not sent. Nothing is changed.
  */
-export async function preflight(
+export async function previewSwap(
   services: SettlementServices,
   order: RoutableOrder,
-): Promise<Result<Route, PreflightReason>> {
+): Promise<Result<Route, PreviewReason>> {
   const { chain, config } = services
   const [quoted, balance, isUsed, isAllowed] = await Promise.all([
     chain.quote(order.inputToken, order.outputToken, order.amountIn),
@@ -45,7 +45,7 @@ async function priceRoute(
   { chain, config }: SettlementServices,
   order: RoutableOrder,
   quote: Quote,
-): Promise<Result<Route, PreflightReason>> {
+): Promise<Result<Route, PreviewReason>> {
   const target = config.ENFORCE_TARGET_PRICE ? order : undefined
   const { amountOut } = quote
   if (target !== undefined && !meetsTarget(target, amountOut))
