@@ -100,7 +100,7 @@ export interface Orders {
    *   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet',
    *   outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token',
    *   amountIn: '1000000',
-   *   minAmountOut: '990000',
+   *   minAmountOut: '490000',
    * })
    * console.log(order.uuid, order.status, order.deadline) // .. open ..
    * ```

@@ -60,7 +60,7 @@ export function addOrderCommands(program: CliCommand): void {
     .addOption(authOption())
     .summary('place an order: the wallet signs its intent')
     .example(
-      'latchkey orders create --input-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet --output-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token --amount-in 1000000 --min-amount-out 990000',
+      'latchkey orders create --input-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet --output-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token --amount-in 1000000 --min-amount-out 490000',
     )
     .runs(createOrder)
 
