@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type ClientOptions, privateKeySigner, walletSigner } from '../../src/client/index.ts'
 import { committedUuid } from '../../src/stacks/committed.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
+import { DEVNET_ROUTERS } from '../../src/stacks/router.ts'
 import { publicKeyOf, signMessage } from '../../src/stacks/sign.ts'
 import { DRAFT, info, NOON, PRIVATE_KEY, ROUTER, refusal, scripted, signer } from './scripted.ts'
 
@@ -106,7 +107,9 @@ describe("A service's router", () => {
     const mainnet = privateKeySigner(PRIVATE_KEY, 'mainnet')
     const said = { ...info, network: 'mainnet', routerContract: MAINNET_ROUTER }
     await isRefused(scripted([], { signer: mainnet, info: said, routers: undefined }))
-    await isRefused(scripted([], { signer, routers: undefined }))
+    const known = { ...info, routerContract: DEVNET_ROUTERS[0].contract, routers: DEVNET_ROUTERS }
+    for (const said of [info, known])
+      await isRefused(scripted([], { signer, info: said, routers: undefined }))
   })
 
   it('is not signed for when it is another one than the pinned', async () => {
@@ -130,7 +133,7 @@ describe("A service's router", () => {
   })
 
   it('is that of a devnet on this machine, without a pin', async () => {
-    const devnet = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.x-multihop'
+    const devnet = DEVNET_ROUTERS[0].contract
     const said = { ...info, routerContract: devnet }
     const local = { signer, info: said, routers: undefined, baseUrl: 'http://127.0.0.1:8787' }
     const { client, sent } = scripted([order], local)
