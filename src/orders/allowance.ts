@@ -126,7 +126,7 @@ export async function spentToday(
   const found = await rows<{ token: string; amount: string }>(
     db,
     sql`SELECT token, sum(amount)::text AS amount FROM key_reservations JOIN orders ON uuid = order_uuid
-      WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND NOT (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)})
+      WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)}) IS NOT TRUE
       GROUP BY token`,
   )
   return new Map(found.map(({ token, amount }) => [token, BigInt(amount)]))
