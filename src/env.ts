@@ -1,14 +1,10 @@
 import * as z from 'zod'
 import { parseEncryptionKeys } from './crypto/keys.ts'
-import {
-  COMMITTED_ROUTER,
-  DEVNET_OPERATOR_PRIVATE_KEY,
-  INTENT_VERIFIER,
-  ROUTER,
-} from './devnet/constants.ts'
+import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
+import { DEVNET_ROUTERS, parseRouter, type Router } from './stacks/router.ts'
 import { parseIpRange } from './wire/ip.ts'
 
 /** Of secp256k1 (SEC 2, s2.4.1). Lower-case hex of one length sorts as the numbers do. */
@@ -58,12 +54,7 @@ const scope = z
 /** `committed:` before a contract id says that the uuids of its intents commit to their orders' terms. */
 const routers = list
   .pipe(z.array(text).min(1, 'must be contract ids, separated by commas'))
-  .transform((all) =>
-    all.map((one): Router => {
-      const commits = one.startsWith(COMMITTED)
-      return { contract: commits ? one.slice(COMMITTED.length) : one, commits }
-    }),
-  )
+  .transform((all) => all.map(parseRouter))
 
 /** Exactly as browsers write it: any other spelling would never match. */
 const origin = z
@@ -72,15 +63,6 @@ const origin = z
     /^(\*|[a-z][a-z0-9+.-]*:\/\/[^\sA-Z/?#@*]+)$/,
     'must be * or origins as https://dex.example, separated by commas',
   )
-
-const COMMITTED = 'committed:'
-
-/** A router contract that intents may name. */
-export interface Router {
-  contract: string
-  /** Whether the uuids of its intents commit to their orders' terms. */
-  commits: boolean
-}
 
 const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
@@ -157,12 +139,6 @@ export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY' | 'ROUTER_CONTRACT'> & {
   INTENT_VERIFIER_CONTRACT: string
 }
 
-/** A wallet that commits its terms names the second one. */
-const DEVNET_ROUTERS: readonly Router[] = [
-  { contract: ROUTER, commits: false },
-  { contract: COMMITTED_ROUTER, commits: true },
-]
-
 /** Variables that only a devnet can do without: it generates them, and its keys are worth nothing to a relaying site. */
 const NEEDED_OFF_DEVNET = [
   'STACKS_API_URL',
@@ -199,6 +175,39 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   }
 }
 
+const ChainAccess = Environment.pick({
+  STACKS_NETWORK: true,
+  STACKS_API_URL: true,
+  STACKS_API_KEY: true,
+  INTENT_VERIFIER_CONTRACT: true,
+})
+
+/** The variables by which the chain is reached: who deploys a router has no other secret of the service. */
+export function readChainConfig(environment: Record<string, string | undefined>): {
+  network: Config['STACKS_NETWORK']
+  apiUrl: string
+  apiKey: string | undefined
+  verifier: string
+} {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const read = ChainAccess.safeParse(given)
+  if (!read.success)
+    throw new Error(
+      read.error.issues.map(({ path, message }) => `${String(path[0])}: ${message}`).join('\n'),
+    )
+  const { STACKS_NETWORK: network, STACKS_API_KEY: apiKey } = read.data
+  const apiUrl = read.data.STACKS_API_URL ?? (network === 'devnet' ? DEVNET_URL : undefined)
+  const verifier =
+    read.data.INTENT_VERIFIER_CONTRACT ?? (network === 'devnet' ? INTENT_VERIFIER : undefined)
+  if (apiUrl === undefined) throw new Error(`STACKS_API_URL: is needed on ${network}`)
+  if (verifier === undefined) throw new Error(`INTENT_VERIFIER_CONTRACT: is needed on ${network}`)
+  if (!isContractId(verifier, network))
+    throw new Error(`INTENT_VERIFIER_CONTRACT: must be a contract id of ${network}`)
+  return { network, apiUrl, apiKey, verifier }
+}
+
 /** Rules between variables, whether or not each is well formed. */
 function validateCombinations(given: Record<string, string | undefined>): string[] {
   const faults: string[] = []
@@ -208,7 +217,7 @@ function validateCombinations(given: Record<string, string | undefined>): string
   if (!isNetwork(network)) return faults
   for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT'] as const)
     for (const contract of given[name]?.split(',') ?? [])
-      if (!isContractId(contract.trim().replace(COMMITTED, ''), network))
+      if (!isContractId(parseRouter(contract.trim()).contract, network))
         faults.push(`${name}: must be a contract id of ${network}`)
   if (network === 'devnet') {
     if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)

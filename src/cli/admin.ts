@@ -23,6 +23,7 @@ import { keyValues, table } from './layout.ts'
 import { jsonText } from './output.ts'
 import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
+import { addRouterCommands } from './router.ts'
 import { explainError, type Failure, runProgram } from './run.ts'
 
 /** Runs one command of the operator and returns its exit code. */
@@ -34,7 +35,7 @@ export function administer(terminal: Terminal, now: () => number): Promise<numbe
 export function createAdminProgram(now: () => number, columns?: number): CliCommand {
   const program = openProgram('latchkey-admin', columns)
     .description(
-      "Acts of a service's operator on keys. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database; each act is kept in the wallet's audit.",
+      "Acts of a service's operator. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database; each act is kept in the wallet's audit. The commands of `router` need the chain alone, and the key of the router's deployer.",
     )
     .option('--json', 'print one JSON document; an error is one too, on stderr')
     .example('latchkey-admin keys --preview ck_live_abcd...wxyz')
@@ -88,6 +89,7 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('seal exactly these keys: their secrets and their state are vouched for')
     .example('latchkey-admin seal apply keys.json')
     .runs(onDatabase(applySeals(now)))
+  addRouterCommands(program, now)
   addHelpCommand(program)
   return program
 }

@@ -25,8 +25,8 @@ export async function readBalances(
 }
 
 /**
- * On a devnet, advises the faucet when the owner of an order holds less than the order spends: the swap then aborts on chain
- * without a reason. Undefined in every other case, an unreachable chain among them.
+ * On a devnet, advises the faucet when the owner of an order holds less than the order spends. Undefined in every other case,
+ * an unreachable chain among them.
  */
 export async function adviseFaucet(
   context: ServiceContext,

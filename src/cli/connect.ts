@@ -5,13 +5,14 @@ import {
   type Client,
   type ClientOptions,
   createClient,
+  isLoopback,
   NETWORKS,
   type Network,
   privateKeySigner,
   type Signer,
 } from '../client/index.ts'
 import { openHeadsFile } from './audit-heads.ts'
-import type { CliCommand, CommandContext } from './command.ts'
+import { type CliCommand, type CommandContext, commaList } from './command.ts'
 import { UsageError } from './errors.ts'
 import { readSecretFile } from './files.ts'
 
@@ -21,6 +22,8 @@ export const DEFAULT_URL = 'http://127.0.0.1:8787'
 export interface ServiceOptions {
   url?: string
   network?: Network
+  domain?: string
+  router?: string[]
   keyFile?: string
   apiKeyFile?: string
   sessionFile?: string
@@ -48,12 +51,21 @@ export function addServiceOptions(program: CliCommand): CliCommand {
     .addOption(
       new Option(
         '--network <network>',
-        'sign for this network only; by default for the one of the service',
+        'sign for this network only; or LATCHKEY_NETWORK; by default devnet, for a service on this machine',
       ).choices(NETWORKS),
     )
     .option(
       '--audit-heads <file>',
       "keep the newest event of the wallet's audit here, and name it in what is signed; or LATCHKEY_AUDIT_HEADS",
+    )
+    .option(
+      '--router <ids>',
+      'sign orders for these routers only, as SP...x-multihop,committed:SP...committed-router; or LATCHKEY_ROUTERS',
+      commaList,
+    )
+    .option(
+      '--domain <name>',
+      'sign messages for this service; or LATCHKEY_DOMAIN; by default for the host of its URL',
     )
     .option('--allow-insecure', 'allow http:// to another machine')
     .option('--json', 'print one JSON document; an error is one too, on stderr')
@@ -126,6 +138,9 @@ export function clientWith(
     ...(headsFile !== undefined && {
       auditHeads: openHeadsFile(headsFile, serviceUrl(context)),
     }),
+    network: networkOf(context),
+    domain: options.domain ?? (terminal.env.LATCHKEY_DOMAIN || undefined),
+    routers: options.router ?? routersOf(terminal.env.LATCHKEY_ROUTERS),
     ...(terminal.fetch !== undefined && { fetch: terminal.fetch }),
     clock: {
       now: () => Date.now(),
@@ -147,18 +162,42 @@ export function serviceUrl({ terminal, options }: ServiceContext): string {
   return options.url ?? (terminal.env.LATCHKEY_URL || DEFAULT_URL)
 }
 
-/** Signs for the network that --network names, or else for the one that the service says it is on. */
+/** The network that is signed for. A service on this machine is a devnet unless an option says otherwise. */
+export function networkOf(context: ServiceContext): Network | undefined {
+  const { options, terminal } = context
+  const named = options.network ?? (terminal.env.LATCHKEY_NETWORK || undefined)
+  if (named !== undefined) {
+    const network = NETWORKS.find((one) => one === named)
+    if (network !== undefined) return network
+    throw new UsageError(`LATCHKEY_NETWORK is one of ${NETWORKS.join(', ')}`)
+  }
+  const url = serviceUrl(context)
+  return URL.canParse(url) && isLoopback(new URL(url).hostname) ? 'devnet' : undefined
+}
+
+function routersOf(list: string | undefined): string[] | undefined {
+  return list ? commaList(list) : undefined
+}
+
+/** Signs for one network, which is never the service's choice. */
 export async function readSigner(context: ServiceContext): Promise<Signer | undefined> {
   const key = await readSecret(context, 'privateKey')
   if (key === undefined) return undefined
-  const on = (network: Network) => privateKeySigner(key, context.options.network ?? network)
-  on('devnet')
-  return {
-    interactive: false,
-    getAddress: (network) => on(network).getAddress(network),
-    signMessage: (message, network) => on(network).signMessage(message, network),
-    signIntent: (intent, network) => on(network).signIntent(intent, network),
+  privateKeySigner(key, 'devnet')
+  const network = networkOf(context)
+  return network === undefined
+    ? unpinnedSigner(serviceUrl(context))
+    : privateKeySigner(key, network)
+}
+
+/** Refuses when it is to sign: a command that only reads needs no network. */
+function unpinnedSigner(url: string): Signer {
+  const refuse = async (): Promise<never> => {
+    throw new UsageError(
+      `The network that this wallet signs for on ${url} is not named: add --network mainnet or --network testnet, or set LATCHKEY_NETWORK`,
+    )
   }
+  return { interactive: false, getAddress: refuse, signMessage: refuse, signIntent: refuse }
 }
 
 export function newPrivateKey(): string {
@@ -172,6 +211,7 @@ export function sameService({ options }: ServiceContext): string {
     ['--key-file', options.keyFile],
     ['--network', options.network],
     ['--audit-heads', options.auditHeads],
+    ['--domain', options.domain],
   ].flatMap(([flag, value]) => (value === undefined ? [] : [`${flag} ${shellQuoted(value)}`]))
   return [...given, ...(options.allowInsecure === true ? ['--allow-insecure'] : [])].join(' ')
 }

@@ -20,6 +20,9 @@ const EXIT_CODES: Readonly<Record<string, number>> = {
   SIGNER_MISSING: USAGE,
   SIGNING_FAILED: USAGE,
   WRONG_NETWORK: USAGE,
+  WRONG_DOMAIN: USAGE,
+  WRONG_ROUTER: USAGE,
+  CLOCK_SKEW: USAGE,
   UNREACHABLE,
   TIMEOUT: UNREACHABLE,
   BAD_RESPONSE: UNREACHABLE,
@@ -113,9 +116,13 @@ export function parseLine(
 const SECRET_OPTION = /^--?(private-?key|api-?key|session|secret|mnemonic|seed)(=|$)/i
 const SECRET_TEXT = /(^|=)((0x)?[0-9a-f]{64}(01)?|c[ks]_([a-z]+_)?[0-9A-Za-z]{20,})$/i
 
+/** The id of a transaction is public, and as long as a private key without its suffix. */
+const TXID = /^(0x)?[0-9a-f]{64}$/i
+
 /** Other processes of the machine read arguments, and shells keep them. The refusal repeats nothing of them. */
 function refuseSecrets(args: readonly string[]): void {
-  if (!args.some((arg) => SECRET_OPTION.test(arg) || SECRET_TEXT.test(arg))) return
+  const named = args.filter((arg, at) => !(args[at - 1] === '--txid' && TXID.test(arg)))
+  if (!named.some((arg) => SECRET_OPTION.test(arg) || SECRET_TEXT.test(arg))) return
   throw new UsageError(
     'A secret is never an argument: other processes see it, and the shell keeps it. Put a private key into LATCHKEY_PRIVATE_KEY or a file for --key-file, an API key into LATCHKEY_API_KEY or a file for --api-key-file. If this one was real, replace it',
   )

@@ -23,7 +23,17 @@ function parse(baseUrl: string | URL): URL {
   throw invalid('baseUrl must be an absolute URL, such as https://dex.example')
 }
 
-function isLoopback(hostname: string): boolean {
+/**
+ * Returns whether a host name of a URL is this machine: `http:` is accepted there, and a devnet's own routers are trusted.
+ *
+ * @example
+ * ```ts
+ * import { isLoopback } from 'latchkey/client'
+ *
+ * console.log(isLoopback(new URL('http://127.0.0.1:8787').hostname)) // true
+ * ```
+ */
+export function isLoopback(hostname: string): boolean {
   return /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
 }
 

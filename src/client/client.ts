@@ -1,3 +1,4 @@
+import type { Network } from '../stacks/network.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type AuditHeadStore, createAuditHeads } from './audit-heads.ts'
 import { apiRoot } from './base-url.ts'
@@ -7,6 +8,7 @@ import type { ServiceInfo } from './info.ts'
 import { createKeys } from './key-calls.ts'
 import type { CallOptions, Keys } from './keys.ts'
 import { createOrders, type Orders } from './orders.ts'
+import { readPins } from './pins.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'
@@ -23,13 +25,24 @@ export interface ClientOptions {
   session?: string | undefined
   /** Signs for the wallet: manages keys, signs orders, and authenticates calls where there is no API key. */
   signer?: Signer | undefined
-  /** The only router contract that intents are signed for. By default the one in `info()`, which the service chooses. */
-  routerContract?: string
   /**
    * Keeps the newest event of the wallet's audit that the client knows, so that later clients name it in what they sign. By
    * default the client remembers it as long as it lives.
    */
   auditHeads?: AuditHeadStore
+  /**
+   * The `domain` of signed messages: the service's SIGNED_DOMAIN. By default the host of `baseUrl`. Where the service wants
+   * another one, nothing is signed.
+   */
+  domain?: string | undefined
+  /** The only network that is signed for. By default the signer's; a browser wallet signs for the one of the service. */
+  network?: Network | undefined
+  /**
+   * The only routers that intents are signed for, as contract ids; `committed:` before an id says that the router enforces
+   * the terms of an order. Take them from a source that you trust, not from `info()`. By default those of a devnet, where
+   * the service is one on this machine, and none elsewhere.
+   */
+  routers?: readonly string[] | undefined
   /** How often a call is repeated after a 429, or after a 503 with `Retry-After`. 3 by default; 0 is never. */
   maxRetries?: number
   /** The longest wait before a repetition. A call that would have to wait longer rejects at once. 60 by default. */
@@ -83,7 +96,8 @@ export interface Client {
    */
   info(options?: CallOptions): Promise<ServiceInfo>
   /**
-   * Requests the service's time. Messages are dated by it from then on.
+   * Requests the service's time. Messages are dated by it from then on, unless it is more than ten minutes from the client's
+   * own clock: then nothing is signed.
    *
    * @example
    * ```ts
@@ -107,9 +121,13 @@ export interface Client {
  * Signed messages: a message is sent again while it is fresh, and signed anew after that. A message that the service
  * refuses for a wrong clock is signed once more with the service's time, unless the signer is interactive.
  *
+ * What binds a signature is never taken from the service: the domain is the host of `baseUrl`, routers are those of
+ * `routers`, and a time is good within ten minutes of the client's own clock. A service that says otherwise gets no signature:
+ * `WRONG_DOMAIN`, `WRONG_NETWORK`, `WRONG_ROUTER`, `CLOCK_SKEW`.
+ *
  * Every call rejects with a {@link LatchkeyError}, or with the reason of a signal that aborted. Throws a `LatchkeyError`
- * with the code `INVALID_ARGUMENT` for a base URL that would send secrets in the clear, and for a secret with characters
- * that no secret has.
+ * with the code `INVALID_ARGUMENT` for a base URL that would send secrets in the clear, for a secret with characters that no
+ * secret has, and for a router that is no contract id.
  *
  * @example
  * ```ts
@@ -130,8 +148,10 @@ export function createClient({
   apiKey,
   session,
   signer,
-  routerContract,
   auditHeads,
+  domain,
+  network,
+  routers,
   maxRetries = 3,
   maxRetryWaitSeconds = 60,
   timeoutSeconds = 30,
@@ -159,13 +179,9 @@ export function createClient({
     signal,
     clock,
   })
-  const wallet = createWallet({
-    transport,
-    signer,
-    routerContract,
-    clock,
-    heads: createAuditHeads(auditHeads),
-  })
+  const pins = readPins({ baseUrl, domain, network, routers })
+  const heads = createAuditHeads(auditHeads)
+  const wallet = createWallet({ transport, signer, pins, clock, heads })
   return {
     keys: createKeys(transport, wallet),
     audit: createAudit(transport, wallet),

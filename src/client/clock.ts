@@ -1,3 +1,5 @@
+import { LatchkeyError } from './errors.ts'
+
 /** A clock and its timers. */
 export interface Clock {
   /** Returns milliseconds since 1970. */
@@ -30,14 +32,27 @@ export interface ServiceClock extends Clock {
   readonly isKnown: boolean
   /** Sets the clock to the service's time: ISO 8601, or milliseconds since 1970. Returns false for anything else. */
   correct(serverTime: unknown): boolean
+  /** As `now`, for what is signed. Throws `CLOCK_SKEW` where it is more than ten minutes from the client's own clock. */
+  nowToSign(): number
+  /** The client's own clock, whatever the service says. */
+  readonly own: Clock
 }
+
+/** A message that is dated ahead is good once its date comes: a service could collect signatures for next year. */
+const MAX_SKEW_MS = 600_000
 
 /** Creates a clock that follows the service's once {@link ServiceClock.correct} was called. */
 export function followServiceClock(clock: Clock): ServiceClock {
   let offsetMs: number | undefined
+  const now = () => clock.now() + (offsetMs ?? 0)
   return {
-    now: () => clock.now() + (offsetMs ?? 0),
+    now,
     wait: clock.wait,
+    own: clock,
+    nowToSign() {
+      if (Math.abs(offsetMs ?? 0) > MAX_SKEW_MS) throw clockSkew(offsetMs ?? 0)
+      return now()
+    },
     get isKnown() {
       return offsetMs !== undefined
     },
@@ -48,4 +63,14 @@ export function followServiceClock(clock: Clock): ServiceClock {
       return true
     },
   }
+}
+
+function clockSkew(offsetMs: number): LatchkeyError {
+  const minutes = Math.round(Math.abs(offsetMs) / 60_000)
+  const side = offsetMs > 0 ? 'ahead of' : 'behind'
+  return new LatchkeyError(
+    'CLOCK_SKEW',
+    `The service's clock is ${minutes} minutes ${side} this one, and nothing is signed for a time that differs by more than 10`,
+    { details: { skewSeconds: Math.round(offsetMs / 1_000) } },
+  )
 }

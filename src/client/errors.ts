@@ -10,6 +10,9 @@ export type ClientErrorCode =
   | 'SIGNER_MISSING'
   | 'SIGNING_FAILED'
   | 'WRONG_NETWORK'
+  | 'WRONG_DOMAIN'
+  | 'WRONG_ROUTER'
+  | 'CLOCK_SKEW'
   | 'ORDER_NOT_SETTLED'
 
 /** One sentence for each code: what to do about it. */
@@ -64,6 +67,12 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   SIGNER_MISSING: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
   SIGNING_FAILED: 'Nothing was sent.',
   WRONG_NETWORK: 'Nothing was signed.',
+  WRONG_DOMAIN:
+    'Nothing was signed: a signature for another service could be used there. Check the base URL, or pass the domain that the service documents as the option domain.',
+  WRONG_ROUTER:
+    'Nothing was signed: a router can spend what an intent names. Pass the contract ids of the routers that you trust, not those that the service names, as the option routers.',
+  CLOCK_SKEW:
+    'Set the clock of this machine; if it is right, the service is wrong, and nothing should be signed for it.',
   ORDER_NOT_SETTLED: 'The details say what became of it.',
 }
 

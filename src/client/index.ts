@@ -30,6 +30,7 @@ export type { AuditFault } from '../provenance/replay.ts'
 export type { CreatedSession } from '../sessions/session.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
+export type { Router } from '../stacks/router.ts'
 export type { KeyUsage, Sighting, UsageBucket } from '../usage/usage.ts'
 export {
   type Audit,
@@ -39,6 +40,7 @@ export {
   verifyAudit,
 } from './audit.ts'
 export type { AuditHeadStore } from './audit-heads.ts'
+export { isLoopback } from './base-url.ts'
 export { type Client, type ClientOptions, createClient } from './client.ts'
 export type { Clock } from './clock.ts'
 export { type ClientErrorCode, LatchkeyError, type LatchkeyErrorOptions } from './errors.ts'
@@ -51,7 +53,15 @@ export type {
   NewKeyLimits,
   RevocationCertificate,
 } from './keys.ts'
-export type { AuthOptions, Executed, OrderDraft, OrderFilter, OrderPage, Orders } from './orders.ts'
+export type {
+  AuthOptions,
+  CancelOrderOptions,
+  Executed,
+  OrderDraft,
+  OrderFilter,
+  OrderPage,
+  Orders,
+} from './orders.ts'
 export type { RateLimit } from './rate-limit.ts'
 export type { Sessions } from './sessions.ts'
 export {

@@ -1,16 +1,21 @@
 import type { Permission } from '../keys/scope.ts'
 import type { Network } from '../stacks/network.ts'
+import type { Router } from '../stacks/router.ts'
 
-/** What a service is: all that a client must know to sign for it. */
+/** What a service says of itself. The client compares it with what it was given, and signs nothing where they differ. */
 export interface ServiceInfo {
   network: Network
   /** 1 on mainnet, 2147483648 elsewhere. */
   chainId: number
-  /** Contract id of the router that may spend what an order's intent allows. */
+  /** Contract id of the router of orders that commit to nothing. */
   routerContract: string
+  /** Every router that the service settles through, and whether the uuids of its intents commit to their orders' terms. */
+  routers?: Router[]
+  /** The addresses that execute orders. */
+  operators?: string[]
   /** The SIP-018 domain that intents are signed under. */
   intentDomain: { name: string; version: string; 'chain-id': number }
-  /** The `domain` that signed messages contain, when the service has one. */
+  /** The `domain` that signed messages must contain, when the service has one. */
   signedDomain?: string
   /** Every permission that a key may have here. */
   scopes: Permission[]

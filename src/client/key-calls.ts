@@ -143,7 +143,7 @@ function revocations(
       const goodForMs = Math.floor(days * DAY_MS)
       if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
         throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
-      const notAfter = (await wallet.time()).getTime() + goodForMs
+      const notAfter = (await wallet.timeToSign()) + goodForMs
       const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
       const { message, signature, walletAddress } = await proof.sign()
       return { keyId, message, signature, walletAddress }

@@ -2,18 +2,29 @@ import type { NewOrder, Order, OrderStatus } from '../orders/order.ts'
 import { orderHash } from '../orders/validate.ts'
 import { isIntentUuid } from '../stacks/intent.ts'
 import type { ServiceClock } from './clock.ts'
+import { commitOrder, type UnsignedOrder } from './committed-order.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
 import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
 
-/** An order to be placed. The client and its signer add what is absent. */
+/**
+ * An order to be placed. The client and its signer add what is absent. With `minAmountOut` the order is committed: its uuid
+ * commits to `minAmountOut`, `deadline`, `executor`, `recipient` and `outputToken`, and the router enforces them against every
+ * sender. Without it the service chooses the minimum, and a reader of the intent could choose another recipient.
+ */
 export interface OrderDraft extends Omit<NewOrder, 'owner' | 'uuid' | 'signature'> {
   /** By default the signer's address. */
   owner?: string
-  /** By default a random UUID. */
+  /** By default a random UUID. Of a committed order, the hash of its terms: leave it out. */
   uuid?: string
+  /** The least that the recipient gains, in the output token's smallest unit. It makes the order a committed one. */
+  minAmountOut?: string
+  /** ISO 8601 in whole seconds. By default `validTo`, or 24 hours from now by the client's own clock. */
+  deadline?: string
+  /** By default 16 random bytes. With the same salt and deadline, a committed order can be placed again after a lost connection. */
+  salt?: string
   /** The owner's signature of the intent, 65 bytes hex. By default the signer signs it. */
   signature?: string
 }
@@ -22,6 +33,15 @@ export interface OrderDraft extends Omit<NewOrder, 'owner' | 'uuid' | 'signature
 export interface AuthOptions extends CallOptions {
   /** What authenticates the call: by default the client's API key, if it has one, else its signer. */
   auth?: 'apiKey' | 'signature'
+}
+
+/** Options of `orders.cancel`. */
+export interface CancelOrderOptions extends AuthOptions {
+  /**
+   * Uses the uuid up on chain as well, so that the signed intent is worthless. It may be asked for an order that has ended
+   * unsettled too. The service pays for the transaction, within its limits.
+   */
+  onChain?: boolean
 }
 
 /** Which orders a list contains. */
@@ -55,12 +75,20 @@ export interface Executed {
  */
 export interface Orders {
   /**
-   * Places an order. The signer signs its intent, unless `signature` is given. When `recipient` is not the owner, it also
+   * Places an order. The signer signs its intent, unless `signature` is given.
+   *
+   * Pass `minAmountOut` wherever the service has a committed router: the chain then executes the order for its recipient, at
+   * that minimum or better and until its `deadline`, or not at all. Without it, a reader of the intent, in a pending
+   * transaction for example, can execute it with another recipient; then, when `recipient` is not the owner, the signer also
    * signs a `create_order` message with the hash of the whole order, unless `message` and `messageSignature` are given.
    *
+   * An intent is signed for the client's `routers` only: otherwise the call rejects with `WRONG_ROUTER`. It rejects with
+   * `INVALID_ARGUMENT` where no router fits: `minAmountOut` without a committed router, or none with nothing else.
+   *
    * Idempotent by uuid: the same order again resolves with the stored one, another order with that uuid rejects with
-   * `ORDER_CONFLICT`. The client repeats it after a 503. To repeat it after a lost connection, pass a uuid. The API key is
-   * sent if the client has one, and then needs the permission `create`; `auth: 'signature'` leaves it out.
+   * `ORDER_CONFLICT`. The client repeats it after a 503. To repeat it after a lost connection, pass a uuid, or `salt` and
+   * `deadline` of a committed order. The API key is sent if the client has one, and then needs the permission `create`;
+   * `auth: 'signature'` leaves it out.
    *
    * @example
    * ```ts
@@ -72,8 +100,9 @@ export interface Orders {
    *   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet',
    *   outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token',
    *   amountIn: '1000000',
+   *   minAmountOut: '490000',
    * })
-   * console.log(order.uuid, order.status) // open
+   * console.log(order.uuid, order.status, order.deadline) // .. open ..
    * ```
    */
   create(order: OrderDraft, options?: AuthOptions): Promise<Order>
@@ -131,8 +160,9 @@ export interface Orders {
    */
   execute(uuid: string, options?: AuthOptions): Promise<Executed>
   /**
-   * Cancels an open order: the service will not execute it. The signed intent itself stays valid on chain until its uuid is
-   * used. Repeated after a 503, like `execute`.
+   * Cancels an open order: the service will not execute it. The signed intent stays valid on chain, that of a committed order
+   * until its `deadline` and on its terms, unless its uuid is used up there, which `onChain` asks for: `burn` of the order
+   * says `requested`, later `mined`. Repeated after a 503, like `execute`.
    *
    * @example
    * ```ts
@@ -141,9 +171,11 @@ export interface Orders {
    * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
    * const { status, cancelledAt } = await bot.orders.cancel('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
    * console.log(status, cancelledAt) // cancelled 2026-11-21T12:00:00.000Z
+   * const { burn } = await bot.orders.cancel('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162', { onChain: true })
+   * console.log(burn) // requested
    * ```
    */
-  cancel(uuid: string, options?: AuthOptions): Promise<Order>
+  cancel(uuid: string, options?: CancelOrderOptions): Promise<Order>
   /**
    * Resolves with an order once it is confirmed, or has reached `until`. Needs neither API key nor signer. Follows the
    * order's event stream; without one it requests the order every 0.5 s at first and every 5 s later. It outlasts outages:
@@ -192,23 +224,40 @@ export function createOrders(
   }
 
   async function complete(draft: OrderDraft): Promise<NewOrder> {
-    const { owner = await wallet.address(), uuid = crypto.randomUUID(), ...terms } = draft
-    if (draft.signature !== undefined) return { ...terms, owner, uuid, signature: draft.signature }
+    const { owner = await wallet.address(), signature } = draft
+    if (signature !== undefined)
+      return { ...draft, owner, uuid: draft.uuid ?? crypto.randomUUID(), signature }
     const signerAddress = await wallet.address()
     if (owner !== signerAddress)
       throw new LatchkeyError(
         'INVALID_ARGUMENT',
         `The order's owner is ${owner}; ${signerAddress} cannot sign for it`,
       )
-    const { inputToken, amountIn } = terms
-    const signature = await wallet.signIntent({ inputToken, amountIn, uuid })
-    return { ...terms, owner, uuid, signature }
+    const { order, router } = await routed({ ...draft, owner })
+    const { inputToken, amountIn } = order
+    const intent = { inputToken, amountIn, uuid: order.uuid, router }
+    return { ...order, signature: await wallet.signIntent(intent) }
   }
 
-  // The intent binds no recipient: without this signature, a thief of the intent could redirect the output.
+  async function routed(
+    draft: OrderDraft & { owner: string },
+  ): Promise<{ order: UnsignedOrder; router: string }> {
+    const { minAmountOut, routerContract, uuid = crypto.randomUUID() } = draft
+    const commits = minAmountOut !== undefined
+    if (!commits) requireNoTerms(draft)
+    const { router, network, isDefault } = await wallet.route({ commits, routerContract })
+    const terms = isDefault && !commits ? draft : { ...draft, routerContract: router }
+    const order = commits
+      ? commitOrder({ ...terms, minAmountOut }, network, clock.own.now())
+      : { ...terms, uuid }
+    return { order, router }
+  }
+
+  // An intent that does not commit binds no recipient: without this signature, a thief of it could redirect the output.
   function proofOfRecipient(order: NewOrder): { proof?: Proof } {
-    const { owner, recipient = owner, message } = order
+    const { owner, recipient = owner, message, salt } = order
     if (recipient === owner || message !== undefined || !wallet.hasSigner) return {}
+    if (salt !== undefined) return {}
     const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) }, 'body')
     return {
       proof: {
@@ -250,17 +299,18 @@ export function createOrders(
   function authenticate(
     action: 'execute_order' | 'cancel_order',
     uuid: string,
-    auth: AuthOptions['auth'],
+    { auth, onChain }: CancelOrderOptions,
   ) {
+    const asked = onChain === true && { onChain }
     if (auth === 'apiKey' && !hasApiKey)
       throw new LatchkeyError('INVALID_ARGUMENT', 'This client has no API key to authenticate with')
-    if (hasApiKey && auth !== 'signature') return { apiKey: true }
+    if (hasApiKey && auth !== 'signature') return { apiKey: true, ...(asked && { body: asked }) }
     if (!hasApiKey && !wallet.hasSigner)
       throw new LatchkeyError(
         'SIGNER_MISSING',
         'This needs an API key, or the signature of the wallet',
       )
-    return { proof: wallet.prove({ action, uuid }, 'body') }
+    return { proof: wallet.prove({ action, uuid, ...asked }, 'body') }
   }
 
   async function get(uuid: string, { signal }: CallOptions = {}): Promise<Order> {
@@ -288,23 +338,36 @@ export function createOrders(
       const { data, ...settled } = await transport.send<Omit<Executed, 'order'> & { data: Order }>({
         method: 'POST',
         path: `${uuidPath(uuid)}/execute`,
-        ...authenticate('execute_order', uuid, auth),
+        ...authenticate('execute_order', uuid, { ...(auth && { auth }) }),
         repeatable: true,
         signal,
       })
       return { ...settled, order: data }
     },
-    async cancel(uuid, { signal, auth } = {}) {
+    async cancel(uuid, { signal, ...options } = {}) {
       const { data } = await transport.send<{ data: Order }>({
         method: 'PATCH',
         path: `${uuidPath(uuid)}/cancel`,
-        ...authenticate('cancel_order', uuid, auth),
+        ...authenticate('cancel_order', uuid, options),
         repeatable: true,
         signal,
       })
       return data
     },
   }
+}
+
+/** Throws on terms that only a committed order has. */
+function requireNoTerms(draft: OrderDraft): void {
+  const given = (['deadline', 'executor', 'salt'] as const).find(
+    (name) => draft[name] !== undefined,
+  )
+  if (given === undefined) return
+  throw new LatchkeyError(
+    'INVALID_ARGUMENT',
+    `${given} is a term of a committed order, which needs minAmountOut, the least that the recipient is to gain`,
+    { details: { member: given } },
+  )
 }
 
 // A text that is no uuid may be an API key, which must not become part of a URL.

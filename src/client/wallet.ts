@@ -1,16 +1,19 @@
 import type { AuditHead } from '../audit/event.ts'
 import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
 import { checkIntent, type Intent } from '../stacks/intent.ts'
-import { isNetwork } from '../stacks/network.ts'
+import { isNetwork, type Network } from '../stacks/network.ts'
 import type { AuditHeads } from './audit-heads.ts'
 import type { ServiceClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
 import type { ServiceInfo } from './info.ts'
 import { type ActionMembers, asciiJson, type SignedMessage } from './message.ts'
+import { domainFor, type Pins, type RouterNeeds, requireNetwork, routerFor } from './pins.ts'
 import type { Signer } from './signer.ts'
 import type { Proof, Transport } from './transport.ts'
 
-/** The signer, used for one service: it adds the service's network, domain, time and router to what is signed. */
+/**
+ * The signer, used for one service. What binds a signature is the client's own: a service that says otherwise gets none.
+ */
 export interface Wallet {
   /** Whether the client has a signer. Without one, everything that signs rejects with `SIGNER_MISSING`. */
   readonly hasSigner: boolean
@@ -20,7 +23,9 @@ export interface Wallet {
   freshInfo(signal?: AbortSignal): Promise<ServiceInfo>
   /** Requests the service's time and sets the clock to it. */
   time(signal?: AbortSignal): Promise<Date>
-  /** Resolves with the signer's address on the service's network. */
+  /** As `time`, for what is signed. Rejects with `CLOCK_SKEW` for a time that the client's own clock contradicts. */
+  timeToSign(): Promise<number>
+  /** Resolves with the signer's address on the service's network. Rejects with `WRONG_NETWORK` where that is another one. */
   address(): Promise<string>
   /** Resolves with the newest event of the signer's audit that the client knows. */
   head(): Promise<AuditHead | undefined>
@@ -28,19 +33,25 @@ export interface Wallet {
   keepHead(head: unknown): Promise<void>
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof
-  /**
-   * Signs an intent for the service's router. Rejects with `WRONG_NETWORK` where that is not the client's `routerContract`,
-   * and with `INVALID_ARGUMENT` for an intent that the chain would refuse.
-   */
-  signIntent(intent: Omit<Intent, 'router'>): Promise<string>
+  /** Resolves with the router of an order, one that the client trusts, or rejects with `WRONG_ROUTER`. */
+  route(needs: RouterNeeds): Promise<OrderRoute>
+  /** Signs an intent. Rejects with `INVALID_ARGUMENT` for one that the chain would refuse. */
+  signIntent(intent: Intent): Promise<string>
+}
+
+/** Where an order is settled. */
+export interface OrderRoute {
+  network: Network
+  router: string
+  /** Whether the service chooses this router for an order that names none. */
+  isDefault: boolean
 }
 
 /** Options of {@link createWallet}. */
 export interface WalletOptions {
   transport: Transport
   signer: Signer | undefined
-  /** The only router that intents are signed for; undefined for the service's. */
-  routerContract: string | undefined
+  pins: Pins
   clock: ServiceClock
   heads: AuditHeads
 }
@@ -53,13 +64,7 @@ const MAX_MESSAGE_BYTES = 2_048
 const DEFAULT_MAX_AGE_SECONDS = 300
 
 /** Creates the wallet of a client. */
-export function createWallet({
-  transport,
-  signer,
-  routerContract,
-  clock,
-  heads,
-}: WalletOptions): Wallet {
+export function createWallet({ transport, signer, pins, clock, heads }: WalletOptions): Wallet {
   let known: Promise<ServiceInfo> | undefined
 
   async function freshInfo(signal?: AbortSignal): Promise<ServiceInfo> {
@@ -98,6 +103,18 @@ export function createWallet({
     return new Date(clock.now())
   }
 
+  async function timeToSign(): Promise<number> {
+    await time()
+    return clock.nowToSign()
+  }
+
+  /** What the service is, on the network that is signed for. */
+  async function agreedInfo(): Promise<ServiceInfo> {
+    const said = await info()
+    requireNetwork(pins, said)
+    return said
+  }
+
   function requireSigner(): Signer {
     if (signer === undefined)
       throw new LatchkeyError('SIGNER_MISSING', 'This needs the signature of the wallet')
@@ -105,23 +122,25 @@ export function createWallet({
   }
 
   async function address(): Promise<string> {
-    return requireSigner().getAddress((await info()).network)
+    return requireSigner().getAddress((await agreedInfo()).network)
   }
 
   function prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof {
     const write = carriedIn === 'headers' ? asciiJson : JSON.stringify
     async function sign(): Promise<SignedMessage> {
       const asked = requireSigner()
-      const { network, signedDomain, limits } = await info()
+      const said = await agreedInfo()
+      const { network, limits } = said
+      const domain = domainFor(pins, said)
       const walletAddress = await address()
       // With a wrong clock, a person would confirm a message that the service then refuses.
       if (asked.interactive && !clock.isKnown) await time()
-      const timestamp = clock.now()
+      const timestamp = clock.nowToSign()
       const auditHead = namesHead(members) ? await heads.get(walletAddress) : undefined
       const whole = {
         ...members,
         timestamp,
-        ...(signedDomain !== undefined && { domain: signedDomain }),
+        ...(domain !== undefined && { domain }),
         network,
         walletAddress,
       }
@@ -135,14 +154,17 @@ export function createWallet({
     return { sign, interactive: signer?.interactive === true }
   }
 
-  async function signIntent(intent: Omit<Intent, 'router'>): Promise<string> {
-    const { network, routerContract: router } = await info()
-    if (routerContract !== undefined && router !== routerContract)
-      throw new LatchkeyError(
-        'WRONG_NETWORK',
-        `The service settles through ${router}, and this client signs for ${routerContract} only`,
-      )
-    const checked = checkIntent({ ...intent, router }, network)
+  async function route(needs: RouterNeeds): Promise<OrderRoute> {
+    const said = await agreedInfo()
+    const { contract } = routerFor(pins, said, needs)
+    const ofKind = said.routers?.find(({ commits }) => commits === needs.commits)
+    const isDefault = contract === (ofKind?.contract ?? said.routerContract)
+    return { network: said.network, router: contract, isDefault }
+  }
+
+  async function signIntent(intent: Intent): Promise<string> {
+    const { network } = await agreedInfo()
+    const checked = checkIntent(intent, network)
     if (checked.ok) return requireSigner().signIntent(checked.value, network)
     const { reason } = checked
     throw new LatchkeyError(
@@ -157,10 +179,12 @@ export function createWallet({
     info,
     freshInfo,
     time,
+    timeToSign,
     address,
     head: async () => heads.get(await address()),
     keepHead: async (head) => heads.keep(await address(), head),
     prove,
+    route,
     signIntent,
   }
 }

@@ -1,3 +1,5 @@
+import { DEVNET_ROUTERS } from '../stacks/router.ts'
+
 /** The constants of a Latchkey devnet. Constants only: the service's defaults import this file. */
 export const DEPLOYER = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
 
@@ -12,9 +14,9 @@ export const FAR_TOKEN = `${DEPLOYER}.ore-token`
 
 export const INTENT_VERIFIER = `${DEPLOYER}.intent-verifier`
 /** Pays the recipient that the sender names. */
-export const ROUTER = `${DEPLOYER}.x-multihop`
+export const ROUTER = DEVNET_ROUTERS[0].contract
 /** Executes an intent on the terms that its uuid commits to. */
-export const COMMITTED_ROUTER = `${DEPLOYER}.committed-router`
+export const COMMITTED_ROUTER = DEVNET_ROUTERS[1].contract
 
 /** The asset of a token in post-conditions: contract id -> `contract-id::asset-name`. */
 export const ASSETS: Readonly<Record<string, `${string}.${string}::${string}`>> = {

@@ -1,9 +1,9 @@
 import { toHex } from '../crypto/bytes.ts'
 import type { OrderRow } from '../db/order-row.ts'
-import type { Router } from '../env.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type CommittedTerms, checkCommittedTerms, committedUuid } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
+import type { Router } from '../stacks/router.ts'
 import type { NewOrder } from './order.ts'
 
 /** What an order commits to beside recipient and output token, as its row has it; nulls where it commits to nothing. */

@@ -65,7 +65,18 @@ export interface Burn {
   uuid: string
 }
 
-/** The operator's part of a transaction. */
+/** An input to pay back: a stranger moved it to a committed router without a swap. */
+export interface Refund {
+  router: string
+  inputToken: string
+  amountIn: string
+  uuid: string
+  /** The owner's intent signature, 65 bytes hex, RSV. */
+  signature: string
+  owner: string
+}
+
+/** The signer's part of a transaction. */
 export interface SigningOptions {
   privateKey: string
   nonce: number
@@ -166,6 +177,34 @@ export async function signDeployment(
     network: deployer.network,
   })
   return signed(transaction, deployer)
+}
+
+/** Returns the serialized payload of a transaction, by which a node estimates a fee. */
+export function payloadOf(raw: Uint8Array): Uint8Array {
+  return serializePayloadBytes(deserializeTransaction(raw).payload)
+}
+
+/** Builds and signs a deployer's permission for an input token of its committed router. */
+export function signAllowInput(
+  { router, token }: { router: string; token: string },
+  deployer: SigningOptions,
+): Promise<SignedTransaction> {
+  const functionArgs = [contractOf(token)]
+  const call = { contract: router, functionName: 'allow-input', functionArgs, postConditions: [] }
+  return signCall(call, deployer)
+}
+
+/** Builds and signs a deployer's refund of an input that waits in its committed router. */
+export function signRefund(refund: Refund, deployer: SigningOptions): Promise<SignedTransaction> {
+  const input = tupleCV({
+    token: contractOf(refund.inputToken),
+    amount: uintCV(BigInt(refund.amountIn)),
+    signature: bufferCV(fromHex(refund.signature)),
+    uuid: stringAsciiCV(refund.uuid),
+  })
+  const functionArgs = [input, principalCV(refund.owner)]
+  const contract = refund.router
+  return signCall({ contract, functionName: 'refund', functionArgs, postConditions: [] }, deployer)
 }
 
 /** A signature that recovers to a key whatever the message is: r is the x of a point, and s is 1. RSV. */

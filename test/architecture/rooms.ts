@@ -210,12 +210,15 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'version',
       'client',
       'crypto',
+      'stacks',
       'db',
       'encryption',
       'env',
       'keys',
       'node',
       'provenance',
+      'settlement',
+      'contracts',
     ],
     packages: ['node:', 'commander'],
     readsMachine: true,
@@ -230,4 +233,4 @@ export const CLIENT_PACKAGES = NOBLE
 export const CLI_ROOMS = ['client', 'version']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
-export const OPERATOR_FILES = ['cli/admin.ts']
+export const OPERATOR_FILES = ['cli/admin.ts', 'cli/router.ts']

@@ -230,6 +230,24 @@ describe('orders', () => {
     expect(JSON.parse(executed.out)).toMatchObject({ txid: expect.any(String) })
   })
 
+  it('are committed to a minimum, cancelled, and burnt on chain when that is asked for', async () => {
+    await json('faucet', wallet)
+    const deadline = '2099-01-01T00:00:00Z'
+    const line = `${newOrder()} --min-amount-out 1 --deadline ${deadline}`
+    const { operators } = await json('info', wallet)
+    const first = await json(`${line} --executor ${operators[0]}`, wallet)
+    const shown = await latchkey(`orders get ${first.uuid}`, wallet)
+    expect(shown.out).toMatch(/^minAmountOut +1$/m)
+    expect(shown.out).toMatch(/^deadline +2099-01-01T00:00:00.000Z$/m)
+    expect(shown.out).toMatch(new RegExp(`^executor +${operators[0]}$`, 'm'))
+    expect(shown.out).toMatch(/^routerContract +\S+\.committed-router$/m)
+    const settled = await latchkey(`orders execute ${first.uuid} --wait --timeout 60`, wallet)
+    expect(settled.out).toMatch(/^status +confirmed$/m)
+    const second = await json(line, wallet)
+    const cancelled = await latchkey(`orders cancel ${second.uuid} --on-chain`, wallet)
+    expect(cancelled.out).toMatch(/^burn +(requested|mined)$/m)
+  })
+
   it('are waited for: with plain lines for a log, with shorter ones for a person', async () => {
     await json('faucet', wallet)
     const { uuid } = await json(newOrder(), wallet)
@@ -274,23 +292,19 @@ describe('orders', () => {
 })
 
 describe('the faucet of a devnet', () => {
-  it('is advised when an order aborts for lack of funds, and mends it', async () => {
+  it('is advised when an order is refused for lack of funds, and mends it', async () => {
     const poor = await newWallet('poor.wallet')
     const { uuid, owner } = await json(newOrder(), poor)
     const advice = new RegExp(`${owner} holds 0 of the 1000 .*: latchkey faucet ${owner} `)
-    const executed = await latchkey(`orders execute ${uuid}`, poor)
-    expect(executed.exitCode).toBe(0)
-    expect(executed.err).toMatch(advice)
-    const failed = await latchkey(`orders wait ${uuid} --json`, poor)
-    expect(failed.exitCode).toBe(1)
-    const { code, notes } = JSON.parse(failed.err)
-    expect([code, notes]).toEqual(['ORDER_NOT_SETTLED', [expect.stringMatching(advice)]])
+    const refused = await latchkey(`orders execute ${uuid} --json`, poor)
+    expect(refused.exitCode).toBe(1)
+    const { code, notes } = JSON.parse(refused.err)
+    expect([code, notes]).toEqual(['EXECUTION_FAILED', [expect.stringMatching(advice)]])
 
     const filled = await latchkey(`faucet ${owner}`, { LATCHKEY_URL: service.url })
     expect(filled.out).toMatch(new RegExp(`^${owner} holds [1-9][0-9]+ of ${tokens.inputToken}\n$`))
-    const again = await json(newOrder(), poor)
-    expect((await latchkey(`orders execute ${again.uuid}`, poor)).err).toBe('')
-    expect((await latchkey(`orders wait ${again.uuid}`, poor)).exitCode).toBe(0)
+    expect((await latchkey(`orders execute ${uuid}`, poor)).err).toBe('')
+    expect((await latchkey(`orders wait ${uuid}`, poor)).exitCode).toBe(0)
   })
 
   it('fills the wallet itself, and needs one or an address', async () => {

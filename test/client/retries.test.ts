@@ -165,14 +165,14 @@ describe('A signed message', () => {
     expect(sent[1]?.body).toEqual(sent[0]?.body)
   })
 
-  const tooOld = refusal(401, 'EXPIRED_TIMESTAMP', { details: { serverTime: NOON + 3_600_000 } })
+  const tooOld = refusal(401, 'EXPIRED_TIMESTAMP', { details: { serverTime: NOON + 540_000 } })
 
   it("is dated by the service's clock and signed once more when this clock is wrong", async () => {
     const { client, sent } = scripted([tooOld, created, created], { signer })
     await client.keys.create({ name: 'bot', permissions: [] })
     await client.keys.create({ name: 'bot 2', permissions: [] })
     const dates = sent.map(({ body }) => JSON.parse(body.message).timestamp - NOON)
-    expect(dates).toEqual([0, 3_600_000, 3_600_000])
+    expect(dates).toEqual([0, 540_000, 540_000])
   })
 
   it('is signed once more and not twice', async () => {

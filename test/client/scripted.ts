@@ -77,6 +77,7 @@ export function scripted(
   const clock = { nowMs: NOON }
   const client = createClient({
     baseUrl: 'https://dex.example',
+    routers: [ROUTER],
     clock: {
       now: () => clock.nowMs,
       async wait(ms, signal) {

@@ -147,6 +147,22 @@ describe('Against the service itself, the client', () => {
     expect((await client.orders.cancel(second.uuid ?? '')).status).toBe('cancelled')
   })
 
+  it('commits an order to its minimum, and has its uuid burnt when it is cancelled', async () => {
+    const { client } = await newWallet()
+    const { client: friend, signer } = await newWallet()
+    const committed = { ...draft(), minAmountOut: '1', recipient: signer.address }
+    const { uuid = '', ...order } = await client.orders.create(committed)
+    expect(uuid).toMatch(/^[0-9a-f]{36}$/)
+    expect(order).toMatchObject({ minAmountOut: '1', recipient: signer.address })
+    expect(Date.parse(order.deadline ?? '') - Date.now()).toBeLessThanOrEqual(86_401_000)
+    await client.orders.execute(uuid)
+    const settled = await friend.orders.waitFor(uuid, { signal: AbortSignal.timeout(30_000) })
+    expect(BigInt(settled.amountOut ?? '0')).toBeGreaterThan(0n)
+    const { uuid: other = '' } = await client.orders.create(committed)
+    const { burn } = await client.orders.cancel(other, { onChain: true })
+    expect(['requested', 'mined']).toContain(burn)
+  })
+
   it('gets the stored order when it sends the same one again', async () => {
     const { client } = await newWallet()
     const order = { ...draft(), uuid: crypto.randomUUID() }
@@ -195,8 +211,8 @@ describe('Against the service itself, the client', () => {
 
   it('learns the time from a service when its own clock is wrong', async () => {
     const { signer } = await newWallet()
-    const anHourLate = { now: () => Date.now() - 3_600_000, wait: async () => {} }
-    const client = createClient({ baseUrl: service.url, signer, clock: anHourLate })
+    const late = { now: () => Date.now() - 540_000, wait: async () => {} }
+    const client = createClient({ baseUrl: service.url, signer, clock: late })
     expect(await client.keys.list()).toEqual([])
     expect(Math.abs((await client.time()).getTime() - Date.now())).toBeLessThan(5_000)
   })

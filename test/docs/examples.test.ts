@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, createClient, privateKeySigner } from '../../src/client/index.ts'
+import { COMMITTED_ROUTER, INPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { blocksIn, commandsIn, curlIn, tableOf, wordsOf } from '../architecture/pages.ts'
 import { type Service, startService } from '../support/server.ts'
 import { freshDatabase } from '../support/service.ts'
@@ -135,12 +136,17 @@ describe('the shell of the pages', () => {
       PATH: process.env.PATH,
       DATABASE_URL: await freshDatabase('Postgres'),
       ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+      STACKS_API_URL: (await owner.info()).devnet?.stacksApiUrl,
     }
     const lines = those((command) => command.startsWith('npm run latchkey-admin '))
     expect(lines.length).toBeGreaterThan(3)
     for (const { command } of lines) {
       const words = wordsOf(
-        command.replace('npm run latchkey-admin ', '').replace('ADDRESS', address),
+        command
+          .replace('npm run latchkey-admin ', '')
+          .replace('ADDRESS', address)
+          .replace('ROUTER', COMMITTED_ROUTER)
+          .replace('TOKEN', INPUT_TOKEN),
       )
       const args = words.filter((word) => word !== '--')
       const admin = run(process.execPath, [entryOf('latchkey-admin'), ...args], { env })

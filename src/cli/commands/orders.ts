@@ -38,8 +38,17 @@ export function addOrderCommands(program: CliCommand): void {
     .option('--input-token <id>', 'contract id of the token that pays')
     .option('--output-token <id>', 'contract id, or .stx')
     .option('--amount-in <number>', "whole number in the token's smallest unit")
+    .option(
+      '--min-amount-out <number>',
+      'the least that the recipient gains: the router then executes the order on these terms only',
+    )
+    .option('--deadline <time>', 'with --min-amount-out; by default --valid-to, or in a day')
+    .option('--executor <address>', 'with --min-amount-out: the only address that may execute it')
     .option('--recipient <address>', 'receives the output; by default the owner')
-    .option('--uuid <uuid>', 'by default a random one')
+    .option(
+      '--uuid <uuid>',
+      'by default a random one, or with --min-amount-out the hash of the terms',
+    )
     .option('--target-price <price>', 'with --direction and --condition-token')
     .addOption(
       new Option('--direction <direction>', 'above or below the target').choices(['gt', 'lt']),
@@ -51,7 +60,7 @@ export function addOrderCommands(program: CliCommand): void {
     .addOption(authOption())
     .summary('place an order: the wallet signs its intent')
     .example(
-      'latchkey orders create --input-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet --output-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token --amount-in 1000000',
+      'latchkey orders create --input-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet --output-token ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usd-token --amount-in 1000000 --min-amount-out 490000',
     )
     .runs(createOrder)
 
@@ -89,8 +98,10 @@ export function addOrderCommands(program: CliCommand): void {
 
   withUuid(orders.command('cancel'))
     .addOption(authOption())
+    .option('--on-chain', 'use its uuid up on chain too: the signed intent is worthless then')
     .summary('cancel an open order')
     .example('latchkey orders cancel 7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
+    .example('latchkey orders cancel 7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162 --on-chain')
     .runs(cancelOrder)
 }
 
@@ -121,6 +132,9 @@ const DRAFT_OPTIONS = [
   'inputToken',
   'outputToken',
   'amountIn',
+  'minAmountOut',
+  'deadline',
+  'executor',
   'recipient',
   'uuid',
   'targetPrice',
@@ -186,33 +200,44 @@ async function executeOrder(
   context: ServiceContext<Authorization & WaitSettings & { wait?: boolean }>,
 ): Promise<CommandResult> {
   const client = await openClient(context)
-  const executed = await client.orders.execute(uuidOf(context), authOf(context))
+  const executed = await withAdvice(context, () =>
+    client.orders.execute(uuidOf(context), authOf(context)),
+  )
   if (context.options.wait === true) return showOrder(await watchWithAdvice(context))
-  const advice = await adviseFaucet(context, executed.order)
-  if (advice !== undefined) await context.note(`The transaction will abort. ${advice}.`)
   return {
     json: executed,
     lines: keyValues({ txid: executed.txid, ...executed.order }),
   }
 }
 
-/** On a devnet, a wallet without tokens lets its order abort on chain: a note then says where to get some. */
-async function watchWithAdvice(context: ServiceContext<WaitSettings>): Promise<Order> {
-  const uuid = uuidOf(context)
+function watchWithAdvice(context: ServiceContext<WaitSettings>): Promise<Order> {
+  return withAdvice(context, () => followOrder(context, uuidOf(context)))
+}
+
+/** On a devnet, an order of a wallet without tokens is refused, or aborts on chain: a note then says where to get some. */
+async function withAdvice<T>(context: ServiceContext, attempt: () => Promise<T>): Promise<T> {
   try {
-    return await followOrder(context, uuid)
+    return await attempt()
   } catch (error) {
-    if (error instanceof LatchkeyError && error.details?.status === 'failed') {
-      const advice = await adviseFaucet(context, await clientWith(context).orders.get(uuid))
+    if (error instanceof LatchkeyError && lacksFunds(error)) {
+      const order = await clientWith(context).orders.get(uuidOf(context))
+      const advice = await adviseFaucet(context, order)
       if (advice !== undefined) await context.note(`${advice}.`)
     }
     throw error
   }
 }
 
-async function cancelOrder(context: ServiceContext<Authorization>): Promise<CommandResult> {
+function lacksFunds({ details }: LatchkeyError): boolean {
+  return details?.reason === 'insufficient_balance' || details?.status === 'failed'
+}
+
+async function cancelOrder(
+  context: ServiceContext<Authorization & { onChain?: boolean }>,
+): Promise<CommandResult> {
   const client = await openClient(context)
-  return showOrder(await client.orders.cancel(uuidOf(context), authOf(context)))
+  const onChain = context.options.onChain === true
+  return showOrder(await client.orders.cancel(uuidOf(context), { ...authOf(context), onChain }))
 }
 
 function showOrder(order: Order): CommandResult {

@@ -1,6 +1,12 @@
 import { privateKeySigner } from '../../client/index.ts'
 import type { CliCommand, CommandResult } from '../command.ts'
-import { clientWith, newPrivateKey, readSecret, type ServiceContext } from '../connect.ts'
+import {
+  clientWith,
+  networkOf,
+  newPrivateKey,
+  readSecret,
+  type ServiceContext,
+} from '../connect.ts'
 import { UsageError } from '../errors.ts'
 import { saveNew } from '../files.ts'
 import { keyValues } from '../layout.ts'
@@ -46,7 +52,7 @@ async function makeWallet({ options }: ServiceContext): Promise<CommandResult> {
 async function showAddress(context: ServiceContext): Promise<CommandResult> {
   const privateKey = await readSecret(context, 'privateKey')
   if (privateKey === undefined) throw new UsageError('There is no private key to read it from')
-  const network = context.options.network ?? (await clientWith(context).info()).network
+  const network = networkOf(context) ?? (await clientWith(context).info()).network
   const { address } = privateKeySigner(privateKey, network)
   return { json: { address, network }, lines: [address] }
 }
