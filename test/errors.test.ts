@@ -28,6 +28,7 @@ const CONTRACT: Record<string, [number, string]> = {
   'Method not allowed': [405, 'METHOD_NOT_ALLOWED'],
   'Message already used': [409, 'MESSAGE_REPLAYED'],
   'API key cannot be changed': [409, 'KEY_NOT_LIVE'],
+  'Audit does not have the event that the message names': [409, 'AUDIT_HEAD_UNKNOWN'],
   'API key name already in use': [409, 'DUPLICATE_KEY_NAME'],
   'Another order has this uuid': [409, 'ORDER_CONFLICT'],
   'API key limit reached': [409, 'KEY_LIMIT_REACHED'],

@@ -44,6 +44,7 @@ describe.each(ENGINES)('Creating a key on %s', (engine) => {
       rateLimit: 100,
       expiresAt,
       createdAt: new Date(service.clock.now).toISOString(),
+      auditHead: { sequence: 1, hash: expect.stringMatching(/^[0-9a-f]{64}$/) },
     })
     const secret = String(created.apiKey)
     expect((await stored(service)).join('\n')).not.toContain(secret.slice(12, -4))

@@ -136,14 +136,15 @@ describe.each(ENGINES)('The keys of a wallet on %s', (engine) => {
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet, { keyName: "O'Brien's bot" })
     const uuid = await createOrder(service, wallet)
-    const expected = {
+    const expected = (sequence: number) => ({
       status: 'success',
       message: "API key 'O'Brien's bot' has been revoked",
-    }
-    expect(await answered(await revoke(wallet, keyId))).toEqual(expected)
+      auditHead: { sequence, hash: expect.any(String) },
+    })
+    expect(await answered(await revoke(wallet, keyId))).toEqual(expected(2))
     const [{ revokedAt } = {} as Key] = await list(wallet)
     service.clock.now += 60_000
-    expect(await answered(await revoke(wallet, keyId))).toEqual(expected)
+    expect(await answered(await revoke(wallet, keyId))).toEqual(expected(3))
     expect((await list(wallet))[0]?.revokedAt).toBe(revokedAt)
     const use = () =>
       service.call(`/orders/${uuid}/cancel`, { method: 'PATCH', headers: { 'X-API-Key': apiKey } })

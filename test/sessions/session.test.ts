@@ -33,6 +33,7 @@ describe.each(ENGINES)('A session on %s', (engine) => {
       session: expect.stringMatching(/^cs_[0-9A-Za-z]{49}$/),
       walletAddress: wallet.address,
       expiresAt: new Date(service.clock.now + 3_600_000).toISOString(),
+      auditHead: { sequence: 1, hash: expect.stringMatching(/^[0-9a-f]{64}$/) },
     })
     const secret = String(created.session).slice(8, -4)
     expect((await stored(service)).join('\n')).not.toContain(secret)
