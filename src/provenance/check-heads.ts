@@ -2,7 +2,13 @@ import { sql } from 'drizzle-orm'
 import type { AuditHead } from '../audit/event.ts'
 import { HEAD_EVENT } from '../audit/heads.ts'
 import { type Database, rows } from '../db/database.ts'
-import type { WalletFault } from './check.ts'
+import type { AuditFault } from './replay.ts'
+
+/** A fault of a wallet's audit, or of one of its orders. */
+export interface WalletFault extends AuditFault {
+  walletAddress: string
+  orderUuid?: string
+}
 
 export interface HeadCheck {
   /** How many heads were compared. */

@@ -6,7 +6,7 @@ import { isRecordedSql } from '../db/schema.ts'
 import { milliseconds } from '../db/time.ts'
 import { KEY_ROW, type KeyRow, type LockedKey, readKey } from '../keys/change.ts'
 import type { Recover } from '../stacks/recover.ts'
-import { checkHeads } from './check-heads.ts'
+import { checkHeads, type WalletFault } from './check-heads.ts'
 import { checkOrders, type OrderCheckServices } from './check-orders.ts'
 import {
   type AuditFault,
@@ -16,11 +16,6 @@ import {
   type ReplayedKey,
   unrecordedFault,
 } from './replay.ts'
-
-export interface WalletFault extends AuditFault {
-  walletAddress: string
-  orderUuid?: string
-}
 
 export interface AuditCheck {
   wallets: number

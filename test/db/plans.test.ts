@@ -17,8 +17,8 @@ const WHOLE_TABLES = [
   /^SELECT DISTINCT wallet_address AS wallet FROM api_keys WHERE rights_mac IS NULL/, // Once, when a process starts.
   /^DELETE FROM key_sightings WHERE last_seen_at/, // Once an hour.
 ]
-/** There are a few operators: their table is a page. */
-const SMALL = ['operators']
+/** Of a few rows, on one page. */
+const SMALL = ['operators', 'encryption_keys']
 
 /** How tables grow: what tells row number `n` from the one that it is copied from. */
 const ROWS = 20_000
