@@ -1,6 +1,5 @@
 import type { AuditHead } from '../audit/event.ts'
 import type { Call, Transport } from './transport.ts'
-import type { Wallet } from './wallet.ts'
 
 /**
  * Where a client keeps the newest event of a wallet's audit that it knows: outside the service, which then cannot cut or rewrite
@@ -61,7 +60,7 @@ function later(a: AuditHead | undefined, b: AuditHead | undefined): AuditHead | 
 /** Sends a signed change and keeps the head that the response names. */
 export async function sendChange<T extends { auditHead?: AuditHead }>(
   transport: Transport,
-  wallet: Wallet,
+  wallet: { keepHead(head: unknown): Promise<void> },
   call: Call,
 ): Promise<T> {
   const response = await transport.send<T>(call)
