@@ -74,7 +74,10 @@ async function prepareRow(
   const { config, recover, operators } = services
   const { STACKS_NETWORK: network, ROUTERS: routers } = config
   const { owner, inputToken, amountIn, uuid, signature, recipient = owner } = order
-  const issues = validateOrder(order, network, config.ENFORCE_TARGET_PRICE)
+  const issues = validateOrder(order, network, {
+    enforcesTargetPrice: config.ENFORCE_TARGET_PRICE,
+    now,
+  })
   if (issues.length > 0)
     return refuse('invalidRequest', { problem: 'order does not fit the network', issues })
   const routed = routeOf(order, {

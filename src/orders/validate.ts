@@ -28,7 +28,7 @@ interface Issue {
 export function validateOrder(
   order: NewOrder,
   network: Network,
-  enforcesTargetPrice: boolean,
+  { enforcesTargetPrice, now }: { enforcesTargetPrice: boolean; now: number },
 ): Issue[] {
   const unfit = FIELDS.flatMap(([field, fits, message]) => {
     const text = order[field]
@@ -38,7 +38,9 @@ export function validateOrder(
     network === 'devnet' || canBeRandom(order.uuid)
       ? []
       : [{ path: 'uuid', message: 'must have 122 random bits, as crypto.randomUUID() makes them' }]
-  return [...unfit, ...guessable, ...unenforced(order, enforcesTargetPrice)]
+  // An order whose time is over is stored and never executed: nothing in it has to be enforced.
+  const isOver = order.validTo !== undefined && Date.parse(order.validTo) <= now
+  return [...unfit, ...guessable, ...(isOver ? [] : unenforced(order, enforcesTargetPrice))]
 }
 
 /**

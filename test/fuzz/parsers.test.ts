@@ -139,7 +139,7 @@ describe('Whatever it is given,', () => {
       for (const time of [order.validFrom, order.validTo])
         if (time !== undefined) expect(new Date(time).toISOString()).toMatch(/^(?!0000)\d{4}-/)
       expect(JSON.stringify(order)).toMatch(/^[\x20-\x7e]*$|"message/)
-      validateOrder(order, 'devnet', true)
+      validateOrder(order, 'devnet', { enforcesTargetPrice: true, now: 0 })
       expect(orderHash(order)).toMatch(/^[0-9a-f]{64}$/)
       expect(canonicalOrder(order)).not.toContain(order.signature)
     })
