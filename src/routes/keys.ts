@@ -79,6 +79,7 @@ const signatureRefusals = [
 const changeRefusals = [
   ...signatureRefusals,
   'messageReplayed',
+  'walletSuspended',
   'auditHeadUnknown',
   'keyNotFound',
   'keyNotLive',

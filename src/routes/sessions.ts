@@ -32,6 +32,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
       'signatureInvalid',
       'timestampExpired',
       'messageReplayed',
+      'walletSuspended',
       'auditHeadUnknown',
       'bodyTooLarge',
     ],
