@@ -72,7 +72,7 @@ beforeAll(async () => {
   operator = await devnet.wallet()
   thief = await devnet.wallet()
   await devnet.postJson('/faucet', { address: DEPLOYER })
-}, 30_000)
+}, 60_000)
 afterAll(() => devnet.stop())
 
 /** Deploys a contract of the thief's, under a name of its own. */

@@ -32,7 +32,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'latchkey-deploy-'))
   await start()
   deployer = await devnet.wallet()
-}, 30_000)
+}, 60_000)
 afterAll(async () => {
   await devnet.stop()
   await rm(folder, { recursive: true })

@@ -8,7 +8,7 @@ describe('a fault of the devnet', () => {
   let devnet: Devnet
   beforeAll(async () => {
     devnet = await spawnDevnet()
-  }, 20_000)
+  }, 60_000)
   afterAll(() => devnet.stop())
   afterEach(async () => {
     await devnet.request('/faults', { method: 'DELETE' })

@@ -25,7 +25,7 @@ describe('the mempool', () => {
 
   beforeAll(async () => {
     devnet = await spawnDevnet()
-  }, 20_000)
+  }, 60_000)
   afterAll(() => devnet.stop())
 
   const nonces = (address: string) => devnet.get(`/extended/v3/principals/${address}/nonces`)

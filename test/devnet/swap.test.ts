@@ -53,7 +53,7 @@ describe('the devnet', () => {
 
   beforeAll(async () => {
     devnet = await spawnDevnet()
-  }, 20_000)
+  }, 60_000)
   afterAll(() => devnet.stop())
 
   const verifier = (functionName: string, functionArgs: Parameters<typeof Cl.tuple>[0][string][]) =>
@@ -153,7 +153,7 @@ describe('the devnet', () => {
 
     const { txid } = await devnet.broadcast(await swap({ owner, sender, nonce: 4, uuid }))
     expect((await devnet.status(txid)).status).toBe('success')
-  }, 15_000)
+  }, 60_000)
 
   test('quotes what a route of two hops pays', async () => {
     const [owner, sender] = [await devnet.wallet(), await devnet.wallet()]
