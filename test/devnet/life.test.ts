@@ -70,7 +70,7 @@ test('delays blocks when it is told to', async () => {
   await devnet.broadcast(tx)
   expect((await devnet.status(tx.txid())).status).toBe('pending')
   await expect
-    .poll(async () => (await devnet.status(tx.txid())).status, { timeout: 3_000 })
+    .poll(async () => (await devnet.status(tx.txid())).status, { timeout: 20_000 })
     .toBe('success')
 }, 60_000)
 

@@ -17,7 +17,7 @@ it.runIf(process.env.CI === 'true')('CI has a Chromium to look at /docs with', (
   expect(CHROMIUM).toBeDefined()
 })
 
-describe.skipIf(CHROMIUM === undefined)('/docs in a browser', () => {
+describe.skipIf(CHROMIUM === undefined)('/docs in a browser', { timeout: 240_000 }, () => {
   let url: string
   let page: Page
   let operations: { method: string; path: string; summary: string }[]
