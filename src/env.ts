@@ -67,6 +67,7 @@ const origin = z
 const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
   HOST: text.default('127.0.0.1'),
+  KEEP_ALIVE_SECONDS: whole(1, 3_600).default(65),
   DATABASE_URL: z
     .string()
     .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/, 'must be pglite:<folder> or postgres://..')

@@ -12,7 +12,7 @@ import { docsFiles } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
-import { trustProxies } from './node/proxies.ts'
+import { inRanges, trustProxies } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
@@ -24,6 +24,9 @@ const PARENT_CHECK_MS = 100
 
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
+
+/** This machine itself, where a proxy or a probe runs: its connections are not limited by address. */
+const LOOPBACK = ['127.0.0.0/8', '::1']
 
 const now = () => Date.now()
 
@@ -57,7 +60,10 @@ async function main(): Promise<void> {
     })
     app.route('/', docsFiles())
     releaseMemory()
-    const { port, finish } = await listen(app, config)
+    const { port, finish } = await listen(app, config, {
+      log,
+      isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
+    })
     const closeStreams = async () => world.feed?.close()
     opened.push(runJobs(world), finish, closeStreams)
     process.on('SIGTERM', stop)

@@ -25,6 +25,7 @@ describe('The configuration', () => {
     expect(readConfig({})).toEqual({
       PORT: 8787,
       HOST: '127.0.0.1',
+      KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',
       STACKS_NETWORK: 'devnet',
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],

@@ -24,7 +24,11 @@ describe('On a socket', () => {
       },
       allowedOrigins: ['*'],
     })
-    listening = await listen(app, { HOST: '127.0.0.1', PORT: 0 })
+    listening = await listen(
+      app,
+      { HOST: '127.0.0.1', PORT: 0, KEEP_ALIVE_SECONDS: 65 },
+      { log: service.world.log },
+    )
     ;({ apiKey } = await createKey(service, newWallet(service)))
   })
   afterAll(async () => {

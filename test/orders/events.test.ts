@@ -291,7 +291,11 @@ it('leaves nothing behind when clients come and go on real sockets', {
     addressOf: () => String(Math.random()),
     allowedOrigins: ['*'],
   })
-  const { port, finish } = await listen(app, { HOST: '127.0.0.1', PORT: 0 })
+  const { port, finish } = await listen(
+    app,
+    { HOST: '127.0.0.1', PORT: 0, KEEP_ALIVE_SECONDS: 65 },
+    { log: service.world.log },
+  )
   const uuid = await createOrder(service, newWallet(service))
   const url = `http://127.0.0.1:${port}/api/v1/orders/${uuid}/events`
   let heard = 0
