@@ -218,7 +218,6 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
-      limitByAddress(c)
       const hash = readKeyHash(c)
       const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
       if (!revoked.ok) countFailedKey(c)

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { countByIp } from '../../src/http/ip-limits.ts'
 import { makeSecret } from '../../src/keys/secret.ts'
 import { answered, asksNothing, refused } from '../support/assertions.ts'
-import { type Service, startService } from '../support/service.ts'
+import { EVERYWHERE, type Service, startService } from '../support/service.ts'
 import { createKey, json, newWallet } from '../support/wallet.ts'
 
 describe('A sender without a key', () => {
@@ -104,10 +104,10 @@ describe('A sender without a key', () => {
   })
 })
 
-describe('A sender of keys that fail', () => {
+describe.each(EVERYWHERE)('A sender of keys that fail, on %s,', (engine) => {
   let service: Service
   beforeAll(async () => {
-    service = await startService('Postgres', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+    service = await startService(engine, { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
     service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000
   })
   afterAll(() => service.close())
@@ -116,23 +116,38 @@ describe('A sender of keys that fail', () => {
   it.each([
     ['mistyped', '192.0.2.1', () => `${unknown().slice(0, -1)}_`],
     ['unknown', '192.0.2.2', unknown],
-  ])('is slowed down when they are %s, and asks the database nothing more', async (_, ip, key) => {
-    const guess = (apiKey: string) =>
-      service.call('/orders', { ip, headers: { 'X-API-Key': apiKey } })
+  ])('is slowed down when they are %s, and blocks no good key of its address', async (_, ip, key) => {
+    const call = (path: string, apiKey: string, method = 'GET') =>
+      service.call(path, { ip, method, headers: { 'X-API-Key': apiKey } })
     for (const left of ['4', '3', '2', '1', '0']) {
-      const response = await guess(key())
+      const response = await call('/orders', key())
       expect(response.headers.get('X-RateLimit-Remaining')).toBe(left)
       await refused(response, 'apiKeyInvalid')
     }
+    const { details } = await refused(await call('/orders', key()), 'rateLimited')
+    expect(details).toEqual({ retryAfterSeconds: 60 })
+    await refused(await call('/api-keys/self', key(), 'DELETE'), 'rateLimited')
     const { apiKey } = await createKey(service, newWallet(service))
-    await asksNothing(service, async () => {
-      const { details } = await refused(await guess(key()), 'rateLimited')
-      expect(details).toEqual({ retryAfterSeconds: 60 })
-      // Whoever guesses learns nothing any more, not even that a guess was right.
-      await refused(await guess(apiKey), 'rateLimited')
-    })
-    service.clock.now += 60_000
-    await answered(await guess(apiKey))
+    await answered(await call('/orders', apiKey))
+    await answered(await call('/me', apiKey))
+    for (let time = 0; time < 6; time++) await service.call('/info', { ip })
+    await refused(await service.call('/info', { ip }), 'rateLimited')
+    await answered(await call('/me', apiKey))
+    await answered(await call('/api-keys/self', apiKey, 'DELETE'))
+    await refused(await call('/me', apiKey), 'rateLimited')
+  })
+
+  it('is not one that sends no key, or the credential of another scheme', async () => {
+    const ip = '192.0.2.3'
+    const basic = { Authorization: 'Basic YTpi' }
+    for (let time = 0; time < 3; time++)
+      await answered(await service.call('/orders', { ip, headers: basic }))
+    for (let time = 0; time < 2; time++)
+      await refused(await service.call('/me', { ip, headers: basic }), 'apiKeyInvalid')
+    await refused(await service.call('/me', { ip }), 'rateLimited')
+    const headers = { 'X-API-Key': unknown() }
+    const response = await service.call('/me', { ip, headers })
+    expect(response.headers.get('X-RateLimit-Remaining')).toBe('4')
   })
 })
 
