@@ -28,6 +28,7 @@ export type SettleReason =
   | 'orderNotOpen'
   | 'messageReplayed'
   | 'walletSuspended'
+  | 'apiKeyInactive'
   | 'settlementLimit'
   | 'executionFailed'
   | 'unavailable'
