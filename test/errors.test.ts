@@ -36,6 +36,7 @@ const CONTRACT: Record<string, [number, string]> = {
   'Another order has this uuid': [409, 'ORDER_CONFLICT'],
   'API key limit reached': [409, 'KEY_LIMIT_REACHED'],
   'Request body too large': [413, 'BODY_TOO_LARGE'],
+  'Unsupported media type or coding': [415, 'UNSUPPORTED_MEDIA_TYPE'],
   'Rate limit exceeded': [429, 'RATE_LIMIT_EXCEEDED'],
   'Execution failed': [502, 'EXECUTION_FAILED'],
   'Service unavailable': [503, 'UNAVAILABLE'],

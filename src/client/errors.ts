@@ -52,6 +52,7 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
   BODY_TOO_LARGE: 'Send less.',
+  UNSUPPORTED_MEDIA_TYPE: 'Send JSON in UTF-8, and no Content-Encoding.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
   TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
   EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',

@@ -40,6 +40,15 @@ const OUTAGE_STATES = /^(08|53|57|40|55P03|25006|28|3D)/
 const OUTAGE_CODES =
   /^(CONNECT|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|ENOENT|NOT_CONNECTED)/
 
+/** Errors of the pool: another socket, as a client's, breaks with the same codes, and that is no outage. */
+const ofPool = new WeakSet<Error>()
+
+/** Marks an error as one of the database, and throws it again. */
+export function throwFromDatabase(error: unknown): never {
+  if (error instanceof Error) ofPool.add(error)
+  throw error
+}
+
 /** Whether another session held a row for longer than `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause)
@@ -51,7 +60,7 @@ export function isLockTimeout(error: unknown): boolean {
 export function isOutage(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     const code = 'code' in at ? String(at.code) : ''
-    if (OUTAGE_STATES.test(code) || OUTAGE_CODES.test(code)) return true
+    if (OUTAGE_STATES.test(code) || (ofPool.has(at) && OUTAGE_CODES.test(code))) return true
     if (/PGlite is clos(ed|ing)/.test(at.message)) return true
   }
   return false

@@ -1,3 +1,5 @@
+import { throwFromDatabase } from './database.ts'
+
 /** A statement of the driver: sent once it is awaited; `values()` resolves to arrays instead of objects. */
 export interface Statement extends PromiseLike<unknown> {
   values(): PromiseLike<unknown>
@@ -196,15 +198,15 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
   ): Promise<T> {
     let isOver = false
     try {
-      await query(pooled, false, 'BEGIN')
+      await query(pooled, false, 'BEGIN').catch(throwFromDatabase)
       const result = await work((...statement) =>
-        lazily((asArrays) => {
+        lazily(async (asArrays) => {
           if (isOver) throw new ConnectionError('CONNECTION_LOST')
           return query(pooled, asArrays, ...statement)
         }),
       )
       isOver = true
-      await query(pooled, false, 'COMMIT')
+      await query(pooled, false, 'COMMIT').catch(throwFromDatabase)
       return result
     } catch (error) {
       isOver = true
@@ -217,7 +219,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
   return {
     unsafe: (...statement) => lazily((asArrays) => queryOnce(asArrays, ...statement)),
     async begin(work) {
-      const pooled = await acquire({ isExclusive: true, text: '' })
+      const pooled = await acquire({ isExclusive: true, text: '' }).catch(throwFromDatabase)
       try {
         return await inTransaction(pooled, (unsafe) => work({ unsafe }))
       } finally {
@@ -237,8 +239,8 @@ function lazily(send: (asArrays: boolean) => Promise<unknown>): Statement {
   return {
     // biome-ignore lint/suspicious/noThenProperty: a statement of the driver is a thenable too.
     // biome-ignore lint/suspicious/noAssignInExpressions: sent once, however often it is awaited.
-    then: (done, failed) => (result ??= send(false)).then(done, failed),
-    values: () => send(true),
+    then: (done, failed) => (result ??= send(false).catch(throwFromDatabase)).then(done, failed),
+    values: () => send(true).catch(throwFromDatabase),
   }
 }
 

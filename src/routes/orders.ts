@@ -256,6 +256,8 @@ function lastEventId(c: AppContext): number {
 
 async function readOnChain(c: AppContext): Promise<boolean> {
   const body = await readBody(c, wire.CancelBody)
+  if (!body.ok && (body.reason === 'bodyTooLarge' || body.reason === 'unsupportedMedia'))
+    return unwrap(body)
   const onChain = body.ok ? (body.value.onChain ?? false) : false
   if (typeof onChain === 'boolean') return onChain
   const issues = [{ path: 'onChain', message: 'must be true or false' }]

@@ -192,6 +192,22 @@ describe('A fault of ours', () => {
   })
 })
 
+describe("A broken connection that is not the database's", () => {
+  it.each(['ECONNRESET', 'EPIPE', 'ETIMEDOUT'])('is no outage: %s', async (code) => {
+    const service = await startService('PGlite', {
+      change: (world) => ({
+        ...world,
+        gate: () => Promise.reject(Object.assign(new Error('aborted'), { code })),
+      }),
+    })
+    const { apiKey } = await createKey(service, newWallet(service))
+    const response = await service.call('/orders', { headers: { 'X-API-Key': apiKey } })
+    await refused(response, 'internal')
+    expect(service.logged.join('\n')).not.toContain('"database_unavailable"')
+    await service.close()
+  })
+})
+
 /** A way to a database that can be cut and mended. */
 async function openCut(databaseUrl: string) {
   const target = new URL(databaseUrl)

@@ -110,6 +110,7 @@ export async function startWorker(
       FAILED_KEYS_LIMIT: { namespace_id: '1002', simple },
     },
     bindings: variables,
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
   })
   return {
     ...workerd,
