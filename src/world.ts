@@ -1,6 +1,7 @@
 import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
+import type { Readiness } from './http/readiness.ts'
 import type { KeyHash, Secret } from './keys/secret.ts'
 import type { KeyServices } from './keys/services.ts'
 import type { OrderServices } from './orders/services.ts'
@@ -14,6 +15,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   gate: Gate
   operators: OperatorAccounts
   ipLimits: IpLimits
+  /** Shares the checks of GET /ready among requests. */
+  readiness: Readiness
   /** SHA-256 of a presented secret, by the platform's fastest implementation. */
   hashSecret(secret: Secret): KeyHash
   /** Statistics of key usage, apart from the exact counters. */

@@ -92,7 +92,7 @@ export function limitKey(ip: string): string {
 
 const MAX_MEMOIZED = 10_000
 /** The keys of a client and of the networks around it, narrowest first. A text that is no address is its own key. */
-const limitKeys = memoize(MAX_MEMOIZED, (ip: string): string[] => {
+export const limitKeys = memoize(MAX_MEMOIZED, (ip: string): string[] => {
   const parsed = parseIp(ip)
   return parsed === undefined ? [ip] : networksAround(parsed).map(formatIpRange)
 })

@@ -6,6 +6,7 @@ import { checkEncryptionKeys } from '../encryption/check.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
+import { shareChecks } from '../http/readiness.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
@@ -62,6 +63,7 @@ export async function openWorld({
       config.STACKS_NETWORK,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
+    readiness: shareChecks({ sharesPending: true }),
     encryption,
     hashSecret: hashSecretNatively,
     mac,

@@ -8,7 +8,7 @@ import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { catalogue } from '../keys/scope.ts'
-import { refuse } from '../result.ts'
+import { ok, refuse } from '../result.ts'
 import { isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
 import { chainId } from '../stacks/network.ts'
@@ -172,13 +172,15 @@ export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
 }
 
-/** Also mounted at /ready for probes, which are not counted. */
+/** Also mounted at /ready for probes, which are not counted: those of a second share one check. */
 export async function ready(c: AppContext): Promise<Response> {
-  const { db, chain } = c.get('world')
-  await pingDatabase(db)
-  return (await chain.isReachable())
-    ? respond(c, { status: 'ready' })
-    : unwrap(refuse('unavailable', { reason: 'chain' }))
+  const { db, chain, readiness } = c.get('world')
+  const result = await readiness(c.get('now'), async () => {
+    await pingDatabase(db)
+    return (await chain.isReachable()) ? ok(undefined) : refuse('unavailable', { reason: 'chain' })
+  })
+  unwrap(result)
+  return respond(c, { status: 'ready' })
 }
 
 function info(c: AppContext): z.output<typeof InfoResponse> {

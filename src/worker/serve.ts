@@ -15,6 +15,7 @@ import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
+import { type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
@@ -64,6 +65,7 @@ interface Isolate {
   usage: UsageRecorder
   log: Log
   openIpLimits: OpenIpLimits
+  readiness: Readiness
   operatorMemory: OperatorMemory
 }
 
@@ -118,6 +120,7 @@ export function createWorker({
         { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
         outlive,
       ),
+      readiness: one.readiness,
       encryption,
       hashSecret,
       mac,
@@ -208,6 +211,7 @@ async function openIsolate(
     usage: openUsage(log),
     log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
+    readiness: shareChecks({ sharesPending: false }),
     operatorMemory: {},
   }
 }
