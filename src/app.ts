@@ -3,10 +3,17 @@ import { toHex } from './crypto/bytes.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
 import { allowOrigins, preflight } from './http/cors.ts'
 import { limitByAddress } from './http/credentials/address.ts'
+import { DOCS_HEADERS, type Docs } from './http/docs.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
-import { baseHeaders, respondWithText } from './http/respond.ts'
+import { baseHeaders } from './http/respond.ts'
+import {
+  type Gzip,
+  respondWithDocument,
+  type SharedDocument,
+  shareDocument,
+} from './http/shared-document.ts'
 import { type Refused, refuse } from './result.ts'
 import { auditEndpoints } from './routes/audit.ts'
 import { health, ready, serviceEndpoints } from './routes/info.ts'
@@ -30,10 +37,19 @@ export interface AppOptions {
   /** The client address, as reported by the platform or by trusted proxies. */
   addressOf: (c: AppContext) => string
   allowedOrigins: readonly string[]
+  /** The page at /docs and its files. */
+  docs?: Docs
+  gzip?: Gzip
 }
 
 /** Mounts the routes. Reads no environment, opens no socket, keeps no state between requests. */
-export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): Hono<AppEnv> {
+export function createApp({
+  worldOf,
+  addressOf,
+  allowedOrigins,
+  docs,
+  gzip,
+}: AppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   const requestId = createRequestIds()
   const allowOrigin = allowOrigins(allowedOrigins)
@@ -66,14 +82,29 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
 
   app.get('/health', withContext(health))
   app.get('/ready', withContext(ready))
-  let document: string | undefined
+  let document: SharedDocument | undefined
   app.get(
     '/openapi.json',
-    withContext((c) => {
-      document ??= JSON.stringify(openApiDocument(endpoints))
-      return respondWithText(c, document, 200)
+    withContext(async (c) => {
+      limitByAddress(c)
+      document ??= await shareDocument(
+        JSON.stringify(openApiDocument(endpoints)),
+        'application/json',
+        gzip,
+      )
+      return respondWithDocument(c, document)
     }),
   )
+  for (const path of docs === undefined ? [] : ['/docs', '/docs/:file'])
+    app.get(
+      path,
+      withContext(async (c) => {
+        limitByAddress(c)
+        const file = await docs?.(c, c.req.param('file') ?? '')
+        if (file === undefined) return unwrap(refuse('routeNotFound'))
+        return respondWithDocument(c, file, DOCS_HEADERS)
+      }),
+    )
 
   app.notFound(
     withContext((c) => {

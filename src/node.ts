@@ -1,18 +1,16 @@
 import { join } from 'node:path'
-import type { HttpBindings } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
-import type { AppContext } from './http/context.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
-import { docsFiles } from './node/docs.ts'
+import { docsFiles, gzip } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
-import { inRanges, trustProxies } from './node/proxies.ts'
+import { addressReader, inRanges } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
@@ -55,10 +53,11 @@ async function main(): Promise<void> {
     const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
     const app = createApp({
       worldOf: () => world,
-      addressOf: addressReader(config),
+      addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
+      docs: docsFiles(),
+      gzip,
     })
-    app.route('/', docsFiles())
     releaseMemory()
     const { port, finish } = await listen(app, config, {
       log,
@@ -123,14 +122,6 @@ async function withDevnet(
       QUOTE_URL: config.QUOTE_URL ?? `${devnet.url}/quote`,
     },
     devnet: { url: devnet.url, stop: () => devnet.stop().finally(unlock) },
-  }
-}
-
-function addressReader(config: Config) {
-  const clientAddress = trustProxies(config.TRUSTED_PROXIES)
-  return (c: AppContext) => {
-    const { incoming } = c.env as HttpBindings
-    return clientAddress(incoming.socket.remoteAddress ?? '', c.req.header('x-forwarded-for'))
   }
 }
 

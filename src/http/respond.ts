@@ -50,7 +50,7 @@ export function respondWithStream(
 /** As `respond`, for a body that is serialised already. */
 export function respondWithText(
   c: AppContext,
-  body: string | ReadableStream<Uint8Array> | null,
+  body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null,
   status: number,
   extraHeaders: Record<string, string> = {},
 ): Response {

@@ -1,3 +1,7 @@
+import type { HttpBindings } from '@hono/node-server'
+import type { AppContext } from '../http/context.ts'
+import { limitKey } from '../http/ip-limits.ts'
+import type { Log } from '../log.ts'
 import {
   canonicalAddress,
   type IpRange,
@@ -33,5 +37,45 @@ export function trustProxies(trusted: readonly string[]): ClientAddress {
     const reported = header === '' ? [] : header.split(',')
     while (reported.length > 0 && isTrusted(client)) client = reported.pop()?.trim() ?? ''
     return canonicalAddress(client)
+  }
+}
+
+/** Headers by which proxies report a client. Only the first is read. */
+const FORWARDED_HEADERS = [
+  'x-forwarded-for',
+  'forwarded',
+  'x-real-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+]
+/** Peers that are warned of. A client can send such headers too: it must not fill the log or the memory. */
+const MAX_WARNED = 100
+
+/**
+ * Reads the client address of requests to a Node server. Logs once for each peer that reports clients and is not believed: all of
+ * its clients share one address, and with it their limits.
+ */
+export function addressReader(trusted: readonly string[], log: Log): (c: AppContext) => string {
+  const clientAddress = trustProxies(trusted)
+  const isTrusted = inRanges(trusted)
+  const warned = new Set<string>()
+
+  function warn(peer: string, header: string): void {
+    const network = limitKey(canonicalAddress(peer))
+    if (warned.has(network) || warned.size >= MAX_WARNED) return
+    warned.add(network)
+    const reason = isTrusted(peer) ? 'header_not_read' : 'peer_not_trusted'
+    log('warn', 'forwarded_header_ignored', { network, header, reason })
+  }
+
+  return (c) => {
+    const peer = (c.env as HttpBindings).incoming.socket.remoteAddress ?? ''
+    const forwardedFor = c.req.header('x-forwarded-for')
+    const isRead = forwardedFor !== undefined && isTrusted(peer)
+    const ignored = isRead
+      ? undefined
+      : FORWARDED_HEADERS.find((name) => c.req.header(name) !== undefined)
+    if (ignored !== undefined) warn(peer, ignored)
+    return clientAddress(peer, forwardedFor)
   }
 }

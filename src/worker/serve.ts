@@ -14,9 +14,9 @@ import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
-import { docsPages } from '../http/docs.ts'
+import { openDocs } from '../http/docs.ts'
 import { type Readiness, shareChecks } from '../http/readiness.ts'
-import { JOBS } from '../jobs.ts'
+import { JOBS, type Job } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
 import type { Chain } from '../settlement/chain.ts'
@@ -25,13 +25,14 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { addressReader } from './address.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
 export interface Bindings {
   HYPERDRIVE: { connectionString: string }
-  KEYLESS_LIMIT: RateLimitBinding
-  FAILED_KEYS_LIMIT: RateLimitBinding
+  KEYLESS_LIMIT: RateLimitBinding | undefined
+  FAILED_KEYS_LIMIT: RateLimitBinding | undefined
   /** The files of swagger-ui-dist. */
   DOCS: { fetch(url: string): Promise<Response> }
 }
@@ -140,6 +141,10 @@ export function createWorker({
     return done
   }
 
+  async function repeat(job: Job, world: World): Promise<void> {
+    for (let pass = 0; pass < MAX_PASSES; pass++) if (await job.run(world, now())) return
+  }
+
   return {
     async fetch(
       request: Request,
@@ -158,10 +163,15 @@ export function createWorker({
 
     /** Runs the periodic jobs at each tick of the cron trigger. */
     async scheduled(_: unknown, bindings: Bindings, context: ExecutionContext): Promise<void> {
-      await inWorld(bindings, context, await isolate(bindings), async (world) => {
-        for (const job of JOBS)
-          for (let pass = 0; pass < MAX_PASSES; pass++) if (await job.run(world, now())) break
-      })
+      let job: Job | undefined
+      try {
+        await inWorld(bindings, context, await isolate(bindings), async (world) => {
+          for (job of JOBS) await repeat(job, world)
+        })
+      } catch (error) {
+        writeFault('job_failed', error, { at: now(), write, job: job?.name })
+        throw error // The platform counts the tick as failed.
+      }
     },
   }
 }
@@ -179,16 +189,20 @@ async function openIsolate(
   now: () => number,
 ): Promise<Isolate> {
   const config = readBindings(bindings)
+  const log = openLog(config.LOG_LEVEL, write, now)
+  const limiters = { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT }
+  for (const [bucket, limiter] of Object.entries(limiters))
+    if (limiter === undefined) log('warn', 'rate_limit_binding_missing', { bucket })
   const app = createApp({
     worldOf: (c) => requestOf(c).world,
-    addressOf: (c) => c.req.header('cf-connecting-ip') ?? '',
+    addressOf: addressReader(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
+    // Cloudflare compresses responses itself.
+    docs: openDocs(async (c, name) => {
+      const file = await requestOf(c).docs.fetch(`https://docs/${name}`)
+      return new Uint8Array(await file.arrayBuffer())
+    }, undefined),
   })
-  app.route(
-    '/',
-    docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
-  )
-  const log = openLog(config.LOG_LEVEL, write, now)
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
   return {
     config,
@@ -244,13 +258,22 @@ function unconfigured(error: unknown, at: number, write: (line: string) => void)
   const { status, code, error: text } = REFUSALS.unavailable
   const requestId = `req_${toHex(randomBytes(12))}`
   const timestamp = new Date(at).toISOString()
-  const fault = messageOf(error)
-  write(JSON.stringify({ time: timestamp, level: 'error', event: 'not_started', requestId, fault }))
+  writeFault('not_started', error, { at, write, requestId })
   const body: ErrorBody = { error: text, code, timestamp, requestId }
   return Response.json(body, {
     status,
     headers: { 'Retry-After': '60', 'Cache-Control': 'no-store', 'X-Request-Id': requestId },
   })
+}
+
+/** Writes a line of the log where there is no world, and so no log, for certain. */
+function writeFault(
+  event: string,
+  error: unknown,
+  { at, write, ...fields }: { at: number; write: (line: string) => void } & Record<string, unknown>,
+): void {
+  const time = new Date(at).toISOString()
+  write(JSON.stringify({ time, level: 'error', event, ...fields, fault: messageOf(error) }))
 }
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
