@@ -8,7 +8,7 @@ const OF_OTHER_WORKERS = '2a06:98c0:3600::103'
  * Reads the client address of requests to Workers: CF-Connecting-IP, which Cloudflare sets and a client cannot. A runtime elsewhere
  * passes on the client's own header, so that there is no address there: `request.cf.colo`, the data centre, tells the two apart.
  */
-export function addressReader(log: Log): (c: AppContext) => string {
+export function cloudflareAddress(log: Log): (c: AppContext) => string {
   let hasWarned = false
   return (c) => {
     const { cf } = c.req.raw as { cf?: { colo?: unknown } }

@@ -25,7 +25,7 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
-import { addressReader } from './address.ts'
+import { cloudflareAddress } from './address.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
@@ -169,7 +169,10 @@ export function createWorker({
           for (job of JOBS) await repeat(job, world)
         })
       } catch (error) {
-        writeFault('job_failed', error, { at: now(), write, job: job?.name })
+        openLog('error', write, now)('error', 'job_failed', {
+          job: job?.name,
+          fault: messageOf(error),
+        })
         throw error // The platform counts the tick as failed.
       }
     },
@@ -195,7 +198,7 @@ async function openIsolate(
     if (limiter === undefined) log('warn', 'rate_limit_binding_missing', { bucket })
   const app = createApp({
     worldOf: (c) => requestOf(c).world,
-    addressOf: addressReader(log),
+    addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
     // Cloudflare compresses responses itself.
     docs: openDocs(async (c, name) => {
@@ -258,22 +261,13 @@ function unconfigured(error: unknown, at: number, write: (line: string) => void)
   const { status, code, error: text } = REFUSALS.unavailable
   const requestId = `req_${toHex(randomBytes(12))}`
   const timestamp = new Date(at).toISOString()
-  writeFault('not_started', error, { at, write, requestId })
+  const fault = messageOf(error)
+  write(JSON.stringify({ time: timestamp, level: 'error', event: 'not_started', requestId, fault }))
   const body: ErrorBody = { error: text, code, timestamp, requestId }
   return Response.json(body, {
     status,
     headers: { 'Retry-After': '60', 'Cache-Control': 'no-store', 'X-Request-Id': requestId },
   })
-}
-
-/** Writes a line of the log where there is no world, and so no log, for certain. */
-function writeFault(
-  event: string,
-  error: unknown,
-  { at, write, ...fields }: { at: number; write: (line: string) => void } & Record<string, unknown>,
-): void {
-  const time = new Date(at).toISOString()
-  write(JSON.stringify({ time, level: 'error', event, ...fields, fault: messageOf(error) }))
 }
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
