@@ -14,7 +14,7 @@ export interface SocketLimits {
   headersTimeoutMs: number
   /** Longest time for a request to arrive with its body. */
   requestTimeoutMs: number
-  /** Longest time without progress of a response that its client does not read. */
+  /** A response that its client does not read is cut after one to two of these: the first ends while the kernel's buffers fill. */
   drainTimeoutMs: number
 }
 
@@ -45,7 +45,7 @@ export function socketLimits(openFiles = fileLimit()): SocketLimits {
     maxPipelined: 100,
     headersTimeoutMs: 10_000,
     requestTimeoutMs: 30_000,
-    drainTimeoutMs: 30_000,
+    drainTimeoutMs: 15_000,
   }
 }
 
@@ -123,6 +123,7 @@ export function oneAtATime(
   }
   return (request, response) => {
     const { socket } = request
+    if (socket.destroyed) return // The parser goes on with what it has read before.
     const lane = laneOf(socket)
     if (lane.inWork === undefined) return begin(lane, request, response)
     if (lane.waiting.length >= maxPipelined) {

@@ -24,6 +24,7 @@ export const GENEROUS = {
 /** The service as a process of its own, as `npm start` runs it. */
 export interface ServiceProcess extends Client {
   pid: number
+  port: number
   /** `fetch` against it; `path` is under /api/v1. */
   call(path: string, init?: RequestInit): Promise<Response>
   /** What its clock says, as far as the test knows: by itself, or where it was put. */
@@ -116,6 +117,7 @@ export async function startProcess(
   return {
     ...client,
     pid: child.pid as number,
+    port,
     call: (path, init) => fetch(`${origin}/api/v1${path}`, init),
     clock: {
       get now() {

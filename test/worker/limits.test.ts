@@ -92,6 +92,16 @@ describe('in workerd', () => {
     expect((await service.call('/time', { ip: '192.0.2.10' })).status).toBe(200)
   })
 
+  it('IPv4 that is written as IPv6 is IPv4, in an allow list and on the wire', async () => {
+    const wallet = newWallet(service)
+    for (const entry of ['192.0.2.0/24', '::ffff:192.0.2.0/120']) {
+      const { apiKey } = await createKey(service, wallet, { ipAllowlist: [entry] })
+      const headers = { 'X-API-Key': apiKey }
+      for (const ip of ['192.0.2.77', '::ffff:192.0.2.77', '::FFFF:c000:24d'])
+        expect((await service.call('/orders', { ip, headers })).status).toBe(200)
+    }
+  })
+
   it('a missing rate-limit binding is logged, and the isolate limits by itself', async () => {
     const worker = await startWorker(
       inject('runFolder'),
