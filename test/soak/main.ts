@@ -205,14 +205,18 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
 
   async abuse() {
     say(`abuse: ${minutes} minutes of attacks beside honest bots`)
-    const { attacks, drops, rssMb, files, mismatches, died, ...tally } = await abuse({
+    const { attacks, drops, rssMb, liveMb, files, mismatches, died, ...tally } = await abuse({
       server: await openServer(),
       chain: await chainOf(),
       seconds: minutes * 60,
       onSecond: (text) => progress(`abuse: ${text}`),
     })
     const successRate = `${(100 * tally.successRate).toFixed(3)} %`
-    const grown = { rssMb: rssMb.after - rssMb.before, files: files.after - files.before }
+    const grown = {
+      rssMb: rssMb.after - rssMb.before,
+      liveMb: liveMb.after - liveMb.before,
+      files: files.after - files.before,
+    }
     return {
       figures: {
         ...tally,
@@ -223,6 +227,7 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
         statuses: shown(attacks.statuses),
         drops: shown(drops),
         rssMb: shown(rssMb),
+        liveMb: shown(liveMb),
         files: shown(files),
         mismatches: mismatches.length,
       },
@@ -234,6 +239,7 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
         ...unless(tally.p99Ms < 5_000, `p99 of honest bots ${tally.p99Ms} ms`),
         ...unless(attacks.statuses['500'] === undefined, `${attacks.statuses['500']} x 500`),
         ...unless(grown.files <= 20, `${grown.files} files left open`),
+        ...unless(grown.liveMb <= 30, `${grown.liveMb} MB of live objects more than before`),
         ...unless(grown.rssMb <= 200, `${grown.rssMb} MB more after than before`),
       ],
     }

@@ -31,6 +31,8 @@ export interface ServiceProcess extends Client {
   clock: { readonly now: number }
   /** Stops its clock at a time; undefined lets it go again. */
   setClock(now: number | undefined): Promise<void>
+  /** Collects its garbage, and answers the bytes of what lives. */
+  collect(): Promise<number>
   /** Ends it in the middle of whatever it does. */
   kill(): Promise<void>
   stop(): Promise<void>
@@ -128,6 +130,11 @@ export async function startProcess(
       standing = now
       child.send({ now: now ?? null })
       await once(child, 'message')
+    },
+    async collect() {
+      child.send({ collects: true })
+      const [{ liveBytes }] = await once(child, 'message')
+      return liveBytes
     },
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),

@@ -35,7 +35,10 @@ export interface Abuse {
   attacks: Attacks
   /** Connections that the service dropped, by reason. */
   drops: Record<string, number>
+  /** Before and after, its garbage was collected. */
   rssMb: { before: number; peak: number; after: number }
+  /** Live objects and buffers, after a collection. */
+  liveMb: { before: number; after: number }
   files: { before: number; peak: number; after: number }
   mismatches: string[]
   /** Last words of a process that did not live through it. */
@@ -83,6 +86,7 @@ export async function abuse({
   const trading = load.run(() => [service], BOTS, REST_MS)
   await pause(WARM_UP_MS)
 
+  const liveBefore = await service.collect()
   const gauge = watchProcess(service)
   const attackers = startAttackers({
     host: outsideAddress() ?? '127.0.0.1',
@@ -108,6 +112,7 @@ export async function abuse({
   load.stop()
   await trading
   await pause(SETTLE_MS)
+  const liveAfter = service.ended() === undefined ? await service.collect() : Number.NaN
   gauge.finish()
   const ended = service.ended()
   const died = ended === undefined ? undefined : `${ended}: ${service.output().slice(-1_000)}`
@@ -116,12 +121,14 @@ export async function abuse({
   const found = await mismatches(load.ledger, client)
   await client.end()
   const { rssMb, files, drops } = gauge
+  const liveMb = { before: mb(liveBefore), after: mb(liveAfter) }
   return {
     ...judge(load.heard, disturbed),
     ...counts,
     attacks,
     drops,
     rssMb,
+    liveMb,
     files,
     mismatches: found,
     died,
@@ -224,6 +231,8 @@ async function rest(ms: number, isOver: () => boolean): Promise<boolean> {
   while (performance.now() < end && !isOver()) await pause(200)
   return !isOver()
 }
+
+const mb = (bytes: number) => Math.round(bytes / 1_048_576)
 
 /** Memory, open files and dropped connections of a process. Linux only. */
 function watchProcess(service: ServiceProcess) {
