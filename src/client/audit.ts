@@ -104,18 +104,24 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
       const events: AuditEvent[] = []
       let page: Omit<AuditExport, 'format'> & { nextAfter?: number }
       let after = 0
-      do {
+      let length = 0
+      for (;;) {
         page = await transport.send<typeof page>({
           method: 'GET',
           path: '/audit',
           query: { after, limit: 1000 },
           proof: wallet.prove({ action: 'list_audit' }, 'headers'),
           repeatable: true,
+          isLong: true,
           signal,
         })
-        events.push(...page.events)
-        after = page.nextAfter ?? after
-      } while (page.nextAfter !== undefined)
+        for (const event of page.events) events.push(event)
+        length += JSON.stringify(page.events).length
+        if (page.nextAfter === undefined) break
+        if (!(page.nextAfter > after && page.events.length > 0)) throw endlessAudit()
+        if (length > MAX_EXPORT_LENGTH) throw endlessAudit()
+        after = page.nextAfter
+      }
       const { network, walletAddress, keys, serverTime, unrecorded } = page
       if (serverTime === undefined || unrecorded === undefined)
         throw new LatchkeyError('BAD_RESPONSE', 'The service is of a release with another audit')
@@ -124,6 +130,13 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
     },
     head: () => wallet.head(),
   }
+}
+
+/** No JSON text can be longer than about twice as much. */
+const MAX_EXPORT_LENGTH = 256 * 2 ** 20
+
+function endlessAudit(): LatchkeyError {
+  return new LatchkeyError('BAD_RESPONSE', 'The pages of the audit do not advance, or do not end')
 }
 
 /** How far clocks may differ, as the service allows it for messages. */

@@ -154,6 +154,7 @@ function revocations(
         method: 'POST',
         path,
         body,
+        secrets: [body.signature],
         signal,
       })
       return { message }
@@ -193,7 +194,8 @@ function read<T>(
   query: Record<string, string | number> = {},
 ): Promise<T> {
   const proof = wallet.prove(message, 'headers')
-  return transport.send<T>({ method: 'GET', path, query, proof, repeatable: true, signal })
+  const how = { repeatable: true, isLong: true, signal }
+  return transport.send<T>({ method: 'GET', path, query, proof, ...how })
 }
 
 /** Sends a change, with the signed message in its body. Not repeatable: a second message would be a second change. */

@@ -5,6 +5,9 @@ import type { Transport } from './transport.ts'
 // proxy, or its connection is dead.
 const FIRST_LINE_MS = 5_000
 const SILENCE_MS = 45_000
+// An event has about 200 bytes. A connection that has sent more than years of comments, or a line without end, is closed.
+const MAX_EVENT_LENGTH = 16_384
+const MAX_CONNECTION_BYTES = 2 ** 20
 
 /** The event stream of one order, over as many connections as it takes. */
 export interface OrderEvents {
@@ -72,15 +75,20 @@ function startTimeout(ms: number) {
   }
 }
 
-/** Yields the complete events of each chunk that arrives: an empty text when there is none in it. */
+/**
+ * Yields the complete events of each chunk that arrives: an empty text when there is none in it. Ends with what no service
+ * sends: an event that is too long, or too much in all.
+ */
 async function* eventsOf(response: Response): AsyncGenerator<string, void, undefined> {
   const reader = response.body?.getReader()
   if (reader === undefined) return
   const decoder = new TextDecoder()
   let text = ''
-  for (;;) {
+  let bytes = 0
+  while (text.length <= MAX_EVENT_LENGTH && bytes <= MAX_CONNECTION_BYTES) {
     const { done, value } = await reader.read()
     if (done) return
+    bytes += value.length
     text += decoder.decode(value, { stream: true })
     const end = text.lastIndexOf('\n\n') + 2
     const events = end >= 2 ? text.slice(0, end) : ''
@@ -90,5 +98,5 @@ async function* eventsOf(response: Response): AsyncGenerator<string, void, undef
 }
 
 function lastIdIn(events: string): string | undefined {
-  return [...events.matchAll(/^id: (\d+)$/gm)].at(-1)?.[1]
+  return [...events.matchAll(/^id: (\d{1,15})$/gm)].at(-1)?.[1]
 }

@@ -284,15 +284,18 @@ export function createOrders(
   }
 
   async function* listAll(filter: OrderFilter = {}, options: AuthOptions = {}) {
-    let cursor: string | undefined
-    do {
-      const page: OrderPage = await list(
-        cursor === undefined ? filter : { ...filter, cursor },
-        options,
-      )
+    const seen = new Set<string>()
+    let page = await list(filter, options)
+    for (;;) {
       yield* page.orders
-      cursor = page.nextCursor
-    } while (cursor !== undefined)
+      const { nextCursor: cursor } = page
+      if (cursor === undefined) return
+      if (seen.has(cursor)) throw endlessList()
+      seen.add(cursor)
+      const next: OrderPage = await list({ ...filter, cursor }, options)
+      if (!advances(page, next)) throw endlessList()
+      page = next
+    }
   }
 
   /** Authenticates with the API key if the client has one, else with a signed message. */
@@ -355,6 +358,20 @@ export function createOrders(
       return data
     },
   }
+}
+
+const MAX_CURSOR_LENGTH = 200
+
+/** Whether a page is a next one: a service that repeats a page, or sends empty ones, would be asked for ever. */
+function advances(page: OrderPage, next: OrderPage): boolean {
+  if (next.nextCursor === undefined) return true
+  if (typeof next.nextCursor !== 'string' || next.nextCursor.length > MAX_CURSOR_LENGTH)
+    return false
+  return next.orders.length > 0 && JSON.stringify(next.orders) !== JSON.stringify(page.orders)
+}
+
+function endlessList(): LatchkeyError {
+  return new LatchkeyError('BAD_RESPONSE', 'The pages of the list do not advance')
 }
 
 /** Throws on terms that only a committed order has. */
