@@ -12,7 +12,16 @@ const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd03
 const ZERO = '0'.repeat(64)
 
 const text = z.string().trim().min(1)
-const url = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
+const url = z
+  .url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
+  .refine(
+    (address) => !hasUserinfoOrFragment(address),
+    'must have neither user:password@, which no request can carry, nor a #fragment; a credential may be in its path or query',
+  )
+const headerValue = z
+  .string()
+  .trim()
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII characters without spaces, for a header')
 const list = z
   .string()
   .transform((value) => value.split(',').map((part) => part.trim()))
@@ -85,7 +94,7 @@ const Environment = z.object({
     .optional(),
   ROUTER_CONTRACT: routers.optional(),
   INTENT_VERIFIER_CONTRACT: text.optional(),
-  STACKS_API_KEY: text.optional(),
+  STACKS_API_KEY: headerValue.optional(),
   QUOTE_URL: url.optional(),
   ENCRYPTION_KEY: encryptionKeys.optional(),
   SLIPPAGE_BPS: whole(0, 10_000).default(100),
@@ -236,6 +245,11 @@ function validateCombinations(given: Record<string, string | undefined>): string
     if (given[name]?.split(',').some(isDevnets))
       faults.push(`${name}: is the devnet's, which is published`)
   return faults
+}
+
+function hasUserinfoOrFragment(address: string): boolean {
+  const { username, password, hash } = URL.parse(address) ?? {}
+  return Boolean(username || password || hash)
 }
 
 function isDevnets(privateKey: string): boolean {

@@ -84,6 +84,33 @@ describe('The configuration', () => {
     })
   })
 
+  it.each([
+    'STACKS_API_URL',
+    'QUOTE_URL',
+  ])('keeps the address of %s whole, or refuses it', (name) => {
+    for (const address of [
+      'https://api.example',
+      'https://api.example/key/',
+      'https://api.example/?apikey=K&b=%20',
+    ])
+      expect(readConfig({ ...mainnet, [name]: address })).toMatchObject({ [name]: address })
+    for (const address of [
+      'https://user:hunter2@api.example',
+      'https://hunter2@api.example',
+      'https://api.example/#hunter2',
+    ]) {
+      const read = () => readConfig({ ...mainnet, [name]: address })
+      expect(read).toThrow(/must have neither user:password@.*nor a #fragment/)
+      expect(read).not.toThrow(/hunter2/)
+    }
+  })
+
+  it.each(['a b', 'a\nb', 'é'])('refuses a STACKS_API_KEY that no header can carry: %j', (key) => {
+    expect(() => readConfig({ STACKS_API_KEY: key })).toThrow(
+      /STACKS_API_KEY: must be printable ASCII/,
+    )
+  })
+
   it('names all its faults in one message, and none of its values', () => {
     const faulty = {
       PORT: '65536-port',

@@ -1,3 +1,4 @@
+import { discard } from '../wire/response.ts'
 import { LatchkeyError } from './errors.ts'
 import type { Transport } from './transport.ts'
 
@@ -37,7 +38,7 @@ export function openOrderEvents(
       // 204: the order has ended, and its last event was received.
       hasArrived = response.status === 204
       isUnavailable = response.status !== 200 && !hasArrived
-      if (response.status !== 200) return void (await response.body?.cancel())
+      if (response.status !== 200) return void (await discard(response))
       for await (const events of eventsOf(response)) {
         hasArrived = true
         silence.restart(SILENCE_MS)

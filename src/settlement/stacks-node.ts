@@ -8,6 +8,7 @@ import {
 import * as z from 'zod'
 import { toHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
+import { discard } from '../wire/response.ts'
 import { type Chain, type ChainStatus, type Nonces, OUTCOMES } from './chain.ts'
 import { requestQuote } from './quote.ts'
 import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
@@ -99,13 +100,14 @@ export function connectStacksNode({
       requestQuote({ network, quoteUrl, fetch, timeoutMs }, tokenIn, tokenOut, amountIn),
     async isReachable() {
       const response = await api.send('/v2/info').catch(() => undefined)
-      await response?.body?.cancel()
+      if (response !== undefined) await discard(response)
       return response?.ok === true
     },
     async fund(address) {
       const response = await api.send('/faucet', post({ address }))
-      if (!response.ok) throw new Error(`the faucet responded with ${response.status}`)
-      return response.json()
+      if (response.ok) return api.read(response)
+      await discard(response)
+      throw new Error(`the faucet responded with ${response.status}`)
     },
   }
 }
@@ -146,9 +148,13 @@ async function submit(api: StacksApi, raw: Uint8Array<ArrayBuffer>): Promise<Sub
       headers: { 'Content-Type': 'application/octet-stream' },
       body: raw,
     })
-    if (response.ok) return { kind: 'accepted' }
-    if (response.status !== 400) return { kind: 'unknown', reason: `HTTP ${response.status}` }
-    const rejection = Rejection.safeParse(await jsonOf(response))
+    if (response.status !== 400) {
+      await discard(response)
+      return response.ok
+        ? { kind: 'accepted' }
+        : { kind: 'unknown', reason: `HTTP ${response.status}` }
+    }
+    const rejection = Rejection.safeParse(await jsonOf(api, response))
     // A node answers bytes that it cannot decode in plain text.
     return rejection.success
       ? submitResultOf(rejection.data.reason)
@@ -247,11 +253,13 @@ async function callReadOnly(
   }
 }
 
-async function jsonOf(response: Response): Promise<unknown> {
+/** Undefined for a text that is no JSON. Rejects where there is none: what the node did is not known then. */
+async function jsonOf(api: StacksApi, response: Response): Promise<unknown> {
   try {
-    return JSON.parse(await response.text())
-  } catch {
-    return undefined
+    return await api.read(response)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
 }
 

@@ -52,6 +52,11 @@ export async function readResponseJson(
   return parseBounded(await readResponse(response, maxBytes, signal))
 }
 
+/** Gives the connection of a response back that is not read. Never rejects. */
+export async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => {})
+}
+
 /** As `JSON.parse`. Throws `ResponseTooLarge` for more than 64 levels, before anything is built of them. */
 export function parseBounded(text: string): unknown {
   if (isDeeper(text, MAX_DEPTH))

@@ -174,7 +174,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
   },
   'node.ts': {
-    imports: ['app', 'db', 'env', 'log', 'version', 'node'],
+    imports: ['wire', 'app', 'db', 'env', 'log', 'version', 'node'],
     packages: ['node:', '@hono/node-server'],
     readsMachine: true,
     rule: 'the entry on Node starts and stops the process',
