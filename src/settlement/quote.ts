@@ -15,6 +15,8 @@ const MAX_BYTES = 2 ** 20
 const amount = z
   .union([z.string().regex(/^[0-9]{1,39}$/), z.int().nonnegative().transform(String)])
   .refine((text) => BigInt(text) <= MAX_U128)
+/** A name of an asset, as Clarity defines it. */
+export const ASSET_NAME = /^[a-zA-Z][a-zA-Z0-9_!?+<>=/*-]{0,127}$/
 /** Hex, or a small number for its first byte, as public quote services send it. */
 const opcode = z.union([
   z.string().regex(/^(0x)?([0-9a-fA-F]{2}){0,16}$/),
@@ -28,10 +30,7 @@ const hop = z
   .object({
     vault: z.union([z.string(), z.object({ contractId: z.string() })]),
     opcode,
-    asset: z
-      .string()
-      .regex(/^S[0-9A-Z]+\.[\w-]+::[\w-]+$/)
-      .nullish(),
+    asset: z.string().max(300).nullish(),
   })
   .transform(
     ({ vault, opcode, asset }): Hop => ({
@@ -93,8 +92,7 @@ export async function requestQuote(
 
 /** Whether every contract of a hop is one of the network: it comes from a peer, and will be signed. */
 function isHopOf(network: Network, { vault, asset }: Hop): boolean {
-  return (
-    isContractId(vault, network) &&
-    (asset === undefined || isContractId(asset.split('::')[0], network))
-  )
+  const [token, name = '', ...more] = asset?.split('::') ?? []
+  const isAsset = isContractId(token, network) && ASSET_NAME.test(name) && more.length === 0
+  return isContractId(vault, network) && (asset === undefined || isAsset)
 }

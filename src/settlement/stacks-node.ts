@@ -10,9 +10,9 @@ import { toHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
 import { discard } from '../wire/response.ts'
 import { type Chain, type ChainStatus, type Nonces, OUTCOMES } from './chain.ts'
-import { requestQuote } from './quote.ts'
+import { ASSET_NAME, requestQuote } from './quote.ts'
 import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
-import { type SubmitResult, submitResultOf } from './submit-result.ts'
+import { reasonWord, type SubmitResult, submitResultOf } from './submit-result.ts'
 import { amountOutOf } from './transaction.ts'
 
 const Rejection = z.object({ error: z.string(), reason: z.string() })
@@ -65,7 +65,9 @@ const FoundV1 = z
       result: v1.tx_result,
     }),
   )
-const Interface = z.object({ fungible_tokens: z.array(z.object({ name: z.string() })) })
+const Interface = z.object({
+  fungible_tokens: z.array(z.object({ name: z.string().regex(ASSET_NAME) })),
+})
 const Estimate = z.object({ estimations: z.array(z.object({ fee: z.number().nonnegative() })) })
 const ReadOnly = z.discriminatedUnion('okay', [
   z.object({ okay: z.literal(true), result: z.string() }),
@@ -264,22 +266,30 @@ async function jsonOf(api: StacksApi, response: Response): Promise<unknown> {
   }
 }
 
+/** A node holds 25 pending transactions of an account; several nodes behind one API may differ by some. */
+const MAX_NONCES_AHEAD = 1_000
+
 /**
+ * Undefined for a next nonce that no mempool leads to: the operator's stored nonce never decreases, so that one lie would keep
+ * the account from settling for good.
+ *
  * `missing_nonces` lists what is missing between the last confirmed and the highest pending nonce. Of an account without a
  * confirmed transaction the API lists neither pending nor missing ones, and `last_nonce` alone says that there are some.
  */
-function noncesOf(confirmed: number, found: z.output<typeof NoncesV3>): Nonces {
+function noncesOf(confirmed: number, found: z.output<typeof NoncesV3>): Nonces | undefined {
   const last = found.mempool?.last_nonce ?? undefined
   const missing = new Set(found.mempool?.missing_nonces)
+  const next = Math.max(confirmed, found.next_nonce, last === undefined ? 0 : last + 1)
+  if (next > confirmed + MAX_NONCES_AHEAD) return undefined
   return {
     confirmed,
-    next: Math.max(confirmed, found.next_nonce, last === undefined ? 0 : last + 1),
+    next,
     isUnused: (nonce) => last === undefined || nonce > last || missing.has(nonce),
   }
 }
 
 function chainStatusOf({ status, canonical, block, result }: Found): ChainStatus {
-  if (status.startsWith('dropped_')) return { kind: 'dropped', reason: status }
+  if (status.startsWith('dropped_')) return { kind: 'dropped', reason: reasonWord(status) }
   const outcome = OUTCOMES.find((one) => one === status)
   if (outcome === undefined || block === undefined) return { kind: 'pending' }
   if (canonical === false) return { kind: 'orphaned' }

@@ -1,9 +1,11 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { brotliCompressSync, constants } from 'node:zlib'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { INPUT_TOKEN, INTENT_VERIFIER, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { connectStacksNode, type StacksNodeOptions } from '../../src/settlement/stacks-node.ts'
+import { createOrder } from '../support/wallet.ts'
+import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 const TXID = '00'.repeat(32)
 const OWNER = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
@@ -122,6 +124,134 @@ describe('a node that lies', () => {
       expect(await node.submit(new Uint8Array(8))).toMatchObject({ kind: 'unknown' })
     }
     expect(seen).toEqual([])
+  })
+})
+
+describe('what a node says beyond the possible', () => {
+  const answering = (answers: Record<string, unknown>) =>
+    nodeThat(({ url = '' }, response) => {
+      const found = Object.entries(answers).find(([path]) => url.startsWith(path))?.[1]
+      response.writeHead(found === undefined ? 404 : 200).end(JSON.stringify(found ?? {}))
+    })
+
+  it.each([
+    ['next_nonce', { next_nonce: 2 ** 53 - 1 }],
+    ['last_nonce', { next_nonce: 5, mempool: { last_nonce: 2_000 } }],
+  ])('is no nonce, which no later truth would take back: %s', async (_, said) => {
+    const nonces = { '/extended/v3/principals/': said }
+    const account = { '/v2/accounts/': { nonce: 5, balance: '0x01' } }
+    expect(await (await answering({ ...account, ...nonces })).nonces(OWNER)).toBeUndefined()
+    const possible = { '/extended/v3/principals/': { next_nonce: 30 } }
+    expect(await (await answering({ ...account, ...possible })).nonces(OWNER)).toMatchObject({
+      confirmed: 5,
+      next: 30,
+    })
+  })
+
+  it.each([
+    'x'.repeat(65),
+    'two words',
+    'a\nb',
+    '\u001b[2J',
+    'X-API-Key:secret',
+    '',
+  ])('is no reason that is stored, logged or returned: %j', async (reason) => {
+    const rejecting = await nodeThat((_, response) => {
+      response.writeHead(400).end(JSON.stringify({ error: 'transaction rejected', reason }))
+    })
+    expect(await rejecting.submit(new Uint8Array(8))).toEqual({
+      kind: 'unknown',
+      reason: 'unreadable',
+    })
+    const dropping = await answering({
+      '/extended/v3/transactions/': { status: `dropped_${reason.slice(0, 57)} ` },
+    })
+    expect(await dropping.find(TXID)).toEqual({ kind: 'dropped', reason: 'unreadable' })
+  })
+
+  it.each(['', 'a b', '1a', 'x'.repeat(129), 'é'])('is no name of an asset: %j', async (name) => {
+    const { 0: token = '' } = INPUT_TOKEN.split('::')
+    const node = await answering({
+      '/v2/contracts/interface/': { fungible_tokens: [{ name }] },
+      '/quote': {
+        success: true,
+        data: {
+          amountOut: '5',
+          hops: [{ vault: token, opcode: '00', asset: `${token}::${name}` }],
+        },
+      },
+    })
+    expect(await node.assetName(INPUT_TOKEN)).toBeUndefined()
+    expect(await node.quote(INPUT_TOKEN, OUTPUT_TOKEN, '1')).toEqual({
+      ok: false,
+      reason: 'chainUnavailable',
+    })
+  })
+})
+
+describe('an execute, whatever its node and its quote service answer', () => {
+  let chain: OwnChain
+  let service: Settling
+  beforeAll(async () => {
+    chain = await startOwnChain()
+    service = await startSettling(chain)
+  })
+  afterEach(() => chain.clear())
+  afterAll(async () => {
+    await service?.close()
+    await chain?.stop()
+  })
+
+  const vault = INPUT_TOKEN
+  const quote = (data: object) => ({ success: true, data: { amountOut: '5', ...data } })
+  const huge = '9'.repeat(39)
+  const JUNK: [string, string, unknown[]][] = [
+    ['anything', '/', [null, [], {}, 'x', 0, true, { okay: true, result: '0x' }]],
+    [
+      'a quote',
+      '/quote',
+      [
+        quote({ hops: [{ vault, opcode: '00' }], amountOut: huge, minimumReceived: huge }),
+        quote({ hops: [{ vault, opcode: 'ff'.repeat(16) }], amountOut: `${2n ** 128n - 1n}` }),
+        quote({ hops: Array(5).fill({ vault, opcode: '00', asset: `${vault}::a>b` }) }),
+        quote({ hops: [{ vault, opcode: '00' }], amountOut: '0' }),
+        { success: false },
+      ],
+    ],
+    [
+      'a value',
+      '/v2/contracts/call-read/',
+      ['', '0x', '0x03', '0x09', `0x0100${'ff'.repeat(15)}`, `0x${'07'.repeat(200_000)}03`].map(
+        (result) => ({ okay: true, result }),
+      ),
+    ],
+    [
+      'an interface',
+      '/v2/contracts/interface/',
+      [{ fungible_tokens: [] }, { fungible_tokens: [{ name: 'x'.repeat(200) }] }],
+    ],
+    [
+      'an account',
+      '/v2/accounts/',
+      [
+        { nonce: 2 ** 53 - 1, balance: '0x00' },
+        { nonce: 1e300, balance: `0x${'f'.repeat(33)}` },
+      ],
+    ],
+    ['nonces', '/extended/', [{ next_nonce: 2 ** 53 - 1 }, { possible_next_nonce: -1 }]],
+    ['a fee', '/v2/fees/', [1e308, -1, 'x'].map((fee) => ({ estimations: [{ fee }] }))],
+  ]
+
+  it.each(JUNK)('is no 500: %s', async (_, on, bodies) => {
+    for (const body of bodies) {
+      const uuid = await createOrder(service, service.wallet)
+      await chain.plan({ on, do: 'answer', status: 200, body })
+      const { status, body: answer } = await service.execute(uuid)
+      await chain.clear()
+      expect([200, 202, 400, 422, 502, 503]).toContain(status)
+      expect(JSON.stringify(answer).length).toBeLessThan(2_000)
+    }
+    expect(service.logged.join('\n')).not.toContain('internal_error')
   })
 })
 
