@@ -17,7 +17,7 @@ import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
-import { extendUrl } from './wire/url.ts'
+import { extendUrl, originOf } from './wire/url.ts'
 
 /** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
 const PARENT = process.ppid
@@ -135,7 +135,7 @@ function welcome(config: Config, port: number): string {
   const help = 'npm run latchkey help'
   const width = Math.max(demo.length, help.length) + 4
   return `
-  Latchkey ${VERSION} on ${url}  (devnet: a Stacks chain at ${new URL(config.STACKS_API_URL ?? '').origin})
+  Latchkey ${VERSION} on ${url}  (devnet: a Stacks chain at ${originOf(config.STACKS_API_URL ?? '')})
 
   Try it, in another terminal:
     ${demo.padEnd(width)}the whole story: a wallet signs, a key trades, the key is revoked

@@ -16,7 +16,7 @@ export function extendUrl(
   return url.href
 }
 
-/** Returns an address that may be shown: its query may be a credential. */
-export function withoutQuery(address: string): string {
-  return address.replace(/[?#].*$/s, '')
+/** Returns what of an address may be shown: its path and its query may be a credential, as those of hosted nodes are. */
+export function originOf(address: string): string {
+  return URL.parse(address)?.origin ?? ''
 }

@@ -208,6 +208,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   cli: {
     imports: [
       'version',
+      'wire',
       'client',
       'crypto',
       'stacks',
@@ -222,7 +223,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
     packages: ['node:', 'commander'],
     readsMachine: true,
-    rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
+    rule: 'latchkey is a client of the SDK, and reads responses as it does; latchkey-admin uses the verbs of the service on its database',
   },
 }
 
@@ -230,7 +231,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 export const CLIENT_PACKAGES = NOBLE
 
 /** What the rest of cli/ may import values from. */
-export const CLI_ROOMS = ['client', 'version']
+export const CLI_ROOMS = ['client', 'version', 'wire']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
 export const OPERATOR_FILES = ['cli/admin.ts', 'cli/router.ts']

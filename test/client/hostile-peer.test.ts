@@ -5,7 +5,17 @@ import { brotliCompressSync, constants } from 'node:zlib'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { systemClock } from '../../src/client/clock.ts'
 import { createClient, type LatchkeyError, type Order } from '../../src/client/index.ts'
-import { API_KEY, DRAFT, info, NOON, refusal, type Script, scripted, signer } from './scripted.ts'
+import {
+  API_KEY,
+  DRAFT,
+  info,
+  NOON,
+  PRIVATE_KEY,
+  refusal,
+  type Script,
+  scripted,
+  signer,
+} from './scripted.ts'
 
 const fail = (call: Promise<unknown>): Promise<LatchkeyError> =>
   call.then(
@@ -368,6 +378,47 @@ describe('What an error carries', () => {
       expect(signature).toMatch(/^[0-9a-f]{130}$/)
       expect(everything(error).toLowerCase()).not.toContain(signature)
     }
+  })
+
+  it.each<[string, string]>([
+    ['a line feed', `${API_KEY.slice(0, 20)}\n${API_KEY.slice(20)}`],
+    ['what is no byte', `${API_KEY}\u{1f511}`],
+    ['a zero', `${API_KEY}\0`],
+  ])('is no credential that a header cannot carry: %s', async (_, broken) => {
+    for (const options of [{ apiKey: broken }, { session: broken }]) {
+      const create = async () => createClient({ baseUrl: 'http://127.0.0.1:1', ...options })
+      const error = await fail(create())
+      expect(error.code).toBe('INVALID_ARGUMENT')
+      for (const part of broken.split('\n')) expect(everything(error)).not.toContain(part)
+    }
+  })
+
+  it('is no credential that a fetch of the caller puts into its own error', async () => {
+    const own = (url: string, init: RequestInit) => {
+      const cause = new Error(`${url} ${JSON.stringify(init)}`)
+      return Promise.reject(Object.assign(new TypeError(cause.message, { cause }), { init }))
+    }
+    const client = createClient({
+      baseUrl: 'https://dex.example',
+      apiKey: API_KEY,
+      session,
+      fetch: own as typeof fetch,
+    })
+    for (const call of [client.orders.execute('uuid-1'), client.keys.list()]) {
+      const text = everything(await fail(call))
+      expect(text).toContain('Cannot reach')
+      for (const secret of [API_KEY, session]) expect(text).not.toContain(secret)
+    }
+  })
+
+  it('is no part of a client or a signer that is printed', () => {
+    const { client } = scripted([], { apiKey: API_KEY, session, signer })
+    for (const printed of [client, signer])
+      for (const text of [
+        inspect(printed, { depth: 20, showHidden: true }),
+        JSON.stringify(printed),
+      ])
+        for (const secret of [API_KEY, session, PRIVATE_KEY]) expect(text).not.toContain(secret)
   })
 
   it('is no credential that the service has put into its description', async () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { extendUrl, withoutQuery } from '../../src/wire/url.ts'
+import { extendUrl, originOf } from '../../src/wire/url.ts'
 
 it.each([
   ['http://h', '/a', {}, 'http://h/a'],
@@ -12,6 +12,7 @@ it.each([
 })
 
 it('an address is shown without what may be a credential', () => {
-  expect(withoutQuery('http://h/a?apikey=K#f?')).toBe('http://h/a')
-  expect(withoutQuery('http://h/a')).toBe('http://h/a')
+  expect(originOf('http://h/a?apikey=K#f?')).toBe('http://h')
+  expect(originOf('https://u:p@h:8/key/a')).toBe('https://h:8')
+  expect(originOf('')).toBe('')
 })
