@@ -11,6 +11,9 @@ import { parseIpRange } from './wire/ip.ts'
 const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
 const ZERO = '0'.repeat(64)
 
+/** A message has room for all of them, beside the longest limits: see `MAX_MESSAGE_BYTES`. */
+const MAX_EXTRA_SCOPES = 29
+
 const text = z.string().trim().min(1)
 const url = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
 const list = z
@@ -121,6 +124,10 @@ const Environment = z.object({
     .transform((parts) => parts.filter((part) => part !== ''))
     .pipe(z.array(scope))
     .refine(isCatalogue, 'must not name a scope twice, or one of create, execute and cancel')
+    .refine(
+      (extra) => extra.length <= MAX_EXTRA_SCOPES,
+      `must be ${MAX_EXTRA_SCOPES} scopes or fewer`,
+    )
     .default([]),
   TRUSTED_PROXIES: list.pipe(z.array(ipRange)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),

@@ -109,7 +109,7 @@ export function createAudit(transport: Transport, wallet: Wallet): Audit {
           method: 'GET',
           path: '/audit',
           query: { after, limit: 1000 },
-          proof: wallet.prove({ action: 'list_audit' }, 'headers'),
+          proof: wallet.prove({ action: 'list_audit' }),
           repeatable: true,
           signal,
         })

@@ -118,7 +118,7 @@ function revocations(
       const { message } = await sendChange<Message>(transport, wallet, {
         method: 'DELETE',
         path: keyPath(keyId),
-        proof: wallet.prove({ action: 'delete_api_key', keyId }, 'body'),
+        proof: wallet.prove({ action: 'delete_api_key', keyId }),
         repeatable: true,
         signal,
       })
@@ -144,7 +144,7 @@ function revocations(
       if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
         throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
       const notAfter = (await wallet.timeToSign()) + goodForMs
-      const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
+      const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter })
       const { message, signature, walletAddress } = await proof.sign()
       return { keyId, message, signature, walletAddress }
     },
@@ -192,7 +192,7 @@ function read<T>(
   { signal }: CallOptions = {},
   query: Record<string, string | number> = {},
 ): Promise<T> {
-  const proof = wallet.prove(message, 'headers')
+  const proof = wallet.prove(message)
   return transport.send<T>({ method: 'GET', path, query, proof, repeatable: true, signal })
 }
 
@@ -204,7 +204,7 @@ function change<T extends { auditHead?: AuditHead }>(
   message: ActionMembers,
   { signal }: CallOptions = {},
 ): Promise<T> {
-  const proof = wallet.prove(message, 'body')
+  const proof = wallet.prove(message)
   return sendChange<T>(transport, wallet, { method, path, proof, signal })
 }
 

@@ -258,7 +258,7 @@ export function createOrders(
     const { owner, recipient = owner, message, salt } = order
     if (recipient === owner || message !== undefined || !wallet.hasSigner) return {}
     if (salt !== undefined) return {}
-    const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) }, 'body')
+    const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) })
     return {
       proof: {
         ...proof,
@@ -276,7 +276,7 @@ export function createOrders(
       path: '/orders',
       query: { owner, status, limit, cursor },
       apiKey: hasApiKey && auth !== 'signature',
-      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }, 'headers') }),
+      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }) }),
       repeatable: true,
       signal,
     })
@@ -310,7 +310,7 @@ export function createOrders(
         'SIGNER_MISSING',
         'This needs an API key, or the signature of the wallet',
       )
-    return { proof: wallet.prove({ action, uuid, ...asked }, 'body') }
+    return { proof: wallet.prove({ action, uuid, ...asked }) }
   }
 
   async function get(uuid: string, { signal }: CallOptions = {}): Promise<Order> {

@@ -150,7 +150,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['db', 'keys', 'orders', 'stacks', 'provenance'],
+    imports: ['actions', 'db', 'keys', 'orders', 'stacks', 'provenance'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
