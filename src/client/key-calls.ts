@@ -1,5 +1,6 @@
 import type { AuditHead } from '../audit/event.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import { NOTE_NAMES, type NoteTerms } from '../keys/terms.ts'
 import type { KeyUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
@@ -63,10 +64,10 @@ function changes(
     async create({ name, permissions, expiresAt, ...limits }, options) {
       const message = {
         action: 'create_api_key' as const,
-        keyName: name,
+        keyName: writeText(name),
         permissions,
         ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
-        ...limits,
+        ...writeTexts(limits),
       }
       requireNumbers(limits)
       return change<CreatedKey>(context, 'POST', '/api-keys', message, options)
@@ -75,9 +76,9 @@ function changes(
       const message = {
         action: 'update_api_key' as const,
         keyId,
-        ...(name !== undefined && { keyName: name }),
+        ...(name !== undefined && { keyName: writeText(name) }),
         ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
-        ...limits,
+        ...writeTexts(limits),
       }
       requireNumbers(limits)
       const path = keyPath(keyId)
@@ -221,6 +222,21 @@ function requireKeyId(keyId: string): void {
 
 function writeTime(time: Date | string): string {
   return typeof time === 'string' ? time : time.toISOString()
+}
+
+/** Unicode normalization form C, which the service requires: a keyboard or a file system may write é in two characters. */
+function writeText(text: string): string {
+  return typeof text === 'string' ? text.normalize('NFC') : text
+}
+
+function writeTexts<Limits extends Partial<Record<keyof NoteTerms, string | null>>>(
+  limits: Limits,
+): Limits {
+  const notes = NOTE_NAMES.filter((name) => typeof limits[name] === 'string')
+  return {
+    ...limits,
+    ...Object.fromEntries(notes.map((name) => [name, writeText(limits[name] as string)])),
+  }
 }
 
 /** Throws on NaN and infinity, which JSON writes as null: in a change, null lifts the limit that the number should set. */

@@ -112,6 +112,15 @@ describe('A message', () => {
     expect(verifyMessage({ message, signature, walletAddress, network: 'devnet' }).ok).toBe(true)
   })
 
+  it('has texts in normalization form C, however they were written', async () => {
+    const { client, sent } = scripted([{ body: {} }, { body: {} }], { signer })
+    await client.keys.create({ name: 'cafe\u0301', permissions: [], label: 'A\u030a' })
+    await client.keys.update('key_1', { name: 'cafe\u0301', justification: 'A\u030a', label: null })
+    const [created, updated] = sent.map(({ body }) => JSON.parse(body.message))
+    expect(created).toMatchObject({ keyName: 'caf\u00e9', label: '\u00c5' })
+    expect(updated).toMatchObject({ keyName: 'caf\u00e9', justification: '\u00c5', label: null })
+  })
+
   it('has room for the most of everything that a grant may set, and for a head', async () => {
     const { client, sent } = scripted([{ body: { auditHead: HEAD } }, { body: {} }], { signer })
     await client.keys.delete('key_1')
