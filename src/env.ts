@@ -114,6 +114,7 @@ const Environment = z.object({
   RATE_LIMIT_PER_DAY: whole(1, 100_000_000).default(10_000),
   IP_RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).default(300),
   MAX_ACTIVE_KEYS_PER_WALLET: whole(1, 10_000).default(10),
+  MAX_KEYS_PER_WALLET: whole(1, 100_000).default(10_000),
   KEY_PREFIX: z
     .string()
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
@@ -221,6 +222,9 @@ function validateCombinations(given: Record<string, string | undefined>): string
   const faults: string[] = []
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
+  const { MAX_ACTIVE_KEYS_PER_WALLET: live = '10', MAX_KEYS_PER_WALLET: made = '10000' } = given
+  if (Number(made) < Number(live))
+    faults.push('MAX_KEYS_PER_WALLET: must be at least MAX_ACTIVE_KEYS_PER_WALLET')
   const network = given.STACKS_NETWORK ?? 'devnet'
   if (!isNetwork(network)) return faults
   for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT'] as const)

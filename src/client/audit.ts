@@ -15,6 +15,7 @@ import { isNetwork, type Network } from '../stacks/network.ts'
 import { isAuditHead } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
+import { nextOf } from './paging.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
@@ -26,7 +27,7 @@ export interface AuditExport {
   walletAddress: string
   /** Oldest first, each chained to the one before. */
   events: AuditEvent[]
-  /** The keys as the service returned them with the last events. */
+  /** The live keys as the service returned them with the last events. The events alone say what the ended ones were. */
   keys: Key[]
   /** When the service returned the keys, in milliseconds since 1970. */
   serverTime?: number
@@ -65,7 +66,7 @@ export interface AuditVerdict {
 /** The audit of the signer's wallet. */
 export interface Audit {
   /**
-   * Exports everything that happened to the wallet's keys, in pages of 1,000 events. The wallet signs once for each page,
+   * Exports everything that happened to the wallet's keys, in pages of up to 1,000 events. The wallet signs once for each page,
    * or a session authorizes it.
    *
    * @example
@@ -97,28 +98,48 @@ export interface Audit {
   head(): Promise<AuditHead | undefined>
 }
 
+interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'events'> {
+  nextAfter?: number
+  /** With the last events. */
+  keys?: Key[]
+  serverTime?: number
+  unrecorded?: UnrecordedAction[]
+  nextUnrecordedAfter?: string
+}
+
 /** Creates the `audit` of a client. */
 export function createAudit(transport: Transport, wallet: Wallet): Audit {
   return {
     async export({ signal } = {}) {
-      const events: AuditEvent[] = []
-      let page: Omit<AuditExport, 'format'> & { nextAfter?: number }
-      let after = 0
-      do {
-        page = await transport.send<typeof page>({
+      const read = (query: { after: number; limit: number; unrecordedAfter?: string }) =>
+        transport.send<AuditPage>({
           method: 'GET',
           path: '/audit',
-          query: { after, limit: 1000 },
+          query,
           proof: wallet.prove({ action: 'list_audit' }),
           repeatable: true,
           signal,
         })
-        events.push(...page.events)
+      const events: AuditEvent[] = []
+      let page: AuditPage
+      let after = 0
+      do {
+        page = await read({ after, limit: 1000 })
+        for (const event of page.events) events.push(event)
+        if (page.nextAfter !== undefined && !(page.nextAfter > after))
+          throw new LatchkeyError('BAD_RESPONSE', 'The service returned the same page twice')
         after = page.nextAfter ?? after
       } while (page.nextAfter !== undefined)
-      const { network, walletAddress, keys, serverTime, unrecorded } = page
-      if (serverTime === undefined || unrecorded === undefined)
+      const { network, walletAddress, keys, serverTime } = page
+      if (keys === undefined || serverTime === undefined || page.unrecorded === undefined)
         throw new LatchkeyError('BAD_RESPONSE', 'The service is of a release with another audit')
+      const unrecorded = [...page.unrecorded]
+      after = events.at(-1)?.sequence ?? 0
+      for (let next = page.nextUnrecordedAfter; next !== undefined; ) {
+        const more: AuditPage = await read({ after, limit: 1, unrecordedAfter: next })
+        for (const action of more.unrecorded ?? []) unrecorded.push(action)
+        next = nextOf(next, more.nextUnrecordedAfter)
+      }
       const format = 'latchkey-audit 2'
       return { format, network, walletAddress, events, keys, serverTime, unrecorded }
     },

@@ -4,14 +4,20 @@ import { NOTE_NAMES, type NoteTerms } from '../keys/terms.ts'
 import type { KeyUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
-import type { CallOptions, Keys } from './keys.ts'
+import type { CallOptions, KeyFilter, Keys } from './keys.ts'
 import type { ActionMembers } from './message.ts'
+import { collect, nextOf } from './paging.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
 interface Message {
   message: string
   auditHead?: AuditHead
+}
+
+interface KeyPage {
+  apiKeys: Key[]
+  nextCursor?: string
 }
 
 interface ChangedKey {
@@ -38,13 +44,21 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
   }
 }
 
-function reads(context: Context): Pick<Keys, 'list' | 'get' | 'usage'> {
+function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage'> {
+  async function* listAll({ signal, live, limit }: CallOptions & KeyFilter = {}) {
+    const message = { action: 'list_api_keys' as const }
+    const options = signal === undefined ? {} : { signal }
+    let cursor: string | undefined
+    do {
+      const query = { live: live === undefined ? undefined : String(live), limit, cursor }
+      const page = await read<KeyPage>(context, '/api-keys', message, options, query)
+      yield* page.apiKeys
+      cursor = nextOf(cursor, page.nextCursor)
+    } while (cursor !== undefined)
+  }
   return {
-    async list(options) {
-      const message = { action: 'list_api_keys' as const }
-      const { apiKeys } = await read<{ apiKeys: Key[] }>(context, '/api-keys', message, options)
-      return apiKeys
-    },
+    listAll,
+    list: (options) => collect(listAll(options)),
     async get(keyId, options) {
       const message = { action: 'get_api_key' as const, keyId }
       const { apiKey } = await read<{ apiKey: Key }>(context, keyPath(keyId), message, options)
@@ -191,7 +205,7 @@ function read<T>(
   path: string,
   message: ActionMembers,
   { signal }: CallOptions = {},
-  query: Record<string, string | number> = {},
+  query: Record<string, string | number | undefined> = {},
 ): Promise<T> {
   const proof = wallet.prove(message)
   return transport.send<T>({ method: 'GET', path, query, proof, repeatable: true, signal })

@@ -5,6 +5,7 @@ import type { ServiceClock } from './clock.ts'
 import { commitOrder, type UnsignedOrder } from './committed-order.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
+import { nextOf } from './paging.ts'
 import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
@@ -291,7 +292,7 @@ export function createOrders(
         options,
       )
       yield* page.orders
-      cursor = page.nextCursor
+      cursor = nextOf(cursor, page.nextCursor)
     } while (cursor !== undefined)
   }
 

@@ -32,6 +32,7 @@ type CreateReason =
   | 'auditHeadUnknown'
   | 'keyNameTaken'
   | 'keyLimitReached'
+  | 'keyHistoryFull'
   | 'walletSuspended'
 
 /** A key that is to be stored; its secret is not part of it. */
@@ -96,7 +97,7 @@ function storeKey(
   now: number,
 ): Promise<Result<AuditHead, CreateReason>> {
   const { walletAddress } = action
-  const { MAX_ACTIVE_KEYS_PER_WALLET } = services.config
+  const { MAX_ACTIVE_KEYS_PER_WALLET, MAX_KEYS_PER_WALLET } = services.config
   const live = liveKeys(walletAddress, now)
   const { columns, values } = termLists(terms)
   return atomically<AuditHead, CreateReason>(services.db, async (tx) => {
@@ -110,6 +111,7 @@ function storeKey(
         SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress},
           ${consumed.value}::bigint, ${timestamptz(now)}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
+          AND ${madeSql(walletAddress, MAX_KEYS_PER_WALLET)} < ${MAX_KEYS_PER_WALLET}::int
           AND NOT EXISTS (SELECT FROM suspended_wallets WHERE wallet_address = ${walletAddress})
         RETURNING ${RIGHTS} AS rights`,
     )
@@ -127,7 +129,14 @@ async function refusalOf(
   walletAddress: string,
 ): Promise<Refused<CreateReason>> {
   if (await isSuspended(tx, walletAddress)) return refuse('walletSuspended')
-  return refuse('keyLimitReached', { limit: config.MAX_ACTIVE_KEYS_PER_WALLET })
+  const limit = config.MAX_KEYS_PER_WALLET
+  const [wallet] = await rows<{ made: number }>(
+    tx,
+    sql`SELECT ${madeSql(walletAddress, limit)} AS made`,
+  )
+  return (wallet?.made ?? 0) >= limit
+    ? refuse('keyHistoryFull', { limit })
+    : refuse('keyLimitReached', { limit: config.MAX_ACTIVE_KEYS_PER_WALLET })
 }
 
 /** What the service's configuration lets a key's terms be. */
@@ -143,6 +152,12 @@ export function policyOf(config: KeyServices['config'], now: number): TermsPolic
 /** The FROM and WHERE of a statement over a wallet's keys that have not ended; suspended ones are among them. */
 function liveKeys(walletAddress: string, now: number): SQL {
   return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnendedSql(timestamptz(now))}`
+}
+
+/** How many keys the wallet has ever made, counted no further than `most`. */
+function madeSql(walletAddress: string, most: number): SQL {
+  return sql`(SELECT count(*)::int FROM (
+    SELECT FROM api_keys WHERE wallet_address = ${walletAddress} LIMIT ${most}::int) AS made)`
 }
 
 /** Whether a key of the wallet that has not ended has the name, or one that looks the same. The caller holds the wallet's lock. */
