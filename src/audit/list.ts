@@ -68,8 +68,9 @@ export async function listUnrecorded(
         SELECT id FROM signed_actions WHERE wallet_address = ${walletAddress} AND id > ${after}::bigint
           AND ${isRecordedSql} ORDER BY id LIMIT ${SCANNED_PER_PAGE}::int
       ), unrecorded AS MATERIALIZED (
-        SELECT id FROM scanned WHERE NOT EXISTS (SELECT FROM audit_events AS event
-          WHERE event.action_id = scanned.id AND event.wallet_address = ${walletAddress})
+        -- A scalar subquery has an index scan for each action. NOT EXISTS may become a join that reads every event of the wallet.
+        SELECT id FROM scanned WHERE (SELECT event.sequence FROM audit_events AS event
+          WHERE event.action_id = scanned.id AND event.wallet_address = ${walletAddress} LIMIT 1) IS NULL
         ORDER BY id LIMIT ${UNRECORDED_PER_PAGE}::int
       )
       SELECT (SELECT count(*)::int FROM scanned) AS scanned, (SELECT max(id)::text FROM scanned) AS last, (
