@@ -168,9 +168,21 @@ const CLOCK_TOLERANCE_MS = 60_000
  * console.log(ok, faults)
  * ```
  */
-export function verifyAudit(
+export function verifyAudit(audit: AuditExport, options: VerifyOptions = {}): AuditVerdict {
+  try {
+    return judge(audit, options)
+  } catch (error) {
+    if (error instanceof LatchkeyError) throw error
+    throw new LatchkeyError(
+      'INVALID_ARGUMENT',
+      `This is no export of an audit: a member has a value that none has (${(error as Error).name})`,
+    )
+  }
+}
+
+function judge(
   audit: AuditExport,
-  { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions = {},
+  { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions,
 ): AuditVerdict {
   requireExport(audit)
   if (older !== undefined) requireExport(older)
