@@ -208,6 +208,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   cli: {
     imports: [
       'version',
+      'wire',
       'client',
       'crypto',
       'stacks',
