@@ -223,7 +223,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
     packages: ['node:', 'commander'],
     readsMachine: true,
-    rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
+    rule: 'latchkey is a client of the SDK, and reads files as the service reads bodies; latchkey-admin uses the verbs of the service on its database',
   },
 }
 
@@ -231,7 +231,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 export const CLIENT_PACKAGES = NOBLE
 
 /** What the rest of cli/ may import values from. */
-export const CLI_ROOMS = ['client', 'version']
+export const CLI_ROOMS = ['client', 'version', 'wire']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
 export const OPERATOR_FILES = ['cli/admin.ts', 'cli/router.ts']
