@@ -52,6 +52,7 @@ describe('The configuration', () => {
       RATE_LIMIT_PER_DAY: 10_000,
       IP_RATE_LIMIT_PER_MINUTE: 300,
       MAX_ACTIVE_KEYS_PER_WALLET: 10,
+      MAX_KEYS_PER_WALLET: 10_000,
       KEY_PREFIX: 'ck_live_',
       EXTRA_SCOPES: [],
       TRUSTED_PROXIES: [],
@@ -142,6 +143,12 @@ describe('The configuration', () => {
     }
     expect(message).not.toMatch(/pa55word|5ec2e7/)
     expect(message.split('\n').length - 1).toBeGreaterThanOrEqual(Object.keys(faulty).length)
+  })
+
+  it('lets a wallet make as many keys as it may have alive', () => {
+    const limits = { MAX_KEYS_PER_WALLET: '20', MAX_ACTIVE_KEYS_PER_WALLET: '21' }
+    expect(faultOf(limits)).toContain('MAX_KEYS_PER_WALLET: must be at least')
+    expect(faultOf({ MAX_KEYS_PER_WALLET: '9' })).toContain('MAX_KEYS_PER_WALLET: must be at least')
   })
 
   it('lets no key look like a session', () => {

@@ -52,6 +52,10 @@ const HINTS: Record<ErrorCode, string> = {
   DUPLICATE_KEY_NAME: 'Choose another name, or revoke the key that has it.',
   ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
+  KEY_HISTORY_FULL:
+    "Rotate or update a live key in place of making another one; the service's operator can raise the limit.",
+  SESSION_LIMIT_REACHED:
+    'End a session, or wait until the first of them ends by itself: the details say when. keys.revokeAll ends them all.',
   BODY_TOO_LARGE: 'Send less.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
   TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',

@@ -5,6 +5,7 @@ import type { ServiceClock } from './clock.ts'
 import { commitOrder, type UnsignedOrder } from './committed-order.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
+import { eachOf } from './paging.ts'
 import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
@@ -258,7 +259,7 @@ export function createOrders(
     const { owner, recipient = owner, message, salt } = order
     if (recipient === owner || message !== undefined || !wallet.hasSigner) return {}
     if (salt !== undefined) return {}
-    const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) }, 'body')
+    const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) })
     return {
       proof: {
         ...proof,
@@ -276,7 +277,7 @@ export function createOrders(
       path: '/orders',
       query: { owner, status, limit, cursor },
       apiKey: hasApiKey && auth !== 'signature',
-      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }, 'headers') }),
+      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }) }),
       repeatable: true,
       signal,
     })
@@ -284,18 +285,10 @@ export function createOrders(
   }
 
   async function* listAll(filter: OrderFilter = {}, options: AuthOptions = {}) {
-    const seen = new Set<string>()
-    let page = await list(filter, options)
-    for (;;) {
-      yield* page.orders
-      const { nextCursor: cursor } = page
-      if (cursor === undefined) return
-      if (seen.has(cursor)) throw endlessList()
-      seen.add(cursor)
-      const next: OrderPage = await list({ ...filter, cursor }, options)
-      if (!advances(page, next)) throw endlessList()
-      page = next
-    }
+    yield* eachOf<Order>(async (cursor) => {
+      const page = await list(cursor === undefined ? filter : { ...filter, cursor }, options)
+      return { items: page.orders, nextCursor: page.nextCursor }
+    })
   }
 
   /** Authenticates with the API key if the client has one, else with a signed message. */
@@ -313,7 +306,7 @@ export function createOrders(
         'SIGNER_MISSING',
         'This needs an API key, or the signature of the wallet',
       )
-    return { proof: wallet.prove({ action, uuid, ...asked }, 'body') }
+    return { proof: wallet.prove({ action, uuid, ...asked }) }
   }
 
   async function get(uuid: string, { signal }: CallOptions = {}): Promise<Order> {
@@ -358,20 +351,6 @@ export function createOrders(
       return data
     },
   }
-}
-
-const MAX_CURSOR_LENGTH = 200
-
-/** Whether a page is a next one: a service that repeats a page, or sends empty ones, would be asked for ever. */
-function advances(page: OrderPage, next: OrderPage): boolean {
-  if (next.nextCursor === undefined) return true
-  if (typeof next.nextCursor !== 'string' || next.nextCursor.length > MAX_CURSOR_LENGTH)
-    return false
-  return next.orders.length > 0 && JSON.stringify(next.orders) !== JSON.stringify(page.orders)
-}
-
-function endlessList(): LatchkeyError {
-  return new LatchkeyError('BAD_RESPONSE', 'The pages of the list do not advance')
 }
 
 /** Throws on terms that only a committed order has. */

@@ -150,7 +150,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['wire', 'db', 'keys', 'orders', 'stacks', 'provenance'],
+    imports: ['actions', 'wire', 'db', 'keys', 'orders', 'stacks', 'provenance'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
@@ -223,7 +223,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
     packages: ['node:', 'commander'],
     readsMachine: true,
-    rule: 'latchkey is a client of the SDK, and reads responses as it does; latchkey-admin uses the verbs of the service on its database',
+    rule: 'latchkey is a client of the SDK, and reads files and responses as the service reads bodies; latchkey-admin uses the verbs of the service on its database',
   },
 }
 
