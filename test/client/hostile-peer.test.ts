@@ -306,10 +306,17 @@ describe('Pages that do not advance', () => {
       [1, 2].map((at) => ({
         body: { data: [order(`${at}`)], nextCursor: 'c'.repeat(10_000 * at) },
       })),
-      2,
+      1,
     ],
   ])('end a list of orders: %s', async (_, script, requests) => {
     expect((await listAll(script)).sent).toHaveLength(requests)
+  })
+
+  it('end a list of keys', async () => {
+    const script = [1, 2, 3].map((at) => ({ body: { apiKeys: [{ at }], nextCursor: 'a' } }))
+    const { client, sent } = scripted(script, { signer })
+    expect(await fail(client.keys.list())).toMatchObject({ code: 'BAD_RESPONSE' })
+    expect(sent).toHaveLength(2)
   })
 
   it.each([
