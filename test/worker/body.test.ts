@@ -52,14 +52,14 @@ describe('In workerd a body', () => {
     [
       'in too many chunks',
       'Transfer-Encoding: chunked',
-      `${chunk(' '.repeat(1_024)).repeat(40)}0\r\n\r\n`,
+      `${chunk(' '.repeat(1_024)).repeat(80)}0\r\n\r\n`,
     ],
     [
       'in one chunk that is too large',
       'Transfer-Encoding: chunked',
-      `${chunk(' '.repeat(60_000))}0\r\n\r\n`,
+      `${chunk(' '.repeat(100_000))}0\r\n\r\n`,
     ],
-    ['that is longer than allowed', 'Content-Length: 60000', ' '.repeat(60_000)],
+    ['that is longer than allowed', 'Content-Length: 100000', ' '.repeat(100_000)],
   ])('%s is refused as the fault of its client', async (_, headers, body) => {
     const { status, code } = await post(headers, body)
     // A client that closed its connection may get no response at all.
