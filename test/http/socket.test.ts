@@ -156,7 +156,7 @@ describe('On a socket', () => {
     const answer = await request(
       'POST /api/v1/api-keys',
       ['Transfer-Encoding: chunked'],
-      `${chunk.repeat(40)}0\r\n\r\n`,
+      `${chunk.repeat(80)}0\r\n\r\n`,
     )
     expect(statusOf(answer), answer).toBe(413)
     expect(answer).toContain('BODY_TOO_LARGE')

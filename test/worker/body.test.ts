@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
@@ -36,7 +35,8 @@ describe('In workerd a body', () => {
       `POST /api/v1/api-keys HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${headers}\r\n\r\n${body}`,
     )
     socket.end()
-    await once(socket, 'close')
+    // Not `once` of node:events, which rejects when the connection is reset: unread bytes of the body cause that.
+    await new Promise((resolve) => socket.once('close', resolve))
     const status = /x-test-status: (\d+)/i.exec(answer) ?? /^HTTP\/1\.1 (\d+)/.exec(answer)
     return { status: Number(status?.[1]), code: /"code":"(\w+)"/.exec(answer)?.[1] ?? '' }
   }
