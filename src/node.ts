@@ -44,7 +44,9 @@ async function main(): Promise<void> {
     log('info', 'stopped')
   })
   try {
-    const database = await openDatabase(given.DATABASE_URL)
+    const database = await openDatabase(given.DATABASE_URL, {
+      onWait: (holder) => log('warn', 'migration_waits', { holder }),
+    })
     opened.push(database.close)
     const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))
     if (devnet !== undefined) opened.push(devnet.stop)

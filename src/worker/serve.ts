@@ -6,7 +6,8 @@ import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
-import { connectPostgres } from '../db/postgres.ts'
+import { connectPostgres, type PostgresRoute } from '../db/postgres.ts'
+import { findRoleRoute } from '../db/role-route.ts'
 import { type DatabaseClock, postgresClock } from '../db/time.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
@@ -59,6 +60,8 @@ interface Isolate {
   /** Configured, and checked against the database with the first statement that reaches it. */
   keys: EncryptionKeys
   areKeysChecked: boolean
+  /** Found out with the first session. */
+  route: PostgresRoute | undefined
   encryption: Encryption
   mac: Mac
   usage: UsageRecorder
@@ -100,8 +103,8 @@ export function createWorker({
     work: (world: World) => Promise<T>,
   ): Promise<T> {
     const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory } = one
-    const { connectionString } = bindings.HYPERDRIVE
-    const { db, close } = connectPostgres(connectionString, {
+    one.route ??= await findRoleRoute(bindings.HYPERDRIVE.connectionString)
+    const { db, close } = connectPostgres(one.route, {
       maxConnections: SESSIONS_PER_REQUEST,
       onStatement,
     })
@@ -205,6 +208,7 @@ async function openIsolate(
     mac: openMac(keys),
     keys,
     areKeysChecked: false,
+    route: undefined,
     usage: openUsage(log),
     log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
