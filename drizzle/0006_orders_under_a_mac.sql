@@ -16,5 +16,8 @@ CREATE INDEX "transactions_burns" ON "transactions" USING btree ("created_at") W
 UPDATE "orders" SET "disclosed_at" = coalesce("executed_at", "failed_at", "created_at")
   WHERE EXISTS (SELECT FROM "transactions" WHERE "order_uuid" = "uuid");--> statement-breakpoint
 UPDATE "orders" SET "uuid_used_at" = coalesce("confirmed_at", "created_at") WHERE "status" = 'confirmed';--> statement-breakpoint
+-- The intents of those that ended unsettled are public, and good until their uuids are burnt.
+UPDATE "orders" SET "burn_requested_at" = coalesce("failed_at", "cancelled_at", "disclosed_at")
+  WHERE "disclosed_at" IS NOT NULL AND "status" IN ('failed', 'cancelled', 'expired');--> statement-breakpoint
 -- An order that has ended never opens again: its events say so, whatever its row says.
 CREATE TRIGGER "order_events_append_only" BEFORE UPDATE OR DELETE OR TRUNCATE ON "order_events" FOR EACH STATEMENT EXECUTE FUNCTION "refuse_change"();

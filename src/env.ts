@@ -104,6 +104,7 @@ const Environment = z.object({
   MAX_SETTLING_PER_WALLET: whole(1, 2_500).default(10),
   MAX_FAILED_PER_WALLET_AND_DAY: whole(1, 10_000).default(20),
   MAX_BURNS_PER_WALLET_AND_DAY: whole(1, 10_000).default(40),
+  MAX_REQUESTED_BURNS_PER_DAY: whole(0, 100_000).default(500),
   UNSEALED_ORDERS_UNTIL: z.iso
     .datetime({ offset: true, error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z' })
     .optional(),

@@ -215,7 +215,10 @@ function proveEvent(event: AuditEvent, options: ReplayOptions): ProvenEvent | st
   const body = readBody(event.body)
   if (body === undefined || body.walletAddress !== options.walletAddress)
     return 'is no event of this wallet'
-  if (body.messageHash === null) return { body, signed: undefined }
+  if (body.messageHash === null)
+    return event.message === undefined
+      ? { body, signed: undefined }
+      : 'has a message that it does not name'
   const signed = verifiedMembers(event, body.messageHash, options)
   return signed === undefined ? 'is not what the owner signed' : { body, signed }
 }

@@ -23,6 +23,10 @@ const MAX_ATTEMPTS = 3
 interface BurnableOrder {
   uuid: string
   owner: string
+  inputToken: string
+  amountIn: string
+  /** Whether a node has had its intent. */
+  isDisclosed: boolean
 }
 
 /** Burns the uuids of orders that wait for it, up to a number of them. Resolves to how many burns were stored. */
@@ -32,12 +36,15 @@ export async function burnUuids(services: SettlementServices, limit: number): Pr
   return stored
 }
 
+/** Public intents first: a request for another one can wait. */
 async function ordersToBurn(services: SettlementServices, limit: number): Promise<BurnableOrder[]> {
   const at = services.databaseTime()
   return rows<BurnableOrder>(
     services.db,
-    sql`SELECT uuid, owner FROM orders WHERE ${isToBurnSql(at)} AND ${isWithinBudgetSql(services, at)}
-      ORDER BY burn_requested_at LIMIT ${limit}::int`,
+    sql`SELECT uuid, owner, input_token AS "inputToken", amount_in::text AS "amountIn",
+        disclosed_at IS NOT NULL AS "isDisclosed"
+      FROM orders WHERE ${isToBurnSql(at)} AND ${isWithinBudgetSql(services, at)}
+      ORDER BY disclosed_at IS NULL, burn_requested_at LIMIT ${limit}::int`,
   )
 }
 
@@ -52,11 +59,23 @@ function isToBurnSql(at: SQL): SQL {
       AND transactions.status IN ('signed', 'accepted', 'outbid'))`
 }
 
-/** Whether the owner of a row of orders has burns of the day left: the operator pays for them. */
+/**
+ * Whether a row of orders has burns of the day left: the operator pays for them. A wallet has a number of them, and those of
+ * orders that were never broadcast leave it those of public intents. Wallets cost nothing, so the former have a number of all
+ * wallets together as well.
+ */
 function isWithinBudgetSql({ config }: SettlementServices, at: SQL): SQL {
-  return sql`(SELECT count(*) FROM transactions JOIN orders AS own ON own.uuid = order_uuid
-      WHERE own.owner = orders.owner AND kind = 'burn' AND transactions.created_at > ${later(at, -DAY_MS)}
-    ) < ${config.MAX_BURNS_PER_WALLET_AND_DAY}::int`
+  const burns = (
+    which: SQL,
+  ) => sql`(SELECT count(*) FROM transactions JOIN orders AS own ON own.uuid = order_uuid
+      WHERE kind = 'burn' AND transactions.created_at > ${later(at, -DAY_MS)} AND ${which})`
+  const isOwn = sql`own.owner = orders.owner`
+  const isRequested = sql`own.disclosed_at IS NULL`
+  const perWallet = sql`${config.MAX_BURNS_PER_WALLET_AND_DAY}::int`
+  return sql`CASE WHEN orders.disclosed_at IS NOT NULL
+      THEN ${burns(sql`${isOwn} AND NOT ${isRequested}`)} < ${perWallet}
+      ELSE ${burns(isOwn)} < ${perWallet}
+        AND ${burns(isRequested)} < ${config.MAX_REQUESTED_BURNS_PER_DAY}::int END`
 }
 
 async function burn(services: SettlementServices, order: BurnableOrder): Promise<boolean> {
@@ -68,12 +87,32 @@ async function burn(services: SettlementServices, order: BurnableOrder): Promise
     await recordUuid(services, uuid, true)
     return false
   }
+  if (!order.isDisclosed && !(await isWorthBurning(services, order))) return false
   for (const operator of services.operators.roundRobin()) {
     const txid = await operator.exclusively(() => burnWith(services, operator, order))
     if (txid === undefined) continue
     log('warn', 'uuid_burn_sent', { uuid, txid, operator: operator.address })
     return true
   }
+  return false
+}
+
+/**
+ * Whether an intent that no node has had could move anything: its owner holds the input. Otherwise the request is dismissed,
+ * so that wallets without tokens cost the operator nothing; the owner can repeat it.
+ */
+async function isWorthBurning(
+  { chain, db, log }: SettlementServices,
+  { uuid, owner, inputToken, amountIn }: BurnableOrder,
+): Promise<boolean> {
+  const balance = await chain.tokenBalance(inputToken, owner)
+  if (balance === undefined) return false
+  if (balance >= BigInt(amountIn)) return true
+  await rows(
+    db,
+    sql`UPDATE orders SET burn_requested_at = NULL WHERE uuid = ${uuid} AND disclosed_at IS NULL`,
+  )
+  log('info', 'burn_dismissed', { uuid, owner, balance: String(balance) })
   return false
 }
 
@@ -102,11 +141,12 @@ async function burnWith(
 
 /**
  * Uses the operator's nonce and stores the burn, or changes nothing: of concurrent burns of a uuid one is stored, and a
- * wallet's burns, serialized by its lock, stay within its budget.
+ * wallet's burns, serialized by its lock, stay within its budget. Those that have a budget of the service are serialized by
+ * the locks of all operators.
  */
 async function claimBurn(
   services: SettlementServices,
-  { uuid, owner }: BurnableOrder,
+  { uuid, owner, isDisclosed }: BurnableOrder,
   operator: string,
   { transaction, rawBox }: EncryptedTransaction,
 ): Promise<boolean> {
@@ -114,6 +154,7 @@ async function claimBurn(
   const at = services.databaseTime()
   return services.db.transaction(async (tx) => {
     await lockWallet(tx, owner)
+    if (!isDisclosed) await rows(tx, sql`SELECT FROM operators ORDER BY address FOR UPDATE`)
     const claimed = await rows(
       tx,
       sql`WITH payer AS (

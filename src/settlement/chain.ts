@@ -77,7 +77,7 @@ export interface Chain {
   nonces(address: string): Promise<Nonces | undefined>
   /** The node's estimate for a payload of the given size in micro-STX; undefined when it has none. */
   estimateFee(payload: Uint8Array, byteLength: number): Promise<number | undefined>
-  /** A token balance in its smallest unit; undefined when the API did not respond or the token has no such function. */
+  /** A token balance in its smallest unit, 0 of a contract that tells none; undefined when the API did not respond. */
   tokenBalance(contractId: string, owner: string): Promise<bigint | undefined>
   /** Whether an intent's uuid is used at the verifier; undefined when the API did not respond. */
   isUuidUsed(verifier: string, uuid: string): Promise<boolean | undefined>

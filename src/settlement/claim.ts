@@ -3,6 +3,7 @@ import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { later } from '../db/time.ts'
 import { isSuspendedSql, lockWallet } from '../db/wallet-lock.ts'
+import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import { stateMacs } from '../orders/integrity.ts'
 import { hasEndedSql, isExecutableSql } from '../orders/lifecycle.ts'
 import type { OrderStatus } from '../orders/order.ts'
@@ -26,6 +27,7 @@ export type ClaimReason =
   | 'operatorFull'
   | 'orderNotOpen'
   | 'walletSuspended'
+  | 'apiKeyInactive'
   | 'settlementLimit'
 
 /**
@@ -34,7 +36,8 @@ export type ClaimReason =
  * The caller's transaction locks the wallet, so that what its bounds count cannot be raced; then the operator's row, if its
  * nonce is still the one that was signed and not too far ahead of the chain; then the order's row, if it is executable at
  * the time of Postgres and unchanged since it was verified. An order that ever ended, or that has a live transaction, is
- * never claimed, whatever its status says. Of concurrent executes and cancels one succeeds, and no nonce is skipped or used
+ * never claimed, whatever its status says. Nor is one for a key that ended while its request waited for the chain: changes
+ * of keys take the wallet's lock too. Of concurrent executes and cancels one succeeds, and no nonce is skipped or used
  * twice. Until the lease ends only the caller sends the bytes.
  */
 export async function claimOrder(
@@ -62,7 +65,8 @@ export async function claimOrder(
         FROM payer
         WHERE uuid = ${uuid} AND owner = ${owner} AND ${isExecutableSql(at)} AND ${isUnchangedSql(order)}
           AND NOT ${hasEndedSql()} AND NOT EXISTS (${liveTransactions(sql`orders.uuid`)})
-          AND NOT ${isSuspendedSql(owner)} AND ${isWithinBoundsSql(services, owner, at)}
+          AND NOT ${isSuspendedSql(owner)} AND ${isRequesterActiveSql(requestedBy, at)}
+          AND ${isWithinBoundsSql(services, owner, at)}
         RETURNING uuid, orders.status, payer.address
       ), used AS (
         UPDATE operators SET next_nonce = next_nonce + 1 FROM claimed WHERE operators.address = claimed.address
@@ -79,7 +83,7 @@ export async function claimOrder(
         requested_by = excluded.requested_by, created_at = excluded.created_at, check_at = excluded.check_at
       RETURNING txid`,
   )
-  return claimed.length === 1 ? ok(null) : explainLostClaim(tx, services, order, operator)
+  return claimed.length === 1 ? ok(null) : explainLostClaim(tx, services, claim)
 }
 
 /** Transactions of an order that a node may have, or may still get. */
@@ -95,6 +99,13 @@ function isUnchangedSql({ termsMacs, stateMacs }: VerifiedOrder): SQL {
       : sql`encode(${column}, 'hex') = ANY (${`{${macs.join(',')}}`}::text::text[])`
   return sql`${isOneOf(sql`orders.terms_mac`, termsMacs)}
     AND ${isOneOf(sql`orders.state_mac`, stateMacs)}`
+}
+
+/** Whether the key that requested a claim is still active; an owner's message was checked when it was consumed. */
+function isRequesterActiveSql(keyId: string | undefined, at: SQL): SQL {
+  return keyId === undefined
+    ? sql`true`
+    : sql`EXISTS (SELECT FROM api_keys WHERE id = ${keyId} AND ${isActiveSql(at)})`
 }
 
 /** Settlements of a wallet that are under way, and those of the last 24 hours that failed. */
@@ -120,6 +131,7 @@ interface Seen {
   executable: boolean | null
   ended: boolean | null
   suspended: boolean
+  inactive: string | null
   full: boolean | null
   settling: number
   failed: number
@@ -129,20 +141,22 @@ interface Seen {
 async function explainLostClaim(
   tx: Database,
   services: SettlementServices,
-  { uuid, owner }: VerifiedOrder,
-  operator: string,
+  { order: { uuid, owner }, operator, requestedBy }: Claim,
 ): Promise<Result<null, ClaimReason>> {
   const at = services.databaseTime()
   const { settling, failed } = settlementCounts(owner, at)
   const [seen] = await rows<Seen>(
     tx,
     sql`SELECT orders.status, ${isExecutableSql(at)} AS executable, ${hasEndedSql()} AS ended,
-        ${isSuspendedSql(owner)} AS suspended, ${settling}::int AS settling, ${failed}::int AS failed,
+        ${isSuspendedSql(owner)} AS suspended,
+        (SELECT ${inactiveReasonSql(at)} FROM api_keys WHERE id = ${requestedBy ?? null}::text) AS inactive,
+        ${settling}::int AS settling, ${failed}::int AS failed,
         (SELECT next_nonce >= chain_nonce + ${MAX_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full
       FROM (SELECT 1) AS always LEFT JOIN orders ON uuid = ${uuid} AND owner = ${owner}`,
   )
   const { MAX_SETTLING_PER_WALLET, MAX_FAILED_PER_WALLET_AND_DAY } = services.config
   if (seen?.suspended) return refuse('walletSuspended')
+  if (seen?.inactive != null) return refuse('apiKeyInactive', { reason: seen.inactive })
   if (seen?.status !== 'open' || seen.ended === true)
     return refuse('orderNotOpen', { status: seen?.status ?? null })
   if (seen.executable === false) return refuse('orderNotOpen', { status: 'expired' })

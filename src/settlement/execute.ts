@@ -38,7 +38,7 @@ export async function executeOrder(
   if (row === undefined) return refuse('orderNotFound')
   const refused = await refusalOf(services, row, caller, now)
   if (refused !== undefined) return refused
-  const intact = checkIntegrity(services, row, now)
+  const intact = await openIntent(services, row, now)
   if (!intact.ok) {
     services.log('error', 'order_tampered', { uuid, ...intact.details })
     return intact
@@ -47,7 +47,6 @@ export async function executeOrder(
   const reservation = caller.by === 'key' ? reservationOf(row, caller, now) : undefined
   const reserved = await reserveFor(services, reservation)
   if (!reserved.ok) return reserved
-  const signature = await services.encryption.decrypt(row.signatureBox, signatureLabel(uuid))
   const settled = await settle(
     services,
     {
@@ -55,7 +54,7 @@ export async function executeOrder(
       ...acceptedMacs(services, row),
       router: row.routerContract ?? defaultRouter(services),
       terms: committedTermsOf(row),
-      signature,
+      signature: intact.value,
     },
     caller.by === 'key' ? { keyId: caller.keyId } : { action: caller.action },
   )
@@ -74,6 +73,22 @@ export async function executeOrder(
         txid,
         accepted: true,
       })
+}
+
+/** The owner's intent signature of a row that is as the service wrote it. */
+async function openIntent(
+  services: Services,
+  row: OrderRow,
+  now: number,
+): Promise<Result<Uint8Array, 'orderTampered'>> {
+  const intact = checkIntegrity(services, row, now)
+  if (!intact.ok) return intact
+  try {
+    const label = signatureLabel(row.uuid)
+    return ok(await services.encryption.decrypt(row.signatureBox, label))
+  } catch {
+    return refuse('orderTampered', { reason: 'edited' })
+  }
 }
 
 /** Why a caller may not execute an order now; undefined when it may. Of a message that was used before, that. */

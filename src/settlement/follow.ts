@@ -32,9 +32,13 @@ export interface ReconcilePass {
   height: () => Promise<number | undefined>
 }
 
-/** Checks one transaction: sends it again while no node's acceptance is recorded, else looks up its status. */
+/**
+ * Checks one transaction: sends it again while no node's acceptance is recorded, else looks up its status. A swap whose
+ * order's time is over is not sent: the process may have been down since it was claimed.
+ */
 export async function checkTransaction(pass: ReconcilePass, due: DueTransaction): Promise<void> {
-  if (due.status === 'signed') return applySubmitResult(pass, due, await submit(pass, due))
+  if (due.status === 'signed' && !isOver(pass, due))
+    return applySubmitResult(pass, due, await submit(pass, due))
   await applyChainStatus(pass, due, await pass.services.chain.find(due.txid))
 }
 
@@ -92,7 +96,10 @@ async function applyChainStatus(
     return recordReorganised(services, due)
   }
   if (due.status === 'outbid') return reschedule(pass, due)
+  if (seen.kind === 'pending' && due.status === 'signed')
+    return void (await recordAccepted(services, due, services.config.RECONCILE_INTERVAL_MS))
   if (seen.kind === 'pending') return applyPending(pass, due)
+  if (isOver(pass, due)) return cancelByReplacement(pass, due, 'order_expired')
   const reason = seen.kind === 'dropped' ? seen.reason : `dropped_${seen.kind}`
   if (isHopeless(pass, due)) return cancelByReplacement(pass, due, reason)
   await applySubmitResult(pass, due, await submit(pass, due))
@@ -252,6 +259,11 @@ function reportStuck(pass: ReconcilePass, due: DueTransaction, reason?: string):
     reason,
   })
   return reschedule(pass, due, { reason })
+}
+
+/** Whether a swap's order has ended by its validTo. */
+function isOver({ now }: ReconcilePass, { kind, orderEndsAt }: DueTransaction): boolean {
+  return kind === 'swap' && orderEndsAt !== undefined && orderEndsAt <= now
 }
 
 /** Whether nodes have not had a transaction for so long that waiting on is pointless. */

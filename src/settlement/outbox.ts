@@ -25,12 +25,18 @@ export interface DueTransaction {
   since: number
   /** When the first transaction for its nonce was signed. */
   firstSignedAt: number
+  /** When its order ends by its validTo; undefined where it has none. */
+  orderEndsAt: number | undefined
   /** The nonce that the chain expects next of the operator, and since when. */
   chainNonce: number
   chainNonceAt: number
 }
 
-type Row = Omit<DueTransaction, 'orderUuid' | 'rawBox' | 'outcome' | 'blockHeight' | 'minedAt'> & {
+type Row = Omit<
+  DueTransaction,
+  'orderUuid' | 'rawBox' | 'outcome' | 'blockHeight' | 'minedAt' | 'orderEndsAt'
+> & {
+  ends: number | null
   order_uuid: string | null
   box: string
   outcome: string | null
@@ -63,15 +69,17 @@ export async function leaseDue(
         ${milliseconds(sql`coalesce(answered_at, created_at)`)} AS since,
         (SELECT ${milliseconds(sql`min(first.created_at)`)} FROM transactions AS first
           WHERE first.operator = transactions.operator AND first.nonce = transactions.nonce) AS "firstSignedAt",
+        (SELECT ${milliseconds(sql`valid_to`)} FROM orders WHERE uuid = order_uuid) AS ends,
         chain_nonce::float8 AS "chainNonce", ${milliseconds(sql`chain_nonce_at`)} AS "chainNonceAt"`,
   )
-  return found.map(({ order_uuid, box, height, mined, ...row }) => ({
+  return found.map(({ order_uuid, box, height, mined, ends, ...row }) => ({
     ...row,
     orderUuid: order_uuid ?? undefined,
     rawBox: fromHex(box),
     outcome: row.outcome ?? undefined,
     blockHeight: height ?? undefined,
     minedAt: mined ?? undefined,
+    orderEndsAt: ends ?? undefined,
     chainNonceAt: row.chainNonceAt ?? 0,
   }))
 }

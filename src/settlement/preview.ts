@@ -3,6 +3,7 @@ import type { Quote } from './chain.ts'
 import { meetsTarget, minimumOutput } from './price.ts'
 import type { SettlementServices } from './services.ts'
 import type { RoutableOrder, Route } from './swap.ts'
+import { MAX_CONDITION_AMOUNT } from './transaction.ts'
 
 export type PreviewReason = 'executionFailed' | 'unavailable'
 
@@ -59,9 +60,15 @@ async function priceRoute(
   const minAmountOut = order.terms?.min
   if (minAmountOut !== undefined && BigInt(amountOut) < BigInt(minAmountOut))
     return refuse('executionFailed', { reason: 'minimum_output', minAmountOut, amountOut })
+  // Post-conditions are in deny mode: a transfer of an asset that none of them names aborts the swap.
+  if (quote.hops.slice(0, -1).some(({ asset }) => asset === undefined))
+    return refuse('executionFailed', { reason: 'route_asset_unknown' })
   const outputAsset = await chain.assetName(order.outputToken)
   if (outputAsset === undefined) return refuse('unavailable', { reason: 'token_interface' })
   const minimums = [minimumOutput(quote, config.SLIPPAGE_BPS, target), minAmountOut ?? '0']
   const minimumReceived = minimums.reduce((a, b) => (BigInt(a) > BigInt(b) ? a : b))
+  // Of an order that is not committed, the post-condition is all that holds the minimum.
+  if (minAmountOut === undefined && BigInt(minimumReceived) > MAX_CONDITION_AMOUNT)
+    return refuse('executionFailed', { reason: 'amount_too_large', minimumReceived })
   return ok({ ...quote, minimumReceived, outputAsset })
 }

@@ -25,6 +25,7 @@ export interface SettlementServices {
     | 'MAX_SETTLING_PER_WALLET'
     | 'MAX_FAILED_PER_WALLET_AND_DAY'
     | 'MAX_BURNS_PER_WALLET_AND_DAY'
+    | 'MAX_REQUESTED_BURNS_PER_DAY'
   >
   db: Database
   databaseTime: DatabaseClock

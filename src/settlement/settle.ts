@@ -28,6 +28,7 @@ export type SettleReason =
   | 'orderNotOpen'
   | 'messageReplayed'
   | 'walletSuspended'
+  | 'apiKeyInactive'
   | 'settlementLimit'
   | 'executionFailed'
   | 'unavailable'
@@ -186,13 +187,17 @@ async function send(services: SettlementServices, claim: Claim): Promise<Settled
 
 /**
  * Whether the chain proves that the claim's transaction cannot be mined any more and has not swapped: the account's nonce
- * has passed its own, and the uuid is unused. Then another program used the nonce, and the order reopens.
+ * has passed its own, the transaction itself is not found, and the uuid is unused. Then another program used the nonce, and
+ * the order reopens. The transaction is looked up, because one node may have mined it and have it aborted while another
+ * one rejects its nonce.
  */
 async function wasNonceLost(services: SettlementServices, claim: Claim): Promise<boolean> {
   const { operator: address, transaction, order } = claim
   const { txid, nonce } = transaction
   const account = await services.chain.account(address)
   if (account === undefined || account.nonce <= nonce) return false
+  const { kind } = await services.chain.find(txid)
+  if (kind !== 'absent' && kind !== 'dropped') return false
   const { INTENT_VERIFIER_CONTRACT } = services.config
   if ((await services.chain.isUuidUsed(INTENT_VERIFIER_CONTRACT, order.uuid)) !== false)
     return false

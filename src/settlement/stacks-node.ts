@@ -187,9 +187,10 @@ function contracts(
   return {
     async tokenBalance(contractId, owner) {
       const value = await callReadOnly(api, contractId, 'get-balance', [principalCV(owner)])
-      if (value === undefined || value === 'absent') return undefined
+      if (value === undefined) return undefined
+      if (value === 'absent') return 0n
       const balance = value.type === 'ok' ? value.value : value
-      return balance.type === 'uint' ? BigInt(balance.value) : undefined
+      return balance.type === 'uint' ? BigInt(balance.value) : 0n
     },
     async isUuidUsed(verifier, uuid) {
       for (const name of USED_FUNCTIONS) {

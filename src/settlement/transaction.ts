@@ -308,12 +308,16 @@ function postConditionsOf(swap: Swap): PostCondition[] {
   })
 }
 
+/** The most that a post-condition can name: Clarity's amounts have 128 bits, those of post-conditions 64. */
+export const MAX_CONDITION_AMOUNT = 2n ** 64n - 1n
+
 function sends(address: string, asset: string, atLeast: string): PostCondition {
+  const amount = BigInt(atLeast)
   return {
     type: 'ft-postcondition',
     address,
     condition: 'gte',
-    amount: atLeast,
+    amount: amount < MAX_CONDITION_AMOUNT ? amount : MAX_CONDITION_AMOUNT,
     asset: asset as `${string}.${string}::${string}`,
   }
 }

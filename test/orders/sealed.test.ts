@@ -38,6 +38,7 @@ describe.each(ENGINES)('SQL on %s', (engine) => {
     ['the committed minimum', sql`min_amount_out = 1`],
     ['the seal', sql`terms_mac = NULL, state_mac = NULL`],
     ['one seal', sql`state_mac = terms_mac`],
+    ['the box of the signature', sql`signature_box = decode('02', 'hex') || terms_mac`],
   ])('cannot change what an owner ordered: %s', async (_, assignment) => {
     const order = wallet.order({
       targetPrice: '0.1',

@@ -116,6 +116,23 @@ describe.each(ENGINES)("A wallet's heads and its audit on %s", (engine) => {
     expect(await check(owner)).toEqual([])
   })
 
+  it('is not intact when an unsigned event takes the place of a signed one and keeps its message', async () => {
+    const owner = newOwner()
+    const { keyId } = await owner.client.keys.create({ name: 'hidden', permissions: [] })
+    const row = await rowOf(keyId)
+    await owner.client.keys.suspend(keyId)
+    const unsigned = { event: 'refused', actor: 'service', messageHash: null }
+    await rewrite(owner, ([create, suspend]) => {
+      const { auditHead: _, ...body } = JSON.parse(suspend?.body ?? '')
+      const hiding = { ...suspend, body: JSON.stringify(body) } as StoredEvent
+      return [create as StoredEvent, editedBody(hiding, unsigned)]
+    })
+    await putBack(keyId, row)
+    const fault = 'has a message that it does not name'
+    expect(verify(await owner.client.audit.export())).toEqual([fault])
+    expect(await check(owner)).toContain(fault)
+  })
+
   it('come with the revocations that no signed message of the moment asks for', async () => {
     const { client, wallet } = newOwner()
     const { apiKey } = await client.keys.create({ name: 'self', permissions: [] })

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { answered, refused } from '../support/assertions.ts'
-import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 const SUBMIT = '/v2/transactions'
@@ -86,6 +86,78 @@ describe('a wallet', () => {
         ),
         'executionFailed',
       )
+    expect(await service.onChain()).toEqual([])
+  })
+
+  /** Has a wallet make an order, and cancel it on chain. */
+  async function cancelOnChain(service: Settling, wallet: Wallet): Promise<string> {
+    const uuid = await createOrder(service, wallet)
+    const signed = wallet.sign({ action: 'cancel_order', uuid, onChain: true })
+    await answered(
+      await service.call(`/orders/${uuid}/cancel`, { ...json(signed), method: 'PATCH' }),
+    )
+    return uuid
+  }
+  const burnsOf = async (service: Settling) =>
+    (await service.onChain()).filter(({ fn }) => fn === 'execute')
+
+  it('without the input of an order that no node has seen gets no burn of it', async () => {
+    const service = await start({})
+    const strangers = Array.from({ length: 12 }, () => newWallet(service))
+    const uuids = await Promise.all(strangers.map((one) => cancelOnChain(service, one)))
+    const uuid = await cancelOnChain(service, service.wallet)
+    for (let made = 0; made < 4; made++) await service.pass(3_000)
+    expect((await burnsOf(service)).map((burn) => burn.uuid)).toEqual([uuid])
+    expect(await service.order(uuids[0] ?? '')).not.toHaveProperty('burn')
+    expect(await service.stored()).toHaveLength(1)
+  })
+
+  it('makes the operator pay for no more burns than a service makes in a day, with however many others', async () => {
+    const service = await start({ MAX_REQUESTED_BURNS_PER_DAY: '3' })
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const wallet = newWallet(service)
+        await fund(service, wallet)
+        await cancelOnChain(service, wallet)
+      }),
+    )
+    const passes = async () => {
+      for (let made = 0; made < 3; made++)
+        await Promise.all(Array.from({ length: 6 }, () => service.pass(1_000)))
+    }
+    await passes()
+    expect(await burnsOf(service)).toHaveLength(3)
+    // What a broadcast made public is burnt nevertheless.
+    const uuid = await createOrder(service, service.wallet)
+    await chain.plan({ on: SUBMIT, do: 'abort', as: 'abort_by_post_condition', times: 1 })
+    await service.execute(uuid)
+    await service.until(uuid, 'failed')
+    await passes()
+    expect((await burnsOf(service)).at(-1)).toMatchObject({ uuid })
+    expect(await burnsOf(service)).toHaveLength(4)
+  })
+
+  it('executes nothing with a key that is revoked or suspended while its order is quoted', async () => {
+    const service = await start({})
+    for (const action of ['delete_api_key', 'suspend_api_key', 'revoke_all_api_keys']) {
+      const { apiKey, keyId } = await createKey(service, service.wallet)
+      const uuid = await createOrder(service, service.wallet)
+      await chain.plan({ on: '/quote', do: 'delay', ms: 1_500, times: 1 })
+      const executing = service.call(`/orders/${uuid}/execute`, {
+        method: 'POST',
+        headers: { 'X-API-Key': apiKey },
+      })
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      const members =
+        action === 'revoke_all_api_keys' ? { action, cancelOpenOrders: false } : { action, keyId }
+      const [path, method] = {
+        delete_api_key: [`/api-keys/${keyId}`, 'DELETE'],
+        suspend_api_key: [`/api-keys/${keyId}/suspend`, 'POST'],
+        revoke_all_api_keys: ['/api-keys/revoke-all', 'POST'],
+      }[action] as [string, string]
+      await answered(await service.call(path, { ...json(service.wallet.sign(members)), method }))
+      await refused(await executing, 'apiKeyInactive')
+    }
     expect(await service.onChain()).toEqual([])
   })
 

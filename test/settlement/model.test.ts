@@ -12,7 +12,17 @@ const RUNS = Number(process.env.MODEL_RUNS ?? 8)
 const COMMANDS = 25
 
 /** What an order is to somebody who knows only what he did to it. */
-type State = 'open' | 'cancelled' | 'expired' | 'failed' | 'underway' | 'doomed'
+type State =
+  | 'open'
+  | 'cancelled'
+  | 'expired'
+  | 'failed'
+  | 'underway'
+  | 'doomed'
+  /** No node had its swap at first, and its validTo may come before one has. */
+  | 'undelivered'
+  /** As `undelivered`, and its broadcast was counted. */
+  | 'forgotten'
 
 interface Model {
   orders: Map<string, { state: State; validTo?: number }>
@@ -33,33 +43,46 @@ interface Real {
 const SUBMIT = '/v2/transactions'
 const QUOTE = '/quote'
 
+interface Plan {
+  faults?: Fault[]
+  status: number
+  state: State
+  /** The state of an order with a validTo. */
+  untilEnd?: State
+}
+
 /** What happens at an execute: to the node, what the service answers, and what the order is after it. */
-const EXECUTES: Readonly<Record<string, { faults?: Fault[]; status: number; state: State }>> = {
+const EXECUTES: Readonly<Record<string, Plan>> = {
   'all is well': { status: 200, state: 'underway' },
   rejected: {
     faults: [{ on: SUBMIT, do: 'reject', reason: 'NoSuchContract', times: 1 }],
     status: 202,
     state: 'underway',
+    untilEnd: 'undelivered',
   },
   'no funds': {
     faults: [{ on: SUBMIT, do: 'reject', reason: 'NotEnoughFunds', times: 1 }],
     status: 202,
     state: 'underway',
+    untilEnd: 'undelivered',
   },
   'nonce taken': {
     faults: [{ on: SUBMIT, do: 'reject', reason: 'ConflictingNonceInMempool', times: 1 }],
     status: 202,
     state: 'underway',
+    untilEnd: 'undelivered',
   },
   'too many pending': {
     faults: [{ on: SUBMIT, do: 'reject', reason: 'TooMuchChaining', times: 1 }],
     status: 202,
     state: 'underway',
+    untilEnd: 'undelivered',
   },
   'hung up before': {
     faults: [{ on: SUBMIT, do: 'hang-up-before', times: 1 }],
     status: 202,
     state: 'underway',
+    untilEnd: 'undelivered',
   },
   'hung up after': {
     faults: [{ on: SUBMIT, do: 'hang-up-after', times: 1 }],
@@ -70,11 +93,13 @@ const EXECUTES: Readonly<Record<string, { faults?: Fault[]; status: number; stat
     faults: [{ on: SUBMIT, do: 'answer', status: 500, times: 1 }],
     status: 202,
     state: 'underway',
+    untilEnd: 'undelivered',
   },
   dropped: {
     faults: [{ on: SUBMIT, do: 'drop', as: 'dropped_problematic', times: 1 }],
     status: 200,
     state: 'underway',
+    untilEnd: 'forgotten',
   },
   aborted: {
     faults: [{ on: SUBMIT, do: 'abort', as: 'abort_by_post_condition', times: 1 }],
@@ -93,7 +118,7 @@ const EXECUTES: Readonly<Record<string, { faults?: Fault[]; status: number; stat
     status: 503,
     state: 'open',
   },
-  'crash before sending': { status: 500, state: 'underway' },
+  'crash before sending': { status: 500, state: 'underway', untilEnd: 'undelivered' },
   'crash after sending': { status: 500, state: 'underway' },
 }
 
@@ -124,6 +149,8 @@ const SHOWN: Readonly<Record<State, string[]>> = {
   failed: ['failed'],
   underway: ['executing', 'broadcasted', 'confirmed'],
   doomed: ['executing', 'broadcasted', 'failed'],
+  undelivered: ['executing', 'broadcasted', 'confirmed', 'failed'],
+  forgotten: ['executing', 'broadcasted', 'confirmed', 'failed'],
 }
 
 abstract class Step implements fc.AsyncCommand<Model, Real> {
@@ -179,7 +206,8 @@ class Execute extends Step {
     await real.settling.chain.clear()
     model.requests++
     expect(status).toBe(order.state === 'open' ? plan.status : 400)
-    if (order.state === 'open') order.state = plan.state
+    const { state, untilEnd = state } = plan
+    if (order.state === 'open') order.state = order.validTo === undefined ? state : untilEnd
     if (didCrash) await restart(real)
   }
   toString = () => `execute(${this.at}, ${this.how})`
@@ -304,13 +332,25 @@ it(`behaves as a plain model says, in ${RUNS} stories of create, execute, cancel
 
 /** What is under way ends as it must, once on chain; and every request was counted as what became of it. */
 async function settleAll(model: Model, { settling, apiKey, keyId, wallet }: Real): Promise<void> {
-  const ends: Partial<Record<State, string>> = { underway: 'confirmed', doomed: 'failed' }
-  for (const [uuid, { state }] of model.orders)
-    if (ends[state] !== undefined) await settling.until(uuid, ends[state], 60)
+  const ends: Partial<Record<State, readonly string[]>> = {
+    underway: ['confirmed'],
+    doomed: ['failed'],
+    undelivered: ['confirmed', 'failed'],
+    forgotten: ['confirmed', 'failed'],
+  }
+  const swapped = new Set<string>()
+  let executions = 0
+  for (const [uuid, { state }] of model.orders) {
+    const end = ends[state] && (await endOf(settling, uuid))
+    if (end === undefined) continue
+    expect(ends[state]).toContain(end)
+    if (end === 'confirmed' || state === 'doomed') swapped.add(uuid)
+    if (state !== 'undelivered' || end === 'confirmed') executions++
+  }
   const mined = (await settling.onChain()).filter(({ height }) => height !== undefined)
-  for (const [uuid, { state }] of model.orders)
+  for (const uuid of model.orders.keys())
     expect(mined.filter((one) => one.uuid === uuid && one.fn?.startsWith('x-swap-'))).toHaveLength(
-      ends[state] === undefined ? 0 : 1,
+      swapped.has(uuid) ? 1 : 0,
     )
 
   const response = await settling.call(`/api-keys/${keyId}`, {
@@ -318,7 +358,6 @@ async function settleAll(model: Model, { settling, apiKey, keyId, wallet }: Real
   })
   const { apiKey: key } = (await response.json()) as { apiKey: { usageStats: object } }
   const states = [...model.orders.values()].map(({ state }) => state)
-  const executions = states.filter((state) => ends[state] !== undefined).length
   const cancellations = states.filter((state) => state === 'cancelled').length
   expect(apiKey).toBeTruthy()
   expect(key.usageStats).toMatchObject({
@@ -328,4 +367,14 @@ async function settleAll(model: Model, { settling, apiKey, keyId, wallet }: Real
     executionCount: executions,
     cancellationCount: cancellations,
   })
+}
+
+/** Runs the reconciler until an order has ended. */
+async function endOf(settling: Settling, uuid: string): Promise<unknown> {
+  for (let made = 0; made < 60; made++) {
+    const { status } = await settling.order(uuid)
+    if (status === 'confirmed' || status === 'failed') return status
+    await settling.pass(20_000)
+  }
+  return (await settling.order(uuid)).status
 }

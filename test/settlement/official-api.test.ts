@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { FAR_TOKEN, INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { connectStacksNode } from '../../src/settlement/stacks-node.ts'
-import { createOrder } from '../support/wallet.ts'
+import { createOrder, json } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 const SUBMIT = '/v2/transactions'
@@ -69,6 +69,39 @@ describe('where the official API differs from a simple one', () => {
     const uuid = await createOrder(service, service.wallet)
     expect(await service.execute(uuid)).toMatchObject({ status: 200 })
     await service.until(uuid, 'confirmed')
+  })
+
+  it('a route whose tokens in between are not named is not sent: post-conditions would abort it', async () => {
+    await chain.plan({ on: '/quote', do: 'public-quote' })
+    const orders = [
+      service.wallet.order({ outputToken: FAR_TOKEN }),
+      service.wallet.committedOrder({ outputToken: FAR_TOKEN }),
+    ]
+    for (const order of orders) {
+      await service.call('/orders/new', json(order))
+      expect(await service.execute(order.uuid)).toMatchObject({
+        status: 502,
+        body: { details: { reason: 'route_asset_unknown' } },
+      })
+      expect(await service.order(order.uuid)).toMatchObject({ status: 'open' })
+    }
+  })
+
+  it('an amount beyond what a post-condition can hold is not swapped below its minimum', async () => {
+    const seen = await service.world.chain.quote(INPUT_TOKEN, OUTPUT_TOKEN, '1000000')
+    const hops = seen.ok ? seen.value.hops : []
+    const body = { success: true, data: { amountOut: String(2n ** 70n), hops } }
+    await chain.plan({ on: '/quote', do: 'answer', status: 200, body })
+    const uuid = await createOrder(service, service.wallet)
+    expect(await service.execute(uuid)).toMatchObject({
+      status: 502,
+      body: { details: { reason: 'amount_too_large' } },
+    })
+    expect(await service.order(uuid)).toMatchObject({ status: 'open' })
+    const committed = service.wallet.committedOrder()
+    await service.call('/orders/new', json(committed))
+    expect(await service.execute(committed.uuid)).toMatchObject({ status: 200 })
+    await service.until(committed.uuid, 'failed')
   })
 
   it('a quote service that fails where it has no route leaves the order open', async () => {

@@ -49,6 +49,43 @@ describe('whatever the node answers to a transaction', () => {
     return (await service.onChain()).filter((one) => one.uuid === uuid && one.height !== undefined)
   }
 
+  it('a swap that no node has is not sent after the validTo of its order, and its uuid is burnt', async () => {
+    const validTo = new Date(service.clock.now + 10_000).toISOString()
+    const uuid = await createOrder(service, service.wallet, { validTo })
+    await chain.plan({ on: SUBMIT, do: 'hang-up-before', times: 1 })
+    expect(await service.execute(uuid)).toMatchObject({ status: 202 })
+    expect(await service.until(uuid, 'failed')).toMatchObject({ failureReason: 'order_expired' })
+    expect(await mined(uuid)).toMatchObject([{ fn: 'execute' }])
+  })
+
+  it('a swap that a node has taken is followed after the validTo of its order', async () => {
+    const validTo = new Date(service.clock.now + 10_000).toISOString()
+    const uuid = await createOrder(service, service.wallet, { validTo })
+    await chain.plan({ on: SUBMIT, do: 'hang-up-after', times: 1 })
+    expect(await service.execute(uuid)).toMatchObject({ status: 202 })
+    await service.until(uuid, 'confirmed')
+    expect(await mined(uuid)).toHaveLength(1)
+  })
+
+  it('BadNonce from one node, for a swap that another one took and that aborted: it is not executed again', async () => {
+    const uuid = await createOrder(service, service.wallet)
+    await chain.plan(
+      { on: SUBMIT, do: 'abort', as: 'abort_by_post_condition', times: 1 },
+      {
+        on: SUBMIT,
+        do: 'answer-after',
+        status: 400,
+        body: { error: 'transaction rejected', reason: 'BadNonce' },
+        times: 1,
+      },
+    )
+    expect(await service.execute(uuid)).toMatchObject({ status: 202 })
+    await service.until(uuid, 'failed')
+    expect(
+      (await service.stored()).filter((one) => one.order_uuid === uuid && one.kind === 'swap'),
+    ).toHaveLength(1)
+  })
+
   it('confirms the order that it accepts, with block, time and amount', async () => {
     const { uuid, answer } = await executeUnder()
     expect(answer).toMatchObject({ status: 200, body: { data: { status: 'broadcasted' } } })

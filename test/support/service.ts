@@ -63,6 +63,7 @@ export async function startService(
     MAX_SETTLING_PER_WALLET: '1000',
     MAX_FAILED_PER_WALLET_AND_DAY: '10000',
     MAX_BURNS_PER_WALLET_AND_DAY: '10000',
+    MAX_REQUESTED_BURNS_PER_DAY: '10000',
     LOG_LEVEL: 'debug',
     ...env,
   }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
-import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { type CachingProxy, openCachingProxy } from './caching.ts'
 
 /** What happens to whoever leaves query caching on: `npm run deploy` does not let them. */
@@ -48,6 +48,7 @@ describe('behind a cache of answers, as Hyperdrive has unless it is told otherwi
   })
 
   it('a cancelled order is not executed all the same, for the guard is in the statement that changes it', async () => {
+    await fund(direct, wallet)
     const uuid = await createOrder(cached, wallet)
     await cached.call(`/orders/${uuid}`)
     await direct.call(`/orders/${uuid}/cancel`, {
