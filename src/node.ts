@@ -51,7 +51,14 @@ async function main(): Promise<void> {
     const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))
     if (devnet !== undefined) opened.push(devnet.stop)
     const engine = chooseEngine()
-    const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
+    const world = await openWorld({
+      config,
+      db: database.db,
+      log,
+      ownNow: now,
+      elapsed: () => performance.now(),
+      recover: engine.recover,
+    })
     const app = createApp({
       worldOf: () => world,
       addressOf: addressReader(config),

@@ -109,7 +109,7 @@ function namesOf(schema: string): { migrations: string; releases: string } {
   const within = quoteIdentifier(recordSchemaOf(schema))
   return {
     migrations: `${within}.__drizzle_migrations`,
-    releases: `${within}.latchkey_releases`,
+    releases: `${quoteIdentifier(schema)}.latchkey_releases`,
   }
 }
 

@@ -20,12 +20,13 @@ export async function findRoleRoute(url: string): Promise<PostgresRoute> {
     connection: startupParameters(target, {}),
   })
   try {
-    const [found] = await client.unsafe(`SELECT current_setting('search_path') AS path`)
+    const [found] = await client.unsafe(
+      `SELECT current_setting('search_path') AS path, EXISTS (${deviationsText(settings)}) AS deviates`,
+    )
     const isNamed = settings.search_path !== undefined && settings.search_path !== found?.path
-    const deviations = await client.unsafe(deviationsText(settings))
-    const carrier = isNamed || deviations.length > 0 ? 'transaction' : 'role'
+    const carrier = isNamed || found?.deviates === true ? 'transaction' : 'role'
     return { target, certificates: {}, settings, carrier }
   } finally {
-    await client.end({ timeout: 5 })
+    void client.end({ timeout: 5 })
   }
 }

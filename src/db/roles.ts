@@ -8,9 +8,6 @@ const APPEND_ONLY = ['audit_events', 'order_events', 'signed_actions']
 /** Tables of which the service deletes rows. */
 const DELETES_FROM = ['suspended_wallets', 'key_reservations', 'key_usage', 'key_sightings']
 
-/** The record of migrations, which only a migration changes. */
-const RECORDS = ['__drizzle_migrations', 'latchkey_releases']
-
 /**
  * Gives a role what the service needs of a migrated database, and takes everything else from it. The role owns nothing, so it can
  * neither disable a trigger nor change a table. Throws where the role has the rights of the tables' owner.
@@ -42,9 +39,9 @@ async function requireOther(
 function grants(role: string, name: string): string[] {
   const schema = quoteIdentifier(name)
   const records = quoteIdentifier(recordSchemaOf(name))
-  const list = (tables: readonly string[], within = schema) =>
-    tables.map((table) => `${within}.${table}`).join(', ')
-  const isOwn = records === schema
+  /** Which only a migration changes. */
+  const recorded = `${records}.__drizzle_migrations, ${schema}.latchkey_releases`
+  const list = (tables: readonly string[]) => tables.map((table) => `${schema}.${table}`).join(', ')
   return [
     `REVOKE ALL ON ALL TABLES IN SCHEMA ${schema} FROM ${role}`,
     `REVOKE CREATE ON SCHEMA ${schema} FROM PUBLIC`,
@@ -54,7 +51,7 @@ function grants(role: string, name: string): string[] {
     `GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`,
     `REVOKE UPDATE ON ${list(APPEND_ONLY)} FROM ${role}`,
     `GRANT DELETE ON ${list(DELETES_FROM)} TO ${role}`,
-    ...(isOwn ? [`REVOKE ALL ON ${list(RECORDS, records)} FROM ${role}`] : []),
-    `GRANT SELECT ON ${list(RECORDS, records)} TO ${role}`,
+    `REVOKE ALL ON ${recorded} FROM ${role}`,
+    `GRANT SELECT ON ${recorded} TO ${role}`,
   ]
 }

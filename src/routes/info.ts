@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { pingDatabase } from '../db/ping.ts'
+import { sqlStateOf } from '../db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/constants.ts'
 import { readBody } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
@@ -64,7 +64,12 @@ const TimeResponse = z.object({
   iso: z.iso.datetime(),
 })
 const HealthResponse = z.object({ status: z.literal('ok') })
-const ReadyResponse = z.object({ status: z.literal('ready') })
+const ReadyResponse = z.object({
+  status: z.literal('ready'),
+  clock: z.object({ aheadMs: z.int(), differs: z.boolean() }).meta({
+    description: "This process's own clock against Postgres', whose time the service uses.",
+  }),
+})
 
 /** Endpoints about the service itself. */
 export const serviceEndpoints: readonly Endpoint[] = [
@@ -167,6 +172,9 @@ export const serviceEndpoints: readonly Endpoint[] = [
   },
 ]
 
+/** read_only_sql_transaction: a standby, or a server whose operator stopped writes. */
+const READ_ONLY = '25006'
+
 /** Also mounted at /health for probes, which are not counted. */
 export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
@@ -174,10 +182,14 @@ export function health(c: AppContext): Response {
 
 /** Also mounted at /ready for probes, which are not counted. */
 export async function ready(c: AppContext): Promise<Response> {
-  const { db, chain } = c.get('world')
-  await pingDatabase(db)
+  const { db, chain, watch } = c.get('world')
+  const fault = await watch.read(db).catch((error: unknown) => error)
+  if (sqlStateOf(fault) === READ_ONLY)
+    return unwrap(refuse('unavailable', { reason: 'database_read_only' }))
+  if (fault !== undefined) throw fault
+  const clock = { aheadMs: watch.aheadMs(), differs: watch.differs() }
   return (await chain.isReachable())
-    ? respond(c, { status: 'ready' })
+    ? respond(c, { status: 'ready', clock })
     : unwrap(refuse('unavailable', { reason: 'chain' }))
 }
 
