@@ -16,7 +16,13 @@ import {
 } from './postgres.ts'
 import { releaseProblem } from './release.ts'
 import * as schema from './schema.ts'
-import { deviationsText, type Settings, searchPathOf, sessionSettings } from './session.ts'
+import {
+  deviationsText,
+  readSurroundings,
+  type Settings,
+  searchPathOf,
+  sessionSettings,
+} from './session.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 const CONNECT_TIMEOUT_SECONDS = 10
@@ -92,16 +98,15 @@ async function migrateOver(
 export async function findRoute(url: string): Promise<Found> {
   const target = parseConnectionString(url)
   const certificates = readCertificates(target)
-  const settings = sessionSettings(searchPathOf(target))
   const way = { target, certificates }
-  const carrier = await carrierOf(way, settings)
-  const [path, state] = await withClient(way, {}, async (client) => {
-    const [found] = await client.unsafe(`SELECT current_setting('search_path') AS path`)
-    const searchPath = searchPathOf(target) ?? String(found?.path)
+  const [settings, state] = await withClient(way, {}, async (client) => {
+    const surroundings = await readSurroundings((text) => client.unsafe(text))
+    const searchPath = searchPathOf(target) ?? surroundings.searchPath
     const name = await schemaOf(client, target, searchPath)
-    return [searchPath, await readState(databaseOf(client), name)] as const
+    const state = await readState(databaseOf(client), name)
+    return [sessionSettings({ ...surroundings, searchPath }), state] as const
   })
-  return { route: { ...way, carrier, settings: sessionSettings(path) }, state }
+  return { route: { ...way, carrier: await carrierOf(way, settings), settings }, state }
 }
 
 type Way = Pick<PostgresRoute, 'target' | 'certificates'>

@@ -1,7 +1,13 @@
 import postgres from 'postgres'
 import { parseConnectionString } from './connection-string.ts'
 import { driverOptions, type PostgresRoute, startupParameters } from './postgres.ts'
-import { deviationsText, searchPathOf, sessionSettings } from './session.ts'
+import {
+  readSurroundings,
+  type Settings,
+  type Surroundings,
+  searchPathOf,
+  sessionSettings,
+} from './session.ts'
 
 const CONNECT_TIMEOUT_SECONDS = 3
 
@@ -11,7 +17,6 @@ const CONNECT_TIMEOUT_SECONDS = 3
  */
 export async function findRoleRoute(url: string): Promise<PostgresRoute> {
   const target = parseConnectionString(url)
-  const settings = sessionSettings(searchPathOf(target))
   const client = postgres({
     ...driverOptions(target),
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
@@ -20,13 +25,20 @@ export async function findRoleRoute(url: string): Promise<PostgresRoute> {
     connection: startupParameters(target, {}),
   })
   try {
-    const [found] = await client.unsafe(
-      `SELECT current_setting('search_path') AS path, EXISTS (${deviationsText(settings)}) AS deviates`,
-    )
-    const isNamed = settings.search_path !== undefined && settings.search_path !== found?.path
-    const carrier = isNamed || found?.deviates === true ? 'transaction' : 'role'
+    const surroundings = await readSurroundings((text) => client.unsafe(text))
+    const searchPath = searchPathOf(target) ?? surroundings.searchPath
+    const settings = sessionSettings({ ...surroundings, searchPath })
+    const carrier = isOfRole(settings, surroundings) ? 'role' : 'transaction'
     return { target, certificates: {}, settings, carrier }
   } finally {
     void client.end({ timeout: 5 })
   }
+}
+
+/** Whether sessions of the role have these settings by themselves. */
+function isOfRole({ search_path, ...settings }: Settings, { searchPath, found }: Surroundings) {
+  return (
+    search_path === searchPath &&
+    Object.entries(settings).every(([name, value]) => found[name.toLowerCase()] === String(value))
+  )
 }

@@ -35,12 +35,54 @@ const PINNED: Settings = {
   lock_timeout: 2_000,
   // A process that stops in the middle of a transaction holds a row no longer.
   idle_in_transaction_session_timeout: 5_000,
+  // The pool keeps sessions. Of Postgres 14 and 17.
+  idle_session_timeout: 0,
+  transaction_timeout: 0,
+  row_security: 'on',
+  transform_null_equals: 'off',
+  quote_all_identifiers: 'off',
+  enable_indexscan: 'on',
+  enable_bitmapscan: 'on',
   ...PLANNING,
 }
 
-/** The settings of a session on a target. Its search_path is the one that the service was started with. */
-export function sessionSettings(searchPath: string | undefined): Settings {
-  return searchPath === undefined ? PINNED : { ...PINNED, search_path: searchPath }
+const DURABILITY = 'synchronous_commit'
+
+/** What a session of the role has before the service has set anything. */
+export interface Surroundings {
+  searchPath: string
+  /** By their names in lower case, those of the server's settings that the service relies on. */
+  found: Readonly<Record<string, string>>
+}
+
+const SURROUNDINGS = [...Object.keys(PINNED), DURABILITY, 'session_replication_role']
+  .map((name) => `'${name.toLowerCase()}'`)
+  .join(', ')
+
+/** Reads the surroundings of a session that has no settings of the service. */
+export async function readSurroundings(
+  read: (text: string) => PromiseLike<unknown>,
+): Promise<Surroundings> {
+  const [row] = (await read(
+    `SELECT current_setting('search_path') AS path, (SELECT json_object_agg(lower(name), setting)::text
+      FROM pg_catalog.pg_settings WHERE lower(name) IN (${SURROUNDINGS})) AS found`,
+  )) as { path: string; found: string }[]
+  const found = JSON.parse(row?.found ?? '{}') as Record<string, string>
+  if (found.session_replication_role !== 'origin')
+    throw new Error(
+      'session_replication_role is not origin for this role, so that triggers would not run: ALTER ROLE .. RESET session_replication_role',
+    )
+  return { searchPath: row?.path ?? '', found }
+}
+
+/**
+ * The settings of a session: of `PINNED` those that the server knows. Its search_path is the one that the service was started
+ * with, and so is what a commit waits for, unless that is nothing: an order that was sent must not be forgotten by a crash.
+ */
+export function sessionSettings({ searchPath, found }: Surroundings): Settings {
+  const known = Object.entries(PINNED).filter(([name]) => found[name.toLowerCase()] !== undefined)
+  const durability = found[DURABILITY] === 'off' ? 'on' : (found[DURABILITY] ?? 'on')
+  return { ...Object.fromEntries(known), [DURABILITY]: durability, search_path: searchPath }
 }
 
 /** The search_path that a connection string asks for; undefined leaves the role's. */

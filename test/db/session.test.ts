@@ -27,6 +27,14 @@ const HOSTILE: Readonly<Record<string, string>> = {
   idle_in_transaction_session_timeout: '0',
   enable_seqscan: 'on',
   plan_cache_mode: 'force_custom_plan',
+  synchronous_commit: 'off',
+  row_security: 'off',
+  transform_null_equals: 'on',
+  quote_all_identifiers: 'on',
+  enable_indexscan: 'off',
+  enable_bitmapscan: 'off',
+  idle_session_timeout: '1000',
+  transaction_timeout: '1000',
 }
 
 const closing: (() => Promise<unknown>)[] = []
@@ -140,6 +148,14 @@ describe.each(WAYS)('Postgres reached %s', (_, engine, way) => {
         idle_in_transaction_session_timeout: '5s',
         enable_seqscan: 'off',
         plan_cache_mode: 'force_generic_plan',
+        synchronous_commit: 'on',
+        row_security: 'on',
+        transform_null_equals: 'off',
+        quote_all_identifiers: 'off',
+        enable_indexscan: 'on',
+        enable_bitmapscan: 'on',
+        idle_session_timeout: '0',
+        transaction_timeout: '0',
         isolation: 'read committed',
       })
   })
@@ -176,6 +192,13 @@ describe.each(WAYS)('Postgres reached %s', (_, engine, way) => {
       await rows(db, sql`SELECT schemaname FROM pg_tables WHERE tablename = 'orders'`),
     ).toEqual([{ schemaname: 'mine' }])
   })
+})
+
+it('a role whose sessions run no triggers is refused with a sentence', async () => {
+  const databaseUrl = await databaseOf({ session_replication_role: 'replica' })
+  await expect(openDatabase(databaseUrl)).rejects.toThrow(
+    'session_replication_role is not origin for this role',
+  )
 })
 
 it('a search_path of no schema is refused with a sentence', async () => {
