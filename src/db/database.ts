@@ -56,7 +56,7 @@ export function isOutage(error: unknown): boolean {
 }
 
 /** SQLSTATE classes whose messages name tables, roles and settings, and no value of a row or a parameter. */
-const NAMING_STATES = /^(08|0A|25|26|28|3D|3F|42|53|55|57|58|XX)/
+const NAMING_STATES = /^(08|0A|25|26|28|3D|3F|40|42|53|55|57|58|XX)/
 
 /** An error's message for the operator. Of a failed statement the server's reason, and never its text, which has parameters. */
 export function messageOf(error: unknown): string {

@@ -1,14 +1,18 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
-import { type Database, isLockTimeout, rows } from './database.ts'
-import { OLDEST_RELEASE, RELEASE, type RecordedRelease } from './release.ts'
+import { type Database, isLockTimeout, rows, sqlStateOf } from './database.ts'
+import { GUARDS, OLDEST_RELEASE, RELEASE, type RecordedRelease } from './release.ts'
 import { quoteIdentifier } from './session.ts'
 
 /** The key of the advisory lock that a migrating process holds; no other lock in the database uses it. */
 const MIGRATION_LOCK = 7_201_404_511n
 const LOCK_WAIT_MS = 60_000
-/** Longest wait for a table: requests queue behind it. */
-const TABLE_WAIT_MS = 10_000
+/** Longest wait for a table: requests queue behind it, and repeat once their own `lock_timeout` is over. */
+const TABLE_WAIT_MS = 1_000
+/** A migration among requests may wait for a table for too long, or be the victim of a deadlock. It then begins anew. */
+const MAX_ATTEMPTS = 30
+const CONTENDED = /^(40P01|55P03)$/
+const PAUSE_SECONDS = 0.3
 
 /** The schema of the record of migrations, beside one that holds the tables. */
 const RECORD_SCHEMA = 'drizzle'
@@ -36,6 +40,22 @@ export interface MigrationState {
 export async function migrate(
   db: Database,
   schema: string,
+  options: MigrateOptions,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const fault = await migrateOnce(db, schema, options).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    if (fault === undefined) return
+    if (attempt === MAX_ATTEMPTS || !CONTENDED.test(sqlStateOf(fault) ?? '')) throw fault
+    await rows(db, sql`SELECT pg_sleep(${PAUSE_SECONDS}::float8)`)
+  }
+}
+
+async function migrateOnce(
+  db: Database,
+  schema: string,
   { migrationsFolder, onWait, lockWaitMs = LOCK_WAIT_MS }: MigrateOptions,
 ): Promise<void> {
   const migrations = readMigrationFiles({ migrationsFolder })
@@ -57,11 +77,13 @@ export async function migrate(
           sql`INSERT INTO ${table} (hash, created_at) VALUES (${hash}, ${folderMillis}::bigint)`,
         )
       }
-      if (recorded.release < RELEASE)
+      if (recorded.release < RELEASE) {
+        for (const statement of GUARDS) await rows(tx, sql.raw(statement))
         await rows(
           tx,
           sql`INSERT INTO ${releases} (release, oldest) VALUES (${RELEASE}::int, ${OLDEST_RELEASE}::int)`,
         )
+      }
     },
     { isolationLevel: 'read committed' },
   )

@@ -20,7 +20,7 @@ export const PLANNING = {
  * an operator, or a server whose disk is full, uses it to stop writes. Times are in milliseconds.
  */
 const PINNED: Settings = {
-  DateStyle: 'ISO, YMD',
+  DateStyle: 'ISO, MDY',
   IntervalStyle: 'postgres',
   TimeZone: 'UTC',
   bytea_output: 'hex',

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import { findRoleRoute } from '../../src/db/role-route.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
 import { useEverything } from '../http/everything.ts'
 import { answered } from '../support/assertions.ts'
@@ -136,7 +138,7 @@ describe.each(WAYS)('Postgres reached %s', (_, engine, way) => {
     ]
     for (const one of found)
       expect(one).toEqual({
-        DateStyle: 'ISO, YMD',
+        DateStyle: 'ISO, MDY',
         IntervalStyle: 'postgres',
         TimeZone: 'UTC',
         bytea_output: 'hex',
@@ -192,6 +194,18 @@ describe.each(WAYS)('Postgres reached %s', (_, engine, way) => {
       await rows(db, sql`SELECT schemaname FROM pg_tables WHERE tablename = 'orders'`),
     ).toEqual([{ schemaname: 'mine' }])
   })
+})
+
+it('the role that docs/workers.md sets up needs no settings in each transaction', async () => {
+  const page = readFileSync(new URL('../../docs/workers.md', import.meta.url), 'utf8')
+  const settings = [...page.matchAll(/ALTER ROLE latchkey SET (\w+) = (.+);/g)].map(
+    ([, name = '', value = '']) => [name, value],
+  )
+  expect(settings.length).toBeGreaterThan(5)
+  expect(await findRoleRoute(await databaseOf(Object.fromEntries(settings)))).toMatchObject({
+    carrier: 'role',
+  })
+  expect(await findRoleRoute(await databaseOf({}))).toMatchObject({ carrier: 'transaction' })
 })
 
 it('a role whose sessions run no triggers is refused with a sentence', async () => {
