@@ -17,6 +17,7 @@ import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
+import { extendUrl, originOf } from './wire/url.ts'
 
 /** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
 const PARENT = process.ppid
@@ -109,7 +110,7 @@ async function withDevnet(
       config: {
         ...config,
         ...key,
-        QUOTE_URL: config.QUOTE_URL ?? `${config.STACKS_API_URL}/quote`,
+        QUOTE_URL: config.QUOTE_URL ?? extendUrl(config.STACKS_API_URL, '/quote'),
       },
     }
   const chain = join(folder, 'chain')
@@ -143,7 +144,7 @@ function welcome(config: Config, port: number): string {
   const help = 'npm run latchkey help'
   const width = Math.max(demo.length, help.length) + 4
   return `
-  Latchkey ${VERSION} on ${url}  (devnet: a local Stacks chain at ${config.STACKS_API_URL})
+  Latchkey ${VERSION} on ${url}  (devnet: a Stacks chain at ${originOf(config.STACKS_API_URL ?? '')})
 
   Try it, in another terminal:
     ${demo.padEnd(width)}the whole story: a wallet signs, a key trades, the key is revoked

@@ -35,6 +35,8 @@ const CONTRACT: Record<string, [number, string]> = {
   'API key name already in use': [409, 'DUPLICATE_KEY_NAME'],
   'Another order has this uuid': [409, 'ORDER_CONFLICT'],
   'API key limit reached': [409, 'KEY_LIMIT_REACHED'],
+  'Wallet has made as many API keys as it may': [409, 'KEY_HISTORY_FULL'],
+  'Session limit reached': [409, 'SESSION_LIMIT_REACHED'],
   'Request body too large': [413, 'BODY_TOO_LARGE'],
   'Rate limit exceeded': [429, 'RATE_LIMIT_EXCEEDED'],
   'Execution failed': [502, 'EXECUTION_FAILED'],

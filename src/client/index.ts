@@ -48,6 +48,7 @@ export type { DevnetInfo, ServiceInfo, ServiceLimits } from './info.ts'
 export type {
   CallOptions,
   KeyChange,
+  KeyFilter,
   Keys,
   NewKey,
   NewKeyLimits,

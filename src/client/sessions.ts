@@ -48,7 +48,7 @@ export function createSessions(transport: Transport, wallet: Wallet): Sessions {
       sendChange<CreatedSession>(transport, wallet, {
         method: 'POST',
         path: '/sessions',
-        proof: wallet.prove({ action: 'create_session', ttlSeconds }, 'body'),
+        proof: wallet.prove({ action: 'create_session', ttlSeconds }),
         signal,
       }),
     async end({ signal } = {}) {

@@ -75,7 +75,7 @@ interface Waiting {
 const MAX_PIPELINED = 8
 
 /** How long a statement waits for the probe of a server that stands still. */
-const SILENT_WAIT_MS = 250
+const SILENT_WAIT_MS = 50
 const MAX_LIFETIME_MS = 1_800_000
 /** A connection that is younger is kept while the database is read-only: its successor would be so too. */
 const MIN_AGE_MS = 1_000

@@ -39,9 +39,9 @@ export interface PostgresOptions {
 
 const TEXT_ARRAY = 1009
 const APPLICATION = 'latchkey'
-const ACQUIRE_TIMEOUT_MS = 4_000
+const ACQUIRE_TIMEOUT_MS = 3_000
 /** Longer than statement_timeout, by which a live server ends a statement. */
-const SILENCE_TIMEOUT_MS = 4_500
+const SILENCE_TIMEOUT_MS = 3_300
 const CONNECT_TIMEOUT_SECONDS = 3
 
 /** Opens a pool to a Postgres whose schema is up to date. The first statement makes the first connection. */

@@ -31,7 +31,7 @@ const PINNED: Settings = {
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
   // Below the pool's own limit for a silent server.
-  statement_timeout: 4_000,
+  statement_timeout: 3_000,
   lock_timeout: 2_000,
   // A process that stops in the middle of a transaction holds a row no longer.
   idle_in_transaction_session_timeout: 5_000,

@@ -4,7 +4,8 @@ import { issuesOf } from '../wire/issues.ts'
 import { parseJson } from '../wire/json.ts'
 import type { AppContext } from './context.ts'
 
-export const MAX_BODY_BYTES = 16_384
+/** Of a message, JSON in JSON may escape every byte, so that a body is more than twice as long. */
+export const MAX_BODY_BYTES = 65_536
 
 type BodyReason = 'invalidRequest' | 'bodyMissing' | 'bodyTooLarge'
 

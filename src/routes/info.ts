@@ -13,6 +13,7 @@ import { isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
 import { chainId } from '../stacks/network.ts'
 import { VERSION } from '../version.ts'
+import { originOf } from '../wire/url.ts'
 
 const Limits = z.object({ perMinute: z.int(), perHour: z.int(), perDay: z.int() })
 
@@ -222,7 +223,7 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
         inputToken: INPUT_TOKEN,
         outputToken: OUTPUT_TOKEN,
         faucet: '/api/v1/devnet/faucet',
-        stacksApiUrl: config.STACKS_API_URL ?? '',
+        stacksApiUrl: originOf(config.STACKS_API_URL ?? ''),
       },
     }),
   }

@@ -34,6 +34,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
       'messageReplayed',
       'walletSuspended',
       'auditHeadUnknown',
+      'sessionLimitReached',
       'bodyTooLarge',
     ],
     async handle(c) {

@@ -145,7 +145,7 @@ describe.each(WAYS)('Postgres reached %s', (_, engine, way) => {
         extra_float_digits: '1',
         standard_conforming_strings: 'on',
         array_nulls: 'on',
-        statement_timeout: '4s',
+        statement_timeout: '3s',
         lock_timeout: '2s',
         idle_in_transaction_session_timeout: '5s',
         enable_seqscan: 'off',
