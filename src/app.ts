@@ -67,6 +67,13 @@ export function createApp({
     prepareContext(c)
     return handle(c)
   }
+  /** A release that the database no longer admits must not read and write as if it were alone. */
+  const withDatabase = (handle: Endpoint['handle']) =>
+    withContext((c) =>
+      c.get('world').watch.isSuperseded()
+        ? unwrap(refuse('unavailable', { reason: 'release' }))
+        : handle(c),
+    )
 
   app.options(
     '*',
@@ -78,10 +85,14 @@ export function createApp({
     preflight(allowOrigin),
   )
   for (const { method, path, handle } of endpoints)
-    app.on(method.toUpperCase(), `/api/v1${honoPath(path)}`, withContext(handle))
+    app.on(
+      method.toUpperCase(),
+      `/api/v1${honoPath(path)}`,
+      (USES_NO_DATABASE.has(path) ? withContext : withDatabase)(handle),
+    )
 
   app.get('/health', withContext(health))
-  app.get('/ready', withContext(ready))
+  app.get('/ready', withDatabase(ready))
   let document: SharedDocument | undefined
   app.get(
     '/openapi.json',
@@ -117,6 +128,7 @@ export function createApp({
   return app
 }
 
+const USES_NO_DATABASE: ReadonlySet<string> = new Set(['/info', '/scopes', '/time', '/health'])
 const ID_BYTES = 12
 
 /** Random request ids, a hundred from each call for random bytes, which is a system call. */

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { parseEncryptionKeys } from './crypto/keys.ts'
+import { connectionStringProblem } from './db/connection-string.ts'
 import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
@@ -54,6 +55,15 @@ const ipRange = z
     'must be IP addresses or CIDR ranges without bits beyond their prefix, separated by commas',
   )
 
+/** The parser's sentence names a parameter and no value. */
+const databaseUrl = z
+  .string()
+  .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/, 'must be pglite:<folder> or postgres://..')
+  .superRefine((value, { addIssue }) => {
+    const problem = value.startsWith('pglite:') ? undefined : connectionStringProblem(value)
+    if (problem !== undefined) addIssue({ code: 'custom', message: problem })
+  })
+
 /** `read=See balances and positions`. */
 const scope = z
   .string()
@@ -80,10 +90,7 @@ const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
   HOST: text.default('127.0.0.1'),
   KEEP_ALIVE_SECONDS: whole(1, 3_600).default(65),
-  DATABASE_URL: z
-    .string()
-    .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/, 'must be pglite:<folder> or postgres://..')
-    .default('pglite:.latchkey'),
+  DATABASE_URL: databaseUrl.default('pglite:.latchkey'),
   STACKS_NETWORK: z.enum(NETWORKS).default('devnet'),
   STACKS_API_URL: url.optional(),
   OPERATOR_PRIVATE_KEY: privateKey.optional(),

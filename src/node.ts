@@ -46,12 +46,21 @@ async function main(): Promise<void> {
     log('info', 'stopped')
   })
   try {
-    const database = await openDatabase(given.DATABASE_URL)
+    const database = await openDatabase(given.DATABASE_URL, {
+      onWait: (holder) => log('warn', 'migration_waits', { holder }),
+    })
     opened.push(database.close)
     const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))
     if (devnet !== undefined) opened.push(devnet.stop)
     const engine = chooseEngine()
-    const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
+    const world = await openWorld({
+      config,
+      db: database.db,
+      log,
+      ownNow: now,
+      elapsed: () => performance.now(),
+      recover: engine.recover,
+    })
     const app = createApp({
       worldOf: () => world,
       addressOf: addressReader(config.TRUSTED_PROXIES, log),

@@ -1,3 +1,4 @@
+import type { DatabaseWatch } from './db/watch.ts'
 import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
@@ -13,6 +14,7 @@ import type { UsageRecorder } from './usage/record.ts'
 export interface World extends KeyServices, OrderServices, SettlementServices {
   config: Config
   gate: Gate
+  watch: DatabaseWatch
   operators: OperatorAccounts
   ipLimits: IpLimits
   /** Shares the checks of GET /ready among requests. */
@@ -21,6 +23,6 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   hashSecret(secret: Secret): KeyHash
   /** Statistics of key usage, apart from the exact counters. */
   usage: UsageRecorder
-  /** Milliseconds since 1970; read once per request. */
+  /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */
   now(): number
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { pingDatabase } from '../db/ping.ts'
+import { sqlStateOf } from '../db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/constants.ts'
 import { readBody } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
@@ -65,7 +65,12 @@ const TimeResponse = z.object({
   iso: z.iso.datetime(),
 })
 const HealthResponse = z.object({ status: z.literal('ok') })
-const ReadyResponse = z.object({ status: z.literal('ready') })
+const ReadyResponse = z.object({
+  status: z.literal('ready'),
+  clock: z.object({ aheadMs: z.int(), differs: z.boolean() }).meta({
+    description: "This process's own clock against Postgres', whose time the service uses.",
+  }),
+})
 
 /** Endpoints about the service itself. */
 export const serviceEndpoints: readonly Endpoint[] = [
@@ -168,6 +173,9 @@ export const serviceEndpoints: readonly Endpoint[] = [
   },
 ]
 
+/** read_only_sql_transaction: a standby, or a server whose operator stopped writes. */
+const READ_ONLY = '25006'
+
 /** Also mounted at /health for probes, which are not counted. */
 export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
@@ -175,13 +183,19 @@ export function health(c: AppContext): Response {
 
 /** Also mounted at /ready for probes, which are not counted: those of a second share one check. */
 export async function ready(c: AppContext): Promise<Response> {
-  const { db, chain, readiness } = c.get('world')
+  const { db, chain, readiness, watch } = c.get('world')
   const result = await readiness(c.get('now'), async () => {
-    await pingDatabase(db)
+    const fault = await watch.read(db).catch((error: unknown) => error)
+    if (sqlStateOf(fault) === READ_ONLY)
+      return refuse('unavailable', { reason: 'database_read_only' })
+    if (fault !== undefined) throw fault
     return (await chain.isReachable()) ? ok(undefined) : refuse('unavailable', { reason: 'chain' })
   })
   unwrap(result)
-  return respond(c, { status: 'ready' })
+  return respond(c, {
+    status: 'ready',
+    clock: { aheadMs: watch.aheadMs(), differs: watch.differs() },
+  })
 }
 
 function info(c: AppContext): z.output<typeof InfoResponse> {

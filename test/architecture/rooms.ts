@@ -36,7 +36,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   db: {
     imports: ['result', 'crypto'],
     packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
-    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts'],
+    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts', 'pglite.ts'],
     rule: 'the database room holds tables, connections and SQL that several rooms share',
   },
   actions: {
@@ -112,7 +112,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the devnet stands for Stacks and knows nothing of the service',
   },
   env: {
-    imports: ['devnet', 'crypto', 'keys', 'stacks', 'wire'],
+    imports: ['devnet', 'crypto', 'db', 'keys', 'stacks', 'wire'],
     packages: ['zod'],
     rule: 'the environment is read from a value, by the entries, never on import',
   },

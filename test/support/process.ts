@@ -78,10 +78,12 @@ export async function startProcess(
   env: Record<string, string>,
   /** A module that is loaded ahead of the entry. */
   preload?: string,
+  /** The entry of another release. */
+  entry = ENTRY,
 ): Promise<ServiceProcess> {
   const imports = [CLOCK, ...(preload === undefined ? [] : [preload])]
   const options = imports.flatMap((module) => ['--import', module])
-  const child = spawn(process.execPath, [...options, ENTRY], {
+  const child = spawn(process.execPath, [...options, entry], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })

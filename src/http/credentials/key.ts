@@ -37,9 +37,9 @@ export async function authenticateKey(
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
-    now: c.get('now'),
   })
   c.set('keyId', decision.keyId)
+  if (decision.at !== undefined) c.set('now', decision.at)
   if (decision.ok) c.set('keyEndsAt', decision.value.endsAt)
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
