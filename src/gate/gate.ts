@@ -6,6 +6,7 @@ import { refuse } from '../result.ts'
 import { type Limits, type PresentedKey, prepareGate, type Verdict } from './admit.ts'
 import { decide, type GateDecision, type GateRequest, type VerifiedVerdict } from './decide.ts'
 import { type KnownKeys, openKnownKeys } from './known-keys.ts'
+import { openPace } from './pace.ts'
 
 /** Decides whether a key may do this now, and counts the request against the key's windows. */
 export type Gate = (request: GateRequest) => Promise<GateDecision>
@@ -18,7 +19,7 @@ export interface GateOptions {
   knownKeys?: KnownKeys
   /** Requests that may wait for a statement; later ones are refused at once. */
   maxWaiting?: number
-  /** Statements under way at once. */
+  /** Statements under way at once, at most; the pace decides how many of them pay. */
   maxStatements?: number
   /** Resolves when pending input has been read, so that the next statement covers it. By default there is no pause. */
   gather?: () => Promise<void>
@@ -45,7 +46,7 @@ interface Presented {
 const MAX_WAITING = 10_000
 /** Keys that one statement decides about, at most. */
 const MAX_BATCH = 1_000
-const MAX_STATEMENTS = 2
+const MAX_STATEMENTS = 4
 
 /**
  * Opens the gate on a database. Requests that arrive while statements are under way are decided together by the next one,
@@ -65,11 +66,15 @@ export function openGate(
   }: GateOptions,
 ): Gate {
   const statements = prepareGate(db, limits)
+  // A database that is read between turns of the event loop has one connection.
+  const pace = openPace(gather === undefined ? maxStatements : 1)
   const queues = new Map<KeyHash, KeyQueue>()
   /** Keys with requests that no statement is under way for. */
   let ready: KeyQueue[] = []
   let waiting = 0
   let underWay = 0
+  let keysUnderWay = 0
+  let keysDecided = 0
   let isGathering = false
 
   function enqueue(one: WaitingRequest): void {
@@ -88,7 +93,7 @@ export function openGate(
   function sendReady(): void {
     if (isGathering) return
     if (gather === undefined) sendNow()
-    else if (ready.length > 0 && underWay < maxStatements) {
+    else if (ready.length > 0 && underWay < pace.most()) {
       isGathering = true
       void gather().then(() => {
         isGathering = false
@@ -97,35 +102,39 @@ export function openGate(
     }
   }
 
-  let decided = 0
   function sendNow(): void {
-    while (ready.length > 0 && underWay < maxStatements) void send(batchSize())
+    while (ready.length > 0 && underWay < pace.most()) void send(batchSize())
   }
 
   /**
-   * The next statement takes its share of the keys that wait or were just decided. The database then works on one part while
-   * this process works on another. Without it, batches of nearly all and nearly none alternate.
+   * A statement takes its share of the keys that wait, are under way or were just decided. The database then works on some shares
+   * while this process works on another. Without it, batches of nearly all and nearly none alternate.
    */
   function batchSize(): number {
-    const share = decided === 0 ? ready.length : Math.ceil((ready.length + decided) / 2)
-    return Math.min(ready.length, share, MAX_BATCH)
+    const keys = ready.length + keysUnderWay + keysDecided
+    return Math.min(ready.length, Math.ceil(keys / (pace.most() + 1)), MAX_BATCH)
   }
 
   async function send(size: number): Promise<void> {
     const batch = ready.slice(0, size)
     ready = ready.slice(size)
     underWay += 1
+    keysUnderWay += size
+    let taken = 0
     const presented = batch.map((queue) => {
       const requests = queue.waiting
-      waiting -= requests.length
+      taken += requests.length
       queue.waiting = []
       return { hash: queue.hash, requests }
     })
+    waiting -= taken
     // Counters are locked in this order.
     presented.sort((one, other) => (one.hash < other.hash ? -1 : 1))
     await decideBatch(presented)
     underWay -= 1
-    decided = size
+    keysUnderWay -= size
+    keysDecided = size
+    pace.decided(taken, latestOf(presented), ready.length > 0)
     for (const queue of batch) {
       if (queue.waiting.length > 0) ready.push(queue)
       else queues.delete(queue.hash)
