@@ -169,21 +169,19 @@ export function openGate(
       }
     }
     if (keys.length === 0) return rest
+    const passed: boolean[] = []
     const admitted = await statements.admit(keys, now, knownKeys.servedSince())
-    const passed = new Set<Presented>()
     for (const { place, quota, row, orders } of admitted) {
       const one = asked[place] as Presented
-      passed.add(one)
-      const keyId = (keys[place] as PresentedKey).known?.rights.id ?? null
-      const verdict = verify(
-        keys[place] as PresentedKey,
-        { keyId, refusal: null, quota, row, orders },
-        now,
-      )
-      for (const [before, { request, resolve }] of one.requests.entries())
-        resolve(decide(verdict, before, request, limits))
+      passed[place] = true
+      const key = keys[place] as PresentedKey
+      const keyId = key.known?.rights.id ?? null
+      const verdict = verify(key, { keyId, refusal: null, quota, row, orders }, now)
+      let before = 0
+      for (const { request, resolve } of one.requests)
+        resolve(decide(verdict, before++, request, limits))
     }
-    for (const one of asked) if (!passed.has(one)) rest.push(one)
+    for (const [place, one] of asked.entries()) if (passed[place] !== true) rest.push(one)
     return rest
   }
 
@@ -261,7 +259,10 @@ export function openGate(
   }
 }
 
-function uuidsOf(requests: readonly WaitingRequest[]): string[] {
+const NO_UUIDS: readonly string[] = []
+
+function uuidsOf(requests: readonly WaitingRequest[]): readonly string[] {
+  if (requests.every(({ request }) => request.uuid === undefined)) return NO_UUIDS
   const uuids = requests.map(({ request }) => request.uuid).filter((uuid) => uuid !== undefined)
   return [...new Set(uuids)]
 }

@@ -40,15 +40,15 @@ const MAX_AGE_MS = 60_000
  * earlier one gave to transactions that were lost: versions are forgotten with the server that they were read from.
  */
 export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
-  const keys = new Map<KeyHash, KnownKey>()
-  const used = new Set<KeyHash>()
+  const keys = new Map<KeyHash, KnownKey & { isUsed: boolean }>()
   let since: string | undefined
 
   /** Second chance: a key that was used since it was considered last is kept, and considered again later. */
   function evictOne(): void {
     for (const [hash, key] of keys) {
       keys.delete(hash)
-      if (!used.delete(hash)) return
+      if (!key.isUsed) return
+      key.isUsed = false
       keys.set(hash, key)
     }
   }
@@ -58,7 +58,7 @@ export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
       const key = keys.get(hash)
       if (key === undefined) return undefined
       if (now - key.readAt > MAX_AGE_MS || now < key.readAt) return undefined
-      used.add(hash)
+      key.isUsed = true
       return key
     },
     read(hash, row, now) {
@@ -67,14 +67,12 @@ export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
       if (server !== since) {
         since = server
         keys.clear()
-        used.clear()
       }
       if (!mac.verify(rightsText(rights), stored)) {
         keys.delete(hash)
-        used.delete(hash)
         return { keyId: rights.id, key: undefined }
       }
-      const key = { rights, xmin, ctid, readAt: now }
+      const key = { rights, xmin, ctid, readAt: now, isUsed: false }
       if (!keys.has(hash) && keys.size >= max) evictOne()
       keys.set(hash, key)
       return { keyId: rights.id, key }

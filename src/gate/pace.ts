@@ -10,35 +10,42 @@ export interface Pace {
 }
 
 /** How long each number is measured. The clock of a request counts whole milliseconds. */
-const ROUND_MS = 250
-/** Rounds with the present number, between two looks at its neighbours. */
-const STEADY_ROUNDS = 6
+const ROUND_MS = 100
+/** Rounds in which a number is kept after its neighbours were no better: doubled each time, so that looking costs little. */
+const MIN_KEPT = 8
+const MAX_KEPT = 128
 /** What a further statement must bring, as a factor of the rate. */
-const WORTH = 1.05
+const WORTH = 1.08
 
 /** Opens a pace from 1 to `max` statements. A load that leaves nothing waiting is not measured. */
 export function openPace(max: number, first = Math.min(2, max)): Pace {
   let chosen = first
-  /** The numbers to measure, in turn: steady rounds first, then the neighbours. */
-  let plan = planOf(chosen)
+  let kept = MIN_KEPT
+  /** The numbers of the next rounds. */
+  let plan = planOf(chosen, 0)
   let rates = new Map<number, number[]>()
   let startedAt: number | undefined
   let requests = 0
 
-  function planOf(number: number): number[] {
-    const neighbours = [number - 1, number + 1].filter((one) => one >= 1 && one <= max)
-    return [...Array<number>(STEADY_ROUNDS).fill(number), ...neighbours]
+  /** Rounds with the number alone, then with its neighbours in between, so that a load that changes changes both. */
+  function planOf(number: number, alone: number): number[] {
+    const looks = [number, number, number - 1, number, number, number + 1]
+    const possible = [...looks, ...looks].filter((one) => one >= 1 && one <= max)
+    return [...Array<number>(alone).fill(number), ...possible]
   }
 
   function choose(): void {
-    const rate = (number: number) => {
-      const found = rates.get(number) ?? []
-      return found.toSorted((one, other) => one - other)[Math.floor(found.length / 2)] ?? 0
-    }
-    if (rate(chosen + 1) > rate(chosen) * WORTH) chosen += 1
-    else if (rate(chosen - 1) * WORTH > rate(chosen)) chosen -= 1
-    plan = planOf(chosen)
+    const before = chosen
+    if (rateOf(chosen + 1) > rateOf(chosen) * WORTH) chosen += 1
+    else if (rateOf(chosen - 1) * WORTH > rateOf(chosen)) chosen -= 1
+    kept = chosen === before ? Math.min(2 * kept, MAX_KEPT) : MIN_KEPT
+    plan = planOf(chosen, chosen === before ? kept : 0)
     rates = new Map()
+  }
+
+  function rateOf(number: number): number {
+    const found = rates.get(number) ?? []
+    return found.toSorted((one, other) => one - other)[Math.floor(found.length / 2)] ?? 0
   }
 
   return {

@@ -22,7 +22,7 @@ export const pglite: OpenSide = async (options) => openService(options, { seed: 
 /** The service itself with a gate that says yes and asks nobody: what its middleware and headers cost. */
 export const middleware: OpenSide = (options) => openService(options, { gate: sayYes })
 
-const sayYes: Gate = async ({ now }) => {
+export const sayYes: Gate = async ({ now }) => {
   const windows = [
     window('minute', 60, now),
     window('hour', 3_600, now),
