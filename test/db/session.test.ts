@@ -35,8 +35,8 @@ const HOSTILE: Readonly<Record<string, string>> = {
   quote_all_identifiers: 'on',
   enable_indexscan: 'off',
   enable_bitmapscan: 'off',
-  idle_session_timeout: '1000',
-  transaction_timeout: '1000',
+  idle_session_timeout: '8000',
+  transaction_timeout: '8000',
 }
 
 const closing: (() => Promise<unknown>)[] = []
