@@ -12,6 +12,7 @@ import { docsFiles } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
+import { pageOfFolder } from './node/page.ts'
 import { trustProxies } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
@@ -56,6 +57,7 @@ async function main(): Promise<void> {
       allowedOrigins: config.ALLOWED_ORIGINS,
     })
     app.route('/', docsFiles())
+    app.route('/', pageOfFolder())
     releaseMemory()
     const { port, finish } = await listen(app, config)
     const closeStreams = async () => world.feed?.close()
@@ -135,6 +137,8 @@ function welcome(config: Config, port: number): string {
   const width = Math.max(demo.length, help.length) + 4
   return `
   Latchkey ${VERSION} on ${url}  (devnet: a local Stacks chain at ${config.STACKS_API_URL})
+
+  Open it:  ${url}  (your keys, orders and their proof, with a throw-away wallet)
 
   Try it, in another terminal:
     ${demo.padEnd(width)}the whole story: a wallet signs, a key trades, the key is revoked

@@ -1,6 +1,6 @@
 import type { AuditHead } from '../audit/event.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
-import type { KeyUsage } from '../usage/usage.ts'
+import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions, Keys } from './keys.ts'
@@ -37,7 +37,7 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
   }
 }
 
-function reads(context: Context): Pick<Keys, 'list' | 'get' | 'usage'> {
+function reads(context: Context): Pick<Keys, 'list' | 'get' | 'usage' | 'usageOfAll'> {
   return {
     async list(options) {
       const message = { action: 'list_api_keys' as const }
@@ -52,6 +52,10 @@ function reads(context: Context): Pick<Keys, 'list' | 'get' | 'usage'> {
     async usage(keyId, filter = {}, options) {
       const message = { action: 'get_api_key' as const, keyId }
       return read<KeyUsage>(context, `${keyPath(keyId)}/usage`, message, options, { ...filter })
+    },
+    async usageOfAll(filter = {}, options) {
+      const message = { action: 'list_api_keys' as const }
+      return read<WalletUsage>(context, '/usage', message, options, { ...filter })
     },
   }
 }

@@ -9,9 +9,9 @@ import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { catalogue } from '../keys/scope.ts'
 import { refuse } from '../result.ts'
-import { isStacksAddress } from '../stacks/address.ts'
+import { isContractId, isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
-import { chainId } from '../stacks/network.ts'
+import { chainId, type Network } from '../stacks/network.ts'
 import { VERSION } from '../version.ts'
 
 const Limits = z.object({ perMinute: z.int(), perHour: z.int(), perDay: z.int() })
@@ -38,6 +38,11 @@ const InfoResponse = z
       signatureMaxAgeSeconds: z.int(),
     }),
     version: z.string(),
+    callerAddress: z.string().meta({ description: 'The address that this request came from.' }),
+    explorerUrl: z.string().optional().meta({
+      description:
+        'Where a transaction can be looked at: `{txid}` stands for its id. Not on devnet.',
+    }),
     devnet: z
       .object({
         inputToken: z.string(),
@@ -63,6 +68,19 @@ const TimeResponse = z.object({
   serverTime: z.int().meta({ description: 'Milliseconds since 1970.' }),
   iso: z.iso.datetime(),
 })
+const TokenParams = z.object({
+  contractId: z.string().meta({ example: INPUT_TOKEN, description: 'Or .stx.' }),
+})
+const TokenResponse = z
+  .object({
+    status: z.literal('success'),
+    contractId: z.string(),
+    symbol: z.string(),
+    decimals: z.int().meta({
+      description: 'Amounts are in units of 10 to the power of minus this.',
+    }),
+  })
+  .meta({ id: 'Token' })
 const HealthResponse = z.object({ status: z.literal('ok') })
 const ReadyResponse = z.object({ status: z.literal('ready') })
 
@@ -97,6 +115,25 @@ export const serviceEndpoints: readonly Endpoint[] = [
         status: 'success',
         scopes: catalogue(c.get('world').config.EXTRA_SCOPES),
       })
+    },
+  },
+  {
+    method: 'get',
+    path: '/tokens/{contractId}',
+    operationId: 'getToken',
+    summary: "How a token's amounts are written",
+    description: 'The symbol is what the contract says of itself: any contract may say any symbol.',
+    credentials: ['none'],
+    params: TokenParams,
+    responses: { 200: { description: 'Symbol and decimals', schema: TokenResponse } },
+    refusals: ['tokenNotFound', 'unavailable'],
+    async handle(c) {
+      limitByAddress(c)
+      const contractId = c.req.param('contractId') ?? ''
+      const facts = await tokenFacts(c, contractId)
+      if (facts === undefined) return unwrap(refuse('unavailable', { reason: 'chain' }))
+      if (facts === 'absent') return unwrap(refuse('tokenNotFound'))
+      return respond(c, { status: 'success', contractId, ...facts })
     },
   },
   {
@@ -167,6 +204,12 @@ export const serviceEndpoints: readonly Endpoint[] = [
   },
 ]
 
+const EXPLORERS: Readonly<Record<Network, string | undefined>> = {
+  mainnet: 'https://explorer.hiro.so/txid/0x{txid}?chain=mainnet',
+  testnet: 'https://explorer.hiro.so/txid/0x{txid}?chain=testnet',
+  devnet: undefined,
+}
+
 /** Also mounted at /health for probes, which are not counted. */
 export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
@@ -181,9 +224,16 @@ export async function ready(c: AppContext): Promise<Response> {
     : unwrap(refuse('unavailable', { reason: 'chain' }))
 }
 
+async function tokenFacts(c: AppContext, contractId: string) {
+  const { chain, config } = c.get('world')
+  if (contractId === '.stx') return { symbol: 'STX', decimals: 6 }
+  return isContractId(contractId, config.STACKS_NETWORK) ? chain.tokenFacts(contractId) : 'absent'
+}
+
 function info(c: AppContext): z.output<typeof InfoResponse> {
   const { config, operators } = c.get('world')
   const network = config.STACKS_NETWORK
+  const explorerUrl = config.EXPLORER_URL ?? EXPLORERS[network]
   return {
     network,
     chainId: chainId(network),
@@ -205,6 +255,8 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
       signatureMaxAgeSeconds: config.SIGNATURE_MAX_AGE_SECONDS,
     },
     version: VERSION,
+    callerAddress: c.get('clientIp'),
+    ...(explorerUrl !== undefined && { explorerUrl }),
     ...(network === 'devnet' && {
       devnet: {
         inputToken: INPUT_TOKEN,

@@ -1,4 +1,4 @@
-import type { Hono } from 'hono'
+import type { Context, Hono } from 'hono'
 import { createApp } from '../app.ts'
 import { logHeads } from '../audit/heads.ts'
 import { toHex } from '../crypto/bytes.ts'
@@ -15,6 +15,7 @@ import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
+import { pageFiles } from '../http/page.ts'
 import { JOBS } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
@@ -31,8 +32,8 @@ export interface Bindings {
   HYPERDRIVE: { connectionString: string }
   KEYLESS_LIMIT: RateLimitBinding
   FAILED_KEYS_LIMIT: RateLimitBinding
-  /** The files of swagger-ui-dist. */
-  DOCS: { fetch(url: string): Promise<Response> }
+  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
+  FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
 
 /** The runtime's context of one request. */
@@ -146,7 +147,7 @@ export function createWorker({
       try {
         const one = await isolate(bindings)
         return await inWorld(bindings, context, one, async (world) =>
-          one.app.fetch(request, { world, docs: bindings.DOCS }),
+          one.app.fetch(request, { world, files: bindings.FILES }),
         )
       } catch (error) {
         return unconfigured(error, now(), write)
@@ -183,8 +184,9 @@ async function openIsolate(
   })
   app.route(
     '/',
-    docsPages(async (c, name) => (await requestOf(c).docs.fetch(`https://docs/${name}`)).body),
+    docsPages(async (c, name) => (await fileOf(c, `docs/${name}`)).body),
   )
+  app.route('/', pageFiles(fileOf))
   const log = openLog(config.LOG_LEVEL, write, now)
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
   return {
@@ -213,8 +215,14 @@ async function openIsolate(
 }
 
 /** The environment that a request carries through Hono. */
-function requestOf({ env }: { env: unknown }): { world: World; docs: Bindings['DOCS'] } {
-  return env as { world: World; docs: Bindings['DOCS'] }
+function requestOf({ env }: { env: unknown }): { world: World; files: Bindings['FILES'] } {
+  return env as { world: World; files: Bindings['FILES'] }
+}
+
+/** The platform compresses files, and compares their ETags. It serves `index.html` at `/` only. */
+function fileOf(c: Context, path: string): Promise<Response> {
+  const url = `https://files/${path === 'index.html' ? '' : path}`
+  return requestOf(c).files.fetch(url, { headers: c.req.raw.headers })
 }
 
 /** Required on Workers on every network: a worker has no folder in which it could keep generated values. */

@@ -18,6 +18,7 @@ export async function useEverything(service: Service): Promise<ReadonlySet<strin
   await fund(service, wallet)
   await call('/devnet/faucet', '/devnet/faucet', json({ address: wallet.address }))
   for (const path of ['/info', '/time', '/health', '/ready', '/scopes']) await call(path, path)
+  await call(`/tokens/${INPUT_TOKEN}`, '/tokens/{contractId}')
 
   const { apiKey, keyId } = (await call(
     '/api-keys',
@@ -95,6 +96,7 @@ export async function useEverything(service: Service): Promise<ReadonlySet<strin
   )) as { session: string }
   const bearer = { headers: { Authorization: `Bearer ${session}` } }
   await call('/audit?limit=3', '/audit', bearer)
+  await call('/usage?days=7', '/usage', bearer)
   await call('/sessions/self', '/sessions/self', { ...bearer, method: 'DELETE' })
   const last = await createKey(service, wallet)
   await call('/api-keys/self', '/api-keys/self', {
