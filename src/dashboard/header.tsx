@@ -40,7 +40,12 @@ export function Header() {
         <span class="grow" />
         {current ? (
           <>
-            <button type="button" class="panic" onClick={() => openDialog.set('panic')}>
+            <button
+              type="button"
+              class="panic"
+              aria-label={say('panic')}
+              onClick={() => openDialog.set('panic')}
+            >
               <Icon name="stop" />
               <span>{say('panic')}</span>
             </button>

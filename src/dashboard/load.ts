@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
-import { noteSessionEnd } from './connection.ts'
+import { connection, noteSessionEnd, type WalletConnection } from './connection.ts'
 import { createStore, useStore } from './store.ts'
 
 /** Counts changes of the wallet's data that this page made or was told of: what is loaded is loaded anew. */
@@ -39,13 +39,14 @@ export function useLoad<T>(
   const tick = useStore(ticks)
   useEffect(() => {
     const leaving = new AbortController()
+    const by = connection.get()
     load(leaving.signal).then(
       (value) => {
         if (!leaving.signal.aborted) setState({ value, error: undefined })
       },
       (error: unknown) => {
         if (leaving.signal.aborted) return
-        noteEnd(error)
+        noteEnd(error, by)
         setState((before) => ({ ...before, error }))
       },
     )
@@ -79,10 +80,11 @@ export function useAct(work: () => Promise<void>): Act {
     isRunning.current = true
     setBusy(true)
     setError(undefined)
+    const by = connection.get()
     try {
       await work()
     } catch (failure) {
-      noteEnd(failure)
+      noteEnd(failure, by)
       if (isMounted.current) setError(failure)
     } finally {
       isRunning.current = false
@@ -92,8 +94,10 @@ export function useAct(work: () => Promise<void>): Act {
   return { isBusy, error, run: () => void start(), dismiss: () => setError(undefined) }
 }
 
-function noteEnd(error: unknown): void {
-  if (error instanceof LatchkeyError && error.code === 'INVALID_SESSION') noteSessionEnd()
+/** A late refusal of a session says nothing of the one after it. */
+function noteEnd(error: unknown, by: WalletConnection | undefined): void {
+  const isOver = error instanceof LatchkeyError && error.code === 'INVALID_SESSION'
+  if (isOver && by === connection.get()) noteSessionEnd()
 }
 
 /** The page's time, renewed every `everyMs`, for countdowns. */
