@@ -60,7 +60,10 @@ async function main(): Promise<void> {
     app.route('/', pageOfFolder())
     releaseMemory()
     const { port, finish } = await listen(app, config)
-    const closeStreams = async () => world.feed?.close()
+    const closeStreams = async () => {
+      world.feed?.close()
+      world.walletFeed?.close()
+    }
     opened.push(runJobs(world), finish, closeStreams)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)

@@ -198,7 +198,7 @@ export function createClient({
   return {
     keys: createKeys(transport, wallet),
     audit: createAudit(transport, wallet),
-    sessions: createSessions(transport, wallet),
+    sessions: createSessions(transport, wallet, clock),
     orders: createOrders(transport, wallet, apiKey !== undefined, clock),
     devnet: {
       async faucet(address, { signal } = {}) {

@@ -50,8 +50,8 @@ function required(): WalletConnection {
 
 function clientsOf(current: WalletConnection): Clients {
   if (clients?.of === current) return clients
-  const { kind, network, session } = current
-  const signer = kind === 'throwaway' ? throwawaySigner(network) : browserSigner()
+  const { kind, network, session, address } = current
+  const signer = kind === 'throwaway' ? throwawaySigner(network) : browserSigner({ address })
   clients = {
     of: current,
     reader: createClient({ baseUrl, session, maxRetries: 0 }),
@@ -63,7 +63,10 @@ function clientsOf(current: WalletConnection): Clients {
 /** Connects a wallet: one signature opens a session that reads for an hour. */
 export async function connect(kind: WalletConnection['kind'], walletId?: string): Promise<void> {
   const { network } = service.get() ?? (await createClient({ baseUrl }).info())
-  const signer = kind === 'throwaway' ? throwawaySigner(network) : browserSigner(walletId)
+  const signer =
+    kind === 'throwaway'
+      ? throwawaySigner(network)
+      : browserSigner(walletId === undefined ? {} : { id: walletId })
   const client = createClient({ baseUrl, signer: confirmedBy(signer), auditHeads, network })
   const { session, walletAddress } = await client.sessions.open(SESSION_SECONDS)
   const endsAt = Date.now() + SESSION_SECONDS * 1_000

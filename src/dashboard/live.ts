@@ -1,19 +1,33 @@
 import { useEffect } from 'preact/hooks'
+import { reader } from './clients.ts'
+import { connection } from './connection.ts'
 import { renewLive } from './load.ts'
+import { useStore } from './store.ts'
 
-const POLL_MS = 6_000
-
-/** Keeps what is live on the page current while the page is seen. */
+/** Keeps what is live on the page current, by one stream for the wallet, while the page is seen. */
 export function useLiveData(): void {
+  const current = useStore(connection)
   useEffect(() => {
-    const renew = () => {
-      if (document.visibilityState === 'visible') renewLive()
+    if (current === undefined) return
+    let watching = new AbortController()
+    const follow = () => {
+      watching.abort()
+      watching = new AbortController()
+      if (document.visibilityState === 'visible') void watch(watching.signal)
     }
-    const timer = setInterval(renew, POLL_MS)
-    document.addEventListener('visibilitychange', renew)
+    follow()
+    document.addEventListener('visibilitychange', follow)
     return () => {
-      clearInterval(timer)
-      document.removeEventListener('visibilitychange', renew)
+      document.removeEventListener('visibilitychange', follow)
+      watching.abort()
     }
-  }, [])
+  }, [current])
+}
+
+async function watch(signal: AbortSignal): Promise<void> {
+  try {
+    for await (const _ of reader().sessions.watch({ signal })) renewLive()
+  } catch {
+    // The page is left, or hidden: it is followed anew once it is seen.
+  }
 }

