@@ -3,10 +3,17 @@ import { toHex } from './crypto/bytes.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
 import { allowOrigins, preflight } from './http/cors.ts'
 import { limitByAddress } from './http/credentials/address.ts'
+import { DOCS_HEADERS, type Docs } from './http/docs.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
-import { baseHeaders, respondWithText } from './http/respond.ts'
+import { baseHeaders } from './http/respond.ts'
+import {
+  type Gzip,
+  respondWithDocument,
+  type SharedDocument,
+  shareDocument,
+} from './http/shared-document.ts'
 import { type Refused, refuse } from './result.ts'
 import { auditEndpoints } from './routes/audit.ts'
 import { health, ready, serviceEndpoints } from './routes/info.ts'
@@ -30,10 +37,19 @@ export interface AppOptions {
   /** The client address, as reported by the platform or by trusted proxies. */
   addressOf: (c: AppContext) => string
   allowedOrigins: readonly string[]
+  /** The page at /docs and its files. */
+  docs?: Docs
+  gzip?: Gzip
 }
 
 /** Mounts the routes. Reads no environment, opens no socket, keeps no state between requests. */
-export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): Hono<AppEnv> {
+export function createApp({
+  worldOf,
+  addressOf,
+  allowedOrigins,
+  docs,
+  gzip,
+}: AppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   const requestId = createRequestIds()
   const allowOrigin = allowOrigins(allowedOrigins)
@@ -51,6 +67,13 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
     prepareContext(c)
     return handle(c)
   }
+  /** A release that the database no longer admits must not read and write as if it were alone. */
+  const withDatabase = (handle: Endpoint['handle']) =>
+    withContext((c) =>
+      c.get('world').watch.isSuperseded()
+        ? unwrap(refuse('unavailable', { reason: 'release' }))
+        : handle(c),
+    )
 
   app.options(
     '*',
@@ -62,18 +85,37 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
     preflight(allowOrigin),
   )
   for (const { method, path, handle } of endpoints)
-    app.on(method.toUpperCase(), `/api/v1${honoPath(path)}`, withContext(handle))
+    app.on(
+      method.toUpperCase(),
+      `/api/v1${honoPath(path)}`,
+      (USES_NO_DATABASE.has(path) ? withContext : withDatabase)(handle),
+    )
 
   app.get('/health', withContext(health))
-  app.get('/ready', withContext(ready))
-  let document: string | undefined
+  app.get('/ready', withDatabase(ready))
+  let document: SharedDocument | undefined
   app.get(
     '/openapi.json',
-    withContext((c) => {
-      document ??= JSON.stringify(openApiDocument(endpoints))
-      return respondWithText(c, document, 200)
+    withContext(async (c) => {
+      limitByAddress(c)
+      document ??= await shareDocument(
+        JSON.stringify(openApiDocument(endpoints)),
+        'application/json',
+        gzip,
+      )
+      return respondWithDocument(c, document)
     }),
   )
+  for (const path of docs === undefined ? [] : ['/docs', '/docs/:file'])
+    app.get(
+      path,
+      withContext(async (c) => {
+        limitByAddress(c)
+        const file = await docs?.(c, c.req.param('file') ?? '')
+        if (file === undefined) return unwrap(refuse('routeNotFound'))
+        return respondWithDocument(c, file, DOCS_HEADERS)
+      }),
+    )
 
   app.notFound(
     withContext((c) => {
@@ -86,6 +128,7 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
   return app
 }
 
+const USES_NO_DATABASE: ReadonlySet<string> = new Set(['/info', '/scopes', '/time', '/health'])
 const ID_BYTES = 12
 
 /** Random request ids, a hundred from each call for random bytes, which is a system call. */

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { parseEncryptionKeys } from './crypto/keys.ts'
+import { connectionStringProblem } from './db/connection-string.ts'
 import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { isContractId } from './stacks/address.ts'
@@ -11,8 +12,20 @@ import { parseIpRange } from './wire/ip.ts'
 const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
 const ZERO = '0'.repeat(64)
 
+/** A message has room for all of them, beside the longest limits: see `MAX_MESSAGE_BYTES`. */
+const MAX_EXTRA_SCOPES = 29
+
 const text = z.string().trim().min(1)
-const url = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
+const url = z
+  .url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
+  .refine(
+    (address) => !hasUserinfoOrFragment(address),
+    'must have neither user:password@, which no request can carry, nor a #fragment; a credential may be in its path or query',
+  )
+const headerValue = z
+  .string()
+  .trim()
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII characters without spaces, for a header')
 const list = z
   .string()
   .transform((value) => value.split(',').map((part) => part.trim()))
@@ -42,6 +55,15 @@ const ipRange = z
     'must be IP addresses or CIDR ranges without bits beyond their prefix, separated by commas',
   )
 
+/** The parser's sentence names a parameter and no value. */
+const databaseUrl = z
+  .string()
+  .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/, 'must be pglite:<folder> or postgres://..')
+  .superRefine((value, { addIssue }) => {
+    const problem = value.startsWith('pglite:') ? undefined : connectionStringProblem(value)
+    if (problem !== undefined) addIssue({ code: 'custom', message: problem })
+  })
+
 /** `read=See balances and positions`. */
 const scope = z
   .string()
@@ -67,10 +89,8 @@ const origin = z
 const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
   HOST: text.default('127.0.0.1'),
-  DATABASE_URL: z
-    .string()
-    .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/, 'must be pglite:<folder> or postgres://..')
-    .default('pglite:.latchkey'),
+  KEEP_ALIVE_SECONDS: whole(1, 3_600).default(65),
+  DATABASE_URL: databaseUrl.default('pglite:.latchkey'),
   STACKS_NETWORK: z.enum(NETWORKS).default('devnet'),
   STACKS_API_URL: url.optional(),
   OPERATOR_PRIVATE_KEY: privateKey.optional(),
@@ -85,7 +105,7 @@ const Environment = z.object({
     .optional(),
   ROUTER_CONTRACT: routers.optional(),
   INTENT_VERIFIER_CONTRACT: text.optional(),
-  STACKS_API_KEY: text.optional(),
+  STACKS_API_KEY: headerValue.optional(),
   QUOTE_URL: url.optional(),
   EXPLORER_URL: url.optional(),
   ENCRYPTION_KEY: encryptionKeys.optional(),
@@ -112,6 +132,7 @@ const Environment = z.object({
   RATE_LIMIT_PER_DAY: whole(1, 100_000_000).default(10_000),
   IP_RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).default(300),
   MAX_ACTIVE_KEYS_PER_WALLET: whole(1, 10_000).default(10),
+  MAX_KEYS_PER_WALLET: whole(1, 100_000).default(10_000),
   KEY_PREFIX: z
     .string()
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
@@ -123,6 +144,10 @@ const Environment = z.object({
     .transform((parts) => parts.filter((part) => part !== ''))
     .pipe(z.array(scope))
     .refine(isCatalogue, 'must not name a scope twice, or one of create, execute and cancel')
+    .refine(
+      (extra) => extra.length <= MAX_EXTRA_SCOPES,
+      `must be ${MAX_EXTRA_SCOPES} scopes or fewer`,
+    )
     .default([]),
   TRUSTED_PROXIES: list.pipe(z.array(ipRange)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
@@ -215,6 +240,9 @@ function validateCombinations(given: Record<string, string | undefined>): string
   const faults: string[] = []
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
+  const { MAX_ACTIVE_KEYS_PER_WALLET: live = '10', MAX_KEYS_PER_WALLET: made = '10000' } = given
+  if (Number(made) < Number(live))
+    faults.push('MAX_KEYS_PER_WALLET: must be at least MAX_ACTIVE_KEYS_PER_WALLET')
   const network = given.STACKS_NETWORK ?? 'devnet'
   if (!isNetwork(network)) return faults
   for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT'] as const)
@@ -238,6 +266,11 @@ function validateCombinations(given: Record<string, string | undefined>): string
     if (given[name]?.split(',').some(isDevnets))
       faults.push(`${name}: is the devnet's, which is published`)
   return faults
+}
+
+function hasUserinfoOrFragment(address: string): boolean {
+  const { username, password, hash } = URL.parse(address) ?? {}
+  return Boolean(username || password || hash)
 }
 
 function isDevnets(privateKey: string): boolean {

@@ -75,7 +75,22 @@ export const REFUSALS = {
     error: 'Order cannot be trusted',
   },
   keyLimitReached: { status: 409, code: 'KEY_LIMIT_REACHED', error: 'API key limit reached' },
+  keyHistoryFull: {
+    status: 409,
+    code: 'KEY_HISTORY_FULL',
+    error: 'Wallet has made as many API keys as it may',
+  },
+  sessionLimitReached: {
+    status: 409,
+    code: 'SESSION_LIMIT_REACHED',
+    error: 'Session limit reached',
+  },
   bodyTooLarge: { status: 413, code: 'BODY_TOO_LARGE', error: 'Request body too large' },
+  unsupportedMedia: {
+    status: 415,
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+    error: 'Unsupported media type or coding',
+  },
   rateLimited: { status: 429, code: 'RATE_LIMIT_EXCEEDED', error: 'Rate limit exceeded' },
   tooManyStreams: { status: 429, code: 'TOO_MANY_STREAMS', error: 'Too many event streams' },
   eventsUnsupported: {

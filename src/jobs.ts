@@ -1,3 +1,5 @@
+import type { WatchOptions } from './db/watch.ts'
+import type { Log } from './log.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import type { World } from './world.ts'
 
@@ -13,13 +15,22 @@ export interface Job {
 }
 
 const USAGE_INTERVAL_MS = 1_000
+const WATCH_INTERVAL_MS = 1_000
 
 /** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
 export const JOBS: readonly Job[] = [
   {
+    name: 'watch_database',
+    intervalMs: () => WATCH_INTERVAL_MS,
+    async run({ watch, db }) {
+      await watch.read(db)
+      return true
+    },
+  },
+  {
     name: 'reconcile',
     intervalMs: ({ RECONCILE_INTERVAL_MS }) => RECONCILE_INTERVAL_MS,
-    run: async (world) => (await reconcile(world)).isDone,
+    run: async (world) => world.watch.isSuperseded() || (await reconcile(world)).isDone,
   },
   {
     name: 'flush_usage',
@@ -31,3 +42,12 @@ export const JOBS: readonly Job[] = [
     stop: ({ usage, db }) => usage.flush(db),
   },
 ]
+
+/** Logs what the watch of the database finds. */
+export function logChanges(log: Log): WatchOptions['onChange'] {
+  return (change, aheadMs) => {
+    if (change === 'clock_differs') log('warn', 'clock_differs', { aheadMs })
+    else if (change === 'clock_agrees') log('info', 'clock_agrees', { aheadMs })
+    else log('error', 'release_superseded')
+  }
+}

@@ -1,23 +1,22 @@
 import { join } from 'node:path'
-import type { HttpBindings } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
-import type { AppContext } from './http/context.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
-import { docsFiles } from './node/docs.ts'
+import { docsFiles, gzip } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
 import { pageOfFolder } from './node/page.ts'
-import { trustProxies } from './node/proxies.ts'
+import { addressReader, inRanges } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
+import { extendUrl, originOf } from './wire/url.ts'
 
 /** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
 const PARENT = process.ppid
@@ -25,6 +24,9 @@ const PARENT_CHECK_MS = 100
 
 /** How long requests that are under way may take to finish once the process is told to stop. */
 const GRACE_MS = 10_000
+
+/** This machine itself, where a proxy or a probe runs: its connections are not limited by address. */
+const LOOPBACK = ['127.0.0.0/8', '::1']
 
 const now = () => Date.now()
 
@@ -45,21 +47,34 @@ async function main(): Promise<void> {
     log('info', 'stopped')
   })
   try {
-    const database = await openDatabase(given.DATABASE_URL)
+    const database = await openDatabase(given.DATABASE_URL, {
+      onWait: (holder) => log('warn', 'migration_waits', { holder }),
+    })
     opened.push(database.close)
     const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))
     if (devnet !== undefined) opened.push(devnet.stop)
     const engine = chooseEngine()
-    const world = await openWorld({ config, db: database.db, log, now, recover: engine.recover })
+    const world = await openWorld({
+      config,
+      db: database.db,
+      log,
+      ownNow: now,
+      elapsed: () => performance.now(),
+      recover: engine.recover,
+    })
     const app = createApp({
       worldOf: () => world,
-      addressOf: addressReader(config),
+      addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
+      docs: docsFiles(),
+      gzip,
     })
-    app.route('/', docsFiles())
     app.route('/', pageOfFolder())
     releaseMemory()
-    const { port, finish } = await listen(app, config)
+    const { port, finish } = await listen(app, config, {
+      log,
+      isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
+    })
     const closeStreams = async () => {
       world.feed?.close()
       world.walletFeed?.close()
@@ -105,7 +120,7 @@ async function withDevnet(
       config: {
         ...config,
         ...key,
-        QUOTE_URL: config.QUOTE_URL ?? `${config.STACKS_API_URL}/quote`,
+        QUOTE_URL: config.QUOTE_URL ?? extendUrl(config.STACKS_API_URL, '/quote'),
       },
     }
   const chain = join(folder, 'chain')
@@ -125,21 +140,13 @@ async function withDevnet(
   }
 }
 
-function addressReader(config: Config) {
-  const clientAddress = trustProxies(config.TRUSTED_PROXIES)
-  return (c: AppContext) => {
-    const { incoming } = c.env as HttpBindings
-    return clientAddress(incoming.socket.remoteAddress ?? '', c.req.header('x-forwarded-for'))
-  }
-}
-
 function welcome(config: Config, port: number): string {
   const url = `http://${reachableHost(config.HOST)}:${port}`
   const demo = `npm run demo${demoOptions(config.HOST, port, url)}`
   const help = 'npm run latchkey help'
   const width = Math.max(demo.length, help.length) + 4
   return `
-  Latchkey ${VERSION} on ${url}  (devnet: a local Stacks chain at ${config.STACKS_API_URL})
+  Latchkey ${VERSION} on ${url}  (devnet: a Stacks chain at ${originOf(config.STACKS_API_URL ?? '')})
 
   Open it:  ${url}  (your keys, orders and their proof, with a throw-away wallet)
 

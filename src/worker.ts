@@ -3,7 +3,7 @@ import { openWasmRecover } from './worker/recover.ts'
 import { createWorker } from './worker/serve.ts'
 
 export default createWorker({
-  now: () => Date.now(),
+  ownNow: () => Date.now(),
   engine: { name: 'libsecp256k1 in WebAssembly', recover: openWasmRecover(libsecp256k1) },
   // biome-ignore lint/suspicious/noConsole: it is a worker's standard output
   write: (line) => console.log(line),

@@ -1,6 +1,8 @@
+import type { DatabaseWatch } from './db/watch.ts'
 import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
 import type { IpLimits } from './http/ip-limits.ts'
+import type { Readiness } from './http/readiness.ts'
 import type { KeyHash, Secret } from './keys/secret.ts'
 import type { KeyServices } from './keys/services.ts'
 import type { OrderServices } from './orders/services.ts'
@@ -13,14 +15,17 @@ import type { WalletFeed } from './wallets/feed.ts'
 export interface World extends KeyServices, OrderServices, SettlementServices {
   config: Config
   gate: Gate
+  watch: DatabaseWatch
   operators: OperatorAccounts
   ipLimits: IpLimits
+  /** Shares the checks of GET /ready among requests. */
+  readiness: Readiness
   /** SHA-256 of a presented secret, by the platform's fastest implementation. */
   hashSecret(secret: Secret): KeyHash
   /** Statistics of key usage, apart from the exact counters. */
   usage: UsageRecorder
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
-  /** Milliseconds since 1970; read once per request. */
+  /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */
   now(): number
 }

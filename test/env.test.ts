@@ -25,6 +25,7 @@ describe('The configuration', () => {
     expect(readConfig({})).toEqual({
       PORT: 8787,
       HOST: '127.0.0.1',
+      KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',
       STACKS_NETWORK: 'devnet',
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
@@ -52,6 +53,7 @@ describe('The configuration', () => {
       RATE_LIMIT_PER_DAY: 10_000,
       IP_RATE_LIMIT_PER_MINUTE: 300,
       MAX_ACTIVE_KEYS_PER_WALLET: 10,
+      MAX_KEYS_PER_WALLET: 10_000,
       KEY_PREFIX: 'ck_live_',
       EXTRA_SCOPES: [],
       TRUSTED_PROXIES: [],
@@ -85,6 +87,33 @@ describe('The configuration', () => {
     })
   })
 
+  it.each([
+    'STACKS_API_URL',
+    'QUOTE_URL',
+  ])('keeps the address of %s whole, or refuses it', (name) => {
+    for (const address of [
+      'https://api.example',
+      'https://api.example/key/',
+      'https://api.example/?apikey=K&b=%20',
+    ])
+      expect(readConfig({ ...mainnet, [name]: address })).toMatchObject({ [name]: address })
+    for (const address of [
+      'https://user:hunter2@api.example',
+      'https://hunter2@api.example',
+      'https://api.example/#hunter2',
+    ]) {
+      const read = () => readConfig({ ...mainnet, [name]: address })
+      expect(read).toThrow(/must have neither user:password@.*nor a #fragment/)
+      expect(read).not.toThrow(/hunter2/)
+    }
+  })
+
+  it.each(['a b', 'a\nb', 'é'])('refuses a STACKS_API_KEY that no header can carry: %j', (key) => {
+    expect(() => readConfig({ STACKS_API_KEY: key })).toThrow(
+      /STACKS_API_KEY: must be printable ASCII/,
+    )
+  })
+
   it('names all its faults in one message, and none of its values', () => {
     const faulty = {
       PORT: '65536-port',
@@ -115,6 +144,12 @@ describe('The configuration', () => {
     }
     expect(message).not.toMatch(/pa55word|5ec2e7/)
     expect(message.split('\n').length - 1).toBeGreaterThanOrEqual(Object.keys(faulty).length)
+  })
+
+  it('lets a wallet make as many keys as it may have alive', () => {
+    const limits = { MAX_KEYS_PER_WALLET: '20', MAX_ACTIVE_KEYS_PER_WALLET: '21' }
+    expect(faultOf(limits)).toContain('MAX_KEYS_PER_WALLET: must be at least')
+    expect(faultOf({ MAX_KEYS_PER_WALLET: '9' })).toContain('MAX_KEYS_PER_WALLET: must be at least')
   })
 
   it('lets no key look like a session', () => {

@@ -41,7 +41,11 @@ export interface SignedAction<Members> {
   publicKey: string
 }
 
-export const MAX_MESSAGE_BYTES = 2_048
+/**
+ * The longest message, in UTF-8. It has room for a grant that sets every limit to the most that `KEY_TERMS` allows, with texts that
+ * JSON writes as escapes.
+ */
+export const MAX_MESSAGE_BYTES = 16_384
 /** How far a client's clock may be ahead. */
 export const MAX_FUTURE_SECONDS = 60
 

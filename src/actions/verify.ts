@@ -31,6 +31,7 @@ const JSON_FAULTS: Record<JsonReason, string> = {
   duplicateMember: 'has a member twice',
   loneSurrogate: 'is not well-formed Unicode',
   tooDeep: 'is nested too deeply',
+  tooManyValues: 'has too many values',
 }
 
 /** Verifies a presented message, the cheap checks first: size, shape, freshness, addressee, and last the signature. */

@@ -45,7 +45,8 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .option('--preview <preview>', 'as a log or an owner shows it')
     .option('--key <key-id>', 'one key')
     .option('--wallet <address>', 'the keys of a wallet')
-    .summary('list keys, or look one up')
+    .option('--after <key-id>', 'the page behind this key')
+    .summary('list keys, newest first, 1000 a page, or look one up')
     .example('latchkey-admin keys --wallet ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM')
     .runs(onDatabase(listKeys))
   addTarget(program.command('suspend'))
@@ -160,14 +161,22 @@ function encryptionKeyOf(config: Config): string {
 
 async function listKeys(
   services: CheckServices,
-  { preview, key, wallet }: { preview?: string; key?: string; wallet?: string },
+  {
+    preview,
+    key,
+    wallet,
+    after,
+  }: { preview?: string; key?: string; wallet?: string; after?: string },
 ): Promise<CommandResult> {
-  const found = await lookUpKeys(services, { preview, keyId: key, walletAddress: wallet })
-  const rows = found.map(({ permissions, ...one }) => ({
+  const page = await lookUpKeys(services, { preview, keyId: key, walletAddress: wallet, after })
+  if (!page.ok) throw new CommandError('KEY_NOT_FOUND', `There is no key ${after}`)
+  const { keys, next } = page.value
+  const rows = keys.map(({ permissions, ...one }) => ({
     ...one,
     permissions: permissions.join(',') || 'none',
   }))
-  return { json: found, lines: found.length === 0 ? ['No keys.'] : table(rows) }
+  const lines = keys.length === 0 ? ['No keys.'] : table(rows)
+  return { json: keys, lines: next === undefined ? lines : [...lines, `More: --after ${next}`] }
 }
 
 async function checkAudits(

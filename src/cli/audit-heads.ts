@@ -12,7 +12,7 @@ export function openHeadsFile(path: string, serviceUrl: string): AuditHeadStore 
   const read = () => readHeads(path)
   read()
   return {
-    get: (walletAddress) => read()[service]?.[walletAddress],
+    get: (walletAddress) => own(own(read(), service), walletAddress),
     set(walletAddress, head) {
       const heads = read()
       const ofService = { ...heads[service], [walletAddress]: head }
@@ -24,6 +24,11 @@ export function openHeadsFile(path: string, serviceUrl: string): AuditHeadStore 
       renameSync(written, path)
     },
   }
+}
+
+/** A member of an object's own: the address of a wallet comes from a file, and may be `constructor`. */
+function own<Value>(members: Record<string, Value> | undefined, name: string): Value | undefined {
+  return members !== undefined && Object.hasOwn(members, name) ? members[name] : undefined
 }
 
 function readHeads(path: string): HeadsOfFile {

@@ -1,27 +1,54 @@
-import type { Client, DevnetInfo, Order } from '../client/index.ts'
-import { clientWith, type ServiceContext } from './connect.ts'
+import { type Client, type DevnetInfo, isLoopback, type Order } from '../client/index.ts'
+import { readResponseJson } from '../wire/response.ts'
+import { clientWith, type ServiceContext, serviceUrl } from './connect.ts'
 import { CommandError } from './errors.ts'
 
 /** The amount that an address holds of a token. */
 export type Holdings = (token: string) => bigint
 
+const TIMEOUT_MS = 10_000
+const MAX_BYTES = 2 ** 20
+
 /** Reads what an address holds, from the devnet's own chain. */
 export async function readBalances(
-  { terminal }: ServiceContext,
+  context: ServiceContext,
   { stacksApiUrl }: DevnetInfo,
   address: string,
 ): Promise<Holdings> {
-  const url = `${stacksApiUrl.replace(/\/$/, '')}/balances/${encodeURIComponent(address)}`
+  const url = URL.parse(`/balances/${encodeURIComponent(address)}`, stacksApiUrl)
+  if (url === null || !isBeside(url, serviceUrl(context)))
+    throw unreachable('The service does not name a chain on its own host')
   try {
-    const response = await (terminal.fetch ?? fetch)(url, {})
-    const { tokens } = (await response.json()) as { tokens: Record<string, string> }
-    return (token) => BigInt(tokens[token] ?? 0)
+    const signal = AbortSignal.timeout(TIMEOUT_MS)
+    const get = context.terminal.fetch ?? fetch
+    const response = await get(url.href, { signal, redirect: 'manual' })
+    return holdingsIn(await readResponseJson(response, MAX_BYTES, signal))
   } catch (error) {
-    throw new CommandError(
-      'CHAIN_UNREACHABLE',
-      `The chain of the devnet does not return balances at ${url}: ${(error as Error).message}`,
+    throw unreachable(
+      `The chain of the devnet does not return balances at ${url.href}: ${(error as Error).message}`,
     )
   }
+}
+
+/** Whether an address is on the host of the service. A hostile service would name one that only this machine can reach. */
+function isBeside({ protocol, hostname }: URL, service: string): boolean {
+  const own = URL.parse(service)?.hostname ?? ''
+  const isHttp = protocol === 'http:' || protocol === 'https:'
+  return isHttp && (hostname === own || (isLoopback(hostname) && isLoopback(own)))
+}
+
+function holdingsIn(answer: unknown): Holdings {
+  const { tokens } = (answer ?? {}) as { tokens?: Record<string, unknown> }
+  const amounts = Object.entries(tokens ?? {}).map(([token, amount]) => {
+    if (!/^[0-9]{1,39}$/.test(String(amount))) throw new Error('an amount is no whole number')
+    return [token, BigInt(String(amount))] as const
+  })
+  const held = new Map(amounts)
+  return (token) => held.get(token) ?? 0n
+}
+
+function unreachable(message: string): CommandError {
+  return new CommandError('CHAIN_UNREACHABLE', message)
 }
 
 /**

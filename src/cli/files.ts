@@ -3,24 +3,27 @@ import {
   fsyncSync,
   ftruncateSync,
   openSync,
-  readFileSync,
+  readSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs'
+import { type JsonReason, parseJson } from '../wire/json.ts'
 import { CommandError, reasonOf, UsageError } from './errors.ts'
+
+/** The longest file that is read as a whole: an audit of some 200,000 events. */
+const MAX_BYTES = 268_435_456
+/** The values and the nesting of its JSON. A value takes more memory than its text, by a factor of up to 20. */
+const MAX_VALUES = 5_000_000
+const MAX_DEPTH = 32
+const MAX_SECRET_BYTES = 65_536
 
 /**
  * Reads a file of text. UTF-16 with a byte order mark is read as such, for Windows PowerShell's `>` writes it; the mark of
  * UTF-8 is left out. Neither is ambiguous, and what is signed or hashed is the text and not its bytes.
  */
-export function readText(path: string): string {
-  let bytes: Buffer
-  try {
-    bytes = readFileSync(path)
-  } catch (error) {
-    throw new UsageError(`${path} cannot be read: ${reasonOf(error)}`)
-  }
+export function readText(path: string, maxBytes = MAX_BYTES): string {
+  const bytes = readBytes(path, maxBytes)
   try {
     return new TextDecoder(encodingOf(bytes), { fatal: true }).decode(bytes)
   } catch {
@@ -28,28 +31,62 @@ export function readText(path: string): string {
   }
 }
 
+/** Stops at the limit, whatever size the file is said to have: a device or a pipe says 0, and may never end. */
+function readBytes(path: string, maxBytes: number): Buffer {
+  let file: number | undefined
+  try {
+    file = openSync(path, 'r')
+    const chunks: Buffer[] = []
+    for (let size = 0; ; ) {
+      const chunk = Buffer.allocUnsafe(READ_BYTES)
+      const length = readSync(file, chunk)
+      if (length === 0) return Buffer.concat(chunks, size)
+      chunks.push(chunk.subarray(0, length))
+      size += length
+      if (size > maxBytes) break
+    }
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${reasonOf(error)}`)
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
+  throw new UsageError(
+    `${path} is longer than ${maxBytes} bytes, the most that is read of such a file`,
+  )
+}
+
+const READ_BYTES = 1_048_576
+
 function encodingOf([first, second]: Uint8Array): string {
   if (first === 0xff && second === 0xfe) return 'utf-16le'
   if (first === 0xfe && second === 0xff) return 'utf-16be'
   return 'utf-8'
 }
 
-/** Reads a file of JSON. The refusal quotes nothing of it: it may be a secret that was named by mistake. */
+/** What is wrong with a text, in words. The member twice matters most: of two, one reader shows the first and another proves the last. */
+const FAULTS: Readonly<Record<JsonReason, string>> = {
+  notJson: 'is not JSON: read the file that --out FILE wrote',
+  duplicateMember: 'has an object with a member twice, which no export has',
+  loneSurrogate: 'has half of a surrogate pair, which no export has',
+  tooDeep: `is nested more than ${MAX_DEPTH} deep, as no export is`,
+  tooManyValues: `has more than ${MAX_VALUES} values, the most that is read`,
+}
+
+/** Reads a file of I-JSON. The refusal quotes nothing of it: it may be a secret that was named by mistake. */
 export function readJson(path: string): unknown {
   const text = readText(path)
-  try {
-    return JSON.parse(text)
-  } catch {
-    const advice = text.includes('\0')
-      ? 'it looks like UTF-16 without a byte order mark. Write it again with --out FILE, which no shell re-encodes'
-      : 'read the file that --out FILE wrote'
-    throw new UsageError(`${path} is not JSON: ${advice}`)
-  }
+  if (text.includes('\0'))
+    throw new UsageError(
+      `${path} is not JSON: it looks like UTF-16 without a byte order mark. Write it again with --out FILE, which no shell re-encodes`,
+    )
+  const json = parseJson(text, { maxDepth: MAX_DEPTH, maxValues: MAX_VALUES })
+  if (!json.ok) throw new UsageError(`${path} ${FAULTS[json.reason]}`)
+  return json.value
 }
 
 /** Reads a secret, and the advice that its file needs. */
 export function readSecretFile(path: string): { secret: string; advice?: string } {
-  const secret = readText(path).trim()
+  const secret = readText(path, MAX_SECRET_BYTES).trim()
   const isOpenToOthers = process.platform !== 'win32' && (statSync(path).mode & 0o077) !== 0
   return isOpenToOthers
     ? { secret, advice: `Others can read ${path}: chmod 600 ${path}` }

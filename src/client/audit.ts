@@ -26,7 +26,7 @@ export interface AuditExport {
   walletAddress: string
   /** Oldest first, each chained to the one before. */
   events: AuditEvent[]
-  /** The keys as the service returned them with the last events. */
+  /** The live keys as the service returned them with the last events. The events alone say what the ended ones were. */
   keys: Key[]
   /** When the service returned the keys, in milliseconds since 1970. */
   serverTime?: number
@@ -65,7 +65,7 @@ export interface AuditVerdict {
 /** The audit of the signer's wallet. */
 export interface Audit {
   /**
-   * Exports everything that happened to the wallet's keys, in pages of 1,000 events. The wallet signs once for each page,
+   * Exports everything that happened to the wallet's keys, in pages of up to 1,000 events. The wallet signs once for each page,
    * or a session authorizes it.
    *
    * @example
@@ -97,33 +97,72 @@ export interface Audit {
   head(): Promise<AuditHead | undefined>
 }
 
+interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'events'> {
+  nextAfter?: number
+  /** With the last events. */
+  keys?: Key[]
+  serverTime?: number
+  unrecorded?: UnrecordedAction[]
+  nextUnrecordedAfter?: string
+}
+
 /** Creates the `audit` of a client. */
 export function createAudit(transport: Transport, wallet: Wallet): Audit {
   return {
     async export({ signal } = {}) {
-      const events: AuditEvent[] = []
-      let page: Omit<AuditExport, 'format'> & { nextAfter?: number }
-      let after = 0
-      do {
-        page = await transport.send<typeof page>({
+      const read = (query: { after: number; limit: number; unrecordedAfter?: string }) =>
+        transport.send<AuditPage>({
           method: 'GET',
           path: '/audit',
-          query: { after, limit: 1000 },
-          proof: wallet.prove({ action: 'list_audit' }, 'headers'),
+          query,
+          proof: wallet.prove({ action: 'list_audit' }),
           repeatable: true,
+          isLong: true,
           signal,
         })
-        events.push(...page.events)
-        after = page.nextAfter ?? after
-      } while (page.nextAfter !== undefined)
-      const { network, walletAddress, keys, serverTime, unrecorded } = page
-      if (serverTime === undefined || unrecorded === undefined)
+      const events: AuditEvent[] = []
+      let page: AuditPage
+      let after = 0
+      let length = 0
+      for (;;) {
+        page = await read({ after, limit: 1000 })
+        for (const event of page.events) events.push(event)
+        length += JSON.stringify(page.events).length
+        if (page.nextAfter === undefined) break
+        if (!(page.nextAfter > after && page.events.length > 0)) throw endlessAudit()
+        if (length > MAX_EXPORT_LENGTH) throw endlessAudit()
+        after = page.nextAfter
+      }
+      const { network, walletAddress, keys, serverTime } = page
+      if (keys === undefined || serverTime === undefined || page.unrecorded === undefined)
         throw new LatchkeyError('BAD_RESPONSE', 'The service is of a release with another audit')
+      const unrecorded = [...page.unrecorded]
+      after = events.at(-1)?.sequence ?? 0
+      let { nextUnrecordedAfter: next } = page
+      for (let pages = 0; next !== undefined; pages++) {
+        const more = await read({ after, limit: 1, unrecordedAfter: next })
+        for (const action of more.unrecorded ?? []) unrecorded.push(action)
+        const { nextUnrecordedAfter } = more
+        const advances =
+          nextUnrecordedAfter === undefined || Number(nextUnrecordedAfter) > Number(next)
+        // A page may have looked at messages that all have their events: it is empty, and the next one is not.
+        if (!advances || pages === MAX_UNRECORDED_PAGES) throw endlessAudit()
+        next = nextUnrecordedAfter
+      }
       const format = 'latchkey-audit 2'
       return { format, network, walletAddress, events, keys, serverTime, unrecorded }
     },
     head: () => wallet.head(),
   }
+}
+
+/** No JSON text can be longer than about twice as much. */
+const MAX_EXPORT_LENGTH = 256 * 2 ** 20
+/** Each page looks at thousands of messages. */
+const MAX_UNRECORDED_PAGES = 10_000
+
+function endlessAudit(): LatchkeyError {
+  return new LatchkeyError('BAD_RESPONSE', 'The pages of the audit do not advance, or do not end')
 }
 
 /** How far clocks may differ, as the service allows it for messages. */
@@ -147,9 +186,21 @@ const CLOCK_TOLERANCE_MS = 60_000
  * console.log(ok, faults)
  * ```
  */
-export function verifyAudit(
+export function verifyAudit(audit: AuditExport, options: VerifyOptions = {}): AuditVerdict {
+  try {
+    return judge(audit, options)
+  } catch (error) {
+    if (error instanceof LatchkeyError) throw error
+    throw new LatchkeyError(
+      'INVALID_ARGUMENT',
+      `This is no export of an audit: a member has a value that none has (${(error as Error).name})`,
+    )
+  }
+}
+
+function judge(
   audit: AuditExport,
-  { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions = {},
+  { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions,
 ): AuditVerdict {
   requireExport(audit)
   if (older !== undefined) requireExport(older)

@@ -11,19 +11,29 @@ export interface Clock {
 /** The clock and the timers of the platform. */
 export const systemClock: Clock = {
   now: () => Date.now(),
-  wait: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      const abort = () => {
-        clearTimeout(timer)
-        reject(signal.reason)
-      }
-      const timer = setTimeout(() => {
-        signal.removeEventListener('abort', abort)
-        resolve()
-      }, ms)
-      if (signal.aborted) abort()
-      else signal.addEventListener('abort', abort, { once: true })
-    }),
+  async wait(ms, signal) {
+    let leftMs = ms
+    for (; leftMs > MAX_TIMER_MS; leftMs -= MAX_TIMER_MS) await waitOnce(MAX_TIMER_MS, signal)
+    await waitOnce(leftMs, signal)
+  },
+}
+
+// A timer for longer than 2^31 - 1 ms ends at once.
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+function waitOnce(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', abort)
+      resolve()
+    }, ms)
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+  })
 }
 
 /** The service's clock: the client's own, and the difference that the service's time showed. */
@@ -59,6 +69,7 @@ export function followServiceClock(clock: Clock): ServiceClock {
     correct(serverTime) {
       const serverMs = typeof serverTime === 'string' ? Date.parse(serverTime) : serverTime
       if (typeof serverMs !== 'number' || !Number.isSafeInteger(serverMs)) return false
+      if (Number.isNaN(new Date(serverMs).getTime())) return false
       offsetMs = serverMs - clock.now()
       return true
     },

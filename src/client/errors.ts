@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { boundedDetails, oneLine } from './safe-text.ts'
 
 /** A failure on the client's side of the wire: what no service refused. */
 export type ClientErrorCode =
@@ -15,8 +16,8 @@ export type ClientErrorCode =
   | 'CLOCK_SKEW'
   | 'ORDER_NOT_SETTLED'
 
-/** One sentence for each code: what to do about it. */
-const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
+/** One sentence for each code of the service: what to do about it. */
+const HINTS: Record<ErrorCode, string> = {
   INVALID_REQUEST: 'The details name the member that is wrong.',
   ORDER_NOT_OPEN:
     'Only an open order can be executed or cancelled; read its status with orders.get.',
@@ -52,13 +53,22 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   DUPLICATE_KEY_NAME: 'Choose another name, or revoke the key that has it.',
   ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
+  KEY_HISTORY_FULL:
+    "Rotate or update a live key in place of making another one; the service's operator can raise the limit.",
+  SESSION_LIMIT_REACHED:
+    'End a session, or wait until the first of them ends by itself: the details say when. keys.revokeAll ends them all.',
   BODY_TOO_LARGE: 'Send less.',
+  UNSUPPORTED_MEDIA_TYPE: 'Send JSON in UTF-8, and no Content-Encoding.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
   TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
   EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',
   EXECUTION_FAILED: 'The order could not be settled on chain; the details say why.',
   UNAVAILABLE: 'Nothing is lost; try again shortly.',
   INTERNAL: "Tell the service's operator the request id.",
+}
+
+/** As `HINTS`, for what no service refused. */
+const CLIENT_HINTS: Record<ClientErrorCode, string> = {
   UNREACHABLE:
     'Check the base URL, that the service runs and, in a page, that it allows the origin.',
   TIMEOUT: 'The service may have done what was asked: look before asking again.',
@@ -77,6 +87,15 @@ const HINTS: Record<ErrorCode | ClientErrorCode, string> = {
   ORDER_NOT_SETTLED: 'The details say what became of it.',
 }
 
+const HINT_OF: Partial<Record<string, string>> = { ...HINTS, ...CLIENT_HINTS }
+
+/** Whether a text may be the code of a service. The client's own are none: some of them say that nothing was sent. */
+export function isServiceCode(code: string): code is ErrorCode {
+  return /^[A-Z][A-Z0-9_]{0,63}$/.test(code) && !Object.hasOwn(CLIENT_HINTS, code)
+}
+
+const MAX_MESSAGE_LENGTH = 1_000
+
 /** The optional members of a {@link LatchkeyError}. */
 export interface LatchkeyErrorOptions {
   status?: number
@@ -87,8 +106,9 @@ export interface LatchkeyErrorOptions {
 }
 
 /**
- * The error of every call that fails, except an abort, which rejects with the signal's reason. Neither its message nor its
- * details contain an API key or a signature that the client sent.
+ * The error of every call that fails, except an abort, which rejects with the signal's reason. Nothing of it contains an API key,
+ * a session or a signature that the client sent, in so far as a service repeats them as they were. Its texts are bounded,
+ * and have neither control nor format characters: they can be logged as they are.
  *
  * @example
  * ```ts
@@ -125,12 +145,12 @@ export class LatchkeyError extends Error {
     error: string,
     { status, details, requestId, retryAfterSeconds, rateLimit }: LatchkeyErrorOptions = {},
   ) {
-    const hint = HINTS[code] ?? ''
-    super(`${error}. ${hint}`.trim())
+    const hint = HINT_OF[code] ?? ''
+    super(`${oneLine(error, MAX_MESSAGE_LENGTH)}. ${hint}`.trim())
     this.code = code
     this.hint = hint
     this.status = status
-    this.details = details
+    this.details = details && boundedDetails(details)
     this.requestId = requestId
     this.retryAfterSeconds = retryAfterSeconds
     this.rateLimit = rateLimit

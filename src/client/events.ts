@@ -1,3 +1,4 @@
+import { discard } from '../wire/response.ts'
 import { LatchkeyError } from './errors.ts'
 import type { Transport } from './transport.ts'
 
@@ -5,6 +6,9 @@ import type { Transport } from './transport.ts'
 // proxy, or its connection is dead.
 const FIRST_LINE_MS = 5_000
 const SILENCE_MS = 45_000
+// An event has about 200 bytes. A connection that has sent more than years of comments, or a line without end, is closed.
+const MAX_EVENT_LENGTH = 16_384
+const MAX_CONNECTION_BYTES = 2 ** 20
 
 /** A stream of events, over as many connections as it takes. */
 export interface EventConnections {
@@ -35,7 +39,7 @@ export function openEvents(
       // 204: the order has ended, and its last event was received.
       hasArrived = response.status === 204
       isUnavailable = response.status !== 200 && !hasArrived
-      if (response.status !== 200) return void (await response.body?.cancel())
+      if (response.status !== 200) return void (await discard(response))
       for await (const events of eventsOf(response)) {
         hasArrived = true
         silence.restart(SILENCE_MS)
@@ -73,15 +77,20 @@ function startTimeout(ms: number) {
   }
 }
 
-/** Yields the complete events of each chunk that arrives: an empty text when there is none in it. */
+/**
+ * Yields the complete events of each chunk that arrives: an empty text when there is none in it. Ends with what no service
+ * sends: an event that is too long, or too much in all.
+ */
 async function* eventsOf(response: Response): AsyncGenerator<string, void, undefined> {
   const reader = response.body?.getReader()
   if (reader === undefined) return
   const decoder = new TextDecoder()
   let text = ''
-  for (;;) {
+  let bytes = 0
+  while (text.length <= MAX_EVENT_LENGTH && bytes <= MAX_CONNECTION_BYTES) {
     const { done, value } = await reader.read()
     if (done) return
+    bytes += value.length
     text += decoder.decode(value, { stream: true })
     const end = text.lastIndexOf('\n\n') + 2
     const events = end >= 2 ? text.slice(0, end) : ''
@@ -91,5 +100,5 @@ async function* eventsOf(response: Response): AsyncGenerator<string, void, undef
 }
 
 function lastIdIn(events: string): string | undefined {
-  return [...events.matchAll(/^id: (\S+)$/gm)].at(-1)?.[1]
+  return [...events.matchAll(/^id: (\S{1,80})$/gm)].at(-1)?.[1]
 }

@@ -55,6 +55,7 @@ export type { DevnetInfo, ServiceInfo, ServiceLimits, TokenInfo } from './info.t
 export type {
   CallOptions,
   KeyChange,
+  KeyFilter,
   Keys,
   NewKey,
   NewKeyLimits,

@@ -1,16 +1,23 @@
 import type { AuditHead } from '../audit/event.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import { NOTE_NAMES, type NoteTerms } from '../keys/terms.ts'
 import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
-import type { CallOptions, Keys } from './keys.ts'
+import type { CallOptions, KeyFilter, Keys } from './keys.ts'
 import type { ActionMembers } from './message.ts'
+import { collect, eachOf } from './paging.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
 interface Message {
   message: string
   auditHead?: AuditHead
+}
+
+interface KeyPage {
+  apiKeys: Key[]
+  nextCursor?: string
 }
 
 interface ChangedKey {
@@ -37,13 +44,19 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
   }
 }
 
-function reads(context: Context): Pick<Keys, 'list' | 'get' | 'usage' | 'usageOfAll'> {
+function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage' | 'usageOfAll'> {
+  async function* listAll({ signal, live, limit }: CallOptions & KeyFilter = {}) {
+    const message = { action: 'list_api_keys' as const }
+    const options = signal === undefined ? {} : { signal }
+    yield* eachOf<Key>(async (cursor) => {
+      const query = { live: live === undefined ? undefined : String(live), limit, cursor }
+      const page = await read<KeyPage>(context, '/api-keys', message, options, query)
+      return { items: page.apiKeys, nextCursor: page.nextCursor }
+    })
+  }
   return {
-    async list(options) {
-      const message = { action: 'list_api_keys' as const }
-      const { apiKeys } = await read<{ apiKeys: Key[] }>(context, '/api-keys', message, options)
-      return apiKeys
-    },
+    listAll,
+    list: (options) => collect(listAll(options)),
     async get(keyId, options) {
       const message = { action: 'get_api_key' as const, keyId }
       const { apiKey } = await read<{ apiKey: Key }>(context, keyPath(keyId), message, options)
@@ -67,10 +80,10 @@ function changes(
     async create({ name, permissions, expiresAt, ...limits }, options) {
       const message = {
         action: 'create_api_key' as const,
-        keyName: name,
+        keyName: writeText(name),
         permissions,
         ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
-        ...limits,
+        ...writeTexts(limits),
       }
       requireNumbers(limits)
       return change<CreatedKey>(context, 'POST', '/api-keys', message, options)
@@ -79,9 +92,9 @@ function changes(
       const message = {
         action: 'update_api_key' as const,
         keyId,
-        ...(name !== undefined && { keyName: name }),
+        ...(name !== undefined && { keyName: writeText(name) }),
         ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
-        ...limits,
+        ...writeTexts(limits),
       }
       requireNumbers(limits)
       const path = keyPath(keyId)
@@ -122,7 +135,7 @@ function revocations(
       const { message } = await sendChange<Message>(transport, wallet, {
         method: 'DELETE',
         path: keyPath(keyId),
-        proof: wallet.prove({ action: 'delete_api_key', keyId }, 'body'),
+        proof: wallet.prove({ action: 'delete_api_key', keyId }),
         repeatable: true,
         signal,
       })
@@ -148,7 +161,7 @@ function revocations(
       if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
         throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
       const notAfter = (await wallet.timeToSign()) + goodForMs
-      const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter }, 'body')
+      const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter })
       const { message, signature, walletAddress } = await proof.sign()
       return { keyId, message, signature, walletAddress }
     },
@@ -158,6 +171,7 @@ function revocations(
         method: 'POST',
         path,
         body,
+        secrets: [body.signature],
         signal,
       })
       return { message }
@@ -194,10 +208,11 @@ function read<T>(
   path: string,
   message: ActionMembers,
   { signal }: CallOptions = {},
-  query: Record<string, string | number> = {},
+  query: Record<string, string | number | undefined> = {},
 ): Promise<T> {
-  const proof = wallet.prove(message, 'headers')
-  return transport.send<T>({ method: 'GET', path, query, proof, repeatable: true, signal })
+  const proof = wallet.prove(message)
+  const how = { repeatable: true, isLong: true, signal }
+  return transport.send<T>({ method: 'GET', path, query, proof, ...how })
 }
 
 /** Sends a change, with the signed message in its body. Not repeatable: a second message would be a second change. */
@@ -208,7 +223,7 @@ function change<T extends { auditHead?: AuditHead }>(
   message: ActionMembers,
   { signal }: CallOptions = {},
 ): Promise<T> {
-  const proof = wallet.prove(message, 'body')
+  const proof = wallet.prove(message)
   return sendChange<T>(transport, wallet, { method, path, proof, signal })
 }
 
@@ -225,6 +240,21 @@ function requireKeyId(keyId: string): void {
 
 function writeTime(time: Date | string): string {
   return typeof time === 'string' ? time : time.toISOString()
+}
+
+/** Unicode normalization form C, which the service requires: a keyboard or a file system may write é in two characters. */
+function writeText(text: string): string {
+  return typeof text === 'string' ? text.normalize('NFC') : text
+}
+
+function writeTexts<Limits extends Partial<Record<keyof NoteTerms, string | null>>>(
+  limits: Limits,
+): Limits {
+  const notes = NOTE_NAMES.filter((name) => typeof limits[name] === 'string')
+  return {
+    ...limits,
+    ...Object.fromEntries(notes.map((name) => [name, writeText(limits[name] as string)])),
+  }
 }
 
 /** Throws on NaN and infinity, which JSON writes as null: in a change, null lifts the limit that the number should set. */

@@ -9,6 +9,14 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
+/** Which keys a list contains. */
+export interface KeyFilter {
+  /** true: only active and suspended keys; false: only ended ones. By default both. */
+  live?: boolean
+  /** Keys a request, 1 to 100, the default. */
+  limit?: number
+}
+
 /** What a grant may set besides a key's name, permissions and end. What is absent does not narrow the key. */
 export type NewKeyLimits = {
   [Name in keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & NoteTerms)]?: Exclude<
@@ -74,7 +82,8 @@ export interface Keys {
    */
   create(key: NewKey, options?: CallOptions): Promise<CreatedKey>
   /**
-   * Lists the wallet's keys, newest first, revoked ones included.
+   * Lists the wallet's keys, newest first, ended ones included. Requests page after page, and resolves with all of them; the
+   * wallet signs once for each page of 100. {@link listAll} holds one page at a time.
    *
    * @example
    * ```ts
@@ -85,7 +94,20 @@ export interface Keys {
    * for (const { name, status, keyPreview } of await client.keys.list()) console.log(name, status, keyPreview)
    * ```
    */
-  list(options?: CallOptions): Promise<Key[]>
+  list(options?: CallOptions & KeyFilter): Promise<Key[]>
+  /**
+   * Iterates over the wallet's keys, newest first. Requests a page when the one before was consumed, and signs for it.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * for await (const { name, revokedAt } of client.keys.listAll()) console.log(name, revokedAt ?? 'not revoked')
+   * ```
+   */
+  listAll(options?: CallOptions & KeyFilter): AsyncGenerator<Key, void, undefined>
   /**
    * Resolves with one key of the wallet, live or ended.
    *

@@ -15,7 +15,10 @@ export interface SignedMessage {
   freshUntil: number
 }
 
-/** Writes JSON that a header can carry: every character beyond printable ASCII is written as `\u` and four digits. */
+/**
+ * Writes JSON that a header can carry and every hardware wallet can show: each character beyond printable ASCII is `\u` and four
+ * digits.
+ */
 export function asciiJson(value: object): string {
   return JSON.stringify(value).replace(
     /[^\x20-\x7e]/g,

@@ -5,6 +5,7 @@ import type { ServiceClock } from './clock.ts'
 import { commitOrder, type UnsignedOrder } from './committed-order.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions } from './keys.ts'
+import { eachOf } from './paging.ts'
 import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
@@ -258,7 +259,7 @@ export function createOrders(
     const { owner, recipient = owner, message, salt } = order
     if (recipient === owner || message !== undefined || !wallet.hasSigner) return {}
     if (salt !== undefined) return {}
-    const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) }, 'body')
+    const proof = wallet.prove({ action: 'create_order', orderHash: orderHash(order) })
     return {
       proof: {
         ...proof,
@@ -276,7 +277,7 @@ export function createOrders(
       path: '/orders',
       query: { owner, status, limit, cursor },
       apiKey: hasApiKey && auth !== 'signature',
-      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }, 'headers') }),
+      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }) }),
       repeatable: true,
       signal,
     })
@@ -284,15 +285,10 @@ export function createOrders(
   }
 
   async function* listAll(filter: OrderFilter = {}, options: AuthOptions = {}) {
-    let cursor: string | undefined
-    do {
-      const page: OrderPage = await list(
-        cursor === undefined ? filter : { ...filter, cursor },
-        options,
-      )
-      yield* page.orders
-      cursor = page.nextCursor
-    } while (cursor !== undefined)
+    yield* eachOf<Order>(async (cursor) => {
+      const page = await list(cursor === undefined ? filter : { ...filter, cursor }, options)
+      return { items: page.orders, nextCursor: page.nextCursor }
+    })
   }
 
   /** Authenticates with the API key if the client has one, else with a signed message. */
@@ -310,7 +306,7 @@ export function createOrders(
         'SIGNER_MISSING',
         'This needs an API key, or the signature of the wallet',
       )
-    return { proof: wallet.prove({ action, uuid, ...asked }, 'body') }
+    return { proof: wallet.prove({ action, uuid, ...asked }) }
   }
 
   async function get(uuid: string, { signal }: CallOptions = {}): Promise<Order> {

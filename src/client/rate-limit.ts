@@ -9,6 +9,9 @@ export interface RateLimit {
   windowSeconds: number
 }
 
+/** RFC 9110, 5.6.7. `Date.parse` alone reads a date into nearly every text with a number, `-5` for example. */
+const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/
+
 /** Reads `X-RateLimit-*`; undefined unless all four headers are there. */
 export function readRateLimit(headers: Headers): RateLimit | undefined {
   const limit = readCount(headers, 'x-ratelimit-limit')
@@ -30,7 +33,8 @@ export function readRetryAfterSeconds(
 ): number | undefined {
   const seconds = readCount(headers, 'retry-after')
   if (seconds !== undefined) return seconds
-  const dateMs = Date.parse(headers.get('retry-after') ?? '')
+  const date = headers.get('retry-after') ?? ''
+  const dateMs = HTTP_DATE.test(date) ? Date.parse(date) : Number.NaN
   if (!Number.isNaN(dateMs)) return secondsUntil(dateMs, nowMs)
   const resetSeconds = readCount(headers, 'x-ratelimit-reset')
   if (status !== 429 || resetSeconds === undefined) return undefined
@@ -43,5 +47,6 @@ function secondsUntil(thenMs: number, nowMs: number): number {
 
 function readCount(headers: Headers, name: string): number | undefined {
   const text = headers.get(name)
-  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+  // Twelve digits of seconds are a date; thirteen may be beyond the last one.
+  return text !== null && /^\d{1,12}$/.test(text) ? Number(text) : undefined
 }

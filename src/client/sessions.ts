@@ -77,7 +77,7 @@ export function createSessions(
       sendChange<CreatedSession>(transport, wallet, {
         method: 'POST',
         path: '/sessions',
-        proof: wallet.prove({ action: 'create_session', ttlSeconds }, 'body'),
+        proof: wallet.prove({ action: 'create_session', ttlSeconds }),
         signal,
       }),
     async end({ signal } = {}) {

@@ -120,22 +120,46 @@ export interface WalletSignerOptions {
  * ```
  */
 export function walletSigner(request: WalletRequest, options: WalletSignerOptions = {}): Signer {
-  let asked: Promise<string[]> | undefined
+  let asked: Promise<Account[]> | undefined
+
+  function askOnce(): Promise<Account[]> {
+    asked ??= askAccounts(request).catch((error) => {
+      asked = undefined
+      throw error
+    })
+    return asked
+  }
 
   async function getAddress(network: Network): Promise<string> {
     if (options.address !== undefined) {
       if (isWalletAddress(options.address, network)) return options.address
       throw new LatchkeyError('WRONG_NETWORK', `${options.address} is not an address of ${network}`)
     }
-    asked ??= askAddresses(request)
-    const addresses = await asked.catch((error) => {
-      asked = undefined
-      throw error
-    })
-    const address = addresses.find((candidate) => isWalletAddress(candidate, network))
-    if (address !== undefined) return address
+    const account = (await askOnce()).find(({ address }) => isWalletAddress(address, network))
+    if (account !== undefined) return account.address
     asked = undefined
     throw new LatchkeyError('WRONG_NETWORK', `Switch the wallet to ${network}`)
+  }
+
+  /**
+   * Has the wallet sign. Releases of Xverse demand the account's public key beside a message, and other wallets may refuse a member
+   * that they do not know: after "invalid params", which opens no dialog, the other form is tried.
+   */
+  async function sign(method: SigningMethod, params: object, address: string): Promise<string> {
+    const withKey = async () => {
+      const account = (await askOnce()).find((listed) => listed.address === address)
+      return account?.publicKey && { ...params, publicKey: account.publicKey }
+    }
+    const isListed = method === 'stx_signMessage' && asked !== undefined
+    const first = (isListed && (await withKey())) || params
+    try {
+      return readSignature(await ask(request, method, first))
+    } catch (error) {
+      if (walletCodeOf(error) !== INVALID_PARAMS) throw error
+      const other = first === params ? await withKey() : params
+      if (!other) throw error
+      return readSignature(await ask(request, method, other))
+    }
   }
 
   return {
@@ -143,19 +167,15 @@ export function walletSigner(request: WalletRequest, options: WalletSignerOption
     getAddress,
     async signMessage(message, network) {
       const walletAddress = await getAddress(network)
-      const signature = readSignature(await ask(request, 'stx_signMessage', { message }))
+      const signature = await sign('stx_signMessage', { message }, walletAddress)
       const proof = verifyMessage({ message, signature, walletAddress, network })
       if (!proof.ok) throw signedByAnother(walletAddress, proof.reason)
       return { signature, publicKey: proof.value.publicKey }
     },
     async signIntent(intent, network) {
       const owner = await getAddress(network)
-      const signature = readSignature(
-        await ask(request, 'stx_signStructuredMessage', {
-          domain: intentDomain(network),
-          message: intentMessage(intent),
-        }),
-      )
+      const params = { domain: intentDomain(network), message: intentMessage(intent) }
+      const signature = await sign('stx_signStructuredMessage', params, owner)
       const proof = verifyIntent({ ...intent, owner, signature, network })
       if (!proof.ok) throw signedByAnother(owner, proof.reason)
       return signature
@@ -163,26 +183,41 @@ export function walletSigner(request: WalletRequest, options: WalletSignerOption
   }
 }
 
-// JSON-RPC 2.0: method not found. Any other error is the user's refusal, after which no second dialog may open.
-const METHOD_NOT_FOUND = -32601
+type SigningMethod = 'stx_signMessage' | 'stx_signStructuredMessage'
 
-async function askAddresses(request: WalletRequest): Promise<string[]> {
+/** An account of a wallet. Not every wallet names the public key. */
+interface Account {
+  address: string
+  publicKey: string | undefined
+}
+
+// JSON-RPC 2.0. Any other error may be the user's refusal, after which no second dialog may open.
+const METHOD_NOT_FOUND = -32601
+const INVALID_PARAMS = -32602
+
+async function askAccounts(request: WalletRequest): Promise<Account[]> {
   const answer = await ask(request, 'stx_getAddresses').catch((error) => {
-    if (error instanceof LatchkeyError && error.details?.walletCode === METHOD_NOT_FOUND)
-      return ask(request, 'getAddresses')
+    if (walletCodeOf(error) === METHOD_NOT_FOUND) return ask(request, 'getAddresses')
     throw error
   })
   const entries: unknown[] = Array.isArray(answer.addresses) ? answer.addresses : []
   return entries.flatMap((entry) => {
-    const address = typeof entry === 'string' ? entry : (entry as { address?: unknown })?.address
-    return typeof address === 'string' ? [address] : []
+    const { address, publicKey } = isObject(entry) ? entry : { address: entry }
+    const isKey = typeof publicKey === 'string' && /^(?:0x)?0[23][0-9a-f]{64}$/i.test(publicKey)
+    return typeof address === 'string'
+      ? [{ address, publicKey: isKey ? publicKey : undefined }]
+      : []
   })
+}
+
+function walletCodeOf(error: unknown): unknown {
+  return error instanceof LatchkeyError ? error.details?.walletCode : undefined
 }
 
 /** Calls a method of the wallet, and unwraps the JSON-RPC envelope that bare providers resolve with. */
 async function ask(
   request: WalletRequest,
-  method: 'stx_signMessage' | 'stx_signStructuredMessage' | 'stx_getAddresses' | 'getAddresses',
+  method: SigningMethod | 'stx_getAddresses' | 'getAddresses',
   params?: object,
 ): Promise<Record<string, unknown>> {
   let answer: unknown

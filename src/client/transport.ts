@@ -1,8 +1,10 @@
 import type { ErrorBody } from '../errors.ts'
+import { parseBounded, ResponseTooLarge, readResponse } from '../wire/response.ts'
 import type { ServiceClock } from './clock.ts'
-import { LatchkeyError } from './errors.ts'
+import { isServiceCode, LatchkeyError } from './errors.ts'
 import type { SignedMessage } from './message.ts'
 import { type RateLimit, readRateLimit, readRetryAfterSeconds } from './rate-limit.ts'
+import { type Redaction, redactionOf } from './safe-text.ts'
 
 /** The part of the Fetch standard that the client uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
@@ -24,6 +26,8 @@ export interface Call {
   repeatable?: boolean
   /** Signatures in `body`, which no error may contain. */
   secrets?: string[]
+  /** Whether the response may be one of thousands of entries. */
+  isLong?: boolean
   signal?: AbortSignal | undefined
 }
 
@@ -69,6 +73,11 @@ export interface Transport {
   readonly rateLimit: RateLimit | undefined
 }
 
+// After decompression. A page of the audit is the longest response: 1,000 events with their messages.
+const MAX_BYTES = 4 * 2 ** 20
+const MAX_LONG_BYTES = 32 * 2 ** 20
+const MAX_REFUSAL_BYTES = 2 ** 20
+
 // For a 429 without Retry-After and without the end of a window.
 const DEFAULT_RETRY_SECONDS = 1
 
@@ -77,6 +86,8 @@ export function createTransport(options: TransportOptions): Transport {
   const { root, apiKey, session, maxRetries, maxRetryWaitSeconds, timeoutSeconds, fetch, clock } =
     options
   let rateLimit: RateLimit | undefined
+  // No response contains them: errors that are made of a response's members need no redaction of their own.
+  const credentials = redactionOf([apiKey, session])
 
   /** The call, authorized by the session instead of a signature. */
   function bySession({ proof, ...call }: Call): Call {
@@ -114,30 +125,27 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   async function attempt(call: Call, signed: SignedMessage | undefined, signal: AbortSignal) {
-    const secrets = [apiKey, session, signed?.signature, ...(call.secrets ?? [])]
+    const secrets = redactionOf([apiKey, session, signed?.signature, ...(call.secrets ?? [])])
     const timeout = AbortSignal.timeout(timeoutSeconds * 1000)
     const init = writeRequest(call, signed, call.apiKey === true ? apiKey : undefined)
     if (call.session === true && session !== undefined)
       init.headers.Authorization = `Bearer ${session}`
     let response: Response
     let text: string
+    const ended = AbortSignal.any([signal, timeout])
     try {
-      response = await fetch(writeUrl(root, call), {
-        ...init,
-        signal: AbortSignal.any([signal, timeout]),
-      })
-      text = await response.text()
+      response = await fetch(writeUrl(root, call), { ...init, signal: ended })
+      text = await readResponse(response, maxBytesOf(call, response), ended)
     } catch (error) {
       signal.throwIfAborted()
       if (timeout.aborted)
         return new LatchkeyError('TIMEOUT', `No answer within ${timeoutSeconds} seconds`)
-      return new LatchkeyError(
-        'UNREACHABLE',
-        redact(`Cannot reach ${root}${causeOf(error)}`, secrets),
-      )
+      if (error instanceof ResponseTooLarge) return new LatchkeyError('BAD_RESPONSE', error.message)
+      const reason = secrets.text(causeOf(error))
+      return new LatchkeyError('UNREACHABLE', `Cannot reach ${root}${reason}`)
     }
     rateLimit = readRateLimit(response.headers) ?? rateLimit
-    return readAnswer(response, text, secrets, clock.now())
+    return readAnswer(response, text, { secrets, credentials }, clock.now())
   }
 
   const isStale = (signed: SignedMessage) => clock.now() > signed.freshUntil
@@ -199,21 +207,26 @@ function writeRequest(call: Call, signed: SignedMessage | undefined, apiKey: str
   }
 }
 
+function maxBytesOf({ isLong }: Call, { ok }: Response): number {
+  if (!ok) return MAX_REFUSAL_BYTES
+  return isLong === true ? MAX_LONG_BYTES : MAX_BYTES
+}
+
 function readAnswer(
   response: Response,
   text: string,
-  secrets: (string | undefined)[],
+  { secrets, credentials }: { secrets: Redaction; credentials: Redaction },
   nowMs: number,
 ): object | LatchkeyError {
   const { status, headers } = response
-  const body = parseObject(response.ok ? text : redact(text, secrets))
+  const body = (response.ok ? credentials : secrets).value(parseObject(text)) as object | undefined
   if (response.ok && body !== undefined) return body
-  const requestId = headers.get('x-request-id')
+  const requestId = requestIdOf(response, secrets)
   const rateLimit = readRateLimit(headers)
   const retryAfterSeconds = readRetryAfterSeconds(response, nowMs)
   const facts = {
     status,
-    ...(requestId !== null && { requestId }),
+    ...(requestId !== undefined && { requestId }),
     ...(rateLimit !== undefined && { rateLimit }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
   }
@@ -225,29 +238,25 @@ function readAnswer(
   return new LatchkeyError(body.code, body.error, { ...facts, ...(details && { details }) })
 }
 
+/** Anything else than a short word is no id, and would be written to logs. */
+function requestIdOf({ headers }: Response, secrets: Redaction): string | undefined {
+  const requestId = secrets.text(headers.get('x-request-id') ?? '')
+  return /^[\x21-\x7e]{1,128}$/.test(requestId) ? requestId : undefined
+}
+
 function isErrorBody(body: Partial<ErrorBody> | undefined): body is ErrorBody {
-  return typeof body?.error === 'string' && typeof body.code === 'string'
+  return (
+    typeof body?.error === 'string' && typeof body.code === 'string' && isServiceCode(body.code)
+  )
 }
 
 function parseObject(text: string): object | undefined {
   try {
-    const value: unknown = JSON.parse(text)
+    const value = parseBounded(text)
     return typeof value === 'object' && value !== null ? value : undefined
   } catch {
     return undefined
   }
-}
-
-// No key and no signature is shorter. A shorter text may be a word of the response itself.
-const MIN_SECRET_LENGTH = 16
-
-/** Removes secrets from a text: a service, a proxy or a fetch may repeat what it was sent in its error. */
-function redact(text: string, secrets: (string | undefined)[]): string {
-  const forms = secrets.flatMap((secret = '') => {
-    const bare = secret.replace(/^0x/i, '')
-    return [secret, bare, bare.toLowerCase()].filter((form) => form.length >= MIN_SECRET_LENGTH)
-  })
-  return forms.reduce((safe, form) => safe.replaceAll(form, '[redacted]'), text)
 }
 
 function causeOf(error: unknown): string {

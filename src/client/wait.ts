@@ -25,6 +25,10 @@ export interface WaitSource {
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 5_000
 const PAUSE_GROWTH = 1.5
+// Retry-After is the service's word, and a wait for an order has no other end: a month would be a wait for ever.
+const LONGEST_REST_MS = 60_000
+// An order changes a few times in its life. A stream with more events is left, and its changes shorten no pause.
+const MAX_LOOKS = 50
 
 /** Errors that a wait outlasts: the order settles meanwhile, whether or not the service can be reached. */
 const TRANSIENT: readonly string[] = [
@@ -49,9 +53,9 @@ export async function waitForOrder(
   if (arrived !== undefined) return arrived
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = longerPause(pauseMs)) {
     const changesBefore = observer.changes
-    const { settled, restMs } = await follow(observer, events.connect())
+    const { settled, restMs, isFlooded } = await follow(observer, events.connect())
     if (settled !== undefined) return settled
-    if (observer.changes > changesBefore) pauseMs = FIRST_PAUSE_MS
+    if (observer.changes > changesBefore && !isFlooded) pauseMs = FIRST_PAUSE_MS
     await clock.wait(Math.max(pauseMs, restMs), signal)
   }
 }
@@ -95,23 +99,29 @@ function observe(
   }
 }
 
-/**
- * Requests the order after each event, and once more after the stream has ended. `restMs` is the least time to wait before
- * the next round.
- */
-async function follow(
-  observer: Observer,
-  events: AsyncIterable<void>,
-): Promise<{ settled: Order | undefined; restMs: number }> {
+interface Followed {
+  settled: Order | undefined
+  /** The least time to wait before the next connection. */
+  restMs: number
+  /** Whether there were more events than an order has. */
+  isFlooded: boolean
+}
+
+/** Requests the order after each event, and once more after the stream has ended. */
+async function follow(observer: Observer, events: AsyncIterable<void>): Promise<Followed> {
+  let looks = 0
   try {
     for await (const _ of events) {
       const settled = await observer.look()
-      if (settled !== undefined) return { settled, restMs: 0 }
+      looks += 1
+      if (settled !== undefined || looks >= MAX_LOOKS)
+        return { settled, restMs: 0, isFlooded: looks >= MAX_LOOKS }
     }
-    return { settled: await observer.look(), restMs: 0 }
+    return { settled: await observer.look(), restMs: 0, isFlooded: false }
   } catch (error) {
     if (!(error instanceof LatchkeyError) || !TRANSIENT.includes(error.code)) throw error
-    return { settled: undefined, restMs: (error.retryAfterSeconds ?? 0) * 1_000 }
+    const restMs = Math.min((error.retryAfterSeconds ?? 0) * 1_000, LONGEST_REST_MS)
+    return { settled: undefined, restMs, isFlooded: false }
   }
 }
 

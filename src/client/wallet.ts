@@ -1,3 +1,4 @@
+import { MAX_MESSAGE_BYTES } from '../actions/action.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
 import { checkIntent, type Intent } from '../stacks/intent.ts'
@@ -32,7 +33,7 @@ export interface Wallet {
   /** Keeps the head of a response. Never rejects. */
   keepHead(head: unknown): Promise<void>
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
-  prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof
+  prove(members: ActionMembers): Proof
   /** Resolves with the router of an order, one that the client trusts, or rejects with `WRONG_ROUTER`. */
   route(needs: RouterNeeds): Promise<OrderRoute>
   /** Signs an intent. Rejects with `INVALID_ARGUMENT` for one that the chain would refuse. */
@@ -58,8 +59,6 @@ export interface WalletOptions {
 
 // A message is refused once it is older than the service allows. A fifth of that age is left for the way.
 const FRESH_SHARE = 0.8
-// A service refuses a longer message. A change with long lists then names no head.
-const MAX_MESSAGE_BYTES = 2_048
 // Of a service that does not state its own.
 const DEFAULT_MAX_AGE_SECONDS = 300
 
@@ -125,8 +124,7 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     return requireSigner().getAddress((await agreedInfo()).network)
   }
 
-  function prove(members: ActionMembers, carriedIn: 'headers' | 'body'): Proof {
-    const write = carriedIn === 'headers' ? asciiJson : JSON.stringify
+  function prove(members: ActionMembers): Proof {
     async function sign(): Promise<SignedMessage> {
       const asked = requireSigner()
       const said = await agreedInfo()
@@ -144,8 +142,9 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
         network,
         walletAddress,
       }
-      const headed = write({ ...whole, ...(auditHead !== undefined && { auditHead }) })
-      const message = isTooLong(headed) ? write(whole) : headed
+      const headed = asciiJson({ ...whole, ...(auditHead !== undefined && { auditHead }) })
+      // A service refuses a longer message. A change with long lists then names no head.
+      const message = headed.length > MAX_MESSAGE_BYTES ? asciiJson(whole) : headed
       const signature = await asked.signMessage(message, network)
       const maxAgeSeconds = limits?.signatureMaxAgeSeconds ?? DEFAULT_MAX_AGE_SECONDS
       const freshUntil = timestamp + FRESH_SHARE * maxAgeSeconds * 1_000
@@ -192,8 +191,4 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
 /** A revocation certificate names no head: it must work on the day after a backup was restored. */
 function namesHead({ action }: ActionMembers): boolean {
   return RECORDED_ACTIONS.includes(action) && action !== 'revoke_api_key'
-}
-
-function isTooLong(message: string): boolean {
-  return new TextEncoder().encode(message).length > MAX_MESSAGE_BYTES
 }

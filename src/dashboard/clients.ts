@@ -55,7 +55,10 @@ function clientsOf(current: WalletConnection): Clients {
   clients = {
     of: current,
     reader: createClient({ baseUrl, session, maxRetries: 0 }),
-    owner: createClient({ baseUrl, signer: confirmedBy(signer), auditHeads, network }),
+    owner: createClient({
+      ...{ baseUrl, network, auditHeads, maxRetries: 0 },
+      signer: confirmedBy(signer),
+    }),
   }
   return clients
 }
@@ -67,7 +70,10 @@ export async function connect(kind: WalletConnection['kind'], walletId?: string)
     kind === 'throwaway'
       ? throwawaySigner(network)
       : browserSigner(walletId === undefined ? {} : { id: walletId })
-  const client = createClient({ baseUrl, signer: confirmedBy(signer), auditHeads, network })
+  const client = createClient({
+    ...{ baseUrl, network, auditHeads, maxRetries: 0 },
+    signer: confirmedBy(signer),
+  })
   const { session, walletAddress } = await client.sessions.open(SESSION_SECONDS)
   const endsAt = Date.now() + SESSION_SECONDS * 1_000
   keepConnection({ kind, address: walletAddress, network, session, endsAt })

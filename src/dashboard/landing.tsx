@@ -61,7 +61,13 @@ export function Landing() {
         </div>
         <Sample />
       </section>
-      {error !== undefined && <Problem error={error} onDismiss={dismiss} />}
+      {error !== undefined && (
+        <Problem
+          error={error}
+          onRetry={wallet.error ? wallet.run : throwaway.run}
+          onDismiss={dismiss}
+        />
+      )}
       <ul class="points">
         {POINTS.map(([icon, title, text]) => (
           <li key={title}>

@@ -17,7 +17,10 @@ export function useLiveData(): void {
     }
     follow()
     document.addEventListener('visibilitychange', follow)
+    // A stream may outlive the network by a minute: what the browser knows is told at once.
+    for (const event of ['offline', 'online']) addEventListener(event, renewLive)
     return () => {
+      for (const event of ['offline', 'online']) removeEventListener(event, renewLive)
       document.removeEventListener('visibilitychange', follow)
       watching.abort()
     }

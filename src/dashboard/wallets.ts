@@ -62,7 +62,11 @@ function signerOf(id: string, address: string | undefined): Signer {
   const provider = providerOf(id)
   if (provider === undefined) throw new PageFault('noWallet')
   localStorage.setItem(KEPT_WALLET, id)
-  const request = (method: string, params?: object) => provider.request(method, params)
+  // Bare providers reject with a JSON-RPC envelope; the SDK reads the error in it.
+  const request = (method: string, params?: object) =>
+    provider.request(method, params).catch((refusal: { error?: unknown } | undefined) => {
+      throw refusal?.error ?? refusal
+    })
   return walletSigner(request, address === undefined ? {} : { address })
 }
 

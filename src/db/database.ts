@@ -36,35 +36,59 @@ export async function atomically<T, R extends string>(
 }
 
 /** SQLSTATE classes of a database that is unavailable: connection, resources, operator intervention, lost races. */
-const OUTAGE_STATES = /^(08|53|57|40|55P03|25006|28|3D)/
+const OUTAGE_STATES = /^(08|53|57|40|55P03|25006|26000|28|3D|42P05)/
 const OUTAGE_CODES =
-  /^(CONNECT|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|ENOENT|NOT_CONNECTED)/
+  /^(CONNECT|ECONN|EPIPE|SASL_|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|ENOENT|NOT_CONNECTED)/
+
+/** Errors of the pool: another socket, as a client's, breaks with the same codes, and that is no outage. */
+const ofPool = new WeakSet<Error>()
+
+/** Marks an error as one of the database, and throws it again. */
+export function throwFromDatabase(error: unknown): never {
+  if (error instanceof Error) ofPool.add(error)
+  throw error
+}
 
 /** Whether another session held a row for longer than `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause)
-    if ('code' in at && at.code === '55P03') return true
-  return false
+  return sqlStateOf(error) === '55P03'
 }
 
 /** Whether an error is an outage, after which the caller should retry, and not a bug. */
 export function isOutage(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     const code = 'code' in at ? String(at.code) : ''
-    if (OUTAGE_STATES.test(code) || OUTAGE_CODES.test(code)) return true
+    if (OUTAGE_STATES.test(code) || (ofPool.has(at) && OUTAGE_CODES.test(code))) return true
     if (/PGlite is clos(ed|ing)/.test(at.message)) return true
   }
   return false
 }
 
-/** An error's message for the operator. Of a failed statement only its code: its text holds parameters. */
+/** SQLSTATE classes whose messages name tables, roles and settings, and no value of a row or a parameter. */
+const NAMING_STATES = /^(08|0A|25|26|28|3D|3F|40|42|53|55|57|58|XX)/
+
+/** An error's message for the operator. Of a failed statement the server's reason, and never its text, which has parameters. */
 export function messageOf(error: unknown): string {
   // An AggregateError, as for the two addresses of localhost, may have no message of its own.
   if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
-  if (error instanceof DrizzleQueryError) return `a statement failed, ${codeOf(error.cause)}`
-  return error instanceof Error ? error.message : String(error)
+  if (error instanceof DrizzleQueryError)
+    return error.cause === undefined ? 'a statement failed' : messageOf(error.cause)
+  if (!(error instanceof Error)) return String(error)
+  return isServerError(error) ? reasonOf(error) : error.message
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'without a code'
+/** The SQLSTATE of an error, or of its cause; undefined where the server has not said one. */
+export function sqlStateOf(error: unknown): string | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) if (isServerError(at)) return at.code
+  return undefined
+}
+
+type ServerError = Error & { code: string }
+
+function isServerError(error: Error): error is ServerError {
+  return 'severity' in error && 'code' in error && typeof error.code === 'string'
+}
+
+function reasonOf({ code, message }: ServerError): string {
+  return NAMING_STATES.test(code) ? `${message} (SQLSTATE ${code})` : `SQLSTATE ${code}`
 }

@@ -1,127 +1,201 @@
-import { chmodSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { PGlite } from '@electric-sql/pglite'
-import { readMigrationFiles } from 'drizzle-orm/migrator'
-import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
-import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
-import { migrate as migratePostgres } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
-import { type Database, messageOf } from './database.ts'
-import { lockFolder } from './folder-lock.ts'
-import { connectPostgres, type OpenDatabase } from './postgres.ts'
+import postgres, { type Sql } from 'postgres'
+import { type PostgresTarget, parseConnectionString } from './connection-string.ts'
+import { type Database, messageOf, sqlStateOf } from './database.ts'
+import { type MigrateOptions, migrate, needsMigration, readState } from './migrate.ts'
+import { openPglite } from './pglite.ts'
+import {
+  type Certificates,
+  connectPostgres,
+  driverOptions,
+  type OpenDatabase,
+  type PostgresRoute,
+  startupParameters,
+} from './postgres.ts'
+import { releaseProblem } from './release.ts'
 import * as schema from './schema.ts'
+import {
+  deviationsText,
+  readSurroundings,
+  type Settings,
+  searchPathOf,
+  sessionSettings,
+} from './session.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
-/** The key of the advisory lock that a migrating process holds; no other lock in the database uses it. */
-const MIGRATION_LOCK = 7_201_404_511
-
-/**
- * Generic plans: planning the gate's statement for each batch takes longer than running it. A generic plan made while a
- * table was empty must stay right when the table has grown, so it may use indexes only. jit is off because before
- * Postgres 18 the cost of a sequential scan, which enable_seqscan inflates, triggers the compilation of the statement.
- */
-const PLANNING = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', jit: 'off' }
-
-/** Session settings, in milliseconds: a process that stops in the middle of a transaction holds a row no longer. */
-const SESSION = {
-  application_name: 'latchkey',
-  statement_timeout: 5_000,
-  lock_timeout: 2_000,
-  idle_in_transaction_session_timeout: 5_000,
-  ...PLANNING,
-}
+const CONNECT_TIMEOUT_SECONDS = 10
+/** protocol_violation: how PgBouncer refuses a startup parameter. */
+const PROTOCOL_VIOLATION = '08P01'
+const FORBIDDEN = '42501'
+const MIGRATE_ADVICE =
+  '. Migrate it with the role that owns it: SERVICE_ROLE=<this role> npm run migrate'
 
 export interface OpenOptions {
   /** Connections to Postgres, at most. PGlite has one. */
   maxConnections?: number
   /** Receives the text of every statement, for counting. */
   onStatement?: (text: string) => void
+  /** Receives what a migration waits for. */
+  onWait?: MigrateOptions['onWait']
 }
 
 /** Opens `pglite:<folder>`, `pglite::memory:` or `postgres://..` and brings the schema up to date. */
 export async function openDatabase(url: string, options: OpenOptions = {}): Promise<OpenDatabase> {
-  return url.startsWith('pglite:')
-    ? openPglite(url.slice('pglite:'.length), options)
-    : openPostgres(url, options)
-}
-
-function settings({ onStatement }: OpenOptions) {
-  return onStatement === undefined
-    ? { schema }
-    : { schema, logger: { logQuery: (text: string) => onStatement(text) } }
-}
-
-async function openPglite(folder: string, options: OpenOptions): Promise<OpenDatabase> {
-  const inMemory = folder === ':memory:'
-  const unlock = inMemory
-    ? () => {}
-    : lockFolder(folder, 'set DATABASE_URL=pglite:<another folder>')
+  if (url.startsWith('pglite:'))
+    return openPglite(url.slice('pglite:'.length), { ...options, migrationsFolder: MIGRATIONS })
   try {
-    const client = await PGlite.create(inMemory ? 'memory://' : privateFolder(folder))
-    for (const [name, value] of Object.entries(PLANNING))
-      await client.exec(`SET ${name} = ${value}`)
-    const db = drizzlePglite({ client, ...settings(options) })
-    await migratePglite(db, { migrationsFolder: MIGRATIONS })
-    return {
-      db: db as unknown as Database,
-      close: async () => {
-        await client.close()
-        unlock()
-      },
-    }
+    const found = await findRoute(url)
+    const { state } = found
+    const problem = releaseProblem(state.recorded)
+    if (problem !== undefined) throw new Error(problem)
+    // A database that is up to date needs no right to change it: the service's role may have none.
+    if (needsMigration(state, MIGRATIONS)) await migrateOver(found, options)
+    return connectPostgres(found.route, options)
   } catch (error) {
-    unlock()
+    const advice = sqlStateOf(error) === FORBIDDEN ? MIGRATE_ADVICE : ''
+    throw new Error(`The database of DATABASE_URL cannot be opened: ${messageOf(error)}${advice}`, {
+      cause: error,
+    })
+  }
+}
+
+/** Brings the schema up to date, and resolves to the name of the database. */
+export async function migrateUnderLock(
+  url: string,
+  options: Pick<OpenOptions, 'onWait'> & { lockWaitMs?: number } = {},
+): Promise<string> {
+  const found = await findRoute(url)
+  const problem = releaseProblem(found.state.recorded)
+  if (problem !== undefined) throw new Error(problem)
+  await migrateOver(found, options)
+  return found.route.target.database ?? found.state.schema
+}
+
+interface Found {
+  route: PostgresRoute
+  state: Awaited<ReturnType<typeof readState>>
+}
+
+async function migrateOver(
+  { route, state }: Found,
+  { onWait = () => {}, lockWaitMs }: Pick<OpenOptions, 'onWait'> & { lockWaitMs?: number },
+): Promise<void> {
+  await withClient(route, {}, async (client) =>
+    migrate(databaseOf(client), state.schema, {
+      migrationsFolder: MIGRATIONS,
+      onWait,
+      ...(lockWaitMs !== undefined && { lockWaitMs }),
+    }),
+  )
+}
+
+/**
+ * Finds out how the server of a connection string is reached: whether its sessions keep the settings that they start with, or a
+ * pooler in between refuses or forgets them, or gives the session to others.
+ */
+export async function findRoute(url: string): Promise<Found> {
+  const target = parseConnectionString(url)
+  const certificates = readCertificates(target)
+  const way = { target, certificates }
+  const [settings, state] = await withClient(way, {}, async (client) => {
+    const surroundings = await readSurroundings((text) => client.unsafe(text))
+    const searchPath = searchPathOf(target) ?? surroundings.searchPath
+    const name = await schemaOf(client, target, searchPath)
+    const state = await readState(databaseOf(client), name)
+    return [sessionSettings({ ...surroundings, searchPath }), state] as const
+  })
+  return { route: { ...way, carrier: await carrierOf(way, settings), settings }, state }
+}
+
+type Way = Pick<PostgresRoute, 'target' | 'certificates'>
+
+async function carrierOf(way: Way, settings: Settings): Promise<PostgresRoute['carrier']> {
+  const { isPooled } = way.target
+  if (isPooled === true) return 'transaction'
+  try {
+    return await withClient(way, settings, async (client) => {
+      const [backend] = await client.unsafe('SELECT pg_backend_pid() AS pid')
+      const deviations = await client.unsafe(deviationsText(settings))
+      // A pooler shows its clients process ids of its own.
+      const isDirect = isPooled === false || backend?.pid === (await pidOf(client))
+      return deviations.length === 0 && isDirect ? 'session' : 'transaction'
+    })
+  } catch (error) {
+    if (isRefusedParameter(error)) return 'transaction'
     throw error
   }
 }
 
-/** The folder of PGlite's files, closed to other users whatever mode it had: the files themselves are created readable by all. */
-function privateFolder(folder: string): string {
-  const files = join(folder, 'postgres')
-  mkdirSync(files, { recursive: true, mode: 0o700 })
-  chmodSync(files, 0o700)
-  return files
+async function pidOf(client: Sql): Promise<number | undefined> {
+  return (await client.unsafe('SELECT 1')).state.pid
 }
 
-async function openPostgres(url: string, options: OpenOptions): Promise<OpenDatabase> {
-  await ensureMigrated(url).catch((error: unknown) => {
-    throw new Error(`The database of DATABASE_URL cannot be opened: ${messageOf(error)}`, {
-      cause: error,
-    })
+function isRefusedParameter(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    error.code === PROTOCOL_VIOLATION &&
+    /startup parameter/.test(error.message)
+  )
+}
+
+/** The schema that tables are made in: the one that the connection string names, or the first one of the search_path. */
+async function schemaOf(
+  client: Sql,
+  { schema: named }: PostgresTarget,
+  searchPath: string,
+): Promise<string> {
+  if (named !== undefined) return named
+  const name = await client.begin(async (tx) => {
+    await tx.unsafe(`SET LOCAL search_path = ${searchPath}`)
+    const [found] = await tx.unsafe('SELECT current_schema() AS name')
+    return found?.name as string | null
   })
-  return connectPostgres(url, {
-    maxConnections: options.maxConnections,
-    session: SESSION,
-    onStatement: options.onStatement,
+  if (name !== null) return name
+  throw new Error(
+    `no schema of the search_path ${searchPath} exists or may be used: name one with schema= in DATABASE_URL, or create one of them`,
+  )
+}
+
+function readCertificates(target: PostgresTarget): Certificates {
+  const read = (parameter: string, path: string) => {
+    try {
+      return readFileSync(path, 'utf8')
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      throw new Error(`the file of ${parameter} cannot be read, ${code}`)
+    }
+  }
+  const { rootCertificate, clientCertificate, clientKey } = target
+  return {
+    ...(rootCertificate !== undefined && { ca: read('sslrootcert', rootCertificate) }),
+    ...(clientCertificate !== undefined && { cert: read('sslcert', clientCertificate) }),
+    ...(clientKey !== undefined && { key: read('sslkey', clientKey) }),
+  }
+}
+
+/** A client of one connection, without prepared statements, as long as its work takes. */
+export async function withClient<T>(
+  { target, certificates }: Way,
+  settings: Settings,
+  work: (client: Sql) => Promise<T>,
+): Promise<T> {
+  const client = postgres({
+    ...driverOptions(target, certificates),
+    connect_timeout: target.connectTimeoutSeconds || CONNECT_TIMEOUT_SECONDS,
+    prepare: false,
+    fetch_types: false,
+    connection: startupParameters(target, settings),
   })
-}
-
-/**
- * Brings the schema up to date. A database that is needs no right to change it: the service's role may have none.
- */
-async function ensureMigrated(url: string): Promise<void> {
-  const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => {} })
-  const last = readMigrationFiles({ migrationsFolder: MIGRATIONS }).at(-1)?.folderMillis ?? 0
-  const applied = await client<{ at: number | null }[]>`
-    SELECT max(created_at)::float8 AS at FROM drizzle.__drizzle_migrations`
-    .then(([row]) => row?.at ?? 0)
-    .catch((error: unknown) => {
-      if (error instanceof postgres.PostgresError) return 0
-      throw error
-    })
-    .finally(() => client.end({ timeout: 5 }))
-  if (applied < last) await migrateUnderLock(url)
-}
-
-/** Migrates under a lock: of several processes that start at once, one migrates and the others wait. */
-export async function migrateUnderLock(url: string): Promise<void> {
-  const client = postgres(url, { max: 1, connect_timeout: 10, onnotice: () => {} })
   try {
-    await client`SELECT pg_advisory_lock(${MIGRATION_LOCK})`
-    await migratePostgres(drizzlePostgres({ client }), { migrationsFolder: MIGRATIONS })
+    return await work(client)
   } finally {
     await client.end({ timeout: 5 })
   }
+}
+
+function databaseOf(client: Sql): Database {
+  return drizzlePostgres({ client, schema }) as unknown as Database
 }

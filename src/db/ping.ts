@@ -1,7 +1,25 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from './database.ts'
+import { milliseconds } from './time.ts'
 
-/** Resolves when the database answers; rejects when it does not. */
-export async function pingDatabase(db: Database): Promise<void> {
-  await rows(db, sql`SELECT 1 AS one`)
+/** What the database says of itself. */
+export interface Ping {
+  /** Postgres' time, in milliseconds since 1970. */
+  now: number
+  /** The oldest release that may run on the database. */
+  oldest: number
+}
+
+/**
+ * Resolves when the database can be written to, and rejects when it cannot. The UPDATE changes nothing: where the session or
+ * the server is read-only it is refused, and the pool replaces the session.
+ */
+export async function pingDatabase(db: Database): Promise<Ping> {
+  const [ping] = await rows<Ping>(
+    db,
+    sql`WITH written AS (UPDATE wallets SET address = address WHERE false)
+      SELECT ${milliseconds(sql`clock_timestamp()`)} AS now,
+        coalesce((SELECT oldest FROM latchkey_releases ORDER BY release DESC LIMIT 1), 0) AS oldest`,
+  )
+  return ping as Ping
 }

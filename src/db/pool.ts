@@ -1,3 +1,5 @@
+import { throwFromDatabase } from './database.ts'
+
 /** A statement of the driver: sent once it is awaited; `values()` resolves to arrays instead of objects. */
 export interface Statement extends PromiseLike<unknown> {
   values(): PromiseLike<unknown>
@@ -20,6 +22,15 @@ export interface PoolOptions {
   acquireTimeoutMs: number
   /** A connection that is silent for this long while a statement is under way is considered dead. */
   silenceTimeoutMs: number
+  /** What begins a transaction. */
+  begin?: string
+  /**
+   * Whether a pooler gives the session to another client after each transaction. Every statement is then a transaction of its
+   * own, which `begin` gives its settings, and none is prepared.
+   */
+  isShared?: boolean
+  /** A connection that is older takes no more statements. */
+  maxLifetimeMs?: number
 }
 
 /** As much of the driver's interface as drizzle uses. */
@@ -44,6 +55,13 @@ interface PooledConnection {
   /** Statements that the server has prepared on this connection. An unprepared one is not pipelined with others. */
   prepared: Set<string>
   isPreparing: boolean
+  openedAt: number
+  /** A time of its own for each connection: they are not replaced all at once. */
+  endsAt: number
+  /** It takes no more statements, and is closed once those under way have ended. */
+  isRetired: boolean
+  /** When the server owed the first answer of those under way. */
+  silentSince: number
   /** Runs while a statement is under way and the server is silent. */
   silenceTimer: ReturnType<typeof setTimeout> | undefined
 }
@@ -51,15 +69,29 @@ interface PooledConnection {
 interface Waiting {
   demand: Demand
   resolve: (connection: PooledConnection) => void
+  reject: (error: ConnectionError) => void
   timer: ReturnType<typeof setTimeout>
 }
 
 /** Statements pipelined on one connection once all are in use. More would keep it busier and delay each other. */
 const MAX_PIPELINED = 8
 
+/** How long a statement waits for the probe of a server that stands still. */
+const SILENT_WAIT_MS = 50
+const MAX_LIFETIME_MS = 1_800_000
+/** A connection that is younger is kept while the database is read-only: its successor would be so too. */
+const MIN_AGE_MS = 1_000
+
+/**
+ * Refusals that the session itself may be the cause of: it belongs to a server that was demoted, or its prepared statements
+ * to tables that were replaced. A new session may succeed.
+ */
+const SESSION_FAULTS = /^(25006|26000|42P05|0A000|42P01|3F000|XX)/
+const READ_ONLY = '25006'
+
 /** The connection is gone, or none is free. `isOutage` knows the codes. */
 class ConnectionError extends Error {
-  readonly code: 'CONNECTION_LOST' | 'CONNECTION_BUSY' | 'CONNECTION_ENDED'
+  readonly code: 'CONNECTION_LOST' | 'CONNECTION_BUSY' | 'CONNECTION_ENDED' | 'CONNECTION_SILENT'
   constructor(code: ConnectionError['code']) {
     super(code)
     this.code = code
@@ -74,12 +106,25 @@ class ConnectionError extends Error {
  * any transaction, or inside another one, and its ROLLBACK ends the process (issues 1208, 1216). Here a lost connection is
  * discarded together with its client, and every statement under way on it rejects.
  */
-export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: PoolOptions): Pool {
+export function openPool({
+  max,
+  connect,
+  acquireTimeoutMs,
+  silenceTimeoutMs,
+  begin = 'BEGIN',
+  isShared = false,
+  maxLifetimeMs = MAX_LIFETIME_MS,
+}: PoolOptions): Pool {
   const connections = new Set<PooledConnection>()
   const waiting: Waiting[] = []
   let isClosing = false
+  /** When the server last responded to anything. */
+  let heardAt = 0
+  /** Whether the server stands still: statements reject soon until a probe is answered. */
+  let isSilent = false
 
   function open(): PooledConnection {
+    const openedAt = performance.now()
     const pooled: PooledConnection = {
       connection: connect(() => discard(pooled)),
       isLost: false,
@@ -87,24 +132,47 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
       isExclusive: false,
       prepared: new Set(),
       isPreparing: false,
+      openedAt,
+      endsAt: openedAt + maxLifetimeMs * (1 - Math.random() / 4),
+      isRetired: false,
+      silentSince: 0,
       silenceTimer: undefined,
     }
     connections.add(pooled)
     return pooled
   }
 
-  function discard(pooled: PooledConnection): void {
-    if (pooled.isLost) return
+  function close(pooled: PooledConnection): void {
     pooled.isLost = true
     connections.delete(pooled)
     void pooled.connection.end({ timeout: 0 })
+  }
+
+  function discard(pooled: PooledConnection): void {
+    if (pooled.isLost) return
+    close(pooled)
     serveWaiting()
+  }
+
+  function retire(pooled: PooledConnection): void {
+    pooled.isRetired = true
+    if (pooled.inFlight === 0) discard(pooled)
+  }
+
+  /** A session on a server that was demoted stays read-only, and so do those that were opened with it. */
+  function retireAll(): void {
+    const newest = performance.now() - MIN_AGE_MS
+    for (const pooled of [...connections]) if (pooled.openedAt < newest) retire(pooled)
   }
 
   /** The least busy connection that can take one more statement; undefined when there is none. */
   function available({ isExclusive, text }: Demand): PooledConnection | undefined {
     let least: PooledConnection | undefined
+    const now = performance.now()
     for (const pooled of connections) {
+      if (pooled.endsAt <= now) pooled.isRetired = true
+      if (pooled.isRetired && pooled.inFlight === 0) close(pooled)
+      if (pooled.isRetired) continue
       if (pooled.inFlight === 0) return pooled
       if (pooled.isExclusive || pooled.isPreparing || !pooled.prepared.has(text)) continue
       if (least === undefined || pooled.inFlight < least.inFlight) least = pooled
@@ -115,7 +183,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
 
   /** FIFO: an exclusive demand at the head blocks later ones, which prevents its starvation. */
   function serveWaiting(): void {
-    while (!isClosing && waiting.length > 0) {
+    while (!isClosing && !isSilent && waiting.length > 0) {
       const { demand, resolve, timer } = waiting[0] as Waiting
       const pooled = available(demand)
       if (pooled === undefined) return
@@ -134,15 +202,18 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
 
   async function acquire(demand: Demand): Promise<PooledConnection> {
     if (isClosing) throw new ConnectionError('CONNECTION_ENDED')
-    const pooled = waiting.length === 0 ? available(demand) : undefined
+    const pooled = waiting.length === 0 && !isSilent ? available(demand) : undefined
     if (pooled !== undefined) return reserve(pooled, demand)
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        waiting.splice(waiting.indexOf(place), 1)
-        reject(new ConnectionError('CONNECTION_BUSY'))
-        serveWaiting()
-      }, acquireTimeoutMs)
-      const place: Waiting = { demand, resolve, timer }
+      const timer = setTimeout(
+        () => {
+          waiting.splice(waiting.indexOf(place), 1)
+          reject(new ConnectionError(isSilent ? 'CONNECTION_SILENT' : 'CONNECTION_BUSY'))
+          serveWaiting()
+        },
+        isSilent ? SILENT_WAIT_MS : acquireTimeoutMs,
+      )
+      const place: Waiting = { demand, resolve, reject, timer }
       waiting.push(place)
     })
   }
@@ -151,6 +222,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
     pooled.inFlight--
     pooled.isExclusive = false
     pooled.isPreparing = false
+    if (pooled.isRetired && pooled.inFlight === 0 && !pooled.isLost) close(pooled)
     serveWaiting()
   }
 
@@ -160,34 +232,102 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
     ...statement: Parameters<Send>
   ): Promise<unknown> {
     if (pooled.isLost) throw new ConnectionError('CONNECTION_LOST')
-    pooled.silenceTimer ??= setTimeout(() => discard(pooled), silenceTimeoutMs)
+    if (pooled.silenceTimer === undefined) startSilenceTimer(pooled)
     try {
       const sent = pooled.connection.unsafe(...statement)
       const result = await (asArrays ? sent.values() : sent)
+      heardAt = performance.now()
       pooled.prepared.add(statement[0])
       return result
     } catch (error) {
-      if (!isStatementError(error)) discard(pooled)
+      handleFault(pooled, error)
       throw error
     } finally {
       restartSilenceTimer(pooled)
     }
   }
 
+  function handleFault(pooled: PooledConnection, error: unknown): void {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    if (!isStatementError(error)) {
+      if (code === 'CONNECT_TIMEOUT') handleSilence(pooled)
+      discard(pooled)
+      return
+    }
+    heardAt = performance.now()
+    if (SESSION_FAULTS.test(code)) retire(pooled)
+    if (code === READ_ONLY) retireAll()
+  }
+
+  function startSilenceTimer(pooled: PooledConnection): void {
+    pooled.silentSince = performance.now()
+    pooled.silenceTimer = setTimeout(() => handleSilence(pooled), silenceTimeoutMs)
+  }
+
   /** The next statement on the connection gets the whole timeout. */
   function restartSilenceTimer(pooled: PooledConnection): void {
     clearTimeout(pooled.silenceTimer)
+    pooled.silenceTimer = undefined
     const isIdle = pooled.isLost || pooled.isExclusive || pooled.inFlight <= 1
-    pooled.silenceTimer = isIdle ? undefined : setTimeout(() => discard(pooled), silenceTimeoutMs)
+    if (!isIdle) startSilenceTimer(pooled)
+  }
+
+  /**
+   * One connection is dead if the server has responded on another one meanwhile. Otherwise the server stands still: whatever
+   * waits for it rejects, so that each request has its answer within one timeout, however many statements stand before it.
+   */
+  function handleSilence(pooled: PooledConnection): void {
+    if (isSilent || heardAt > pooled.silentSince) {
+      discard(pooled)
+      return
+    }
+    isSilent = true
+    for (const one of [...connections]) close(one)
+    for (const { reject, timer } of waiting.splice(0)) {
+      clearTimeout(timer)
+      reject(new ConnectionError('CONNECTION_SILENT'))
+    }
+    void probe()
+  }
+
+  /** Connects again until the server responds in any way. A server that refuses connections is not silent. */
+  async function probe(): Promise<void> {
+    const demand = { isExclusive: true, text: '' }
+    while (isSilent && !isClosing) {
+      const pooled = reserve(open(), demand)
+      const fault = await query(pooled, false, 'SELECT 1').then(
+        () => undefined,
+        (error: unknown) => error,
+      )
+      isSilent = fault !== undefined && isTimeout(fault)
+      release(pooled)
+    }
   }
 
   async function queryOnce(asArrays: boolean, ...statement: Parameters<Send>): Promise<unknown> {
-    const pooled = await acquire({ isExclusive: false, text: statement[0] })
+    const pooled = await acquire({ isExclusive: isShared, text: statement[0] })
     try {
-      return await query(pooled, asArrays, ...statement)
+      return isShared
+        ? await queryInTransaction(pooled, asArrays, ...statement)
+        : await query(pooled, asArrays, ...statement)
     } finally {
       release(pooled)
     }
+  }
+
+  /** The three texts are sent without waiting for each other. After an error COMMIT rolls back. */
+  async function queryInTransaction(
+    pooled: PooledConnection,
+    asArrays: boolean,
+    ...statement: Parameters<Send>
+  ): Promise<unknown> {
+    const [began, result, ended] = await Promise.allSettled([
+      query(pooled, false, begin),
+      query(pooled, asArrays, ...statement),
+      query(pooled, false, 'COMMIT'),
+    ])
+    for (const one of [began, result, ended]) if (one.status === 'rejected') throw one.reason
+    return (result as PromiseFulfilledResult<unknown>).value
   }
 
   async function inTransaction<T>(
@@ -196,15 +336,15 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
   ): Promise<T> {
     let isOver = false
     try {
-      await query(pooled, false, 'BEGIN')
+      await query(pooled, false, begin).catch(throwFromDatabase)
       const result = await work((...statement) =>
-        lazily((asArrays) => {
+        lazily(async (asArrays) => {
           if (isOver) throw new ConnectionError('CONNECTION_LOST')
           return query(pooled, asArrays, ...statement)
         }),
       )
       isOver = true
-      await query(pooled, false, 'COMMIT')
+      await query(pooled, false, 'COMMIT').catch(throwFromDatabase)
       return result
     } catch (error) {
       isOver = true
@@ -217,7 +357,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
   return {
     unsafe: (...statement) => lazily((asArrays) => queryOnce(asArrays, ...statement)),
     async begin(work) {
-      const pooled = await acquire({ isExclusive: true, text: '' })
+      const pooled = await acquire({ isExclusive: true, text: '' }).catch(throwFromDatabase)
       try {
         return await inTransaction(pooled, (unsafe) => work({ unsafe }))
       } finally {
@@ -237,12 +377,18 @@ function lazily(send: (asArrays: boolean) => Promise<unknown>): Statement {
   return {
     // biome-ignore lint/suspicious/noThenProperty: a statement of the driver is a thenable too.
     // biome-ignore lint/suspicious/noAssignInExpressions: sent once, however often it is awaited.
-    then: (done, failed) => (result ??= send(false)).then(done, failed),
-    values: () => send(true),
+    then: (done, failed) => (result ??= send(false).catch(throwFromDatabase)).then(done, failed),
+    values: () => send(true).catch(throwFromDatabase),
   }
 }
 
 /** Whether the server rejected one statement and the session continues; any other error ends the connection. */
 function isStatementError(error: unknown): boolean {
   return error instanceof Error && 'severity' in error && error.severity === 'ERROR'
+}
+
+/** Whether a probe had no answer. A connection that was closed for its silence rejects so too. */
+function isTimeout(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return /^(CONNECT_TIMEOUT|CONNECTION_DESTROYED|CONNECTION_LOST|ETIMEDOUT)$/.test(code)
 }

@@ -8,7 +8,7 @@ export type DatabaseClock = () => SQL
 
 export const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
 
-/** A process's time, or Postgres' where that is later: a process whose clock is behind extends nothing. */
+/** The time that a process was told, or Postgres' own where that is later: a statement that waited extends nothing. */
 export function latest(processTime: SQL): SQL {
   return sql`greatest(${processTime}, clock_timestamp())`
 }

@@ -21,7 +21,12 @@ if (options.exitWithParent) {
 /** Longer than clients keep an idle connection: a client must not send on one that the server closes. */
 const KEEP_ALIVE_MS = 65_000
 
-const devnet = await startDevnetNode(options)
+const devnet = await startDevnetNode(options).catch((fault) => {
+  if (fault?.code !== 'ERR_MODULE_NOT_FOUND') throw fault
+  return fail(
+    'a local chain needs @stacks/clarinet-sdk, which npm ci installs without --omit=dev; or set STACKS_API_URL to a chain that runs',
+  )
+})
 const server = serve(
   {
     fetch: createServer(devnet).fetch,

@@ -47,6 +47,8 @@ export interface AdmitVerdict {
 
 /** A key's windows before any request of a batch has passed. */
 export interface Quota {
+  /** When the statement decided, by Postgres' clock, in milliseconds since 1970. */
+  at: number
   /** How many requests with this key may pass, from all addresses together. */
   room: number
   minuteLimit: number
@@ -69,7 +71,6 @@ export interface AdmitResult {
 export type Admit = (
   keys: readonly PresentedKey[],
   uuids: readonly string[],
-  now: number,
   /** Whether to wait for a row that another session has locked. */
   whenLocked?: 'wait' | 'skip',
 ) => Promise<AdmitResult>
@@ -79,19 +80,21 @@ export type Admit = (
  * in all three windows or in none, and count what passes as failed until its success is committed. A single request is
  * first tried with a plain guarded UPDATE, which costs half; when that does not match, the full statement decides why.
  */
-export function prepareAdmit(db: Database, limits: Limits): Admit {
+export function prepareAdmit(
+  db: Database,
+  limits: Limits,
+  fixedTime: () => number | undefined = () => undefined,
+): Admit {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
   const execute = async (name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
     made[name] ??= prepare(db, `gate_${name}`, STATEMENTS[name](limits))
     return parseResult(await made[name].execute(values))
   }
 
-  return async function admit(keys, uuids, now, whenLocked = 'wait') {
+  return async function admit(keys, uuids, whenLocked = 'wait') {
+    const fixed = fixedTime()
     const values = {
-      at: new Date(now).toISOString(),
-      minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
-      hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
-      day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
+      at: fixed === undefined ? null : new Date(fixed).toISOString(),
       // Quoted: NULL is a valid uuid.
       uuids: `{${uuids.map((uuid) => `"${uuid}"`).join(',')}}`,
     }
@@ -145,31 +148,45 @@ function parseQuota(text: string | null): Quota | undefined {
     hourWindow: at(5),
     dayUsed: at(6),
     dayWindow: at(7),
+    at: at(8),
   }
 }
 
 const value = sql.placeholder
-const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute,
-  ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day)`
+const windowNumber = (window: Window['name']) =>
+  sql.raw(`floor(extract(epoch FROM at) / ${WINDOW_SECONDS[window]})::bigint AS ${window}`)
+/** Postgres' clock: processes whose clocks differ count in the same windows. A test may fix the time. */
+const NOW = sql`(SELECT at, ${windowNumber('minute')}, ${windowNumber('hour')}, ${windowNumber('day')}
+  FROM (SELECT coalesce(${value('at')}::timestamptz, statement_timestamp()) AS at) AS clock)`
+const AT_MS = sql`(extract(epoch FROM at) * 1000)::bigint`
 const ORDERS = sql`(
   SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
 const IS_KNOWN = sql`EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash)`
 const MAC = sql`encode(rights_mac, 'hex')`
 
 /**
- * The count of the current window, over the columns of `now`. A window newer than this process's clock is kept: the
- * clocks of several processes differ, and the limit holds across all of them.
+ * The count of the current window, over the columns of `now`. The next window counts too: a statement that waited for the row
+ * may find that a later one began it. A window further ahead was written by a clock that was wrong, and counts for nothing.
  */
 function used(window: Window['name']): SQL {
-  return sql.raw(`CASE WHEN ${window}_window >= ${window} THEN ${window}_count ELSE 0 END`)
+  return sql.raw(
+    `CASE WHEN ${window}_window IN (${window}, ${window} + 1) THEN ${window}_count ELSE 0 END`,
+  )
+}
+
+/** The window that a request is counted in: the current one, or the next one if that has begun. */
+function counted(window: Window['name']): SQL {
+  return sql.raw(
+    `CASE WHEN ${window}_window = ${window} + 1 THEN ${window}_window ELSE ${window} END`,
+  )
 }
 
 /** The assignments that count admitted requests in a key's row. */
 function counting(admitted: SQL): SQL {
   return sql`
-    minute_count = ${used('minute')} + ${admitted}, minute_window = greatest(minute_window, minute),
-    hour_count = ${used('hour')} + ${admitted}, hour_window = greatest(hour_window, hour),
-    day_count = ${used('day')} + ${admitted}, day_window = greatest(day_window, day),
+    minute_count = ${used('minute')} + ${admitted}, minute_window = ${counted('minute')},
+    hour_count = ${used('hour')} + ${admitted}, hour_window = ${counted('hour')},
+    day_count = ${used('day')} + ${admitted}, day_window = ${counted('day')},
     total_requests = total_requests + ${admitted}, last_used_at = greatest(last_used_at, at)`
 }
 
@@ -191,7 +208,7 @@ const STATEMENTS = {
         AND ${used('day')} < ${number(limits.perDay)}
       RETURNING id, ${RIGHTS}::text AS rights, ${MAC} AS mac,
         concat_ws(' ', 1, ${minuteLimit(limits)}, minute_count - 1, minute_window, hour_count - 1, hour_window,
-          day_count - 1, day_window) AS quota
+          day_count - 1, day_window, ${AT_MS}) AS quota
     )
     SELECT id AS "keyId", NULL AS refusal, rights, mac, quota, ${ORDERS} AS orders
     FROM asked LEFT JOIN admitted ON true WHERE id IS NOT NULL OR NOT ${IS_KNOWN}`,
@@ -225,13 +242,13 @@ function batch(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
         ${RIGHTS}::text AS rights, ${MAC} AS mac,
         ${inactiveReasonSql(sql`at`)} AS inactive,
         ${minuteLimit(limits)} AS minute_limit,
-        ${used('minute')} AS minute_used, greatest(minute_window, minute) AS minute_window,
-        ${used('hour')} AS hour_used, greatest(hour_window, hour) AS hour_window,
-        ${used('day')} AS day_used, greatest(day_window, day) AS day_window
+        ${used('minute')} AS minute_used, ${counted('minute')} AS minute_window,
+        ${used('hour')} AS hour_used, ${counted('hour')} AS hour_window,
+        ${used('day')} AS day_used, ${counted('day')} AS day_window, ${AT_MS} AS at_ms
       FROM locked, now
     ), judged AS (
       SELECT id, ordinal, requests, rights, mac, minute_limit, minute_used, minute_window, hour_used, hour_window, day_used,
-        day_window,
+        day_window, at_ms,
         greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
           ${number(limits.perDay)} - day_used)) AS room,
         CASE WHEN inactive IS NOT NULL THEN inactive
@@ -252,7 +269,7 @@ function batch(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
       CASE WHEN refusal IS NULL THEN rights END AS rights,
       CASE WHEN refusal IS NULL THEN mac END AS mac,
       CASE WHEN refusal IS NULL THEN concat_ws(' ', room, minute_limit, minute_used, minute_window, hour_used, hour_window,
-        day_used, day_window) END AS quota,
+        day_used, day_window, at_ms) END AS quota,
       CASE WHEN asked.ordinal = 1 THEN ${ORDERS} END AS orders
     FROM asked LEFT JOIN judged ON judged.ordinal = asked.ordinal ORDER BY asked.ordinal`
 }

@@ -38,11 +38,15 @@ export type GateReason =
   | 'unavailable'
 
 /**
- * The gate's decision, the key if it is known, and the windows that the request was counted in, if any. A request is
+ * The gate's decision, the key if it is known, the windows that the request was counted in, if any, and when, by Postgres' clock
+ * in milliseconds since 1970. A request is
  * counted once its key is known, live and used from an allowed address; a key whose row was edited is found out only after
  * the statement has counted.
  */
-export type GateDecision = { windows?: Window[]; keyId?: string } & Result<Admission, GateReason>
+export type GateDecision = { windows?: Window[]; keyId?: string; at?: number } & Result<
+  Admission,
+  GateReason
+>
 
 export interface GateRequest {
   hash: KeyHash
@@ -52,7 +56,6 @@ export interface GateRequest {
   scope: Scope | undefined
   /** An order to read along: letters, digits, _ and - only. */
   uuid?: string | undefined
-  now: number
 }
 
 /** Decides whether a key may do this now, and counts the request against the key's windows. */
@@ -66,6 +69,8 @@ export interface GateOptions {
   maxWaiting?: number
   /** Resolves when pending input has been read, so that the next statement covers it. By default there is no pause. */
   gather?: () => Promise<void>
+  /** A time in place of Postgres', for tests. */
+  fixedTime?: (() => number) | undefined
 }
 
 interface WaitingRequest {
@@ -97,9 +102,9 @@ const MAX_BATCH = 1_000
 export function openGate(
   db: Database,
   limits: Limits,
-  { mac, log, maxWaiting = MAX_WAITING, gather }: GateOptions,
+  { mac, log, maxWaiting = MAX_WAITING, gather, fixedTime }: GateOptions,
 ): Gate {
-  const admit = prepareAdmit(db, limits)
+  const admit = prepareAdmit(db, limits, fixedTime)
   let waiting: WaitingRequest[] = []
   let isBusy = false
 
@@ -121,7 +126,7 @@ export function openGate(
     const groups = Map.groupBy(batch, ({ group }) => group)
     try {
       const keys = [...groups.values()].map(presentedKey)
-      const result = await admit(keys, uuidsOf(batch), latest(batch), whenLocked)
+      const result = await admit(keys, uuidsOf(batch), whenLocked)
       resolveBatch(batch, groups, { ...result, verdicts: result.verdicts.map(verify) }, limits)
     } catch (error) {
       // A row that is locked for too long must not delay the other keys, nor a request that fails the others of its batch.
@@ -176,10 +181,6 @@ function uuidsOf(batch: readonly WaitingRequest[]): string[] {
   return [...new Set(uuids)]
 }
 
-function latest(batch: readonly WaitingRequest[]): number {
-  return batch.reduce((now, { request }) => Math.max(now, request.now), 0)
-}
-
 /** Resolves each request of a batch. Of the requests with one key, from whatever addresses, the first ones pass. */
 function resolveBatch(
   batch: readonly WaitingRequest[],
@@ -218,15 +219,16 @@ function decide(
     return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
 
   const isAdmitted = before < quota.room
+  const { at } = quota
   const windows = windowsAfter(quota, isAdmitted ? before + 1 : before, limits)
   if (!isAdmitted) {
-    const seconds = retryAfterSeconds(windows, request.now)
-    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId }
+    const seconds = retryAfterSeconds(windows, at)
+    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId, at }
   }
   const { permissions, walletAddress } = rights
   if (request.scope !== undefined && !permissions.includes(request.scope)) {
     const details = { required: request.scope, granted: permissions }
-    return { ...refuse('permissionDenied', details), windows, keyId }
+    return { ...refuse('permissionDenied', details), windows, keyId, at }
   }
   const endsAt = endOfSecret(rights, request.hash)
   return {
@@ -234,6 +236,7 @@ function decide(
     value: { keyId, walletAddress, rights, endsAt, windows, order },
     windows,
     keyId,
+    at,
   }
 }
 

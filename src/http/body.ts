@@ -4,9 +4,10 @@ import { issuesOf } from '../wire/issues.ts'
 import { parseJson } from '../wire/json.ts'
 import type { AppContext } from './context.ts'
 
-export const MAX_BODY_BYTES = 16_384
+/** Of a message, JSON in JSON may escape every byte, so that a body is more than twice as long. */
+export const MAX_BODY_BYTES = 65_536
 
-type BodyReason = 'invalidRequest' | 'bodyMissing' | 'bodyTooLarge'
+type BodyReason = 'invalidRequest' | 'bodyMissing' | 'bodyTooLarge' | 'unsupportedMedia'
 
 /** Reads a JSON body of the given shape. Unknown and duplicate members are refused. */
 export async function readBody<Schema extends z.ZodType>(
@@ -53,25 +54,94 @@ function conform<Schema extends z.ZodType>(
   })
 }
 
-/** Stops reading at the limit, whatever Content-Length says. */
+/** What a JSON text may be sent as: fetch and curl send the last two for a text whose type they were not told. */
+const MEDIA_TYPE =
+  /^(application\/([\w.-]+\+)?json|text\/json|text\/plain|application\/x-www-form-urlencoded)$/
+const CHARSET = /^charset="?(utf-?8|us-ascii)"?$/
+
+/** Refuses what the service would have to decode: a body that it takes for broken JSON would mislead its sender. */
+function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
+  const coding = c.req.header('content-encoding')?.trim().toLowerCase() ?? ''
+  if (coding !== '' && coding !== 'identity')
+    return refuse('unsupportedMedia', {
+      problem: 'Content-Encoding is not understood',
+      accept: 'Accept-Encoding',
+      supported: ['identity'],
+    })
+  const given = c.req.header('content-type')?.toLowerCase().split(';') ?? []
+  const [type = '', ...parameters] = given.map((part) => part.trim())
+  const charset = parameters.find((parameter) => parameter.startsWith('charset='))
+  if (type === '' || (MEDIA_TYPE.test(type) && (charset === undefined || CHARSET.test(charset))))
+    return ok(undefined)
+  return refuse('unsupportedMedia', {
+    problem: 'Content-Type is not understood',
+    accept: 'Accept',
+    supported: ['application/json'],
+  })
+}
+
 async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
-  const tooLarge = refuse('bodyTooLarge' as const, { maxBytes: MAX_BODY_BYTES })
-  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) return tooLarge
   const stream = c.req.raw.body
   if (stream === null) return ok('')
+  const media = checkMedia(c)
+  if (!media.ok) return media
+  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) return TOO_LARGE
+  const bytes = await readBytes(stream)
+  return bytes.ok ? decode(bytes.value) : bytes
+}
+
+const TOO_LARGE = refuse('bodyTooLarge' as const, { maxBytes: MAX_BODY_BYTES })
+
+/**
+ * Stops reading at the limit, whatever Content-Length says. A body that the client cuts short, or frames badly, makes the
+ * stream throw; on Workers that client still reads the response.
+ */
+async function readBytes(
+  stream: ReadableStream<Uint8Array>,
+): Promise<Result<Uint8Array, 'invalidRequest' | 'bodyTooLarge'>> {
+  const reader = stream.getReader()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) {
-    size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) return tooLarge
-    chunks.push(chunk)
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return ok(joined(chunks, size))
+      size += value.byteLength
+      if (size > MAX_BODY_BYTES) return TOO_LARGE
+      chunks.push(value)
+    }
+  } catch {
+    return refuse('invalidRequest', { problem: 'body ended early, or its chunks are malformed' })
+  } finally {
+    reader.cancel().catch(() => {})
   }
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
   const bytes = new Uint8Array(size)
   let at = 0
   for (const chunk of chunks) {
     bytes.set(chunk, at)
     at += chunk.byteLength
   }
+  return bytes
+}
+
+const WIDE = 'body is UTF-16 or UTF-32, and must be UTF-8'
+/** How bodies begin that are JSON in another encoding, as the shells and editors of Windows write it. */
+const BEGINNINGS: readonly [bytes: number[], problem: string][] = [
+  [[0xef, 0xbb, 0xbf], 'body begins with a byte-order mark, which JSON must not (RFC 8259 s8.1)'],
+  [[0xff, 0xfe], WIDE],
+  [[0xfe, 0xff], WIDE],
+  [[0x7b, 0], WIDE],
+  [[0, 0x7b], WIDE],
+  [[0, 0, 0], WIDE],
+  [[0x1f, 0x8b], 'body is compressed, and must not be'],
+]
+
+function decode(bytes: Uint8Array): Result<string, 'invalidRequest'> {
+  const known = BEGINNINGS.find(([beginning]) => beginning.every((byte, at) => bytes[at] === byte))
+  if (known !== undefined) return refuse('invalidRequest', { problem: known[1] })
   try {
     return ok(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
   } catch {

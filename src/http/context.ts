@@ -7,7 +7,10 @@ import type { World } from '../world.ts'
 export interface AppEnv {
   Variables: {
     world: World
-    /** The service's clock in milliseconds since 1970, read once per request. */
+    /**
+     * Postgres' time in milliseconds since 1970, read once per request: as the process knows it, then as the gate's statement
+     * read it.
+     */
     now: number
     requestId: string
     /** The canonical client address as reported by the platform or trusted proxies, or `UNKNOWN_ADDRESS`. */

@@ -1,4 +1,5 @@
-import { type Context, Hono } from 'hono'
+import type { AppContext } from './context.ts'
+import { type Gzip, type SharedDocument, shareDocument } from './shared-document.ts'
 
 /** A map, because an object also has members that were not put into it, as `constructor`. */
 const FILES: ReadonlyMap<string, string> = new Map([
@@ -33,27 +34,35 @@ const START = `SwaggerUIBundle({
 })
 `
 
-const HEADERS = {
+/** Headers of /docs and its files. */
+export const DOCS_HEADERS = {
   'Content-Security-Policy':
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'X-Content-Type-Options': 'nosniff',
 }
 
 /** Reads a file of swagger-ui-dist. */
-export type ReadDocsFile = (c: Context, name: string) => Promise<BodyInit | null>
+export type ReadDocsFile = (c: AppContext, name: string) => Promise<Uint8Array<ArrayBuffer>>
 
-/** Serves /docs, a page that renders /openapi.json. Every file comes from this service. */
-export function docsPages(read: ReadDocsFile): Hono {
-  const app = new Hono()
-  app.get('/docs', (c) => c.html(PAGE, 200, HEADERS))
-  app.get('/docs/start.js', (c) =>
-    c.body(START, 200, { ...HEADERS, 'Content-Type': 'text/javascript' }),
-  )
-  app.get('/docs/:file', async (c) => {
-    const name = c.req.param('file')
-    const type = FILES.get(name)
-    if (type === undefined) return c.notFound()
-    return new Response(await read(c, name), { headers: { ...HEADERS, 'Content-Type': type } })
-  })
-  return app
+/** Returns the page at /docs, for an empty name, or one of its files; undefined for any other name. */
+export type Docs = (c: AppContext, name: string) => Promise<SharedDocument | undefined>
+
+/** /docs, a page that renders /openapi.json. Every file comes from this service, is read once and kept. */
+export function openDocs(read: ReadDocsFile, gzip: Gzip): Docs {
+  const known = new Map<string, SharedDocument>()
+  const own = new Map([
+    ['', { text: PAGE, type: 'text/html; charset=UTF-8' }],
+    ['start.js', { text: START, type: 'text/javascript' }],
+  ])
+  return async (c, name) => {
+    const found = known.get(name)
+    if (found !== undefined) return found
+    const made = own.get(name)
+    const type = made?.type ?? FILES.get(name)
+    if (type === undefined) return undefined
+    // Two first requests may both read it; a promise would belong to one request, which Workers forbid to await in another.
+    const document = await shareDocument(made?.text ?? (await read(c, name)), type, gzip)
+    known.set(name, document)
+    return document
+  }
 }

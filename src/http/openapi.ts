@@ -8,6 +8,9 @@ type JsonObject = Record<string, unknown>
 /** Refusals that every endpoint may return. */
 const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'internal', 'unavailable']
 
+/** Refusals that every endpoint with a body may return. */
+const OF_BODIES: readonly RefusalReason[] = ['unsupportedMedia']
+
 const CODES = [...new Set(Object.values(REFUSALS).map((refusal) => refusal.code))]
 
 const ErrorSchema = z
@@ -142,7 +145,10 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
           },
         ]),
       ),
-      ...refusals([...endpoint.refusals, ...ALWAYS], schemaOf),
+      ...refusals(
+        [...endpoint.refusals, ...(body === undefined ? [] : OF_BODIES), ...ALWAYS],
+        schemaOf,
+      ),
     },
   }
 }

@@ -59,6 +59,8 @@ function headersOf(
   if (reason === 'tooManyStreams') return { 'Retry-After': '5' }
   if (reason === 'unavailable') return { 'Retry-After': '1' }
   if (reason === 'methodNotAllowed') return { Allow: [details?.allow].flat().join(', ') }
+  if (reason === 'unsupportedMedia')
+    return { [String(details?.accept)]: [details?.supported].flat().join(', ') }
   if (reason === 'permissionDenied')
     return {
       'WWW-Authenticate': `Bearer error="insufficient_scope", scope="${details?.required}"`,

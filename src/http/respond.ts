@@ -32,13 +32,17 @@ export function respond(
   return respondWithText(c, JSON.stringify(body), status, extraHeaders)
 }
 
-/** Starts a response of server-sent events, which proxies must not buffer. Null for a HEAD. */
+/**
+ * Starts a response of server-sent events, which proxies must not buffer, nor compress: a compressing proxy keeps events until
+ * its buffer is full. Null for a HEAD.
+ */
 export function respondWithStream(
   c: AppContext,
   body: ReadableStream<Uint8Array> | null,
 ): Response {
   return respondWithText(c, body, 200, {
     'Content-Type': 'text/event-stream',
+    'Cache-Control': 'no-store, no-transform',
     'X-Accel-Buffering': 'no',
   })
 }
@@ -46,7 +50,7 @@ export function respondWithStream(
 /** As `respond`, for a body that is serialised already. */
 export function respondWithText(
   c: AppContext,
-  body: string | ReadableStream<Uint8Array> | null,
+  body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null,
   status: number,
   extraHeaders: Record<string, string> = {},
 ): Response {

@@ -24,6 +24,7 @@ import {
   validateTerms,
 } from './terms.ts'
 import { RIGHTS, termLists } from './terms-sql.ts'
+import { nameSkeleton } from './text.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -31,6 +32,7 @@ type CreateReason =
   | 'auditHeadUnknown'
   | 'keyNameTaken'
   | 'keyLimitReached'
+  | 'keyHistoryFull'
   | 'walletSuspended'
 
 /** A key that is to be stored; its secret is not part of it. */
@@ -95,23 +97,25 @@ function storeKey(
   now: number,
 ): Promise<Result<AuditHead, CreateReason>> {
   const { walletAddress } = action
-  const { MAX_ACTIVE_KEYS_PER_WALLET } = services.config
+  const { MAX_ACTIVE_KEYS_PER_WALLET, MAX_KEYS_PER_WALLET } = services.config
   const live = liveKeys(walletAddress, now)
   const { columns, values } = termLists(terms)
   return atomically<AuditHead, CreateReason>(services.db, async (tx) => {
     const consumed = await consumeChange(tx, action, now)
     if (!consumed.ok) return consumed
+    if (await isNameTaken(tx, walletAddress, terms.name, now))
+      return refuse('keyNameTaken', { keyName: terms.name })
     const [inserted] = await rows<{ rights: RightsValues }>(
       tx,
       sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${columns})
         SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress},
           ${consumed.value}::bigint, ${timestamptz(now)}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
-          AND NOT EXISTS (SELECT ${live} AND name = ${terms.name})
+          AND ${madeSql(walletAddress, MAX_KEYS_PER_WALLET)} < ${MAX_KEYS_PER_WALLET}::int
           AND NOT EXISTS (SELECT FROM suspended_wallets WHERE wallet_address = ${walletAddress})
         RETURNING ${RIGHTS} AS rights`,
     )
-    if (inserted === undefined) return refusalOf(tx, services, walletAddress, terms.name, now)
+    if (inserted === undefined) return refusalOf(tx, services, walletAddress)
     const mac = services.mac(rightsText(readRights(inserted.rights)))
     const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
     return ok(await appendAudit(tx, entry, [{ keyId, mac }]))
@@ -123,13 +127,16 @@ async function refusalOf(
   tx: Database,
   { config }: Pick<KeyServices, 'config'>,
   walletAddress: string,
-  name: string,
-  now: number,
 ): Promise<Refused<CreateReason>> {
   if (await isSuspended(tx, walletAddress)) return refuse('walletSuspended')
-  if (await isNameTaken(tx, walletAddress, name, now))
-    return refuse('keyNameTaken', { keyName: name })
-  return refuse('keyLimitReached', { limit: config.MAX_ACTIVE_KEYS_PER_WALLET })
+  const limit = config.MAX_KEYS_PER_WALLET
+  const [wallet] = await rows<{ made: number }>(
+    tx,
+    sql`SELECT ${madeSql(walletAddress, limit)} AS made`,
+  )
+  return (wallet?.made ?? 0) >= limit
+    ? refuse('keyHistoryFull', { limit })
+    : refuse('keyLimitReached', { limit: config.MAX_ACTIVE_KEYS_PER_WALLET })
 }
 
 /** What the service's configuration lets a key's terms be. */
@@ -147,15 +154,26 @@ function liveKeys(walletAddress: string, now: number): SQL {
   return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnendedSql(timestamptz(now))}`
 }
 
-/** Whether a key of the wallet that has not ended has the name. */
+/** How many keys the wallet has ever made, counted no further than `most`. */
+function madeSql(walletAddress: string, most: number): SQL {
+  return sql`(SELECT count(*)::int FROM (
+    SELECT FROM api_keys WHERE wallet_address = ${walletAddress} LIMIT ${most}::int) AS made)`
+}
+
+/** Whether a key of the wallet that has not ended has the name, or one that looks the same. The caller holds the wallet's lock. */
 export async function isNameTaken(
   tx: Database,
   walletAddress: string,
   name: string,
   now: number,
+  exceptKeyId: string | null = null,
 ): Promise<boolean> {
-  const live = liveKeys(walletAddress, now)
-  return (await rows(tx, sql`SELECT 1 ${live} AND name = ${name}`)).length > 0
+  const live = await rows<{ name: string }>(
+    tx,
+    sql`SELECT name ${liveKeys(walletAddress, now)} AND id IS DISTINCT FROM ${exceptKeyId}::text`,
+  )
+  const skeleton = nameSkeleton(name)
+  return live.some((key) => key.name === name || nameSkeleton(key.name) === skeleton)
 }
 
 async function isSuspended(tx: Database, walletAddress: string): Promise<boolean> {

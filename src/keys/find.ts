@@ -1,26 +1,105 @@
 import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { apiKeys } from '../db/schema.ts'
+import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Key, KeyStatus } from './key.ts'
 import { inactiveReason } from './liveness.ts'
+import { isUnendedSql } from './liveness-sql.ts'
 import type { KeyServices } from './services.ts'
 import { type KeyTerms, presentTerms } from './terms.ts'
 
 type ApiKeyRow = typeof apiKeys.$inferSelect
 
-/** A wallet's keys, newest first, revoked ones included. */
+export interface KeyListFilter {
+  /** Only keys that have not ended, or only those that have. */
+  live?: boolean | undefined
+  limit: number
+  /** The id of the last key of the page before. */
+  cursor?: string | undefined
+}
+
+/** A page of a wallet's keys, newest first. A cursor that is no key of the wallet is refused: an empty page would look like the end. */
 export async function listKeys(
-  services: KeyServices,
+  services: Pick<KeyServices, 'db' | 'config'>,
   walletAddress: string,
+  { live, limit, cursor }: KeyListFilter,
   now: number,
-): Promise<Key[]> {
+): Promise<Result<{ apiKeys: Key[]; nextCursor?: string }, 'invalidRequest'>> {
+  const place = cursor === undefined ? undefined : await placeOf(services.db, cursor, walletAddress)
+  if (cursor !== undefined && place === undefined)
+    return refuse('invalidRequest', {
+      problem: 'query does not fit the request',
+      issues: [{ path: 'cursor', message: 'must be a nextCursor of this list' }],
+    })
   const found = await services.db
     .select()
     .from(apiKeys)
-    .where(eq(apiKeys.walletAddress, walletAddress))
+    .where(
+      and(
+        eq(apiKeys.walletAddress, walletAddress),
+        live === undefined ? undefined : isLiveSql(live, walletAddress, now),
+        place === undefined ? undefined : isBehindSql(place),
+      ),
+    )
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
-  return found.map((row) => presentKey(row, services.config, now))
+    .limit(limit + 1)
+  const page = found.slice(0, limit)
+  const last = page.at(-1)
+  return ok({
+    apiKeys: page.map((row) => presentKey(row, services.config, now)),
+    ...(found.length > page.length && last && { nextCursor: last.id }),
+  })
+}
+
+/**
+ * Whether a key of the wallet is live, or has ended. The live ones, which are few, are found by their index first: under a limit,
+ * Postgres would look for them among all keys in the order of the list.
+ */
+function isLiveSql(live: boolean, walletAddress: string, now: number): SQL {
+  const isUnended = isUnendedSql(timestamptz(now))
+  return live
+    ? sql`${apiKeys.id} = ANY (ARRAY(SELECT id FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnended}))`
+    : sql`NOT (${isUnended})`
+}
+
+/** The live keys of a wallet, newest first: never more than MAX_ACTIVE_KEYS_PER_WALLET, as it is or once was. */
+export async function liveKeysOf(
+  { db, config }: Pick<KeyServices, 'db' | 'config'>,
+  walletAddress: string,
+  now: number,
+): Promise<Key[]> {
+  const found = await db
+    .select()
+    .from(apiKeys)
+    .where(and(eq(apiKeys.walletAddress, walletAddress), isUnendedSql(timestamptz(now))))
+    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
+  return found.map((row) => presentKey(row, config, now))
+}
+
+/** A key's place in lists: its creation, which never changes. */
+type Place = Pick<ApiKeyRow, 'createdAt' | 'grantId'>
+
+async function placeOf(
+  db: Database,
+  keyId: string,
+  walletAddress?: string,
+): Promise<Place | undefined> {
+  const [place] = await db
+    .select({ createdAt: apiKeys.createdAt, grantId: apiKeys.grantId })
+    .from(apiKeys)
+    .where(
+      and(
+        eq(apiKeys.id, keyId),
+        walletAddress === undefined ? undefined : eq(apiKeys.walletAddress, walletAddress),
+      ),
+    )
+  return place
+}
+
+/** Whether a key is behind a place in lists, where the newest is first. */
+function isBehindSql({ createdAt, grantId }: Place): SQL {
+  return sql`(${apiKeys.createdAt}, ${apiKeys.grantId}) < (${timestamptz(createdAt.getTime())}, ${grantId}::bigint)`
 }
 
 /** One key of a wallet. Another wallet's key is refused exactly as one that does not exist. */
@@ -99,29 +178,47 @@ export interface FoundKey {
   expiresAt: string | null
 }
 
-/** Looks up keys by preview, id or wallet, newest first: every member that is given must match. At most 1000. */
+/** Keys of a page of an operator's list, at most. */
+const LOOKED_UP = 1_000
+
+/**
+ * Looks up keys by preview, id or wallet, newest first: every member that is given must match. Resolves to a page of 1000; `after`
+ * is the last key of the page before.
+ */
 export async function lookUpKeys(
   { db }: Pick<KeyServices, 'db'>,
   {
     preview,
     keyId,
     walletAddress,
+    after,
   }: {
     preview?: string | undefined
     keyId?: string | undefined
     walletAddress?: string | undefined
+    after?: string | undefined
   },
-): Promise<FoundKey[]> {
-  return rows<FoundKey>(
+): Promise<Result<{ keys: FoundKey[]; next?: string }, 'keyNotFound'>> {
+  const place = after === undefined ? undefined : await placeOf(db, after)
+  if (after !== undefined && place === undefined) return refuse('keyNotFound')
+  // Conditions are left out, and not made true: the plan of each statement then has an index.
+  const conditions = and(
+    preview === undefined ? undefined : eq(apiKeys.keyPreview, preview),
+    keyId === undefined ? undefined : eq(apiKeys.id, keyId),
+    walletAddress === undefined ? undefined : eq(apiKeys.walletAddress, walletAddress),
+    place === undefined ? undefined : isBehindSql(place),
+  )
+  const found = await rows<FoundKey>(
     db,
     sql`SELECT id AS "keyId", wallet_address AS "walletAddress", name, key_preview AS "keyPreview", permissions,
         suspended_by AS "suspendedBy", ${isoTime('suspended_at')} AS "suspendedAt",
         ${isoTime('revoked_at')} AS "revokedAt", ${isoTime('expires_at')} AS "expiresAt"
-      FROM api_keys WHERE key_preview = coalesce(${preview ?? null}::text, key_preview)
-        AND id = coalesce(${keyId ?? null}::text, id)
-        AND wallet_address = coalesce(${walletAddress ?? null}::text, wallet_address)
-      ORDER BY api_keys.created_at DESC LIMIT 1000`,
+      FROM api_keys WHERE ${conditions ?? sql`true`}
+      ORDER BY api_keys.created_at DESC, grant_id DESC LIMIT ${LOOKED_UP + 1}::int`,
   )
+  const keys = found.slice(0, LOOKED_UP)
+  const last = keys.at(-1)
+  return ok({ keys, ...(found.length > keys.length && last && { next: last.keyId }) })
 }
 
 /** ISO 8601, whatever the session's settings. */

@@ -42,6 +42,19 @@ export const RevokeAllApiKeys = actionSchema('revoke_all_api_keys', {
 })
 
 export const KeyParams = z.object({ keyId: KeyId })
+export const KeyQuery = z.strictObject({
+  live: z
+    .enum(['true', 'false'], 'must be true or false')
+    .optional()
+    .transform((value) => (value === undefined ? undefined : value === 'true'))
+    .meta({ description: 'true: only active and suspended keys; false: only ended ones.' }),
+  limit: z
+    .string()
+    .regex(/^([1-9][0-9]?|100)$/, 'must be a whole number from 1 to 100')
+    .default('100')
+    .transform(Number),
+  cursor: KeyId.optional(),
+})
 
 const time = z.iso.datetime()
 
@@ -193,6 +206,7 @@ export const ChangedKeyResponse = KeyResponse.extend({ auditHead: AuditHeadSchem
 export const KeyListResponse = z.object({
   status: z.literal('success'),
   apiKeys: z.array(KeySchema),
+  nextCursor: z.string().optional().meta({ description: 'There are more keys behind this one.' }),
 })
 export const RevokedResponse = z.object({
   status: z.literal('success'),

@@ -11,6 +11,7 @@ export interface KeyServices {
     | 'STACKS_NETWORK'
     | 'KEY_PREFIX'
     | 'MAX_ACTIVE_KEYS_PER_WALLET'
+    | 'MAX_KEYS_PER_WALLET'
     | 'RATE_LIMIT_PER_MINUTE'
     | 'EXTRA_SCOPES'
   >

@@ -2,6 +2,7 @@ import { isContractId, isStacksAddress } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
 import { canonicalIpRange, parseIpRange } from '../wire/ip.ts'
 import type { Permission } from './scope.ts'
+import type { PlainTextForm } from './text.ts'
 
 /*
  * The terms that an owner sets for a key, one entry each. Messages, validation, SQL, the MAC, replay, responses, the SDK's
@@ -83,8 +84,8 @@ export interface TextForm {
 
 /** The form of a term's values. Schemas, SQL types and CLI options follow from it: each has a table by `type`. */
 export type TermForm =
-  /** Text for people. */
-  | { type: 'text'; maxCharacters: number; isTrimmed?: true }
+  /** Text for people: see `textFault`. */
+  | ({ type: 'text' } & PlainTextForm)
   | { type: 'list'; item: TextForm; minItems: number; maxItems?: number }
   /** A list of IP addresses and CIDR ranges. */
   | { type: 'ranges'; item: TextForm; minItems: number; maxItems?: number }
@@ -180,7 +181,8 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     isRequired: true,
     none: '',
     column: 'name',
-    description: 'a name that no other live key of the wallet has, up to 64 characters',
+    description:
+      'a name that looks like that of no other live key of the wallet, up to 64 characters',
   },
   permissions: {
     type: 'list',

@@ -24,8 +24,8 @@ export async function updateKey(
       .filter(({ term, path }) => members[memberOf(term)] !== undefined || !before.has(path))
       .map(({ path, message }) => ({ path, message }))
     if (issues.length > 0) return refuse('invalidRequest', { issues, serverTime: now })
-    const { name, walletAddress } = key.rights
-    if (terms.name !== name && (await isNameTaken(tx, walletAddress, terms.name, now)))
+    const { id, name, walletAddress } = key.rights
+    if (terms.name !== name && (await isNameTaken(tx, walletAddress, terms.name, now, id)))
       return refuse('keyNameTaken', { keyName: terms.name })
     return ok(termLists(terms).assignments)
   })

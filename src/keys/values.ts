@@ -10,14 +10,13 @@ import {
   type TermName,
   type TextForm,
 } from './terms.ts'
+import { textFault } from './text.ts'
 
 /*
  * Schemas of what a message may set, made from the table of terms. In zod/mini, which combines with the classic schemas of the
  * service and is what a page could afford. Every message is given, because zod/mini has none of its own.
  */
 
-/** Control characters, line separators, and the marks that reorder text on a screen. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
 const AMOUNT = 'must be a whole number above 0, as text, in the smallest unit'
 
 /** The last millisecond of the year 9999, as far as ISO 8601 reaches. Beyond Date's own range a time would compare as neither past nor future. */
@@ -44,21 +43,11 @@ type SchemasByType = {
 }
 
 const SCHEMAS: SchemasByType = {
-  text: ({ maxCharacters, isTrimmed }) => {
-    const text = z.string('must be text').check(
-      z.minLength(1, 'must not be empty'),
-      z.refine(
-        (value) => [...value].length <= maxCharacters,
-        `must be ${maxCharacters} characters or fewer`,
-      ),
-      z.refine((value) => !UNPRINTABLE.test(value), 'must not have control characters'),
-    )
-    return isTrimmed === true
-      ? text.check(
-          z.refine((value) => value.trim() === value, 'must not begin or end with white space'),
-        )
-      : text
-  },
+  text: (form) =>
+    z.string('must be text').check(z.minLength(1, 'must not be empty'), ({ value, issues }) => {
+      const message = value === '' ? undefined : textFault(value, form)
+      if (message !== undefined) issues.push({ code: 'custom', message, input: value })
+    }),
   list: listOf,
   ranges: listOf,
   integer: ({ min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }) =>

@@ -1,11 +1,29 @@
-import type { Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { serve } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import type { Config } from '../env.ts'
+import type { Log } from '../log.ts'
+import {
+  closeStalled,
+  countDrops,
+  limitConnections,
+  oneAtATime,
+  openLanes,
+  refuseFaulty,
+  type SocketLimits,
+  socketLimits,
+} from './sockets.ts'
 
 const SWEEP_MS = 50
-/** Longer than proxies keep an idle connection: the side that sends requests should be the one that closes it. */
-const KEEP_ALIVE_MS = 65_000
+/** How often Node looks for requests that are too slow. */
+const CHECK_MS = 1_000
+
+export interface ListenOptions {
+  log: Log
+  /** Whether an address may open any number of connections, as a trusted proxy may. By default none may. */
+  isExempt?: (address: string) => boolean
+  limits?: Partial<SocketLimits>
+}
 
 export interface Listening {
   port: number
@@ -15,22 +33,44 @@ export interface Listening {
 
 /** Serves the app at HOST and PORT. Rejects with a sentence when the port is taken. */
 export function listen(
-  app: { fetch: Parameters<typeof serve>[0]['fetch'] },
-  { HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>,
+  app: { fetch: Parameters<typeof getRequestListener>[0] },
+  { HOST, PORT, KEEP_ALIVE_SECONDS }: Pick<Config, 'HOST' | 'PORT' | 'KEEP_ALIVE_SECONDS'>,
+  options: ListenOptions,
 ): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = serve({
-      fetch: app.fetch,
-      hostname: HOST,
-      port: PORT,
-      serverOptions: { keepAliveTimeout: KEEP_ALIVE_MS },
-    }) as Server
+    const handle = getRequestListener(app.fetch, { hostname: HOST }) as RequestListener
+    const server = boundedServer(handle, KEEP_ALIVE_SECONDS, options)
+    server.listen(PORT, HOST)
     server.once('error', (error: NodeJS.ErrnoException) => reject(refusal(error, HOST, PORT)))
     server.once('listening', () => {
       const { port } = server.address() as AddressInfo
       resolve({ port, finish: () => finish(server) })
     })
   })
+}
+
+/** A server whose connections, and what each may keep in memory, are bounded. */
+function boundedServer(
+  handle: RequestListener,
+  keepAliveSeconds: number,
+  { log, isExempt = () => false, limits: given }: ListenOptions,
+): Server {
+  const limits = { ...socketLimits(), ...given }
+  const drop = countDrops(log)
+  const laneOf = openLanes()
+  const server = createServer(
+    {
+      keepAliveTimeout: keepAliveSeconds * 1_000,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(CHECK_MS, limits.headersTimeoutMs),
+    },
+    oneAtATime(handle, laneOf, limits, drop),
+  )
+  limitConnections(server, limits, isExempt, drop)
+  closeStalled(server, laneOf, limits, drop)
+  refuseFaulty(server, laneOf, drop)
+  return server
 }
 
 function refusal(error: NodeJS.ErrnoException, host: string, port: number): Error {

@@ -1,4 +1,4 @@
-import { copyFileSync, globSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -25,6 +25,9 @@ function main(): void {
   const root = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest
   writeFileSync(join(DIST, 'package.json'), `${JSON.stringify(manifestOf(root), null, 2)}\n`)
   for (const file of ['README.md', 'LICENSE']) copyFileSync(join(ROOT, file), join(DIST, file))
+  // Modes are bytes of the package, and those of new files depend on the umask.
+  for (const entry of globSync('**', { cwd: DIST, withFileTypes: true }))
+    chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644)
 }
 
 function manifestOf({ name, version, description, license, dependencies }: Manifest): object {

@@ -1,6 +1,5 @@
 import { messageOf } from '../db/database.ts'
-import { migrateUnderLock } from '../db/open.ts'
-import { connectPostgres } from '../db/postgres.ts'
+import { migrateUnderLock, openDatabase } from '../db/open.ts'
 import { grantToService } from '../db/roles.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 
@@ -12,8 +11,10 @@ if (!/^postgres(ql)?:\/\//.test(url)) {
   process.exit(1)
 }
 try {
-  await migrateUnderLock(url)
-  process.stdout.write(`The schema of ${new URL(url).pathname.slice(1)} is up to date.\n`)
+  const database = await migrateUnderLock(url, {
+    onWait: (holder) => process.stderr.write(`The migration waits for ${holder}.\n`),
+  })
+  process.stdout.write(`The schema of ${database} is up to date.\n`)
   if (role !== '') {
     await grantToService(url, role)
     process.stdout.write(`The role ${role} may run the service, and owns nothing.\n`)
@@ -26,7 +27,7 @@ try {
 
 /** Nothing is sealed here: what the database says of old keys may have been written by another party. */
 async function noteUnsealed(): Promise<void> {
-  const { db, close } = connectPostgres(url, { maxConnections: 1 })
+  const { db, close } = await openDatabase(url, { maxConnections: 1 })
   try {
     if (await hasUnsealedKeys(db))
       process.stdout.write(

@@ -1,11 +1,14 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { openEncryption } from '../crypto/encryption.ts'
 import { readEncryptionKeys } from '../crypto/keys.ts'
-import { postgresClock } from '../db/time.ts'
+import { postgresClock, timestamptz } from '../db/time.ts'
+import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
+import { shareChecks } from '../http/readiness.ts'
+import { logChanges } from '../jobs.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
@@ -16,18 +19,29 @@ import type { World } from '../world.ts'
 import { openHeads } from './heads.ts'
 import { hashSecretNatively, openNativeMac } from './mac.ts'
 
-export type WorldOptions = Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'> &
-  Partial<Pick<World, 'databaseTime'>>
+export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
+  /** The process's own clock: the service uses Postgres'. */
+  ownNow: () => number
+  /** Milliseconds since any moment, by a clock that nothing sets. */
+  elapsed: () => number
+  /** A time in place of both clocks, for tests. */
+  fixedTime?: () => number
+}
 
 /** Builds the world of a Node process; all its requests share it. */
 export async function openWorld({
   config,
   db,
   log,
-  now,
+  ownNow,
+  elapsed,
   recover,
-  databaseTime = postgresClock,
+  fixedTime,
 }: WorldOptions): Promise<World> {
+  const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
+  const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
+  await watch.read(db)
+  const now = fixedTime ?? watch.now
   const chain = connectStacksNode({
     network: config.STACKS_NETWORK,
     apiUrl: config.STACKS_API_URL ?? '',
@@ -52,8 +66,10 @@ export async function openWorld({
     gate: openGate(db, limitsOf(config), {
       mac,
       log,
+      fixedTime,
       ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
     }),
+    watch,
     chain,
     operators: openOperators(
       db,
@@ -63,6 +79,7 @@ export async function openWorld({
       config.STACKS_NETWORK,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
+    readiness: shareChecks({ sharesPending: true }),
     encryption,
     hashSecret: hashSecretNatively,
     mac,

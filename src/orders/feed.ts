@@ -24,10 +24,16 @@ export interface Subscriber {
   close(): void
 }
 
+/** What a stream is counted by, narrowest first: a key and its wallet, or the networks around an address without a key. */
+export interface StreamCaller {
+  hasKey: boolean
+  names: readonly string[]
+}
+
 /** The events of orders, for all subscribers of this process. */
 export interface OrderFeed {
   /** Takes one of the limited places for a caller. Returns how to release it; releasing twice is harmless. */
-  admit(caller: string): Result<() => void, 'tooManyStreams' | 'unavailable'>
+  admit(caller: StreamCaller): Result<() => void, 'tooManyStreams' | 'unavailable'>
   /** Returns how to unsubscribe. */
   subscribe(subscriber: Subscriber): () => void
   /** Closes every subscriber and admits no more. */
@@ -43,8 +49,14 @@ export interface FeedOptions {
   heartbeatMs?: number
   /** Places of this process. */
   maxStreams?: number
-  /** Places of one key, or of one address without a key. */
-  maxStreamsPerCaller?: number
+  /** Places of callers without a key; the others are for keys. */
+  maxKeylessStreams?: number
+  /** Places of a key and of a wallet. */
+  maxOfKey?: readonly number[]
+  /** Places of an address or /64, and of the wider networks around it. */
+  maxOfNetwork?: readonly number[]
+  /** A stream that is older ends; its client resumes after the last event that it has. */
+  maxAgeMs?: number
 }
 
 /**
@@ -63,13 +75,19 @@ export function openOrderFeed(
     pollMs = 500,
     heartbeatMs = 15_000,
     maxStreams = 1_000,
-    maxStreamsPerCaller = 50,
+    maxKeylessStreams = 500,
+    maxOfKey = [50, 200],
+    maxOfNetwork = [50, 100, 200, 250],
+    maxAgeMs = 1_800_000,
   }: FeedOptions,
 ): OrderFeed {
-  const subscribers = new Set<Subscriber>()
+  /** With the polls that are left of each one's age: a clock that jumps ends no stream. */
+  const subscribers = new Map<Subscriber, number>()
   const places = new Map<string, number>()
   const pollsPerHeartbeat = Math.max(1, Math.round(heartbeatMs / pollMs))
+  const maxPolls = Math.max(1, Math.round(maxAgeMs / pollMs))
   let taken = 0
+  let takenWithoutKey = 0
   let isPolling = false
   let isClosed = false
 
@@ -77,34 +95,49 @@ export function openOrderFeed(
     for (let polls = 1; subscribers.size > 0; polls++) {
       await pause(pollMs)
       if (subscribers.size === 0) break
+      endOld()
       await poll(db, subscribers, now()).catch((error) =>
         log('warn', 'events_not_read', { fault: error instanceof Error ? error.name : '' }),
       )
       if (polls % pollsPerHeartbeat === 0)
-        for (const subscriber of subscribers) subscriber.heartbeat()
+        for (const subscriber of subscribers.keys()) subscriber.heartbeat()
     }
     isPolling = false
   }
 
-  function releaseOnce(caller: string): () => void {
+  function endOld(): void {
+    for (const [subscriber, pollsLeft] of subscribers)
+      if (pollsLeft > 0) subscribers.set(subscriber, pollsLeft - 1)
+      else closeSubscriber(subscribers, subscriber)
+  }
+
+  function count({ hasKey, names }: StreamCaller, change: 1 | -1): void {
+    taken += change
+    if (!hasKey) takenWithoutKey += change
+    for (const name of names) {
+      const left = (places.get(name) ?? 0) + change
+      if (left === 0) places.delete(name)
+      else places.set(name, left)
+    }
+  }
+
+  function releaseOnce(caller: StreamCaller): () => void {
     let isTaken = true
     return () => {
-      if (!isTaken) return
+      if (isTaken) count(caller, -1)
       isTaken = false
-      taken -= 1
-      const left = (places.get(caller) ?? 1) - 1
-      if (left === 0) places.delete(caller)
-      else places.set(caller, left)
     }
   }
 
   return {
     admit(caller) {
-      const own = places.get(caller) ?? 0
-      if (isClosed || taken >= maxStreams) return refuse('unavailable', { reason: 'streams' })
-      if (own >= maxStreamsPerCaller) return refuse('tooManyStreams', { most: maxStreamsPerCaller })
-      taken += 1
-      places.set(caller, own + 1)
+      const { hasKey, names } = caller
+      const limits = hasKey ? maxOfKey : maxOfNetwork
+      const isFull = taken >= maxStreams || (!hasKey && takenWithoutKey >= maxKeylessStreams)
+      if (isClosed || isFull) return refuse('unavailable', { reason: 'streams' })
+      const exceeded = limits.find((most, at) => (places.get(names[at] ?? '') ?? 0) >= most)
+      if (exceeded !== undefined) return refuse('tooManyStreams', { most: exceeded })
+      count(caller, 1)
       return ok(releaseOnce(caller))
     },
     subscribe(subscriber) {
@@ -112,7 +145,7 @@ export function openOrderFeed(
         subscriber.close()
         return () => {}
       }
-      subscribers.add(subscriber)
+      subscribers.set(subscriber, maxPolls)
       if (!isPolling) {
         isPolling = true
         void keepPolling()
@@ -121,19 +154,21 @@ export function openOrderFeed(
     },
     close() {
       isClosed = true
-      for (const subscriber of subscribers) closeSubscriber(subscribers, subscriber)
+      for (const subscriber of subscribers.keys()) closeSubscriber(subscribers, subscriber)
     },
     taken: () => taken,
   }
 }
 
-function closeSubscriber(subscribers: Set<Subscriber>, subscriber: Subscriber): void {
+type Subscribers = Map<Subscriber, number>
+
+function closeSubscriber(subscribers: Subscribers, subscriber: Subscriber): void {
   subscribers.delete(subscriber)
   subscriber.close()
 }
 
-async function poll(db: Database, subscribers: Set<Subscriber>, now: number): Promise<void> {
-  const polled = [...subscribers]
+async function poll(db: Database, subscribers: Subscribers, now: number): Promise<void> {
+  const polled = [...subscribers.keys()]
   const { events, endedKeys } = await readNews(db, polled, now)
   for (const subscriber of polled) {
     if (!subscribers.has(subscriber)) continue

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, lt, or, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
 import { timestamptz } from '../db/time.ts'
@@ -87,7 +87,7 @@ export async function listOrders(
     .where(
       and(
         filter.owner === undefined ? undefined : eq(orders.owner, filter.owner),
-        filter.status === undefined ? undefined : hasStatus(filter.status, now),
+        filter.status === undefined ? undefined : hasStatus(filter, now),
         filter.cursor === undefined ? undefined : lt(orders.sequence, Number(filter.cursor)),
       ),
     )
@@ -102,10 +102,27 @@ export async function listOrders(
 }
 
 /** Filters by the status at a time, as `statusAt` decides it. */
-function hasStatus(status: OrderStatus, now: number): SQL | undefined {
+function hasStatus({ status, ...filter }: OrderListFilter, now: number): SQL | undefined {
   const at = timestamptz(now)
-  if (status === 'expired') return or(eq(orders.status, status), isOverdueSql(at))
+  if (status === undefined) return undefined
+  if (status === 'expired') return isExpired(filter, at)
   return status === 'open' ? isOpenSql(at) : eq(orders.status, status)
+}
+
+/**
+ * Orders that are stored as expired, and those that are overdue and soon will be. Each has an index of its own; one condition
+ * with OR would have neither, and read every expired order for a page.
+ */
+function isExpired({ owner, limit, cursor }: OrderListFilter, at: SQL): SQL {
+  const bounds = and(
+    owner === undefined ? undefined : eq(orders.owner, owner),
+    cursor === undefined ? undefined : lt(orders.sequence, Number(cursor)),
+  )
+  const newest = sql`ORDER BY orders.sequence DESC LIMIT ${limit + 1}::int`
+  return sql`orders.sequence IN (
+    (SELECT orders.sequence FROM orders WHERE ${and(eq(orders.status, 'expired'), bounds)} ${newest})
+    UNION ALL
+    (SELECT orders.sequence FROM orders WHERE ${and(isOverdueSql(at), bounds)} ${newest}))`
 }
 
 /** Statuses in which a third party that knows the uuid could still burn it before the swap is mined. */

@@ -1,7 +1,7 @@
 import { recordSuccess } from '../gate/admit.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { Subscriber } from './feed.ts'
+import type { StreamCaller, Subscriber } from './feed.ts'
 import { eventsOf, getOrder } from './find.ts'
 import { type OrderEvent, orderHasEnded } from './order.ts'
 import type { OrderServices } from './services.ts'
@@ -10,9 +10,9 @@ export interface WatchRequest {
   uuid: string
   /** The id of the last event that the caller has; 0 for none. */
   after: number
-  /** The presented key and its secret. Without a key, places are counted by address. */
+  caller: StreamCaller
+  /** The presented key and its secret. */
   keyId: string | undefined
-  address: string
   hash: KeyHash | undefined
 }
 
@@ -26,13 +26,13 @@ export interface WatchedOrder {
 /** Reads an order's events after an id. Knowing the uuid is the only authorization that this needs. */
 export async function watchOrder(
   services: OrderServices,
-  { uuid, after, keyId, address, hash }: WatchRequest,
+  { uuid, after, caller, keyId, hash }: WatchRequest,
 ): Promise<
   Result<WatchedOrder, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
 > {
   const { feed } = services
   if (feed === undefined) return refuse('eventsUnsupported')
-  const place = feed.admit(keyId ?? address)
+  const place = feed.admit(caller)
   if (!place.ok) return place
   const releasePlace = place.value
   let isFollowed = false

@@ -251,15 +251,18 @@ async function checkUnrecorded(
   replay: Replay,
   report: (fault: AuditFault) => void,
 ): Promise<void> {
-  let after = '0'
-  for (;;) {
-    const found = await listUnrecorded(db, walletAddress, { after, limit: PAGE })
+  let after: string | undefined = '0'
+  while (after !== undefined) {
+    const { found, next }: Awaited<ReturnType<typeof listUnrecorded>> = await listUnrecorded(
+      db,
+      walletAddress,
+      after,
+    )
     for (const action of found) {
       const fault = unrecordedFault(action, replay)
       if (fault !== undefined) report(fault)
-      after = action.id
     }
-    if (found.length < PAGE) return
+    after = next
   }
 }
 

@@ -16,6 +16,10 @@ export const AuditQuery = z.strictObject({
     .regex(/^([1-9][0-9]{0,2}|1000)$/, 'must be a whole number from 1 to 1000')
     .default('100')
     .transform(Number),
+  unrecordedAfter: z
+    .string()
+    .regex(/^[0-9]{1,15}$/, 'must be a nextUnrecordedAfter')
+    .optional(),
 })
 
 const AuditEventSchema = z
@@ -43,17 +47,22 @@ export const AuditResponse = z
       .int()
       .optional()
       .meta({ description: 'There are more events: the next page is after this sequence.' }),
-    keys: z
-      .array(KeySchema)
-      .meta({ description: 'The keys as they are now, to compare with the events.' }),
+    keys: z.array(KeySchema).optional().meta({
+      description:
+        'With the last events: the live keys as they are now, to compare with the events. GET /api-keys has the ended ones.',
+    }),
     serverTime: z.int().meta({ description: 'Of the keys: milliseconds since 1970.' }),
     unrecorded: z
       .array(z.object({ message: z.string(), signature: z.string(), acceptedAt: z.number() }))
       .optional()
       .meta({
         description:
-          'With the last events: messages that were accepted and have no event, 100 at most. There are none unless events were removed, or the wallet had keys in a release without an audit.',
+          'With the last events, or with unrecordedAfter: messages that were accepted and have no event. There are none unless events were removed, or the wallet had keys in a release without an audit.',
       }),
+    nextUnrecordedAfter: z.string().optional().meta({
+      description:
+        'There are more messages to look at: the next page has this unrecordedAfter. A page looks at 5,000, and returns 100 at most.',
+    }),
   })
   .meta({ id: 'Audit' })
 

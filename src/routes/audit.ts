@@ -5,10 +5,8 @@ import { authenticateReader } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
-import { listKeys } from '../keys/find.ts'
+import { liveKeysOf } from '../keys/find.ts'
 import * as wire from '../provenance/schemas.ts'
-
-const MAX_UNRECORDED = 100
 
 const LIST = { schema: wire.ListAudit, example: { action: 'list_audit' } }
 
@@ -19,7 +17,7 @@ export const auditEndpoints: readonly Endpoint[] = [
     operationId: 'listAudit',
     summary: "What happened to a wallet's keys, provable from the response alone",
     description:
-      "Oldest first. Each event is chained to the one before it, and each of the owner's acts comes with the message that was signed for it.",
+      "A page of it, oldest first: at most limit events, and fewer where they are long. Each event is chained to the one before it, and each of the owner's acts comes with the message that was signed for it.",
     credentials: ['wallet', 'session'],
     query: wire.AuditQuery,
     headers: SignedHeaders.partial(),
@@ -34,36 +32,35 @@ export const auditEndpoints: readonly Endpoint[] = [
     ],
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
-      const { after, limit } = unwrap(readQuery(c, wire.AuditQuery))
+      const { after, limit, unrecordedAfter } = unwrap(readQuery(c, wire.AuditQuery))
       const [world, now] = [c.get('world'), c.get('now')]
       // One snapshot: an event that is not among these cannot have changed a key that is.
-      const { found, keys, unrecorded } = await world.db.transaction(
-        async (tx) => {
-          const found = await listAudit(tx, walletAddress, { after, limit: limit + 1 })
-          const keys = await listKeys({ ...world, db: tx }, walletAddress, now)
-          const isLast = found.length <= limit
+      const page = await world.db.transaction(
+        async (db) => {
+          const { events, isLast } = await listAudit(db, walletAddress, { after, limit })
+          const looks = isLast || unrecordedAfter !== undefined
           return {
-            found,
-            keys,
-            ...(isLast && {
-              unrecorded: await listUnrecorded(tx, walletAddress, { limit: MAX_UNRECORDED }),
-            }),
+            events,
+            isLast,
+            ...(isLast && { keys: await liveKeysOf({ ...world, db }, walletAddress, now) }),
+            ...(looks && { unrecorded: await listUnrecorded(db, walletAddress, unrecordedAfter) }),
           }
         },
         { isolationLevel: 'repeatable read' },
       )
-      const events = found.slice(0, limit)
+      const { events, isLast, keys, unrecorded } = page
       const last = events.at(-1)
       return respond(c, {
         status: 'success',
         network: world.config.STACKS_NETWORK,
         walletAddress,
         events,
-        ...(found.length > limit && last !== undefined && { nextAfter: last.sequence }),
-        keys,
+        ...(!isLast && last !== undefined && { nextAfter: last.sequence }),
+        ...(keys !== undefined && { keys }),
         serverTime: now,
         ...(unrecorded !== undefined && {
-          unrecorded: unrecorded.map(({ id, ...action }) => action),
+          unrecorded: unrecorded.found,
+          ...(unrecorded.next !== undefined && { nextUnrecordedAfter: unrecorded.next }),
         }),
       })
     },

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { pingDatabase } from '../db/ping.ts'
+import { sqlStateOf } from '../db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/constants.ts'
 import { readBody } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
@@ -8,11 +8,12 @@ import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { catalogue } from '../keys/scope.ts'
-import { refuse } from '../result.ts'
+import { ok, refuse } from '../result.ts'
 import { isContractId, isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
 import { chainId, type Network } from '../stacks/network.ts'
 import { VERSION } from '../version.ts'
+import { originOf } from '../wire/url.ts'
 
 const Limits = z.object({ perMinute: z.int(), perHour: z.int(), perDay: z.int() })
 
@@ -82,7 +83,12 @@ const TokenResponse = z
   })
   .meta({ id: 'Token' })
 const HealthResponse = z.object({ status: z.literal('ok') })
-const ReadyResponse = z.object({ status: z.literal('ready') })
+const ReadyResponse = z.object({
+  status: z.literal('ready'),
+  clock: z.object({ aheadMs: z.int(), differs: z.boolean() }).meta({
+    description: "This process's own clock against Postgres', whose time the service uses.",
+  }),
+})
 
 /** Endpoints about the service itself. */
 export const serviceEndpoints: readonly Endpoint[] = [
@@ -210,18 +216,29 @@ const EXPLORERS: Readonly<Record<Network, string | undefined>> = {
   devnet: undefined,
 }
 
+/** read_only_sql_transaction: a standby, or a server whose operator stopped writes. */
+const READ_ONLY = '25006'
+
 /** Also mounted at /health for probes, which are not counted. */
 export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
 }
 
-/** Also mounted at /ready for probes, which are not counted. */
+/** Also mounted at /ready for probes, which are not counted: those of a second share one check. */
 export async function ready(c: AppContext): Promise<Response> {
-  const { db, chain } = c.get('world')
-  await pingDatabase(db)
-  return (await chain.isReachable())
-    ? respond(c, { status: 'ready' })
-    : unwrap(refuse('unavailable', { reason: 'chain' }))
+  const { db, chain, readiness, watch } = c.get('world')
+  const result = await readiness(c.get('now'), async () => {
+    const fault = await watch.read(db).catch((error: unknown) => error)
+    if (sqlStateOf(fault) === READ_ONLY)
+      return refuse('unavailable', { reason: 'database_read_only' })
+    if (fault !== undefined) throw fault
+    return (await chain.isReachable()) ? ok(undefined) : refuse('unavailable', { reason: 'chain' })
+  })
+  unwrap(result)
+  return respond(c, {
+    status: 'ready',
+    clock: { aheadMs: watch.aheadMs(), differs: watch.differs() },
+  })
 }
 
 async function tokenFacts(c: AppContext, contractId: string) {
@@ -262,7 +279,7 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
         inputToken: INPUT_TOKEN,
         outputToken: OUTPUT_TOKEN,
         faucet: '/api/v1/devnet/faucet',
-        stacksApiUrl: config.STACKS_API_URL ?? '',
+        stacksApiUrl: originOf(config.STACKS_API_URL ?? ''),
       },
     }),
   }

@@ -109,6 +109,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       'auditHeadUnknown',
       'keyNameTaken',
       'keyLimitReached',
+      'keyHistoryFull',
       'walletSuspended',
       'bodyTooLarge',
     ],
@@ -123,16 +124,19 @@ export const keyEndpoints: readonly Endpoint[] = [
     path: '/api-keys',
     operationId: 'listApiKeys',
     summary: "List a wallet's API keys",
-    description: 'Newest first, revoked ones included. Never a secret.',
+    description:
+      'A page of them, newest first, ended ones included. A cursor is the nextCursor of the page before. Never a secret.',
     credentials: ['wallet', 'session'],
+    query: wire.KeyQuery,
     headers: SignedHeaders.partial(),
     messages: [wire.ListApiKeys],
     responses: { 200: { description: 'The keys', schema: wire.KeyListResponse } },
     refusals: [...signatureRefusals, 'sessionInvalid'],
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
-      const apiKeys = await listKeys(c.get('world'), walletAddress, c.get('now'))
-      return respond(c, { status: 'success', apiKeys })
+      const filter = unwrap(readQuery(c, wire.KeyQuery))
+      const page = await listKeys(c.get('world'), walletAddress, filter, c.get('now'))
+      return respond(c, { status: 'success', ...unwrap(page) })
     },
   },
   {
@@ -241,7 +245,6 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
-      limitByAddress(c)
       const hash = readKeyHash(c)
       const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
       if (!revoked.ok) countFailedKey(c)

@@ -13,6 +13,7 @@ import {
 } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { eventStream } from '../http/event-stream.ts'
+import { limitKeys } from '../http/ip-limits.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond, respondWithStream, respondWithText } from '../http/respond.ts'
 import { cancelOrder } from '../orders/cancel.ts'
@@ -202,8 +203,12 @@ export const orderEndpoints: readonly Endpoint[] = [
         await watchOrder(world, {
           uuid,
           after: lastEventId(c),
+          caller: {
+            hasKey: key !== undefined,
+            names:
+              key === undefined ? limitKeys(c.get('clientIp')) : [key.keyId, key.walletAddress],
+          },
           keyId: key?.keyId,
-          address: c.get('clientIp'),
           hash: key && readKeyHash(c),
         }),
       )
@@ -256,6 +261,8 @@ function lastEventId(c: AppContext): number {
 
 async function readOnChain(c: AppContext): Promise<boolean> {
   const body = await readBody(c, wire.CancelBody)
+  if (!body.ok && (body.reason === 'bodyTooLarge' || body.reason === 'unsupportedMedia'))
+    return unwrap(body)
   const onChain = body.ok ? (body.value.onChain ?? false) : false
   if (typeof onChain === 'boolean') return onChain
   const issues = [{ path: 'onChain', message: 'must be true or false' }]

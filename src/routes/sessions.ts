@@ -55,6 +55,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
       'messageReplayed',
       'walletSuspended',
       'auditHeadUnknown',
+      'sessionLimitReached',
       'bodyTooLarge',
     ],
     async handle(c) {
@@ -111,7 +112,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
         )
       const { feed, walletFeed } = c.get('world')
       if (feed === undefined || walletFeed === undefined) return unwrap(refuse('eventsUnsupported'))
-      const releasePlace = unwrap(feed.admit(sessionId))
+      const releasePlace = unwrap(feed.admit({ hasKey: true, names: [sessionId, walletAddress] }))
       const body = eventStream([], (to) => {
         const unsubscribe = walletFeed.subscribe({
           ...{ sessionId, walletAddress, known: given.data['Last-Event-ID'] },

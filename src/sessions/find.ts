@@ -54,6 +54,6 @@ export async function endSessionsOf(
   await rows(
     tx,
     sql`UPDATE sessions SET ended_at = ${timestamptz(now)}
-      WHERE wallet_address = ${walletAddress} AND ended_at IS NULL`,
+      WHERE wallet_address = ${walletAddress} AND ended_at IS NULL AND expires_at > ${timestamptz(now)}`,
   )
 }

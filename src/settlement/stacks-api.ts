@@ -1,8 +1,13 @@
 import type * as z from 'zod'
+import { discard, readResponseJson } from '../wire/response.ts'
+import { extendUrl } from '../wire/url.ts'
 
 /** Wait after a 429 without Retry-After. */
 const DEFAULT_BACKOFF_MS = 5_000
 const MAX_BACKOFF_MS = 60_000
+
+/** A Clarity value has at most 1 MB, twice as much in hex, and the source or the interface of a contract no more. */
+const MAX_BYTES = 8 * 2 ** 20
 
 export interface StacksApiOptions {
   apiUrl: string
@@ -19,8 +24,10 @@ type Route<T> = readonly [path: string, schema: z.ZodType<T>]
 
 /** Requests to a Stacks node's HTTP API. */
 export interface StacksApi {
-  /** Sends a request. A redirect is not followed: workerd has no `redirect: 'error'`. */
+  /** Sends a request. A redirect is not followed: workerd has no `redirect: 'error'`. The body must be read or cancelled. */
   send(path: string, init?: RequestInit): Promise<Response>
+  /** The JSON of a response. Rejects for one that is larger, or nested deeper, than any that is valid. */
+  read(response: Response): Promise<unknown>
   /** The parsed response; `absent` for a 404; undefined for any other response, none, or during a back-off. */
   request<T>(
     path: string,
@@ -38,11 +45,10 @@ export function openStacksApi({
   timeoutMs,
   apiHeaders,
 }: StacksApiOptions): StacksApi {
-  const base = apiUrl.replace(/\/$/, '')
   let backOffUntil = 0
 
   async function send(path: string, init: RequestInit = {}): Promise<Response> {
-    const response = await fetch(base + path, {
+    const response = await fetch(extendUrl(apiUrl, path), {
       ...init,
       headers: { ...apiHeaders, ...init.headers },
       signal: AbortSignal.timeout(timeoutMs),
@@ -51,6 +57,8 @@ export function openStacksApi({
     if (response.status === 429) backOffUntil = now() + backOffMs(response, now())
     return response
   }
+
+  const read = (response: Response) => readResponseJson(response, MAX_BYTES)
 
   async function request<T>(
     path: string,
@@ -61,10 +69,10 @@ export function openStacksApi({
     try {
       const response = await send(path, init)
       if (!response.ok) {
-        await response.body?.cancel()
+        await discard(response)
         return response.status === 404 ? 'absent' : undefined
       }
-      return schema.parse(await response.json())
+      return schema.parse(await read(response))
     } catch {
       return undefined
     }
@@ -72,6 +80,7 @@ export function openStacksApi({
 
   return {
     send,
+    read,
     request,
     async requestEither(newer, older) {
       const first = await request(...newer)

@@ -8,10 +8,11 @@ import {
 import * as z from 'zod'
 import { toHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
+import { discard } from '../wire/response.ts'
 import { type Chain, type ChainStatus, type Nonces, OUTCOMES, type TokenFacts } from './chain.ts'
-import { requestQuote } from './quote.ts'
+import { ASSET_NAME, requestQuote } from './quote.ts'
 import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
-import { type SubmitResult, submitResultOf } from './submit-result.ts'
+import { reasonWord, type SubmitResult, submitResultOf } from './submit-result.ts'
 import { amountOutOf } from './transaction.ts'
 
 const Rejection = z.object({ error: z.string(), reason: z.string() })
@@ -64,7 +65,9 @@ const FoundV1 = z
       result: v1.tx_result,
     }),
   )
-const Interface = z.object({ fungible_tokens: z.array(z.object({ name: z.string() })) })
+const Interface = z.object({
+  fungible_tokens: z.array(z.object({ name: z.string().regex(ASSET_NAME) })),
+})
 const Estimate = z.object({ estimations: z.array(z.object({ fee: z.number().nonnegative() })) })
 const ReadOnly = z.discriminatedUnion('okay', [
   z.object({ okay: z.literal(true), result: z.string() }),
@@ -101,13 +104,14 @@ export function connectStacksNode({
       requestQuote({ network, quoteUrl, fetch, timeoutMs }, tokenIn, tokenOut, amountIn),
     async isReachable() {
       const response = await api.send('/v2/info').catch(() => undefined)
-      await response?.body?.cancel()
+      if (response !== undefined) await discard(response)
       return response?.ok === true
     },
     async fund(address) {
       const response = await api.send('/faucet', post({ address }))
-      if (!response.ok) throw new Error(`the faucet responded with ${response.status}`)
-      return response.json()
+      if (response.ok) return api.read(response)
+      await discard(response)
+      throw new Error(`the faucet responded with ${response.status}`)
     },
   }
 }
@@ -148,9 +152,13 @@ async function submit(api: StacksApi, raw: Uint8Array<ArrayBuffer>): Promise<Sub
       headers: { 'Content-Type': 'application/octet-stream' },
       body: raw,
     })
-    if (response.ok) return { kind: 'accepted' }
-    if (response.status !== 400) return { kind: 'unknown', reason: `HTTP ${response.status}` }
-    const rejection = Rejection.safeParse(await jsonOf(response))
+    if (response.status !== 400) {
+      await discard(response)
+      return response.ok
+        ? { kind: 'accepted' }
+        : { kind: 'unknown', reason: `HTTP ${response.status}` }
+    }
+    const rejection = Rejection.safeParse(await jsonOf(api, response))
     // A node answers bytes that it cannot decode in plain text.
     return rejection.success
       ? submitResultOf(rejection.data.reason)
@@ -278,30 +286,40 @@ async function callReadOnly(
   }
 }
 
-async function jsonOf(response: Response): Promise<unknown> {
+/** Undefined for a text that is no JSON. Rejects where there is none: what the node did is not known then. */
+async function jsonOf(api: StacksApi, response: Response): Promise<unknown> {
   try {
-    return JSON.parse(await response.text())
-  } catch {
-    return undefined
+    return await api.read(response)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
 }
 
+/** A node holds 25 pending transactions of an account; several nodes behind one API may differ by some. */
+const MAX_NONCES_AHEAD = 1_000
+
 /**
+ * Undefined for a next nonce that no mempool leads to: the operator's stored nonce never decreases, so that one lie would keep
+ * the account from settling for good.
+ *
  * `missing_nonces` lists what is missing between the last confirmed and the highest pending nonce. Of an account without a
  * confirmed transaction the API lists neither pending nor missing ones, and `last_nonce` alone says that there are some.
  */
-function noncesOf(confirmed: number, found: z.output<typeof NoncesV3>): Nonces {
+function noncesOf(confirmed: number, found: z.output<typeof NoncesV3>): Nonces | undefined {
   const last = found.mempool?.last_nonce ?? undefined
   const missing = new Set(found.mempool?.missing_nonces)
+  const next = Math.max(confirmed, found.next_nonce, last === undefined ? 0 : last + 1)
+  if (next > confirmed + MAX_NONCES_AHEAD) return undefined
   return {
     confirmed,
-    next: Math.max(confirmed, found.next_nonce, last === undefined ? 0 : last + 1),
+    next,
     isUnused: (nonce) => last === undefined || nonce > last || missing.has(nonce),
   }
 }
 
 function chainStatusOf({ status, canonical, block, result }: Found): ChainStatus {
-  if (status.startsWith('dropped_')) return { kind: 'dropped', reason: status }
+  if (status.startsWith('dropped_')) return { kind: 'dropped', reason: reasonWord(status) }
   const outcome = OUTCOMES.find((one) => one === status)
   if (outcome === undefined || block === undefined) return { kind: 'pending' }
   if (canonical === false) return { kind: 'orphaned' }

@@ -45,5 +45,10 @@ const REASONS: Readonly<Record<string, Exclude<SubmitResult['kind'], 'accepted'>
 /** Interprets the `reason` of a node's rejection. */
 export function submitResultOf(reason: string): SubmitResult {
   const kind = Object.hasOwn(REASONS, reason) ? REASONS[reason] : undefined
-  return { kind: kind ?? 'unknown', reason }
+  return { kind: kind ?? 'unknown', reason: reasonWord(reason) }
+}
+
+/** A reason of a node that may be stored, logged and returned to clients: all of stacks-core are one word. */
+export function reasonWord(reason: string): string {
+  return /^[A-Za-z]\w{0,63}$/.test(reason) ? reason : 'unreadable'
 }

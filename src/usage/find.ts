@@ -44,7 +44,10 @@ export async function findUsage(
     db,
     sql`SELECT kind, value, requests::float8 AS requests, (extract(epoch FROM first_seen_at) * 1000)::float8 AS first,
         (extract(epoch FROM last_seen_at) * 1000)::float8 AS last
-      FROM key_sightings WHERE key_id = ${keyId} ORDER BY last_seen_at DESC, value`,
+      FROM unnest(ARRAY['ip', 'userAgent']) AS wanted (wanted_kind) CROSS JOIN LATERAL (
+        SELECT * FROM key_sightings WHERE key_id = ${keyId} AND kind = wanted_kind
+        ORDER BY last_seen_at DESC, value LIMIT ${MAX_SIGHTINGS}::int
+      ) AS newest ORDER BY last_seen_at DESC, value`,
   )
   const spent = await spentToday(db, keyId, now)
   const executions = counted.reduce((sum, count) => sum + count.executions, 0)
@@ -130,7 +133,6 @@ function bucketsOf(counted: readonly Counted[]): UsageBucket[] {
 function sightingsOf(kind: Sighted['kind'], sighted: readonly Sighted[]): Sighting[] {
   return sighted
     .filter((one) => one.kind === kind)
-    .slice(0, MAX_SIGHTINGS)
     .map(({ value, requests, first, last }) => ({
       value,
       requests,

@@ -48,6 +48,8 @@ const HOUR_MS = 3_600_000
 const MAX_COUNTS = 20_000
 /** Addresses and user agents of one key between two writes; more are dropped. */
 const MAX_SIGHTINGS = 50
+/** Addresses of a key, and user agents, that are kept: those that were seen last. */
+const KEPT_SIGHTINGS = 100
 /** How long counts wait in memory, and therefore what a killed process loses. */
 const FLUSH_AFTER_MS = 5_000
 const MAX_VALUE_LENGTH = 200
@@ -168,14 +170,34 @@ async function writeSightings(db: Database, sightings: readonly SightingCount[])
       last: new Date(last).toISOString(),
     }))
     .sort((a, b) => (a.keyId + a.kind + a.value < b.keyId + b.kind + b.value ? -1 : 1))
-  await rows(
+  const written = await rows<{ keyId: string; isNew: boolean }>(
     db,
     sql`INSERT INTO key_sightings AS sighting (key_id, kind, value, requests, first_seen_at, last_seen_at)
       SELECT "keyId", kind, value, requests, first, last
       FROM jsonb_to_recordset(${JSON.stringify(sorted)}::text::jsonb) AS seen
         ("keyId" text, kind text, value text, requests bigint, first timestamptz, last timestamptz)
       ON CONFLICT (key_id, kind, value) DO UPDATE SET requests = sighting.requests + excluded.requests,
-        last_seen_at = greatest(sighting.last_seen_at, excluded.last_seen_at)`,
+        last_seen_at = greatest(sighting.last_seen_at, excluded.last_seen_at)
+      RETURNING key_id AS "keyId", xmax = 0 AS "isNew"`,
+  )
+  const grown = new Set(written.filter(({ isNew }) => isNew).map(({ keyId }) => keyId))
+  if (grown.size > 0) await dropSightings(db, [...grown])
+}
+
+/**
+ * Deletes what keys have beyond `KEPT_SIGHTINGS` of a kind, those that were seen longest ago first. Rows that another process writes
+ * are left to it, so that the two cannot wait for each other.
+ */
+async function dropSightings(db: Database, keyIds: readonly string[]): Promise<void> {
+  await rows(
+    db,
+    sql`DELETE FROM key_sightings USING unnest(${`{${keyIds.join(',')}}`}::text::text[]) AS grown (grown_key_id)
+      CROSS JOIN unnest(ARRAY['ip', 'userAgent']) AS wanted (wanted_kind)
+      CROSS JOIN LATERAL (
+        SELECT value AS old_value FROM key_sightings WHERE key_id = grown_key_id AND kind = wanted_kind
+        ORDER BY last_seen_at DESC, value OFFSET ${KEPT_SIGHTINGS}::int FOR UPDATE SKIP LOCKED
+      ) AS old
+      WHERE key_id = grown_key_id AND kind = wanted_kind AND value = old_value`,
   )
 }
 

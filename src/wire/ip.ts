@@ -70,10 +70,25 @@ export function rangeContains({ ip: network, prefix }: IpRange, ip: Ip): boolean
   )
 }
 
-/** The range around an address that one client is assumed to hold: the address itself in IPv4, its /64 in IPv6. */
-export function clientNetwork(ip: Ip): IpRange {
-  if (ip.length * 8 === V4_BITS) return { ip, prefix: V4_BITS }
-  return { ip: ip.map((byte, at) => (at < 8 ? byte : 0)), prefix: 64 }
+/** 64:ff9b::/96 (RFC 6052 s2.1), by which a NAT64 in front of the service writes IPv4 clients. */
+const NAT64: IpRange = { ip: [0, 0x64, 0xff, 0x9b, ...Array<number>(12).fill(0)], prefix: 96 }
+
+/**
+ * The networks around an address, narrowest first. The first is what one client is assumed to hold: an address in IPv4, a
+ * /64 in IPv6. A NAT64 address is one IPv4 client; the /64 around it would be all of them. It is counted like that only: a
+ * range of IPv4 does not contain it, because any host on the network path may be the translator.
+ */
+export function networksAround(ip: Ip): IpRange[] {
+  const prefixes =
+    ip.length * 8 === V4_BITS
+      ? [32, 24, 16]
+      : rangeContains(NAT64, ip)
+        ? [128, 120, 112]
+        : [64, 48, 32, 20]
+  return prefixes.map((prefix) => ({
+    ip: ip.map((byte, at) => byte & maskOf(prefix - at * 8)),
+    prefix,
+  }))
 }
 
 /** Writes an address canonically (RFC 5952): equal addresses are equal texts. */

@@ -8,7 +8,7 @@ export interface RateLimitBinding {
 
 /** Opens the limits of one request; `outlive` keeps work running after the response. */
 export type OpenIpLimits = (
-  platform: Readonly<Record<IpBucket, RateLimitBinding>>,
+  platform: Readonly<Record<IpBucket, RateLimitBinding | undefined>>,
   outlive: (work: Promise<unknown>) => void,
 ) => IpLimits
 
@@ -35,8 +35,8 @@ export function openIpLimits(limitPerMinute: number): OpenIpLimits {
       const slot = `${bucket} ${limitKey(ip)}`
       if (isBlocked(slot, now)) return { ...window, remaining: -1 }
       const askPlatform = async () => {
-        const { success } = await platform[bucket].limit({ key: slot })
-        if (!success) blocked.add(slot)
+        const answer = await platform[bucket]?.limit({ key: slot })
+        if (answer?.success === false) blocked.add(slot)
       }
       if (window.remaining >= 0) outlive(askPlatform())
       return window

@@ -6,17 +6,20 @@ import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
-import { connectPostgres } from '../db/postgres.ts'
-import { type DatabaseClock, postgresClock } from '../db/time.ts'
+import { connectPostgres, type PostgresRoute } from '../db/postgres.ts'
+import { findRoleRoute } from '../db/role-route.ts'
+import { postgresClock, timestamptz } from '../db/time.ts'
+import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import type { AppEnv } from '../http/context.ts'
-import { docsPages } from '../http/docs.ts'
+import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
-import { JOBS } from '../jobs.ts'
+import { type Readiness, shareChecks } from '../http/readiness.ts'
+import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
 import type { Chain } from '../settlement/chain.ts'
@@ -25,13 +28,14 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { cloudflareAddress } from './address.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
 export interface Bindings {
   HYPERDRIVE: { connectionString: string }
-  KEYLESS_LIMIT: RateLimitBinding
-  FAILED_KEYS_LIMIT: RateLimitBinding
+  KEYLESS_LIMIT: RateLimitBinding | undefined
+  FAILED_KEYS_LIMIT: RateLimitBinding | undefined
   /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
   FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
@@ -42,12 +46,13 @@ export interface ExecutionContext {
 }
 
 export interface WorkerOptions {
-  now: () => number
+  /** The isolate's own clock: the service uses Postgres'. */
+  ownNow: () => number
   /** The signature engine, and its name for the log. */
   engine: { name: string; recover: Recover }
   write: (line: string) => void
-  /** Postgres' clock, unless a test has one of its own. */
-  databaseTime?: DatabaseClock
+  /** A time in place of both clocks, for tests. */
+  fixedTime?: () => number
   /** Receives the text of every statement, for counting. */
   onStatement?: (text: string) => void
 }
@@ -60,12 +65,18 @@ interface Isolate {
   /** Configured, and checked against the database with the first statement that reaches it. */
   keys: EncryptionKeys
   areKeysChecked: boolean
+  /** Found out with the first session. */
+  route: PostgresRoute | undefined
   encryption: Encryption
   mac: Mac
   usage: UsageRecorder
   log: Log
   openIpLimits: OpenIpLimits
+  readiness: Readiness
   operatorMemory: OperatorMemory
+  watch: DatabaseWatch
+  /** When the database was last read, by the isolate's own clock. */
+  watchedAt: number
 }
 
 /** One Postgres session per request; the statements of a request run one after another. */
@@ -74,20 +85,30 @@ const SESSIONS_PER_REQUEST = 1
 /** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
 const MAX_PASSES = 10
 
+/** Pause between two readings of the database's clock and release, after requests. */
+const WATCH_INTERVAL_MS = 10_000
+
 /** The service on Workers. The first request of an isolate opens it: the global scope may not do work that takes time. */
-export function createWorker({
-  now,
-  engine,
-  write,
-  databaseTime = postgresClock,
-  onStatement,
-}: WorkerOptions) {
+export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: WorkerOptions) {
+  const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   let opened: Isolate | undefined
+
+  async function readWatch(one: Isolate, db: Database): Promise<void> {
+    one.watchedAt = ownNow()
+    await one.watch.read(db)
+  }
+
+  /** What remains to be done once a request has its response. */
+  async function finish(one: Isolate, db: Database, now: number): Promise<void> {
+    if (one.usage.isDue(now)) await one.usage.flush(db)
+    const isDue = Math.abs(ownNow() - one.watchedAt) >= WATCH_INTERVAL_MS
+    if (isDue && fixedTime === undefined) await readWatch(one, db)
+  }
 
   /** Two concurrent first requests may both open the isolate; the later one stays. */
   async function isolate(bindings: Bindings): Promise<Isolate> {
     if (opened !== undefined) return opened
-    opened = await openIsolate(bindings, write, now)
+    opened = await openIsolate(bindings, write, ownNow)
     const { STACKS_NETWORK: network } = opened.config
     opened.log('info', 'isolate_opened', { network, signatures: engine.name })
     return opened
@@ -100,9 +121,10 @@ export function createWorker({
     one: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
-    const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory } = one
-    const { connectionString } = bindings.HYPERDRIVE
-    const { db, close } = connectPostgres(connectionString, {
+    const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory, watch } = one
+    const now = fixedTime ?? watch.now
+    one.route ??= await findRoleRoute(bindings.HYPERDRIVE.connectionString)
+    const { db, close } = connectPostgres(one.route, {
       maxConnections: SESSIONS_PER_REQUEST,
       onStatement,
     })
@@ -112,13 +134,15 @@ export function createWorker({
       config,
       db,
       databaseTime,
-      gate: openGate(db, limitsOf(config), { mac, log }),
+      gate: openGate(db, limitsOf(config), { mac, log, fixedTime }),
+      watch,
       chain,
       operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
       ipLimits: openIpLimits(
         { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
         outlive,
       ),
+      readiness: one.readiness,
       encryption,
       hashSecret,
       mac,
@@ -129,13 +153,15 @@ export function createWorker({
       now,
       randomBytes,
     }
-    const done = checkKeys(one, db).then(() => work(world))
+    const done = checkDatabase(one, db, readWatch).then(() => work(world))
     // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
-    const flushed = done
-      .catch(() => {})
-      .then(() => (usage.isDue(now()) ? usage.flush(db) : undefined))
-    outlive(flushed.then(close, close))
+    const finished = done.catch(() => {}).then(() => finish(one, db, now()))
+    outlive(finished.then(close, close))
     return done
+  }
+
+  async function repeat(job: Job, world: World): Promise<void> {
+    for (let pass = 0; pass < MAX_PASSES; pass++) if (await job.run(world, world.now())) return
   }
 
   return {
@@ -150,45 +176,64 @@ export function createWorker({
           one.app.fetch(request, { world, files: bindings.FILES }),
         )
       } catch (error) {
-        return unconfigured(error, now(), write)
+        return unconfigured(error, ownNow(), write)
       }
     },
 
     /** Runs the periodic jobs at each tick of the cron trigger. */
     async scheduled(_: unknown, bindings: Bindings, context: ExecutionContext): Promise<void> {
-      await inWorld(bindings, context, await isolate(bindings), async (world) => {
-        for (const job of JOBS)
-          for (let pass = 0; pass < MAX_PASSES; pass++) if (await job.run(world, now())) break
-      })
+      let job: Job | undefined
+      try {
+        await inWorld(bindings, context, await isolate(bindings), async (world) => {
+          for (job of JOBS) await repeat(job, world)
+        })
+      } catch (error) {
+        openLog('error', write, ownNow)('error', 'job_failed', {
+          job: job?.name,
+          fault: messageOf(error),
+        })
+        throw error // The platform counts the tick as failed.
+      }
     },
   }
 }
 
 /** Rejects while the database was written with another key, or cannot tell: an isolate serves nothing before it is certain. */
-async function checkKeys(isolate: Isolate, db: Database): Promise<void> {
+async function checkDatabase(
+  isolate: Isolate,
+  db: Database,
+  readWatch: (isolate: Isolate, db: Database) => Promise<void>,
+): Promise<void> {
   if (isolate.areKeysChecked) return
   await checkEncryptionKeys(db, isolate.keys)
+  await readWatch(isolate, db)
   isolate.areKeysChecked = true
 }
 
 async function openIsolate(
   bindings: Bindings,
   write: (line: string) => void,
-  now: () => number,
+  ownNow: () => number,
 ): Promise<Isolate> {
   const config = readBindings(bindings)
+  const log = openLog(config.LOG_LEVEL, write, ownNow)
+  const limiters = { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT }
+  for (const [bucket, limiter] of Object.entries(limiters))
+    if (limiter === undefined) log('warn', 'rate_limit_binding_missing', { bucket })
   const app = createApp({
     worldOf: (c) => requestOf(c).world,
-    addressOf: (c) => c.req.header('cf-connecting-ip') ?? '',
+    addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
+    // Cloudflare compresses responses itself.
+    docs: openDocs(async (c, name) => {
+      const file = await fileOf(c, `docs/${name}`)
+      return new Uint8Array(await file.arrayBuffer())
+    }, undefined),
   })
-  app.route(
-    '/',
-    docsPages(async (c, name) => (await fileOf(c, `docs/${name}`)).body),
-  )
   app.route('/', pageFiles(fileOf))
-  const log = openLog(config.LOG_LEVEL, write, now)
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
+  // Date.now() stands still while a worker computes; between two requests it advances.
+  const watch = openWatch({ ownNow, elapsed: ownNow, onChange: logChanges(log) })
   return {
     config,
     app,
@@ -198,7 +243,7 @@ async function openIsolate(
       quoteUrl: config.QUOTE_URL ?? '',
       fetch,
       timeoutMs: config.NODE_TIMEOUT_MS,
-      now,
+      now: ownNow,
       ...(config.STACKS_API_KEY !== undefined && {
         apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
       }),
@@ -207,10 +252,14 @@ async function openIsolate(
     mac: openMac(keys),
     keys,
     areKeysChecked: false,
+    route: undefined,
     usage: openUsage(log),
     log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
+    readiness: shareChecks({ sharesPending: false }),
     operatorMemory: {},
+    watch,
+    watchedAt: 0,
   }
 }
 

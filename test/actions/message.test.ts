@@ -105,7 +105,7 @@ describe('A signed message', () => {
   it.each([
     ['letters', ' '],
     ['letters of four bytes', '😀'],
-  ])('may have 2,048 bytes of UTF-8 and not one more, in %s', async (_, filler) => {
+  ])('may have 16,384 bytes of UTF-8 and not one more, in %s', async (_, filler) => {
     const ofBytes = (bytes: number) => {
       const text = JSON.stringify({ ...members(), domain: '' })
       const room = bytes - Buffer.byteLength(text)
@@ -113,12 +113,12 @@ describe('A signed message', () => {
       const padding = filler.repeat(Math.floor(room / width)) + ' '.repeat(room % width)
       return filler === ' ' ? padding + text : text.replace('""', `"${padding}"`)
     }
-    const fits = ofBytes(2_048)
-    expect(Buffer.byteLength(fits)).toBe(2_048)
+    const fits = ofBytes(16_384)
+    expect(Buffer.byteLength(fits)).toBe(16_384)
     // The domain is not the service's: what is refused is the signature, after the size.
     await refused(await send(fits), 'signatureInvalid')
-    const { details } = await refused(await send(ofBytes(2_049)), 'invalidRequest')
-    expect(details?.problem).toBe('message is longer than 2048 bytes')
+    const { details } = await refused(await send(ofBytes(16_385)), 'invalidRequest')
+    expect(details?.problem).toBe('message is longer than 16384 bytes')
   })
 
   it('may be exactly 300 s old and exactly 60 s ahead', async () => {

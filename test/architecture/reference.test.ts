@@ -191,20 +191,6 @@ it('docs/operations.md has every event of the log with its level', () => {
   )
 })
 
-it('docs/workers.md sets on the role what a process on Node sets for its sessions', () => {
-  const source = /const PLANNING =[\s\S]*?const SESSION = \{[\s\S]*?\n\}/.exec(
-    read('src/db/open.ts'),
-  )?.[0]
-  const ofNode = [...(source ?? '').matchAll(/\b([a-z_]+): (?:'(\w+)'|([\d_]+))/g)]
-    .filter(([, name]) => name !== 'application_name')
-    .map(([, name, text, ms = '']) => [name, text ?? `${Number(ms.replace('_', '')) / 1_000}s`])
-  const ofRole = [
-    ...read('docs/workers.md').matchAll(/ALTER ROLE latchkey SET (\w+) = '?(\w+)'?;/g),
-  ]
-  expect(ofNode.length).toBeGreaterThan(5)
-  expect(ofRole.map(([, name, value]) => [name, value]).sort()).toEqual(ofNode.sort())
-})
-
 it('ARCHITECTURE.md has every room in the order of its table, and no other', () => {
   const { rows } = tableOf(read('ARCHITECTURE.md'), 'room', 'content')
   const path = (room: string) =>

@@ -36,7 +36,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   db: {
     imports: ['result', 'crypto'],
     packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
-    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts'],
+    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts', 'pglite.ts'],
     rule: 'the database room holds tables, connections and SQL that several rooms share',
   },
   actions: {
@@ -112,7 +112,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the devnet stands for Stacks and knows nothing of the service',
   },
   env: {
-    imports: ['devnet', 'crypto', 'keys', 'stacks', 'wire'],
+    imports: ['devnet', 'crypto', 'db', 'keys', 'stacks', 'wire'],
     packages: ['zod'],
     rule: 'the environment is read from a value, by the entries, never on import',
   },
@@ -150,7 +150,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['db', 'keys', 'orders', 'stacks', 'provenance'],
+    imports: ['actions', 'wire', 'db', 'keys', 'orders', 'stacks', 'provenance'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
@@ -181,7 +181,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
   },
   'node.ts': {
-    imports: ['app', 'db', 'env', 'log', 'version', 'node'],
+    imports: ['wire', 'app', 'db', 'env', 'log', 'version', 'node'],
     packages: ['node:', '@hono/node-server'],
     readsMachine: true,
     rule: 'the entry on Node starts and stops the process',
@@ -215,6 +215,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   cli: {
     imports: [
       'version',
+      'wire',
       'client',
       'crypto',
       'stacks',
@@ -229,7 +230,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
     packages: ['node:', 'commander'],
     readsMachine: true,
-    rule: 'latchkey is a client of the SDK alone; latchkey-admin uses the verbs of the service on its database',
+    rule: 'latchkey is a client of the SDK, and reads files and responses as the service reads bodies; latchkey-admin uses the verbs of the service on its database',
   },
 }
 
@@ -237,7 +238,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 export const CLIENT_PACKAGES = NOBLE
 
 /** What the rest of cli/ may import values from. */
-export const CLI_ROOMS = ['client', 'version']
+export const CLI_ROOMS = ['client', 'version', 'wire']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
 export const OPERATOR_FILES = ['cli/admin.ts', 'cli/router.ts']

@@ -7,7 +7,7 @@ import { bench } from './sides/endpoint.ts'
 
 /** The worker of src/worker.ts with the bench's call. It checks no signature. */
 export default createWorker({
-  now: () => Date.now(),
+  ownNow: () => Date.now(),
   engine: { name: 'none', recover: () => undefined },
   write: () => {},
 })

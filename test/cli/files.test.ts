@@ -164,6 +164,78 @@ describe('a hostile audit ends in a verdict or a sentence', () => {
     expect([exitCode, out]).toEqual([1, expect.stringMatching(/^faults +20000[0-9]$/m)])
   })
 
+  it('that says a member twice, anywhere', async () => {
+    const text = JSON.stringify(good())
+    for (const twice of [
+      text.replace('{', '{"network":"mainnet",'),
+      text.replace('"status":"active"', '"status":"revoked","\\u0073tatus":"active"'),
+    ]) {
+      expect(twice).not.toBe(text)
+      const { exitCode, err } = await judge(twice)
+      expect([exitCode, err]).toEqual([2, expect.stringContaining('a member twice')])
+    }
+  })
+
+  it('with members that every object has', async () => {
+    const text = JSON.stringify(good())
+    for (const [from, to] of [
+      ['{', '{"__proto__":{"keys":[]},"constructor":1,'],
+      ['"perOrder"', '"__proto__":{"perOrder":"9"},"perOrder"'],
+      ['"events":[{', '"events":[{"__proto__":null,"toString":{},'],
+      ['"keys":[{', '"keys":[{"__proto__":{"status":"active"},"hasOwnProperty":0,'],
+    ] as const) {
+      expect(text).toContain(from)
+      writeFileSync(at('hostile'), text.replace(from, to))
+      const ran = await latchkey(`audit verify ${at('hostile')}`)
+      expect([0, 1, 2]).toContain(ran.exitCode)
+      expect(ran.err).not.toMatch(/\n {4}at /)
+    }
+    for (const walletAddress of ['__proto__', 'constructor']) {
+      const heads = `--audit-heads ${at('some-heads')}`
+      writeFileSync(at('some-heads'), JSON.stringify({ [service.url]: {} }))
+      writeFileSync(at('hostile'), JSON.stringify({ ...good(), walletAddress }))
+      const ran = await latchkey(`audit verify ${at('hostile')} ${heads}`, owner)
+      expect([ran.exitCode, ran.out]).toEqual([1, expect.stringMatching(/^ok +false$/m)])
+    }
+  })
+
+  it('that was cut off at any length', async () => {
+    const text = readFileSync(at('audit'), 'utf8').trimEnd()
+    for (let length = 0; length < text.length; length += Math.ceil(text.length / 40))
+      expect((await judge(text.slice(0, length))).exitCode).toBe(2)
+  })
+
+  const VERIFY = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+  const inSmallMemory = (path: string) =>
+    new Promise<{ code: unknown; err: string }>((resolve) =>
+      execFile(
+        process.execPath,
+        ['--max-old-space-size=256', VERIFY, 'audit', 'verify', path],
+        { timeout: 60_000 },
+        (error, _, err) => resolve({ code: error?.code, err }),
+      ),
+    )
+
+  it.each([
+    ['of millions of objects', '{},'.repeat(6_000_000), /more than 5000000 values/],
+    ['of arrays that never close', '['.repeat(50_000_000), /nested more than 32 deep/],
+  ])('%s, in bounded memory', async (_, values, reason) => {
+    writeFileSync(at('hostile'), `{"format":"latchkey-audit 2","events":[${values}`)
+    expect(await inSmallMemory(at('hostile'))).toEqual({
+      code: 2,
+      err: expect.stringMatching(reason),
+    })
+  })
+
+  it('that has no end, or is longer than what is read', async () => {
+    expect(await inSmallMemory('/dev/zero')).toEqual({
+      code: 2,
+      err: expect.stringContaining('is longer than 268435456 bytes'),
+    })
+    const { exitCode, err } = await latchkey('wallet address --network devnet --key-file /dev/zero')
+    expect([exitCode, err]).toEqual([2, expect.stringContaining('is longer than 65536 bytes')])
+  })
+
   it('with arrays a hundred thousand deep', async () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     await judge(deep)

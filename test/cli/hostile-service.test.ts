@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DEVNET_ROUTERS } from '../../src/stacks/router.ts'
@@ -128,5 +128,67 @@ describe('what the caller names is signed for', () => {
       exitCode: 2,
       err: 'LATCHKEY_NETWORK is one of mainnet, testnet, devnet.\n',
     })
+  })
+})
+
+describe('a devnet that names its chain', () => {
+  const devnet = (stacksApiUrl: string) => ({
+    network: 'devnet',
+    signedDomain: '127.0.0.1',
+    devnet: { inputToken: 'a', outputToken: 'b', faucet: '/', stacksApiUrl },
+  })
+  const address = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
+  const faucet = () => run(`faucet ${address}`)
+
+  it.each([
+    'http://169.254.169.254',
+    'http://10.0.0.1:8080/x',
+    'http://127.0.0.1.example',
+    'http://localhost.example',
+    'file:///etc/passwd',
+    'no address',
+    '',
+  ])('leads no request of the command line to another host: %j', async (url) => {
+    info = devnet(url)
+    const { exitCode, err } = await faucet()
+    expect([exitCode, err]).toEqual([1, expect.stringContaining('a chain on its own host')])
+  })
+
+  const served = async (listener: RequestListener) => {
+    const chain = createServer(listener)
+    await new Promise<void>((resolve) => chain.listen(0, '127.0.0.1', resolve))
+    info = devnet(`http://127.0.0.1:${(chain.address() as AddressInfo).port}`)
+    const result = await faucet()
+    chain.closeAllConnections()
+    chain.close()
+    return result
+  }
+
+  it('is not followed elsewhere, and read to a bound only', async () => {
+    const redirected = await served((_, response) => {
+      response.writeHead(307, { location: `http://127.0.0.1:${port}/stolen` }).end()
+    })
+    expect(redirected.err).toContain('does not return balances')
+    expect(sent.map(({ path }) => path)).not.toContain('/stolen')
+    const endless = await served((_, response) => {
+      const timer = setInterval(() => response.write(' '.repeat(100_000)), 1)
+      response.on('close', () => clearInterval(timer))
+    })
+    expect(endless.err).toMatch(/larger than \d+ bytes/)
+  })
+
+  it.each([
+    '-1',
+    '1.5',
+    'x',
+    null,
+    {},
+    '9'.repeat(40),
+    1e21,
+  ])('holds no amount that is none: %j', async (amount) => {
+    const { err } = await served((_, response) => {
+      response.end(JSON.stringify({ tokens: { a: amount } }))
+    })
+    expect(err).toContain('an amount is no whole number')
   })
 })

@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { MAX_MESSAGE_BYTES } from '../../src/actions/action.ts'
 import { orderHash, privateKeySigner } from '../../src/client/index.ts'
+import { MAX_BODY_BYTES } from '../../src/http/body.ts'
 import { verifyIntent } from '../../src/stacks/intent.ts'
 import { verifyMessage } from '../../src/stacks/signature.ts'
+import { mostOfEverything } from '../support/most.ts'
 import { API_KEY, DRAFT, info, NOON, PRIVATE_KEY, ROUTER, scripted, signer } from './scripted.ts'
 
 const owner = signer.address
 const stranger = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
+const HEAD = { sequence: 2_147_483_647, hash: 'f'.repeat(64) }
 const order = { status: 201, body: { data: {} } }
 
 describe('A message that changes something', () => {
@@ -24,7 +28,6 @@ describe('A message that changes something', () => {
       network: 'devnet',
       walletAddress: owner,
     })
-    expect(message).toContain('Café 🤖')
     expect(verifyMessage({ message, ...proof, network: 'devnet' })).toMatchObject({ ok: true })
     expect(sent[0]?.headers['x-message']).toBeUndefined()
   })
@@ -76,8 +79,8 @@ describe('A message that changes something', () => {
   })
 })
 
-describe('A message in a header', () => {
-  it('is ASCII, whatever it says', async () => {
+describe('A message', () => {
+  it('is ASCII in a header, whatever it says', async () => {
     const said = { ...info, signedDomain: 'dëx.example 🗝' }
     const { client, sent } = scripted([{ body: { apiKeys: [] } }], {
       signer,
@@ -98,6 +101,53 @@ describe('A message in a header', () => {
         network: 'devnet',
       }),
     ).toMatchObject({ ok: true })
+  })
+
+  it('is ASCII in a body, so that the screen of a hardware wallet can show it', async () => {
+    const { client, sent } = scripted([{ body: {} }], { signer })
+    await client.keys.create({ name: 'café 🚀', permissions: [], label: '\u007f→' })
+    const { message, signature, walletAddress } = sent[0]?.body ?? {}
+    expect(message).toMatch(/^[\x20-\x7e]+$/)
+    expect(JSON.parse(message)).toMatchObject({ keyName: 'café 🚀', label: '\u007f→' })
+    expect(verifyMessage({ message, signature, walletAddress, network: 'devnet' }).ok).toBe(true)
+  })
+
+  it('has texts in normalization form C, however they were written', async () => {
+    const { client, sent } = scripted([{ body: {} }, { body: {} }], { signer })
+    await client.keys.create({ name: 'cafe\u0301', permissions: [], label: 'A\u030a' })
+    await client.keys.update('key_1', { name: 'cafe\u0301', justification: 'A\u030a', label: null })
+    const [created, updated] = sent.map(({ body }) => JSON.parse(body.message))
+    expect(created).toMatchObject({ keyName: 'caf\u00e9', label: '\u00c5' })
+    expect(updated).toMatchObject({ keyName: 'caf\u00e9', justification: '\u00c5', label: null })
+  })
+
+  it('has room for the most of everything that a grant may set, and for a head', async () => {
+    const { client, sent } = scripted([{ body: { auditHead: HEAD } }, { body: {} }], { signer })
+    await client.keys.delete('key_1')
+    const { keyName: name, expiresAt: _, ...limits } = mostOfEverything(owner, NOON)
+    const permissions = Array.from({ length: 32 }, (_, at) => `${'s'.repeat(30)}${at + 10}`)
+    await client.keys.create({ name, permissions, ...limits })
+    const { body } = sent[1] ?? {}
+    expect(JSON.parse(body.message)).toMatchObject({ keyName: name, ...limits, auditHead: HEAD })
+    expect(body.message.length).toBeGreaterThan(12_000)
+    expect(body.message.length).toBeLessThan(MAX_MESSAGE_BYTES - 512)
+    expect(JSON.stringify(body).length).toBeLessThan(MAX_BODY_BYTES)
+  })
+
+  it('names no head where it would be too long with one', async () => {
+    const messageOf = async (length: number) => {
+      const domain = 'd'.repeat(length)
+      const said = { ...info, signedDomain: domain }
+      const script = [{ body: { auditHead: HEAD } }, { body: {} }]
+      const { client, sent } = scripted(script, { signer, domain, info: said })
+      await client.keys.suspend('key_1').catch(() => {})
+      await client.keys.delete('key_1')
+      return sent[1]?.body.message as string
+    }
+    const room = MAX_MESSAGE_BYTES - (await messageOf(1)).length + 1
+    expect(JSON.parse(await messageOf(room))).toMatchObject({ auditHead: HEAD })
+    expect(await messageOf(room)).toHaveLength(MAX_MESSAGE_BYTES)
+    expect(JSON.parse(await messageOf(room + 1))).not.toHaveProperty('auditHead')
   })
 
   it('carries everything that reads a key: no body, nothing in the URL', async () => {

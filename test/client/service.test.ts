@@ -133,7 +133,8 @@ describe('Against the service itself, the client', () => {
     })
     const cut = { ...audit, events: audit.events.slice(0, -1) }
     expect(verifyAudit(cut, { older: audit }).ok).toBe(false)
-    const wider = { ...audit.keys[0], status: 'active', permissions: ['cancel'] } as Key
+    const shown = await owner.keys.get(keyId)
+    const wider = { ...shown, status: 'active', permissions: ['cancel'] } as Key
     expect(verifyAudit({ ...audit, keys: [wider] }).ok).toBe(false)
   })
 

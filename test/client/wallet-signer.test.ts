@@ -142,6 +142,59 @@ describe('A browser wallet', () => {
     expect(signed.signature).toMatch(/^0x0[01]/)
   })
 
+  describe('that demands the public key beside what it signs', () => {
+    const publicKey = publicKeyOf(PRIVATE_KEY)
+    const demanding = (change: Record<string, () => unknown> = {}) => {
+      const { request, asked } = browserWallet(PRIVATE_KEY, change)
+      const wallet = (async (method: string, params: { publicKey?: string } = {}) => {
+        const isSigning = method.startsWith('stx_sign')
+        if (isSigning && params.publicKey !== publicKey) fails(-32602, 'Invalid parameters')()
+        return request(method as 'stx_signMessage', params as { message: string })
+      }) as WalletRequest
+      return { wallet, asked }
+    }
+
+    it('gets it, whether its address was asked for or given', async () => {
+      for (const options of [{}, { address: signer.address }]) {
+        const { wallet, asked } = demanding()
+        const script = [{ status: 201, body: { data: { uuid: 'uuid-1' } } }]
+        const { client } = scripted([{ body: { apiKeys: [] } }, ...script], {
+          signer: walletSigner(wallet, options),
+        })
+        await client.keys.list()
+        await client.orders.create(DRAFT)
+        expect(asked).toEqual(['stx_getAddresses', 'stx_signMessage', 'stx_signStructuredMessage'])
+      }
+    })
+
+    it('and does not name it, fails with what it said', async () => {
+      const { wallet } = demanding({
+        stx_getAddresses: () => ({ addresses: [{ address: signer.address, publicKey: '' }] }),
+      })
+      await expect(walletSigner(wallet).signMessage('{}', 'devnet')).rejects.toMatchObject({
+        code: 'SIGNING_FAILED',
+        details: { walletCode: -32602 },
+      })
+    })
+  })
+
+  it('that refuses a public key beside what it signs is asked without it', async () => {
+    const { request } = browserWallet()
+    const strict: WalletRequest = async (method, params) => {
+      if (params?.publicKey !== undefined) fails(-32602, 'Invalid parameters')()
+      return request(method, params)
+    }
+    await walletSigner(strict).signMessage('{}', 'devnet')
+  })
+
+  it('whose user refuses is not asked to sign a second time', async () => {
+    const { request, asked } = browserWallet(PRIVATE_KEY, {
+      stx_signMessage: fails(-31001, 'User canceled'),
+    })
+    await expect(walletSigner(request).signMessage('{}', 'devnet')).rejects.toThrow('User canceled')
+    expect(asked).toEqual(['stx_getAddresses', 'stx_signMessage'])
+  })
+
   it('is asked for its address once, by the older name when it does not know the newer', async () => {
     const { request, asked } = browserWallet(PRIVATE_KEY, {
       stx_getAddresses: fails(-32601, 'Method not found'),

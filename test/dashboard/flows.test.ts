@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { CHROMIUM, openPage, type Page } from '../node/chromium.ts'
 import { type Platform, type Served, serve } from './serve.ts'
 import { tellStory } from './story.ts'
@@ -15,11 +15,14 @@ const PLATFORMS: readonly Platform[] = ['Node and PGlite', 'Node and Postgres', 
 describe.skipIf(CHROMIUM === undefined).each(PLATFORMS)('The page on %s', (platform) => {
   let served: Served
   let page: Page | undefined
-  beforeAll(async () => {
+  // One for each visitor: together they would exceed the requests a minute that wrangler.toml allows an address.
+  beforeEach(async () => {
     served = await serve(platform)
   }, 240_000)
-  afterEach(() => page?.close())
-  afterAll(() => served?.stop())
+  afterEach(async () => {
+    await page?.close()
+    await served?.stop()
+  })
 
   it.each([
     ['a desktop', DESKTOP],

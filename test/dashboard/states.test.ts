@@ -120,7 +120,7 @@ describe.skipIf(CHROMIUM === undefined)(
       await visitor.press('Open a new session')
       await visitor.press('Sign')
       await visitor.missesText('Your session has ended')
-      await visitor.sees('Create your first key')
+      await visitor.sees('No orders yet')
     })
 
     it('a wallet that the operator suspended', async () => {
@@ -162,8 +162,7 @@ describe.skipIf(CHROMIUM === undefined)(
       const head = JSON.parse(localStorage[name])
       localStorage[name] = JSON.stringify({ sequence: head.sequence + 1, hash: 'ab'.repeat(32) })
     }`)
-      await page.open(`${served.url}/#/audit`)
-      await page.evaluate('void location.reload()')
+      await page.open(`${served.url}/?again#/audit`)
       await visitor.press('Verify in this browser')
       await visitor.sees('is not the event that the head names, or is gone')
     })
@@ -178,13 +177,15 @@ describe.skipIf(CHROMIUM === undefined)('With too many requests', { timeout: 120
       const visitor = await visit(page, served.url)
       await connectThrowaway(visitor)
       for (let time = 0; time < 60; time++) await fetch(`${served.url}/api/v1/time`)
+      await visitor.go('#/orders')
+      await visitor.go('#/orders')
       await visitor.sees('Too many requests')
       await visitor.sees('Tries again in')
       await page.evaluate(`new Promise((done) => {
         const look = () => document.body.innerText.includes('Too many requests') ? setTimeout(look, 200) : done()
         look()
       })`)
-      await visitor.sees('Create your first key')
+      await visitor.sees('No orders yet')
     } finally {
       await page.close()
       await served.stop()

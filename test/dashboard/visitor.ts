@@ -67,7 +67,7 @@ globalThis.visitor = (() => {
   }
 })()`
 
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = 70_000
 
 /** Opens the page for a visitor. */
 export async function visit(page: Page, url: string): Promise<Visitor> {

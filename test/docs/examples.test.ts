@@ -194,7 +194,7 @@ describe('the shell of the pages', () => {
 
 /** The file that an npm script runs with Node. */
 function entryOf(script: string): string {
-  return join(ROOT, scripts[script]?.replace('node ', '') ?? '')
+  return join(ROOT, /src\/\S+\.ts/.exec(scripts[script] ?? '')?.[0] ?? '')
 }
 
 /**

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import { openDatabaseClock, untilRead } from '../support/database-clock.ts'
 import { fundedOperator, sharedEnv, startProcess } from '../support/process.ts'
 import { writeMacs } from '../support/remac.ts'
 import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
@@ -426,7 +427,8 @@ async function pairOfServices(): Promise<Pair> {
 async function pairOfProcesses(): Promise<Pair> {
   const chain = { devnetUrl: inject('devnetUrl') }
   const databaseUrl = await freshDatabase('Postgres')
-  const env = sharedEnv(databaseUrl, chain, LIMITS)
+  const clock = await openDatabaseClock(databaseUrl)
+  const env = sharedEnv(clock.databaseUrl, chain, LIMITS)
   const start = async () =>
     startProcess({ ...env, OPERATOR_PRIVATE_KEY: await fundedOperator(chain) })
   const [one, other] = await Promise.all([start(), start()])
@@ -436,13 +438,17 @@ async function pairOfProcesses(): Promise<Pair> {
       if (answer === undefined) throw new Error('a connection broke')
       return seenOf(answer.status, (name) => answer.headers[name]?.toString(), answer.body)
     }),
+    // The processes' own clocks are a day off in both directions: only Postgres' counts.
     async setClocks(now, then = now) {
-      await Promise.all([one.setClock(now), other.setClock(then)])
+      const at = Math.max(now, then)
+      await clock.set(at)
+      await Promise.all([one.setClock(at), other.setClock(at - DAY)])
+      await Promise.all([one, other].map((process) => untilRead(process, at)))
     },
     newKey: () => createKey(one, newWallet(one)),
     databaseUrl,
     async close() {
-      await Promise.all([one.stop(), other.stop()])
+      await Promise.all([one.stop(), other.stop(), clock.close()])
     },
   }
 }

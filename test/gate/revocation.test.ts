@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import {
+  type DatabaseClockOfTest,
+  openDatabaseClock,
+  untilRead,
+} from '../support/database-clock.ts'
 import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
 import { freshDatabase } from '../support/service.ts'
 import { createKey, newWallet } from '../support/wallet.ts'
@@ -13,17 +18,19 @@ describe('of two processes', () => {
   let one: ServiceProcess
   let other: ServiceProcess
   let admin: postgres.Sql
+  let clock: DatabaseClockOfTest
   beforeAll(async () => {
     const chain = { devnetUrl: inject('devnetUrl') }
     const databaseUrl = await freshDatabase('Postgres')
-    const env = sharedEnv(databaseUrl, chain)
+    clock = await openDatabaseClock(databaseUrl)
+    const env = sharedEnv(clock.databaseUrl, chain)
     const start = async () =>
       startProcess({ ...env, OPERATOR_PRIVATE_KEY: await fundedOperator(chain) })
     ;[one, other] = await Promise.all([start(), start()])
     admin = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   })
   afterAll(async () => {
-    await Promise.all([one.stop(), other.stop(), admin.end()])
+    await Promise.all([one.stop(), other.stop(), admin.end(), clock.close()])
   })
 
   /** 404 is what a key sees that was let through: the order is unknown. */
@@ -59,9 +66,14 @@ describe('of two processes', () => {
 
   it('neither accepts a key from the moment on at which it expires', async () => {
     const expiry = Date.UTC(2031, 4, 6, 7, 20, 30, 123)
-    const setClocks = (now: number) => Promise.all([one.setClock(now), other.setClock(now)])
-    await setClocks(expiry - 1)
+    const setClocks = async (now: number) => {
+      await clock.set(now)
+      await Promise.all([one.setClock(now), other.setClock(now - 86_400_000)])
+      await Promise.all([one, other].map((process) => untilRead(process, now)))
+    }
+    await setClocks(expiry - 60_000)
     const key = await createKey(one, newWallet(one), { expiresAt: new Date(expiry).toISOString() })
+    await setClocks(expiry - 1)
     expect(await onBoth(key)).toEqual([404, 404])
     await setClocks(expiry)
     expect(await onBoth(key)).toEqual(['expired', 'expired'])

@@ -43,7 +43,7 @@ describe('A request that comes alone', () => {
   beforeAll(async () => {
     database = await openDatabase('pglite::memory:')
     db = database.db
-    admit = prepareAdmit(db, LIMITS)
+    admit = prepareAdmit(db, LIMITS, () => NOW)
     await db.execute(sql`
       INSERT INTO signed_actions (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
       VALUES ('ST', 'create_api_key', '{}', '\\x00', '', '', now())`)
@@ -77,7 +77,7 @@ describe('A request that comes alone', () => {
 
   /** Alone, a key is told that one may pass, and not how many more. */
   async function verdictOn(keys: PresentedKey[]) {
-    const [verdict] = (await admit(keys, [], NOW)).verdicts
+    const [verdict] = (await admit(keys, [])).verdicts
     const { keyId = null, refusal, rights, mac, quota } = verdict ?? {}
     const [passes, isSaid] = [(quota?.room ?? 0) > 0, typeof rights === 'string']
     return { keyId, refusal, isSaid, mac, passes, quota: quota && { ...quota, room: passes } }

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MAX_BODY_BYTES } from '../../src/http/body.ts'
 import { answered, asksNothing, changesNothing, refused } from '../support/assertions.ts'
@@ -119,6 +120,43 @@ describe('A body', () => {
         await asksNothing(service, async () => refused(await send(bytes), 'invalidRequest'))
     })
 
+    it('is refused by the name of its encoding when that is not UTF-8', async () => {
+      const text = JSON.stringify(body(uuid))
+      const wide = Buffer.from(text, 'utf16le')
+      const forms: [Uint8Array<ArrayBuffer>, RegExp][] = [
+        [Buffer.from(`\ufeff${text}`), /byte-order mark/],
+        [Buffer.from(`\ufeff${text}`, 'utf16le'), /UTF-16/],
+        [Uint8Array.from(Buffer.from(`\ufeff${text}`, 'utf16le').swap16()), /UTF-16/],
+        [wide, /UTF-16/],
+        [Uint8Array.from(Buffer.from(wide).swap16()), /UTF-16/],
+        [gzipSync(text), /compressed/],
+      ]
+      for (const [bytes, problem] of forms) {
+        const { details } = await refused(await send(bytes), 'invalidRequest')
+        expect(details?.problem).toMatch(problem)
+      }
+    })
+
+    it.each([
+      ['Content-Encoding', 'gzip', 'Accept-Encoding', 'identity'],
+      ['Content-Encoding', 'br, identity', 'Accept-Encoding', 'identity'],
+      ['Content-Encoding', 'aes128gcm', 'Accept-Encoding', 'identity'],
+      ['Content-Type', 'application/xml', 'Accept', 'application/json'],
+      ['Content-Type', 'multipart/form-data; boundary=a', 'Accept', 'application/json'],
+      ['Content-Type', 'application/octet-stream', 'Accept', 'application/json'],
+      ['Content-Type', 'application/json; charset=utf-16', 'Accept', 'application/json'],
+      ['Content-Type', 'application/json; charset=iso-8859-1', 'Accept', 'application/json'],
+    ])('is refused as not understood, and not as broken, with %s: %s', async (name, value, accept, supported) => {
+      const text = JSON.stringify(body(uuid))
+      for (const content of [text, gzipSync(text)])
+        await asksNothing(service, async () => {
+          const response = await send(content, { [name]: value })
+          expect(response.headers.get(accept)).toBe(supported)
+          const { details } = await refused(response, 'unsupportedMedia')
+          expect(details).toMatchObject({ supported: [supported] })
+        })
+    })
+
     it(`is refused when it is larger than ${MAX_BODY_BYTES} bytes, said or unsaid`, async () => {
       const text = JSON.stringify(body(uuid)).padEnd(MAX_BODY_BYTES + 1)
       const { details } = await refused(await send(text), 'bodyTooLarge')
@@ -133,14 +171,23 @@ describe('A body', () => {
         },
       })
       await refused(await send(endless), 'bodyTooLarge')
-      expect(pulled).toBeLessThan(30)
+      expect(pulled).toBeLessThan(MAX_BODY_BYTES / 1_024 + 10)
     })
 
-    it('is read whatever its content type and white space', async () => {
+    it.each([
+      { 'Content-Type': 'text/plain;charset=UTF-8' },
+      { 'Content-Type': 'application/x-www-form-urlencoded' },
+      { 'Content-Type': 'Application/JSON ; Charset="utf-8"', 'Content-Encoding': 'identity' },
+      { 'Content-Type': 'application/problem+json' },
+      { 'Content-Type': '' },
+    ])('is read with white space, and whatever a client says by default of JSON: %j', async (headers: Record<
+      string,
+      string
+    >) => {
       const text = JSON.stringify(body(uuid)).padEnd(MAX_BODY_BYTES)
-      const response = await send(text, { 'Content-Type': 'text/plain' })
+      const response = await send(text, headers)
       // The key of DELETE does not exist, the execute has no funds: both are past their body.
-      expect([200, 201, 400, 404, 502]).toContain(response.status)
+      expect([200, 201, 400, 404, 409, 502]).toContain(response.status)
       const { code } = (await response.json()) as { code?: string }
       expect(code).not.toBe('INVALID_REQUEST')
     })

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { countByIp } from '../../src/http/ip-limits.ts'
+import { countByIp, type IpLimits } from '../../src/http/ip-limits.ts'
 import { makeSecret } from '../../src/keys/secret.ts'
 import { answered, asksNothing, refused } from '../support/assertions.ts'
-import { type Service, startService } from '../support/service.ts'
+import { EVERYWHERE, type Service, startService } from '../support/service.ts'
 import { createKey, json, newWallet } from '../support/wallet.ts'
 
 describe('A sender without a key', () => {
@@ -104,10 +104,10 @@ describe('A sender without a key', () => {
   })
 })
 
-describe('A sender of keys that fail', () => {
+describe.each(EVERYWHERE)('A sender of keys that fail, on %s,', (engine) => {
   let service: Service
   beforeAll(async () => {
-    service = await startService('Postgres', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
+    service = await startService(engine, { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
     service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000
   })
   afterAll(() => service.close())
@@ -116,23 +116,38 @@ describe('A sender of keys that fail', () => {
   it.each([
     ['mistyped', '192.0.2.1', () => `${unknown().slice(0, -1)}_`],
     ['unknown', '192.0.2.2', unknown],
-  ])('is slowed down when they are %s, and asks the database nothing more', async (_, ip, key) => {
-    const guess = (apiKey: string) =>
-      service.call('/orders', { ip, headers: { 'X-API-Key': apiKey } })
+  ])('is slowed down when they are %s, and blocks no good key of its address', async (_, ip, key) => {
+    const call = (path: string, apiKey: string, method = 'GET') =>
+      service.call(path, { ip, method, headers: { 'X-API-Key': apiKey } })
     for (const left of ['4', '3', '2', '1', '0']) {
-      const response = await guess(key())
+      const response = await call('/orders', key())
       expect(response.headers.get('X-RateLimit-Remaining')).toBe(left)
       await refused(response, 'apiKeyInvalid')
     }
+    const { details } = await refused(await call('/orders', key()), 'rateLimited')
+    expect(details).toEqual({ retryAfterSeconds: 60 })
+    await refused(await call('/api-keys/self', key(), 'DELETE'), 'rateLimited')
     const { apiKey } = await createKey(service, newWallet(service))
-    await asksNothing(service, async () => {
-      const { details } = await refused(await guess(key()), 'rateLimited')
-      expect(details).toEqual({ retryAfterSeconds: 60 })
-      // Whoever guesses learns nothing any more, not even that a guess was right.
-      await refused(await guess(apiKey), 'rateLimited')
-    })
-    service.clock.now += 60_000
-    await answered(await guess(apiKey))
+    await answered(await call('/orders', apiKey))
+    await answered(await call('/me', apiKey))
+    for (let time = 0; time < 6; time++) await service.call('/info', { ip })
+    await refused(await service.call('/info', { ip }), 'rateLimited')
+    await answered(await call('/me', apiKey))
+    await answered(await call('/api-keys/self', apiKey, 'DELETE'))
+    await refused(await call('/me', apiKey), 'rateLimited')
+  })
+
+  it('is not one that sends no key, or the credential of another scheme', async () => {
+    const ip = '192.0.2.3'
+    const basic = { Authorization: 'Basic YTpi' }
+    for (let time = 0; time < 3; time++)
+      await answered(await service.call('/orders', { ip, headers: basic }))
+    for (let time = 0; time < 2; time++)
+      await refused(await service.call('/me', { ip, headers: basic }), 'apiKeyInvalid')
+    await refused(await service.call('/me', { ip }), 'rateLimited')
+    const headers = { 'X-API-Key': unknown() }
+    const response = await service.call('/me', { ip, headers })
+    expect(response.headers.get('X-RateLimit-Remaining')).toBe('4')
   })
 })
 
@@ -155,15 +170,55 @@ describe('Counting by address', () => {
     expect(limits.take('failedKeys', '192.0.2.1', noon + 60_000).remaining).toBe(1)
   })
 
-  it('keeps a bounded number of senders, and shields itself from the rest as from one', () => {
+  const flood = (limits: IpLimits, requests: number, addressOf: (at: number) => string) => {
+    for (let at = 0; at < requests; at++) limits.take('keyless', addressOf(at), noon)
+  }
+  /** Addresses of IPv4 of which few are in one network. */
+  const spread = (at: number) => `${1 + (at & 63)}.${at >> 14}.${(at >> 6) & 255}.7`
+  const take = (limits: IpLimits, ...ips: string[]) =>
+    ips.map((ip) => limits.take('keyless', ip, noon).remaining)
+
+  it.each([
+    [
+      'a /48',
+      100_000,
+      (at: number) => `2001:db8:5:${at.toString(16)}::1`.replace(/:(\w)(\w{4}):/, ':$2:'),
+    ],
+    [
+      'a /32',
+      120_000,
+      (at: number) => `2001:db8:${(at >> 8).toString(16)}:${(at & 255).toString(16)}::1`,
+    ],
+    ['a botnet', 120_000, (at: number) => spread(at)],
+  ])('is for each sender alone, also while %s floods', (_, requests, addressOf) => {
     const limits = countByIp(3)
-    for (let sender = 0; sender < 100_000; sender++)
-      limits.take('keyless', `10.${sender >> 16}.${(sender >> 8) & 255}.${sender & 255}`, noon)
-    const more = [1, 2, 3, 4].map(
-      (last) => limits.take('keyless', `192.0.2.${last}`, noon).remaining,
-    )
-    expect(more).toEqual([2, 1, 0, -1])
-    expect(limits.take('keyless', '10.0.0.0', noon).remaining).toBe(1)
+    flood(limits, requests, addressOf)
+    expect(take(limits, '2a00:1450::1', '2a00:1450::1', '192.0.2.1', '198.51.100.1')).toEqual([
+      2, 1, 2, 2,
+    ])
+    expect(take(limits, '2a02:26f0::1', '2a02:26f1::1')).toEqual([2, 2])
+  })
+
+  it('is for the network of a sender, and no wider than it must be, once there is no room for it', () => {
+    const limits = countByIp(3)
+    flood(limits, 1_024, (at) => `2001:db8:5:${at.toString(16)}::1`)
+    expect(take(limits, '2001:db8:5:ffff::1', '2001:db8:5:fffe::1', '2001:db8:5:fffd::1')).toEqual([
+      2, 1, 0,
+    ])
+    expect(take(limits, '2001:db8:5:fffc::1', '2001:db8:5:1::1', '2001:db8:6:1::1')).toEqual([
+      -1, 1, 2,
+    ])
+    const full = countByIp(3)
+    flood(full, 100_000, (at) => spread(at))
+    expect(take(full, '192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4')).toEqual([2, 1, 0, -1])
+    expect(take(full, '198.51.100.1', spread(0))).toEqual([2, 1])
+  })
+
+  it('takes each IPv4 client behind a NAT64 for one sender', () => {
+    const limits = countByIp(3)
+    expect(take(limits, '64:ff9b::c000:201', '64:ff9b::c000:202', '64:ff9b::c000:201')).toEqual([
+      2, 2, 1,
+    ])
   })
 
   it.each([

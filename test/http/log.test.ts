@@ -75,10 +75,12 @@ describe('The log', () => {
       () => 0,
     )
     log('info', 'not_written')
-    log('error', 'written', { field: 'two\nlines"\u2028', absent: undefined })
+    const field = 'two\nlines"\u2028\u009b31m\u202e\u{1f511}\ud800'
+    log('error', 'written', { field, absent: undefined })
     expect(lines).toEqual([
-      '{"time":"1970-01-01T00:00:00.000Z","level":"error","event":"written","field":"two\\nlines\\"\u2028"}',
+      '{"time":"1970-01-01T00:00:00.000Z","level":"error","event":"written","field":"two\\nlines\\"\\u2028\\u009b31m\\u202e\\ud83d\\udd11\\ud800"}',
     ])
+    expect(JSON.parse(lines[0] ?? '').field).toBe(field)
     openLog(
       'silent',
       (line) => lines.push(line),

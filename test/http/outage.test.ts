@@ -99,6 +99,7 @@ async function refusesAll(fixture: Fixture): Promise<void> {
 }
 
 async function answersTheRest(service: Service): Promise<void> {
+  service.clock.now += 1_000
   for (const path of ['/info', '/time', '/health']) await answered(await service.call(path))
   expect((await service.call('//health')).status).toBe(200)
   expect((await service.call('//ready')).status).toBe(503)
@@ -116,6 +117,27 @@ describe('Without its database', () => {
     expect(faults).toHaveLength(requests.length + 1)
     expect(service.logged.filter((line) => line.includes('"internal_error"'))).toEqual([])
     for (const line of faults) expect(line).not.toMatch(/INSERT|SELECT|UPDATE|ck_live_/)
+  })
+
+  it.each([
+    'PGlite',
+    'Postgres',
+    'workerd',
+  ] as const)('probes of one second share one statement, on %s', async (engine) => {
+    const service = await startService(engine)
+    const statements = () => service.statements.filter((text) => text.includes('AS one')).length
+    await answered(await service.call('/ready'))
+    const before = statements()
+    await Promise.all(Array.from({ length: 40 }, () => service.call('//ready')))
+    expect(statements()).toBe(before)
+    service.clock.now += 1_000
+    const all = await Promise.all(Array.from({ length: 40 }, () => service.call('//ready')))
+    expect(all.every(({ status }) => status === 200)).toBe(true)
+    if (engine !== 'workerd') expect(statements()).toBe(before + 1)
+    service.clock.now -= 60_000
+    expect((await service.call('//ready')).status).toBe(200)
+    expect(statements()).toBeGreaterThan(before)
+    await service.close()
   })
 
   it('a service on Postgres answers 503, lets nobody in, and recovers by itself', async () => {
@@ -188,6 +210,22 @@ describe('A fault of ours', () => {
     expect(logged).toContain('"internal_error"')
     expect(logged).toContain(body.requestId)
     expect(logged).not.toContain('ck_live_')
+    await service.close()
+  })
+})
+
+describe("A broken connection that is not the database's", () => {
+  it.each(['ECONNRESET', 'EPIPE', 'ETIMEDOUT'])('is no outage: %s', async (code) => {
+    const service = await startService('PGlite', {
+      change: (world) => ({
+        ...world,
+        gate: () => Promise.reject(Object.assign(new Error('aborted'), { code })),
+      }),
+    })
+    const { apiKey } = await createKey(service, newWallet(service))
+    const response = await service.call('/orders', { headers: { 'X-API-Key': apiKey } })
+    await refused(response, 'internal')
+    expect(service.logged.join('\n')).not.toContain('"database_unavailable"')
     await service.close()
   })
 })

@@ -142,16 +142,7 @@ describe('A browser on another site', () => {
       'DELETE',
     ])
     const allowed = answer.headers.get('Access-Control-Allow-Headers')?.toLowerCase().split(',')
-    expect(allowed).toEqual([
-      'content-type',
-      'authorization',
-      'x-api-key',
-      'x-message',
-      'x-signature',
-      'x-wallet-address',
-      'x-public-key',
-      'last-event-id',
-    ])
+    expect(allowed).toEqual(['x-api-key', 'content-type'])
     const headers = { Origin: 'https://dex.example' }
     for (const path of ['/info', '/orders/none', '/nowhere', '/api-keys']) {
       const response = await service.call(path, { headers })
@@ -170,6 +161,25 @@ describe('A browser on another site', () => {
         'WWW-Authenticate',
       ])
     }
+    await service.close()
+  })
+
+  it.each([
+    'content-type,authorization,x-api-key,x-message,x-signature,x-wallet-address,x-public-key,last-event-id',
+    'x-api-key,traceparent,tracestate,baggage,sentry-trace',
+    'x-requested-with,cache-control',
+  ])('may send the headers that its tracing and its libraries add: %s', async (names) => {
+    const service = await startService('PGlite')
+    const answer = await service.call('/orders/x/execute', {
+      method: 'OPTIONS',
+      headers: {
+        Origin: 'https://dex.example',
+        'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': names,
+      },
+    })
+    expect(answer.headers.get('Access-Control-Allow-Headers')).toBe(names)
+    expect(answer.headers.get('Vary')).toContain('Access-Control-Request-Headers')
     await service.close()
   })
 

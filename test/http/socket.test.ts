@@ -24,7 +24,11 @@ describe('On a socket', () => {
       },
       allowedOrigins: ['*'],
     })
-    listening = await listen(app, { HOST: '127.0.0.1', PORT: 0 })
+    listening = await listen(
+      app,
+      { HOST: '127.0.0.1', PORT: 0, KEEP_ALIVE_SECONDS: 65 },
+      { log: service.world.log },
+    )
     ;({ apiKey } = await createKey(service, newWallet(service)))
   })
   afterAll(async () => {
@@ -34,7 +38,7 @@ describe('On a socket', () => {
 
   let senders = 0
   /** Sends bytes on a connection of their own and answers all that comes back. */
-  async function send(text: string): Promise<string> {
+  async function send(text: string, end?: 'end'): Promise<string> {
     const socket = connect(listening.port, '127.0.0.1')
     let answer = ''
     socket.setEncoding('latin1').on('data', (more) => {
@@ -42,12 +46,14 @@ describe('On a socket', () => {
     })
     socket.on('error', () => {})
     socket.write(text, 'latin1')
+    if (end !== undefined) socket.end()
     await once(socket, 'close')
     return answer
   }
-  const request = (line: string, headers: string[] = [], body = '') =>
+  const request = (line: string, headers: string[] = [], body = '', end?: 'end') =>
     send(
       `${line} HTTP/1.1\r\nHost: service\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.${++senders}\r\n${headers.map((header) => `${header}\r\n`).join('')}\r\n${body}`,
+      end,
     )
   const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
   const internal = () => service.logged.filter((line) => line.includes('internal_error'))
@@ -122,8 +128,27 @@ describe('On a socket', () => {
     socket.write(head)
     await once(socket, 'connect')
     socket.destroy()
+    const reset = connect(listening.port, '127.0.0.1')
+    reset.on('error', () => {})
+    reset.write(head)
+    await once(reset, 'connect')
+    reset.resetAndDestroy()
     expect(statusOf(await request('GET /api/v1/info'))).toBe(200)
     expect(internal()).toEqual([])
+    expect(service.logged.filter((line) => line.includes('database_unavailable'))).toEqual([])
+  })
+
+  it('a body in malformed chunks is refused, and is no fault of the service', async () => {
+    for (const body of ['5\r\n{"a":', 'zz\r\n{}\r\n0\r\n\r\n', '2\r\n{}XX0\r\n\r\n'])
+      expect(
+        String(
+          statusOf(
+            await request('POST /api/v1/orders/new', ['Transfer-Encoding: chunked'], body, 'end'),
+          ),
+        ),
+      ).toMatch(/^(4\d\d|NaN)$/)
+    expect(internal()).toEqual([])
+    expect(service.logged.filter((line) => line.includes('database_unavailable'))).toEqual([])
   })
 
   it('a body in chunks is read up to the limit and no further', async () => {
@@ -131,7 +156,7 @@ describe('On a socket', () => {
     const answer = await request(
       'POST /api/v1/api-keys',
       ['Transfer-Encoding: chunked'],
-      `${chunk.repeat(40)}0\r\n\r\n`,
+      `${chunk.repeat(80)}0\r\n\r\n`,
     )
     expect(statusOf(answer), answer).toBe(413)
     expect(answer).toContain('BODY_TOO_LARGE')

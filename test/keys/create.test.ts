@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startService } from '../http/documented.ts'
 import { answered, changesNothing, refused, stored } from '../support/assertions.ts'
+import { mostOfEverything } from '../support/most.ts'
 import { ENGINES, type Service } from '../support/service.ts'
 import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -182,6 +183,22 @@ describe.each(ENGINES)('Creating a key on %s', (engine) => {
     await refused(await again(), 'keyNameTaken')
     service.clock.now = expiresAt
     await answered(await again(), 201)
+  })
+
+  it('grants the most of everything that a grant may set, in one message', async () => {
+    const by = newWallet(service)
+    const most = mostOfEverything(by.address, service.clock.now)
+    const created = await answered(await create(most, by), 201)
+    const { keyName, expiresAt, ...limits } = most
+    expect(created).toMatchObject({ name: keyName, ...limits })
+    const { apiKeys } = await answered<{ apiKeys: object[] }>(
+      await service.call('/api-keys', { headers: by.signHeaders({ action: 'list_api_keys' }) }),
+    )
+    expect(apiKeys).toMatchObject([{ name: keyName, ...limits }])
+    expect(JSON.stringify(apiKeys).length).toBeLessThan(10_000)
+    const { keyId } = created
+    const change = by.sign({ ...most, action: 'update_api_key', keyId })
+    await answered(await service.call(`/api-keys/${keyId}`, { ...json(change), method: 'PATCH' }))
   })
 
   it('takes the owner from the signature and from nothing else', async () => {

@@ -36,8 +36,8 @@ export function startEntry(env: Record<string, string>, cwd = emptyFolder()): En
 }
 
 /** Starts it as a newcomer does. */
-export function npmStart(env: Record<string, string>): Entry {
-  return follow('npm', ['start'], env, ROOT)
+export function npmStart(env: Record<string, string>, cwd = ROOT): Entry {
+  return follow('npm', ['start'], env, cwd)
 }
 
 function follow(command: string, args: string[], env: Record<string, string>, cwd: string): Entry {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { trustProxies } from '../../src/node/proxies.ts'
+import type { AppContext } from '../../src/http/context.ts'
+import { openLog } from '../../src/log.ts'
+import { addressReader, trustProxies } from '../../src/node/proxies.ts'
 
 describe('the client address', () => {
   it('is the connection when no proxy is trusted, whatever the request says', () => {
@@ -65,5 +67,60 @@ describe('the client address', () => {
 
   it('is unknown, and trusts nothing, when the connection has none', () => {
     expect(trustProxies(['0.0.0.0/0'])('', '203.0.113.9')).toBe('unknown')
+  })
+})
+
+describe('A forwarded header that is not believed', () => {
+  /** As much of a request as the reader of addresses looks at. */
+  const request = (remoteAddress: string, headers: Record<string, string>) =>
+    ({
+      env: { incoming: { socket: { remoteAddress } } },
+      req: { header: (name: string) => headers[name] },
+    }) as unknown as AppContext
+  function open(trusted: string[]) {
+    const logged: Record<string, unknown>[] = []
+    const log = openLog('info', (line) => logged.push(JSON.parse(line)), Date.now)
+    return { addressOf: addressReader(trusted, log), logged }
+  }
+
+  it('is logged once for each peer, with what to trust', () => {
+    const { addressOf, logged } = open([])
+    for (let time = 0; time < 5; time++)
+      for (const peer of ['::ffff:10.0.0.1', '10.0.0.1', '10.0.0.2', '2001:db8::1', '2001:db8::2'])
+        addressOf(request(peer, { 'x-forwarded-for': '192.0.2.1' }))
+    expect(logged.map(({ event, network, reason }) => [event, network, reason])).toEqual(
+      ['10.0.0.1/32', '10.0.0.2/32', '2001:db8::/64'].map((network) => [
+        'forwarded_header_ignored',
+        network,
+        'peer_not_trusted',
+      ]),
+    )
+  })
+
+  it.each([
+    'forwarded',
+    'x-real-ip',
+    'true-client-ip',
+    'cf-connecting-ip',
+  ])('is logged also when it is %s, which is not read from a trusted peer either', (header) => {
+    const { addressOf, logged } = open(['10.0.0.0/8'])
+    expect(addressOf(request('10.0.0.1', { [header]: '192.0.2.1' }))).toBe('10.0.0.1')
+    expect(logged).toMatchObject([{ header, reason: 'header_not_read' }])
+  })
+
+  it('fills neither the log nor the memory when many peers send it', () => {
+    const { addressOf, logged } = open([])
+    for (let at = 0; at < 10_000; at++)
+      addressOf(request(`10.0.${at >> 8}.${at & 255}`, { 'x-forwarded-for': '192.0.2.1' }))
+    expect(logged).toHaveLength(100)
+  })
+
+  it('is no matter where there is none, or where the peer is trusted', () => {
+    const { addressOf, logged } = open(['10.0.0.0/8'])
+    addressOf(request('198.51.100.7', {}))
+    expect(
+      addressOf(request('10.0.0.1', { 'x-forwarded-for': '192.0.2.1', 'x-real-ip': '1' })),
+    ).toBe('192.0.2.1')
+    expect(logged).toEqual([])
   })
 })

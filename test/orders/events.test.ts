@@ -225,8 +225,80 @@ describe.each(ENGINES)('a stream of events on %s', (engine) => {
     for (const events of staying) await events.leave()
   })
 
+  it('may not be transformed or buffered by what is between', async () => {
+    const service = await start(engine)
+    const uuid = await createOrder(service, newWallet(service))
+    const response = await service.call(`/orders/${uuid}/events`)
+    expect(response.headers.get('Cache-Control')).toBe('no-store, no-transform')
+    expect(response.headers.get('X-Accel-Buffering')).toBe('no')
+    await response.body?.cancel()
+  })
+
+  it('ends at its maximum age, and its client resumes without a loss', async () => {
+    const service = await start(engine, { maxAgeMs: 30 })
+    const wallet = newWallet(service)
+    const { apiKey } = await createKey(service, wallet, { permissions: ['cancel'] })
+    const uuid = await createOrder(service, wallet)
+    const first = await reader(await service.call(`/orders/${uuid}/events`)).all()
+    expect(statuses(first)).toEqual(['open'])
+    expect(feedOf(service).taken()).toBe(0)
+    const headers = { 'Last-Event-ID': String(first.at(-1)?.id) }
+    const again = await service.call(`/orders/${uuid}/events`, { headers })
+    expect((await cancel(service, uuid, apiKey)).status).toBe(200)
+    const last = await reader(again).all()
+    const rest =
+      last.length > 0
+        ? last
+        : await reader(await service.call(`/orders/${uuid}/events`, { headers })).all()
+    expect(statuses(rest)).toEqual(['cancelled'])
+  })
+
+  it('takes no place of a key when it has none', async () => {
+    const service = await start(engine, { maxStreams: 6, maxKeylessStreams: 3, maxOfKey: [2, 3] })
+    const wallet = newWallet(service)
+    const uuid = await createOrder(service, wallet)
+    const open = (ip: string, apiKey?: string) =>
+      service.call(`/orders/${uuid}/events`, {
+        ip,
+        headers: apiKey === undefined ? {} : { 'X-API-Key': apiKey },
+      })
+    const streams = []
+    for (const ip of ['192.0.2.1', '198.51.100.1', '203.0.113.1']) streams.push(await open(ip))
+    await refused(await open('233.252.0.1'), 'unavailable')
+    const [one, other] = [await createKey(service, wallet), await createKey(service, wallet)]
+    for (let time = 0; time < 2; time++) streams.push(await open('192.0.2.1', one.apiKey))
+    await refused(await open('192.0.2.1', one.apiKey), 'tooManyStreams')
+    streams.push(await open('192.0.2.1', other.apiKey))
+    for (const stream of streams) expect(stream.status).toBe(200)
+    for (const stream of streams) await stream.body?.cancel()
+    streams.length = 0
+    for (let time = 0; time < 3; time++)
+      streams.push(await open('192.0.2.1', time < 2 ? one.apiKey : other.apiKey))
+    await refused(await open('192.0.2.9', other.apiKey), 'tooManyStreams')
+    for (const stream of streams) await stream.body?.cancel()
+  })
+
+  it('is counted by the /64 of its address, and by the wider networks around it', async () => {
+    const service = await start(engine, { maxOfNetwork: [2, 3, 4] })
+    const uuid = await createOrder(service, newWallet(service))
+    const open = (ip: string) => service.call(`/orders/${uuid}/events`, { ip })
+    const streams = []
+    for (const last of ['1', '2']) streams.push(await open(`2001:db8:1:1::${last}`))
+    await refused(await open('2001:db8:1:1:ffff::3'), 'tooManyStreams')
+    streams.push(await open('2001:db8:1:2::1'))
+    await refused(await open('2001:db8:1:3::1'), 'tooManyStreams')
+    streams.push(await open('2001:db8:2:1::1'))
+    const { details } = await refused(await open('2001:db8:3:1::1'), 'tooManyStreams')
+    expect(details).toEqual({ most: 4 })
+    streams.push(await open('2001:db9::1'))
+    for (const stream of streams) expect(stream.status).toBe(200)
+    for (const stream of streams) await stream.body?.cancel()
+    expect(feedOf(service).taken()).toBe(0)
+    expect((await open('2001:db8:1:1::3')).status).toBe(200)
+  })
+
   it('is one of so many for each caller, and of so many in all', async () => {
-    const service = await start(engine, { maxStreams: 5, maxStreamsPerCaller: 2 })
+    const service = await start(engine, { maxStreams: 5, maxOfNetwork: [2] })
     const uuid = await createOrder(service, newWallet(service))
     const open = (ip: string) => service.call(`/orders/${uuid}/events`, { ip })
     const streams = [await open('192.0.2.1'), await open('192.0.2.1')]
@@ -291,7 +363,11 @@ it('leaves nothing behind when clients come and go on real sockets', {
     addressOf: () => String(Math.random()),
     allowedOrigins: ['*'],
   })
-  const { port, finish } = await listen(app, { HOST: '127.0.0.1', PORT: 0 })
+  const { port, finish } = await listen(
+    app,
+    { HOST: '127.0.0.1', PORT: 0, KEEP_ALIVE_SECONDS: 65 },
+    { log: service.world.log },
+  )
   const uuid = await createOrder(service, newWallet(service))
   const url = `http://127.0.0.1:${port}/api/v1/orders/${uuid}/events`
   let heard = 0

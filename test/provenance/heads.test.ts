@@ -195,21 +195,6 @@ describe.each(ENGINES)("A wallet's heads and its audit on %s", (engine) => {
     expect((await third.audit.head())?.sequence).toBe(3)
   })
 
-  it('are left out of a message that would be too long with them', async () => {
-    const { client } = newOwner()
-    await client.keys.create({ name: 'a', permissions: [] })
-    const recipients = Array.from({ length: 20 }, () => newWallet(service).address)
-    const tokens = recipients.slice(0, 10).map((address) => `${address}.${'t'.repeat(30)}`)
-    const create = (characters: number) =>
-      client.keys
-        .create({ name: 'b', permissions: [], recipients, tokens, label: 'x'.repeat(characters) })
-        .catch(({ code }) => code === 'INVALID_REQUEST' && undefined)
-    // The longest label that fits leaves no room for a head, which takes more than 50 characters.
-    for (let length = 200; (await create(length)) === undefined; ) length -= 50
-    const message = (await client.audit.export()).events[1]?.message ?? ''
-    expect(JSON.parse(message)).not.toHaveProperty('auditHead')
-  })
-
   const atLeast = (faults: string[], fault: RegExp) =>
     expect(faults).toEqual(expect.arrayContaining([expect.stringMatching(fault)]))
 

@@ -1,12 +1,19 @@
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type AuditEvent, bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
 import { sha256, toHex } from '../../src/crypto/bytes.ts'
+import { rows } from '../../src/db/database.ts'
 import { replayAudit } from '../../src/provenance/replay.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { ENGINES, type Service } from '../support/service.ts'
 import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
+
+interface Unrecorded {
+  unrecorded: { message: string }[]
+  nextUnrecordedAfter?: string
+}
 
 interface Audit {
   walletAddress: string
@@ -84,6 +91,61 @@ describe.each(ENGINES)("A wallet's audit on %s", (engine) => {
     const headers = wallet.signHeaders({ action: 'list_audit' })
     for (const query of ['?limit=0', '?limit=1001', '?after=-1', '?after=x', '?more=1'])
       await refused(await service.call(`/audit${query}`, { headers }), 'invalidRequest')
+  })
+
+  it('has the live keys with its last events, and no ended one', async () => {
+    const { wallet, keyId } = await lived()
+    const ended = await createKey(service, wallet)
+    const action = { action: 'delete_api_key', keyId: ended.keyId }
+    const remove = { ...json(wallet.sign(action)), method: 'DELETE' }
+    await answered(await service.call(`/api-keys/${ended.keyId}`, remove))
+    expect(await read(wallet, '?limit=1')).not.toHaveProperty('keys')
+    expect(await read(wallet)).toMatchObject({ keys: [{ keyId }] })
+  })
+
+  it('has pages of a mebibyte, however long its events are', async () => {
+    const wallet = newWallet(service)
+    const { keyId } = await createKey(service, wallet)
+    const { db } = service.world
+    await rows(
+      db,
+      sql`INSERT INTO audit_events (wallet_address, sequence, body, hash)
+        SELECT ${wallet.address}, 1 + n, repeat('x', 300000), '\\x00' FROM generate_series(1, 10) AS n`,
+    )
+    const found: number[] = []
+    let page: Audit
+    do {
+      page = await read(wallet, `?limit=1000&after=${found.at(-1) ?? 0}`)
+      expect(page.events.length).toBeLessThanOrEqual(5)
+      found.push(...page.events.map(({ sequence }) => sequence))
+    } while (page.nextAfter !== undefined)
+    expect(found).toEqual(Array.from({ length: 11 }, (_, at) => at + 1))
+    expect(page).toMatchObject({ keys: [{ keyId }] })
+  })
+
+  it('shows every accepted message that has no event, in pages', async () => {
+    const wallet = newWallet(service)
+    await createKey(service, wallet)
+    await rows(
+      service.world.db,
+      sql`INSERT INTO signed_actions (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
+        SELECT ${wallet.address}, 'delete_api_key', 'm' || n, sha256(convert_to('m' || n, 'UTF8')), '', '', now()
+        FROM generate_series(1, 250) AS n`,
+    )
+    const found: string[] = []
+    let next: string | undefined
+    do {
+      const query: string = next === undefined ? '' : `&unrecordedAfter=${next}`
+      const page: Unrecorded = await answered(
+        await service.call(`/audit?after=1${query}`, {
+          headers: wallet.signHeaders({ action: 'list_audit' }),
+        }),
+      )
+      expect(page.unrecorded.length).toBeLessThanOrEqual(100)
+      found.push(...page.unrecorded.map(({ message }) => message))
+      next = page.nextUnrecordedAfter
+    } while (next !== undefined)
+    expect(found).toEqual(Array.from({ length: 250 }, (_, at) => `m${at + 1}`))
   })
 
   const forge = (change: (events: AuditEvent[]) => AuditEvent[]) => async () => {

@@ -107,6 +107,24 @@ describe.each(ENGINES)('A session on %s', (engine) => {
     })
   })
 
+  it('is refused to a wallet that has a hundred of them, until one ends', async () => {
+    const wallet = newWallet(service)
+    const first = await opened(wallet, 30)
+    const asked = Array.from({ length: 120 }, (_, at) => open(wallet, 60 + at))
+    const statuses = (await Promise.all(asked)).map(({ status }) => status)
+    expect(statuses.filter((status) => status === 201)).toHaveLength(99)
+    const { details } = await refused(await open(wallet, 200), 'sessionLimitReached')
+    const until = new Date(service.clock.now + 30_000).toISOString()
+    expect(details).toEqual({ limit: 100, until })
+    await opened(newWallet(service))
+
+    await answered(await end(first))
+    await opened(wallet, 59)
+    await refused(await open(wallet, 201), 'sessionLimitReached')
+    service.clock.now += 59_000
+    await opened(wallet)
+  })
+
   it('ends with everything else when its wallet revokes all', async () => {
     const wallet = newWallet(service)
     const session = await opened(wallet)

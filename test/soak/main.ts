@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { startDevnetProcess } from '../../src/node/devnet.ts'
 import { startOwnPostgres } from '../support/postgres.ts'
 import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
+import { abuse } from '../support/workloads/abuse.ts'
 import { burstAtBoundaries } from '../support/workloads/bursts.ts'
 import { contend } from '../support/workloads/contention.ts'
 import { killUnderLoad } from '../support/workloads/kills.ts'
@@ -11,13 +12,20 @@ import { revokeUnderLoad } from '../support/workloads/revocation.ts'
 import { runTests } from './tests.ts'
 
 const USAGE = `npm run soak -- [options]
-  --only A,B    of: exactness, contention, revocation, kills, outages, settlement, model, fuzz, races
-  --scale S     how much of everything: 0.1 does a tenth (1)`
+  --only A,B    of: exactness, contention, revocation, kills, outages, abuse, settlement, model, fuzz, races
+  --scale S     how much of everything: 0.1 does a tenth (1)
+  --minutes M   how long abuse lasts (10 times the scale)`
 
 const { values } = parseArgs({
-  options: { only: { type: 'string' }, scale: { type: 'string' }, help: { type: 'boolean' } },
+  options: {
+    only: { type: 'string' },
+    scale: { type: 'string' },
+    minutes: { type: 'string' },
+    help: { type: 'boolean' },
+  },
 })
 const scale = Number(values.scale ?? 1)
+const minutes = Number(values.minutes ?? 10 * scale)
 const only = values.only?.split(',')
 const times = (whole: number) => Math.max(1, Math.round(whole * scale))
 
@@ -195,6 +203,48 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
     }
   },
 
+  async abuse() {
+    say(`abuse: ${minutes} minutes of attacks beside honest bots`)
+    const { attacks, drops, rssMb, liveMb, files, mismatches, died, ...tally } = await abuse({
+      server: await openServer(),
+      chain: await chainOf(),
+      seconds: minutes * 60,
+      onSecond: (text) => progress(`abuse: ${text}`),
+    })
+    const successRate = `${(100 * tally.successRate).toFixed(3)} %`
+    const grown = {
+      rssMb: rssMb.after - rssMb.before,
+      liveMb: liveMb.after - liveMb.before,
+      files: files.after - files.before,
+    }
+    return {
+      figures: {
+        ...tally,
+        successRate,
+        unexpectedInCalm: total(tally.unexpectedInCalm),
+        unexpectedDisturbed: total(tally.unexpectedDisturbed),
+        attacks: shown(attacks.attempts),
+        statuses: shown(attacks.statuses),
+        drops: shown(drops),
+        rssMb: shown(rssMb),
+        liveMb: shown(liveMb),
+        files: shown(files),
+        mismatches: mismatches.length,
+      },
+      faults: [
+        ...mismatches,
+        ...(died === undefined ? [] : [died]),
+        ...named('unexpected answers in calm', tally.unexpectedInCalm),
+        ...named('unexpected answers in outages and jumps', tally.unexpectedDisturbed),
+        ...unless(tally.p99Ms < 5_000, `p99 of honest bots ${tally.p99Ms} ms`),
+        ...unless(attacks.statuses['500'] === undefined, `${attacks.statuses['500']} x 500`),
+        ...unless(grown.files <= 20, `${grown.files} files left open`),
+        ...unless(grown.liveMb <= 30, `${grown.liveMb} MB of live objects more than before`),
+        ...unless(grown.rssMb <= 200, `${grown.rssMb} MB more after than before`),
+      ],
+    }
+  },
+
   async settlement() {
     const { told, faults } = await runTests({
       files: ['test/settlement/crash.test.ts'],
@@ -242,7 +292,7 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
 }
 
 const unknown = only?.filter((proof) => !(proof in PROOFS)) ?? []
-if (values.help === true || unknown.length > 0 || !(scale > 0)) {
+if (values.help === true || unknown.length > 0 || !(scale > 0) || !(minutes > 0)) {
   process.stderr.write(`${unknown.map((proof) => `There is no ${proof}.\n`).join('')}${USAGE}\n`)
   process.exit(values.help === true ? 0 : 2)
 }
@@ -300,6 +350,12 @@ function sizeOf(value: unknown): number {
 
 function total(counts: Record<string, number>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0)
+}
+
+function shown(counts: Record<string, number>): string {
+  return `(${Object.entries(counts)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ')})`
 }
 
 function named(what: string, counts: Record<string, number>): string[] {

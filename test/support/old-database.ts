@@ -15,12 +15,17 @@ export async function databaseAt(
 ): Promise<{ databaseUrl: string; client: postgres.Sql }> {
   const databaseUrl = await freshDatabase('Postgres')
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-old-'))
-  cpSync(MIGRATIONS, folder, { recursive: true })
-  const journal = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8'))
-  journal.entries = journal.entries.filter(({ idx }: { idx: number }) => idx <= lastMigration)
-  writeFileSync(join(folder, 'meta/_journal.json'), JSON.stringify(journal))
+  writeMigrations(folder, lastMigration)
   const client = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   await migrate(drizzle({ client }), { migrationsFolder: folder })
   rmSync(folder, { recursive: true })
   return { databaseUrl, client }
+}
+
+/** Writes the migrations of an earlier release into a folder. */
+export function writeMigrations(folder: string, lastMigration: number): void {
+  cpSync(MIGRATIONS, folder, { recursive: true })
+  const journal = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8'))
+  journal.entries = journal.entries.filter(({ idx }: { idx: number }) => idx <= lastMigration)
+  writeFileSync(join(folder, 'meta/_journal.json'), JSON.stringify(journal))
 }

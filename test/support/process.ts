@@ -24,12 +24,15 @@ export const GENEROUS = {
 /** The service as a process of its own, as `npm start` runs it. */
 export interface ServiceProcess extends Client {
   pid: number
+  port: number
   /** `fetch` against it; `path` is under /api/v1. */
   call(path: string, init?: RequestInit): Promise<Response>
   /** What its clock says, as far as the test knows: by itself, or where it was put. */
   clock: { readonly now: number }
   /** Stops its clock at a time; undefined lets it go again. */
   setClock(now: number | undefined): Promise<void>
+  /** Collects its garbage, and answers the bytes of what lives. */
+  collect(): Promise<number>
   /** Ends it in the middle of whatever it does. */
   kill(): Promise<void>
   stop(): Promise<void>
@@ -75,10 +78,12 @@ export async function startProcess(
   env: Record<string, string>,
   /** A module that is loaded ahead of the entry. */
   preload?: string,
+  /** The entry of another release. */
+  entry = ENTRY,
 ): Promise<ServiceProcess> {
   const imports = [CLOCK, ...(preload === undefined ? [] : [preload])]
   const options = imports.flatMap((module) => ['--import', module])
-  const child = spawn(process.execPath, [...options, ENTRY], {
+  const child = spawn(process.execPath, [...options, entry], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
@@ -116,6 +121,7 @@ export async function startProcess(
   return {
     ...client,
     pid: child.pid as number,
+    port,
     call: (path, init) => fetch(`${origin}/api/v1${path}`, init),
     clock: {
       get now() {
@@ -126,6 +132,11 @@ export async function startProcess(
       standing = now
       child.send({ now: now ?? null })
       await once(child, 'message')
+    },
+    async collect() {
+      child.send({ collects: true })
+      const [{ liveBytes }] = await once(child, 'message')
+      return liveBytes
     },
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),

@@ -4,7 +4,6 @@ import { inject } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
-import { timestamptz } from '../../src/db/time.ts'
 import { readConfig } from '../../src/env.ts'
 import { openLog } from '../../src/log.ts'
 import { chooseEngine } from '../../src/node/recover.ts'
@@ -77,9 +76,10 @@ export async function startService(
       config,
       db: database.db,
       log,
-      now,
+      ownNow: now,
+      elapsed: () => performance.now(),
       recover: chooseEngine().recover,
-      databaseTime: () => timestamptz(clock.now),
+      fixedTime: now,
     }),
   )
   const workerd =

@@ -141,13 +141,36 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
           await asksNothing(service, async () =>
             refused(await withKey(target, text), 'apiKeyInvalid'),
           )
-        for (const authorization of [apiKey, 'Bearer', `Basic ${apiKey}`, `Bearer ${apiKey} x`])
+        for (const authorization of [apiKey, 'Bearer', `Bearer ${apiKey} x`])
           await asksNothing(service, async () =>
             refused(
               await call(target, { headers: { Authorization: authorization } }),
               'apiKeyInvalid',
             ),
           )
+      })
+
+      it("takes another scheme's credential for none, whatever it carries", async () => {
+        const { owner, target } = await arrange()
+        const { apiKey } = await createKey(service, owner)
+        for (const authorization of [
+          'Basic YTpi',
+          `Basic ${apiKey}`,
+          'Negotiate x',
+          'Digest a=b',
+        ]) {
+          const headers = { Authorization: authorization }
+          const response = await call(target, { headers })
+          const without = await call(target, {})
+          if (withoutCredentials !== undefined) await refused(response, withoutCredentials)
+          else expect(response.ok || response.status === without.status).toBe(true)
+          const both = await arrange()
+          const good = await createKey(service, both.owner)
+          const accepted = await call(both.target, {
+            headers: { ...headers, 'X-API-Key': good.apiKey },
+          })
+          expect(accepted.ok, await accepted.clone().text()).toBe(true)
+        }
       })
 
       it('refuses a key with any one character mistyped without asking the database', async () => {

@@ -103,6 +103,31 @@ describe.each(ENGINES)('The usage of a key on %s', (engine) => {
     ])
   })
 
+  it('has the hundred addresses and the hundred agents that were seen last, whoever knocks', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet, { ipAllowlist: ['192.0.2.1'] })
+    for (let round = 0; round < 4; round++) {
+      for (let at = 0; at < 25; at++) {
+        const number = round * 25 + at
+        await use(apiKey, '/orders', { ip: `198.51.100.${number}`, agent: `bot ${number}` })
+        await use(apiKey, '/orders', { ip: `2001:db8:${number + 1}::1`, agent: `cat ${number}` })
+      }
+      service.clock.now += 1_000
+      await service.world.usage.flush(service.world.db)
+    }
+    const seen = await rows<{ kind: string; count: number; oldest: string }>(
+      service.world.db,
+      sql`SELECT kind, count(*)::int AS count FROM key_sightings WHERE key_id = ${keyId} GROUP BY kind ORDER BY kind`,
+    )
+    expect(seen).toEqual([
+      { kind: 'ip', count: 100 },
+      { kind: 'userAgent', count: 100 },
+    ])
+    const { ips, userAgents } = await read(wallet, keyId)
+    expect([ips.length, userAgents.length]).toEqual([10, 10])
+    expect(new Set(ips.map(({ lastSeenAt }) => lastSeenAt)).size).toBe(1)
+  })
+
   it('is kept for 90 days', async () => {
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)

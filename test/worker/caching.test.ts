@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
 import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
@@ -11,6 +13,7 @@ describe('behind a cache of answers, as Hyperdrive has unless it is told otherwi
   let wallet: Wallet
   beforeAll(async () => {
     const databaseUrl = await freshDatabase('Postgres')
+    await setAsDocumented(databaseUrl)
     direct = await startService('Postgres', { databaseUrl })
     const behind = new URL(databaseUrl)
     proxy = await openCachingProxy(Number(behind.port))
@@ -75,3 +78,12 @@ describe('behind a cache of answers, as Hyperdrive has unless it is told otherwi
     expect((await use(other.apiKey)).status).toBe(401)
   })
 })
+
+/** The settings of docs/workers.md. Without them each statement has a transaction, which no cache keeps. */
+async function setAsDocumented(databaseUrl: string): Promise<void> {
+  const page = readFileSync(new URL('../../docs/workers.md', import.meta.url), 'utf8')
+  const client = postgres(databaseUrl, { max: 1, onnotice: () => {} })
+  for (const [, setting] of page.matchAll(/ALTER ROLE latchkey (SET .+);/g))
+    await client.unsafe(`ALTER DATABASE ${new URL(databaseUrl).pathname.slice(1)} ${setting}`)
+  await client.end()
+}

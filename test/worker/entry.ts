@@ -1,5 +1,4 @@
 import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
-import { timestamptz } from '../../src/db/time.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 import { type Bindings, createWorker, type ExecutionContext } from '../../src/worker/serve.ts'
 
@@ -14,8 +13,8 @@ let trace: Trace = { statements: [], logged: [] }
 
 /** The worker of src/worker.ts in the hands of a test: it has the test's clock, and before each body goes what it did. */
 const worker = createWorker({
-  now: () => now,
-  databaseTime: () => timestamptz(now),
+  ownNow: () => now,
+  fixedTime: () => now,
   engine: { name: 'libsecp256k1 in WebAssembly', recover: openWasmRecover(libsecp256k1) },
   write: (line) => trace.logged.push(line),
   onStatement: (text) => trace.statements.push(text),

@@ -1,6 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { openIpLimits, type RateLimitBinding } from '../../src/worker/ip-limits.ts'
-import { type Service, startService } from '../support/service.ts'
+import { refused } from '../support/assertions.ts'
+import { type Service, secretsOf, startService } from '../support/service.ts'
+import { createKey, newWallet } from '../support/wallet.ts'
+import { startWorker } from './workerd.ts'
 
 const NOW = Date.UTC(2031, 4, 6, 7, 20, 30)
 
@@ -66,6 +69,11 @@ describe('in workerd', () => {
     service = await startService('workerd', { env: { IP_RATE_LIMIT_PER_MINUTE: '5' } })
   })
   afterAll(() => service.close())
+  const variables = () => ({
+    ...secretsOf(service),
+    STACKS_API_URL: inject('devnetUrl'),
+    QUOTE_URL: `${inject('devnetUrl')}/quote`,
+  })
 
   it('a sixth request of one address in a minute is refused, with the headers of the contract', async () => {
     const answers = []
@@ -82,6 +90,65 @@ describe('in workerd', () => {
     ])
     expect(answers[5]?.headers.get('Retry-After')).toMatch(/^[1-9][0-9]*$/)
     expect((await service.call('/time', { ip: '192.0.2.10' })).status).toBe(200)
+  })
+
+  it('IPv4 that is written as IPv6 is IPv4, in an allow list and on the wire', async () => {
+    const wallet = newWallet(service)
+    for (const entry of ['192.0.2.0/24', '::ffff:192.0.2.0/120']) {
+      const { apiKey } = await createKey(service, wallet, { ipAllowlist: [entry] })
+      const headers = { 'X-API-Key': apiKey }
+      for (const ip of ['192.0.2.77', '::ffff:192.0.2.77', '::FFFF:c000:24d'])
+        expect((await service.call('/orders', { ip, headers })).status).toBe(200)
+    }
+  })
+
+  it('a missing rate-limit binding is logged, and the isolate limits by itself', async () => {
+    const worker = await startWorker(
+      inject('runFolder'),
+      service.databaseUrl,
+      { ...variables(), IP_RATE_LIMIT_PER_MINUTE: '2' },
+      { ratelimits: {} },
+    )
+    const call = () => worker.call('/api/v1/time', { ip: '192.0.2.1', now: NOW })
+    const first = await call()
+    expect(
+      first.trace.logged.filter((line) => line.includes('rate_limit_binding_missing')),
+    ).toHaveLength(2)
+    expect((await call()).response.status).toBe(200)
+    expect((await call()).response.status).toBe(429)
+    await worker.stop()
+  })
+
+  it.each([
+    ['outside of Cloudflare', { cf: {} }, '192.0.2.'],
+    ['of Workers of other accounts', {}, '2a06:98c0:3600::103'],
+  ])('CF-Connecting-IP %s is no address: it opens no allow list, and evades no limit', async (_, options, ip) => {
+    const wallet = newWallet(service)
+    const { apiKey } = await createKey(service, wallet, {
+      ipAllowlist: ['192.0.2.0/24', '2a06:98c0:3600::/48'],
+    })
+    const worker = await startWorker(
+      inject('runFolder'),
+      service.databaseUrl,
+      { ...variables(), IP_RATE_LIMIT_PER_MINUTE: '2' },
+      options,
+    )
+    const call = (at: number, headers = {}) =>
+      worker.call('/api/v1/orders', {
+        ip: ip.endsWith('.') ? `${ip}${at}` : ip,
+        now: service.clock.now,
+        headers,
+      })
+    const { response, trace } = await call(1, { 'X-API-Key': apiKey })
+    const { details } = await refused(response, 'ipNotAllowed')
+    expect(details?.observedIp).toBeNull()
+    expect(trace.logged.some((line) => line.includes('client_address_unknown'))).toBe(
+      ip.endsWith('.'),
+    )
+    const statuses = []
+    for (const at of [2, 3, 4]) statuses.push((await call(at)).response.status)
+    expect(statuses).toEqual([200, 200, 429])
+    await worker.stop()
   })
 
   it('the address is what CF-Connecting-IP says, whatever X-Forwarded-For says', async () => {

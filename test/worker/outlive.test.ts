@@ -28,7 +28,7 @@ describe('what a request has begun', () => {
 
     const outliving: Promise<unknown>[] = []
     const worker = createWorker({
-      now: () => service.clock.now,
+      ownNow: () => service.clock.now,
       engine: chooseEngine(),
       write: () => {},
     })

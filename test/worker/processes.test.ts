@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import {
+  type DatabaseClockOfTest,
+  openDatabaseClock,
+  untilRead,
+} from '../support/database-clock.ts'
 import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
 import { freshDatabase, type Service, startService } from '../support/service.ts'
 import { createKey, newWallet } from '../support/wallet.ts'
@@ -18,29 +23,38 @@ describe('of two workerd processes and one of Node, on one Postgres,', () => {
   let workers: [Service, Service]
   let node: ServiceProcess
   let doors: Door[]
+  let clock: DatabaseClockOfTest
   let sql: postgres.Sql
 
   beforeAll(async () => {
     const databaseUrl = await freshDatabase('Postgres')
+    clock = await openDatabaseClock(databaseUrl)
     const chain = { devnetUrl: inject('devnetUrl') }
     const env = {
-      ...sharedEnv(databaseUrl, chain),
+      ...sharedEnv(clock.databaseUrl, chain),
       OPERATOR_PRIVATE_KEY: await fundedOperator(chain),
     }
-    const start = () => startService('workerd', { databaseUrl, env, maxConnections: 1 })
+    const start = () =>
+      startService('workerd', {
+        databaseUrl,
+        env: { ...env, DATABASE_URL: databaseUrl },
+        maxConnections: 1,
+      })
     node = await startProcess(env)
     workers = [await start(), await start()]
     doors = [...workers.map(doorOf), node]
     sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   }, START_MS)
   afterAll(async () => {
-    await Promise.all([node.stop(), sql.end()])
+    await Promise.all([node.stop(), sql.end(), clock.close()])
     for (const service of workers) await service.close()
   })
 
   async function setClocks(now: number): Promise<void> {
     for (const worker of workers) worker.clock.now = now
+    await clock.set(now)
     await node.setClock(now)
+    await untilRead(node, now)
   }
 
   /** Many requests at once, a third through each door. 404 is what a key sees that was let through. */
@@ -80,8 +94,10 @@ describe('of two workerd processes and one of Node, on one Postgres,', () => {
     ['the other worker', () => doorOf(workers[1])],
     ['the Node process', () => node],
   ])('no key is let through once a DELETE was answered: a worker and %s', async (_, other) => {
-    await node.setClock(undefined)
     const now = Date.now()
+    await clock.set(undefined)
+    await node.setClock(undefined)
+    await untilRead(node, now)
     for (const worker of workers) worker.clock.now = now
     const one = doorOf(workers[0])
     const tally = await revokeUnderLoad({ one, other: other(), trials: TRIALS, lanes: 4, users: 1 })

@@ -64,6 +64,19 @@ describe('a tick of the cron', () => {
     expect((await stored()).map(({ status }) => status)).toEqual(['expired', 'open'])
   })
 
+  it('that fails is logged, with the job and the cause', async () => {
+    const broken = await startWorker(inject('runFolder'), 'postgres://a:a@127.0.0.1:1/none', {
+      ...secretsOf(service),
+      STACKS_API_URL: inject('devnetUrl'),
+      QUOTE_URL: `${inject('devnetUrl')}/quote`,
+    })
+    expect(await broken.tick(service.clock.now)).not.toBe('ok')
+    const { trace } = await broken.call('/health', { now: service.clock.now })
+    const [line = '{}'] = trace.logged.filter((text) => text.includes('"job_failed"'))
+    expect(JSON.parse(line)).toMatchObject({ level: 'error', fault: expect.stringMatching(/./) })
+    await broken.stop()
+  })
+
   it('comes every minute', async () => {
     const toml = await readFile(join(ROOT, 'wrangler.toml'), 'utf8')
     expect(toml).toContain('crons = ["* * * * *"]')

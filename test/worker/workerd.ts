@@ -70,7 +70,7 @@ export async function startWorkerd(
       modules,
       compatibilityDate: /^compatibility_date = "(.+)"$/m.exec(toml)?.[1] ?? '',
       compatibilityFlags: ['nodejs_compat'],
-      cf: false,
+      cf: { colo: 'TST' },
       ...options,
     } as V4MiniflareOptions),
   )
@@ -100,6 +100,7 @@ export async function startWorker(
   folder: string,
   databaseUrl: string,
   variables: Record<string, string>,
+  options: Partial<V4MiniflareOptions> = {},
 ) {
   const limit = Number(variables.IP_RATE_LIMIT_PER_MINUTE ?? 300)
   const simple = { limit, period: 60 as const }
@@ -110,6 +111,8 @@ export async function startWorker(
       FAILED_KEYS_LIMIT: { namespace_id: '1002', simple },
     },
     bindings: variables,
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+    ...options,
   })
   return {
     ...workerd,

@@ -25,8 +25,9 @@ export function addKeyCommands(program: CliCommand): void {
 
   keys
     .command('list')
-    .summary('list the keys, revoked ones included')
-    .example('latchkey keys list')
+    .option('--live', 'only keys that have not ended')
+    .summary('list the keys, newest first, ended ones included')
+    .example('latchkey keys list --live')
     .runs(listKeys)
 
   withKeyId(keys.command('get'))
@@ -195,8 +196,9 @@ async function revokeLost(
   }
 }
 
-async function listKeys(context: ServiceContext): Promise<CommandResult> {
-  const keys = await (await openClient(context)).keys.list()
+async function listKeys(context: ServiceContext<{ live?: boolean }>): Promise<CommandResult> {
+  const { live } = context.options
+  const keys = await (await openClient(context)).keys.list(live === true ? { live } : {})
   return { json: keys, lines: keys.length === 0 ? ['No keys.'] : table(keys.map(keyRow)) }
 }
 
@@ -230,7 +232,7 @@ async function revokeAll(
     context,
     `revokes every key of the wallet, ends its sessions${andOrders}`,
     async () => {
-      const live = (await client.keys.list()).filter(isLive)
+      const live = await client.keys.list({ live: true })
       const names = live.map(({ name }) => `'${name}'`).join(', ') || 'none'
       return `This revokes every live API key of the wallet (${names}), ends its sessions${andOrders}, at once and for ever.`
     },
@@ -328,10 +330,6 @@ function showKey(key: Key): CommandResult {
       ...usageStats,
     }),
   }
-}
-
-function isLive({ status }: Key): boolean {
-  return status === 'active' || status === 'suspended'
 }
 
 function keyRow({ keyId, name, keyPreview, status, permissions, lastUsedAt, usageStats }: Key) {

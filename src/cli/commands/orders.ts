@@ -5,6 +5,7 @@ import {
   ORDER_STATUSES,
   type Order,
   type OrderDraft,
+  type OrderPage,
   type OrderStatus,
 } from '../../client/index.ts'
 import { adviseFaucet } from '../balances.ts'
@@ -76,8 +77,9 @@ export function addOrderCommands(program: CliCommand): void {
     .option('--owner <address>', 'of one address')
     .option('--mine', "of the wallet's own address")
     .addOption(new Option('--status <status>', 'in one status').choices(ORDER_STATUSES))
-    .option('--limit <number>', 'orders a page', wholeNumber(1, 1_000))
+    .option('--limit <number>', 'orders a page, at most 100', wholeNumber(1, 100))
     .option('--cursor <cursor>', 'the page that the one before names')
+    .option('--all', 'every page, without --cursor')
     .summary('list orders, newest first')
     .example('latchkey orders list --mine --status open')
     .runs(listOrders)
@@ -172,9 +174,10 @@ async function listOrders(
     status?: OrderStatus
     limit?: number
     cursor?: string
+    all?: boolean
   }>,
 ): Promise<CommandResult> {
-  const { mine, status, limit, cursor } = context.options
+  const { mine, status, limit, cursor, all } = context.options
   const client = await openClient(context)
   const signer = await readSigner(context)
   let { owner } = context.options
@@ -182,11 +185,15 @@ async function listOrders(
     if (signer === undefined) throw new UsageError('--mine needs the key of the wallet')
     owner = await signer.getAddress((await client.info()).network)
   }
+  if (all === true && cursor !== undefined) throw new UsageError('--all begins at the first page')
   const filter = Object.fromEntries(
     Object.entries({ owner, status, limit, cursor }).filter(([, value]) => value !== undefined),
   )
   const proves = signer !== undefined && (await readSecret(context, 'apiKey')) === undefined
-  const page = await client.orders.list(filter, proves ? { auth: 'signature' } : {})
+  const auth: AuthOptions = proves ? { auth: 'signature' } : {}
+  const page: OrderPage = all === true ? { orders: [] } : await client.orders.list(filter, auth)
+  if (all === true)
+    for await (const order of client.orders.listAll(filter, auth)) page.orders.push(order)
   const more =
     page.nextCursor === undefined ? [] : [`More: --cursor ${shellQuoted(page.nextCursor)}`]
   return {

@@ -9,15 +9,13 @@ export function limitByAddress(c: AppContext): undefined {
   count(c, 'keyless')
 }
 
-/** Counts an unknown or inactive credential against the client address. */
+/**
+ * Counts a credential that was refused against the client address; beyond the limit the request gets 429 instead of its
+ * refusal. Called once the credential is known to be bad: 256 random bits cannot be guessed, and a limit that came first
+ * would let one sender shut out the good keys of its address.
+ */
 export function countFailedKey(c: AppContext): void {
   count(c, 'failedKeys')
-}
-
-/** Refuses an address that has presented too many unknown or inactive credentials this minute. */
-export function refuseGuessing(c: AppContext): void {
-  const failed = c.get('world').ipLimits.peek('failedKeys', c.get('clientIp'), c.get('now'))
-  if (failed.remaining <= 0) count(c, 'failedKeys')
 }
 
 function count(c: AppContext, bucket: IpBucket): void {

@@ -5,12 +5,20 @@ import { ok, type Result, refuse } from '../../result.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
-import { countFailedKey, refuseGuessing } from './address.ts'
+import { countFailedKey, limitByAddress } from './address.ts'
 import { bearerOf } from './bearer.ts'
 
-/** Whether the request presents an API key, valid or not. */
+/**
+ * Whether the request presents an API key, valid or not. An Authorization header of another scheme, as the Basic of a
+ * proxy in front of the service, is not for this service. A key without a scheme is a mistake that is refused as such.
+ */
 export function presentsKey(c: AppContext): boolean {
-  return c.req.header('x-api-key') !== undefined || c.req.header('authorization') !== undefined
+  if (c.req.header('x-api-key') !== undefined) return true
+  const authorization = c.req.header('authorization') ?? ''
+  return (
+    /^Bearer(\s|$)/i.test(authorization) ||
+    authorization.startsWith(c.get('world').config.KEY_PREFIX)
+  )
 }
 
 /**
@@ -29,9 +37,9 @@ export async function authenticateKey(
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
-    now: c.get('now'),
   })
   c.set('keyId', decision.keyId)
+  if (decision.at !== undefined) c.set('now', decision.at)
   if (decision.ok) c.set('keyEndsAt', decision.value.endsAt)
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
@@ -41,14 +49,12 @@ export async function authenticateKey(
 /** The hash of the presented key. A key with a wrong shape or checksum is refused here, without a statement. */
 export function readKeyHash(c: AppContext): KeyHash {
   const world = c.get('world')
-  refuseGuessing(c)
   const text = presentedKey(c)
   const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
-  if (secret === undefined) {
-    countFailedKey(c)
-    return unwrap(text.ok ? refuse('apiKeyInvalid') : text)
-  }
-  return world.hashSecret(secret)
+  if (secret !== undefined) return world.hashSecret(secret)
+  if (presentsKey(c)) countFailedKey(c)
+  else limitByAddress(c)
+  return unwrap(text.ok ? refuse('apiKeyInvalid') : text)
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {

@@ -4,7 +4,7 @@ import { findSession } from '../../sessions/find.ts'
 import { SESSION_PREFIX } from '../../sessions/session.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
-import { countFailedKey, refuseGuessing } from './address.ts'
+import { countFailedKey } from './address.ts'
 import { bearerOf } from './bearer.ts'
 
 /** Whether the request presents a session token, valid or not. */
@@ -17,7 +17,6 @@ export async function authenticateSession(
   c: AppContext,
 ): Promise<{ id: string; walletAddress: string }> {
   const world = c.get('world')
-  refuseGuessing(c)
   const secret = parseSecret(SESSION_PREFIX, bearerOf(c) ?? '')
   const session =
     secret === undefined

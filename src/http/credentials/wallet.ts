@@ -64,7 +64,7 @@ export async function readSignedBody<Schema extends ActionSchema>(
 ): Promise<SignedAction<z.output<Schema>>> {
   const body = await readBody(c, SignedBody)
   if (body.ok) return verifyPresented(c, body.value, signable)
-  if (body.reason === 'bodyTooLarge') return unwrap(body)
+  if (body.reason === 'bodyTooLarge' || body.reason === 'unsupportedMedia') return unwrap(body)
   const expected = expectedMembers(c, signable)
   return unwrap(
     body.reason === 'bodyMissing'

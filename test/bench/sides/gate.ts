@@ -21,7 +21,8 @@ export const pglite: OpenSide = async (options) => openService(options, { seed: 
 /** The service itself with a gate that says yes and asks nobody: what its middleware and headers cost. */
 export const middleware: OpenSide = (options) => openService(options, { gate: sayYes })
 
-const sayYes: Gate = async ({ now }) => {
+const sayYes: Gate = async () => {
+  const now = Date.now()
   const windows = [
     window('minute', 60, now),
     window('hour', 3_600, now),
@@ -53,7 +54,14 @@ async function openService(
   if (seed) await seedKeys(db, keys)
   const now = () => Date.now()
   const log = openLog(config.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now)
-  const opened = await openWorld({ config, db, log, now, recover: chooseEngine().recover })
+  const opened = await openWorld({
+    config,
+    db,
+    log,
+    ownNow: now,
+    elapsed: () => performance.now(),
+    recover: chooseEngine().recover,
+  })
   const world = gate === undefined ? opened : { ...opened, gate }
   const clientAddress = trustProxies(config.TRUSTED_PROXIES)
   const mounted = endpoints as Endpoint[]

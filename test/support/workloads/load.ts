@@ -18,8 +18,8 @@ export interface Load {
   ledger: Ledger
   /** Every answer so far, in the order in which they came. */
   heard: Heard[]
-  /** Lets the traders trade; each takes any of the processes for each request. */
-  run(processes: () => ServiceProcess[], lanes?: number): Promise<void>
+  /** Lets the traders trade; each takes any of the processes for each request, and rests after it. */
+  run(processes: () => ServiceProcess[], lanes?: number, restMs?: number): Promise<void>
   /** Ends `run` once every request that is under way has its answer, or none. */
   stop(): void
 }
@@ -180,7 +180,7 @@ export async function openLoad(through: ServiceProcess, traders = 8): Promise<Lo
   return {
     ledger,
     heard,
-    async run(processes, lanes = 24) {
+    async run(processes, lanes = 24, restMs = 0) {
       running = true
       const lane = async (place: number) => {
         const trader = all[place % all.length] as Trader
@@ -192,6 +192,7 @@ export async function openLoad(through: ServiceProcess, traders = 8): Promise<Lo
           }
           const before = heard.length
           await (anyOf(bag) as Deed)(trader, process)
+          if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs))
           // Nobody is there: not an attempt worth repeating thousands of times a second.
           if (heard.length === before || heard.at(-1)?.status === undefined)
             await new Promise((resolve) => setTimeout(resolve, 20))

@@ -31,6 +31,8 @@ export interface Outages {
   /** The last 503 of an outage, in milliseconds after the database's return. */
   slowestRecoveryMs: number
   slowestMs: number
+  /** What that was. */
+  slowest: string
   /** Server connections of the service, at most: before an outage, after one, and as many as its pools may have. */
   connectionsBefore: number
   connectionsAfter: number
@@ -75,6 +77,7 @@ export async function breakDatabase({
     lateRefusals: 0,
     slowestRecoveryMs: 0,
     slowestMs: 0,
+    slowest: '',
     connectionsBefore: 0,
     connectionsAfter: 0,
     connectionsAllowed: services.length * CONNECTIONS_PER_PROCESS,
@@ -93,8 +96,8 @@ export async function breakDatabase({
   load.stop()
   await trading
   tally.requests = load.heard.length
-  for (const { ms, name } of load.heard.map(described)) {
-    tally.slowestMs = Math.max(tally.slowestMs, ms)
+  for (const { ms, name, told } of load.heard.map(described)) {
+    if (ms > tally.slowestMs) Object.assign(tally, { slowestMs: ms, slowest: told })
     if (name !== undefined) tally.unexpected[name] = (tally.unexpected[name] ?? 0) + 1
   }
   for (const service of services) {
@@ -151,7 +154,12 @@ function judge({ heard }: Load, { downAt, returning, upAt }: Times, tally: Outag
 function described({ what, sentAt, heardAt, status, code }: Heard) {
   const isExpected = status !== undefined && (status < 300 || EXPECTED.has(code ?? ''))
   const name = isExpected ? undefined : `${what} ${status} ${code}`
-  return { ms: Math.round(heardAt - sentAt), name }
+  const ms = Math.round(heardAt - sentAt)
+  return {
+    ms,
+    name,
+    told: `${what} ${status} ${code} after ${ms} ms, sent at ${Math.round(sentAt)}`,
+  }
 }
 
 /** The service's connections, as the server sees them. */
