@@ -7,6 +7,7 @@ import { formatDate, formatNumber } from './format.ts'
 import { say } from './language.ts'
 import { useLoad } from './load.ts'
 import {
+  Button,
   Chip,
   type Column,
   Empty,
@@ -24,6 +25,7 @@ import { useStore } from './store.ts'
 import { tokenAmount, tokenName, tokensLearned } from './tokens.ts'
 
 const DAYS = 30
+const ENDED_PAGE = 100
 const FILTERS = {
   live: ['active'],
   suspended: ['suspended'],
@@ -36,11 +38,22 @@ export function KeysView() {
   useStore(tokensLearned)
   const [filter, setFilter] = useState<Filter>('live')
   const [search, setSearch] = useState('')
-  const keys = useLoad((signal) => reader().keys.list({ signal }), [], { isLive: true })
+  const [pages, setPages] = useState(1)
+  const keys = useLoad((signal) => reader().keys.list({ live: true, signal }), [], {
+    isLive: true,
+  })
+  const ended = useLoad((signal) => readEnded(pages * ENDED_PAGE, signal), [pages], {
+    isLive: true,
+  })
   const usage = useLoad((signal) => reader().keys.usageOfAll({ days: DAYS }, { signal }), [], {
     isLive: true,
   })
-  const all = keys.value
+  const all = keys.value && ended.value && [...keys.value, ...ended.value.found]
+  const error = keys.error ?? ended.error
+  const reload = () => {
+    keys.reload()
+    ended.reload()
+  }
   const isIn = (key: Key, name: Filter) =>
     (FILTERS[name] as readonly KeyStatus[]).includes(key.status)
   const count = (name: Filter) => all?.filter((key) => isIn(key, name)).length ?? 0
@@ -51,7 +64,7 @@ export function KeysView() {
       `${key.name} ${key.keyPreview} ${key.keyId}`.toLowerCase().includes(wanted),
   )
   const usageOf = new Map(usage.value?.keys.map((one) => [one.keyId, one]))
-  if (all?.length === 0 && keys.error === undefined) return <NoKeys />
+  if (all?.length === 0 && error === undefined) return <NoKeys />
   return (
     <>
       <PageHead title={say('keys.title')} text={say('keys.text')}>
@@ -68,7 +81,11 @@ export function KeysView() {
           options={(Object.keys(FILTERS) as Filter[]).map((name) => [
             name,
             <>
-              {say(`filter.${name}`)} <span class="count">{count(name)}</span>
+              {say(`filter.${name}`)}{' '}
+              <span class="count">
+                {count(name)}
+                {name === 'ended' && ended.value?.hasMore && '+'}
+              </span>
             </>,
           ])}
         />
@@ -81,9 +98,9 @@ export function KeysView() {
           onInput={(event) => setSearch(event.currentTarget.value)}
         />
       </div>
-      {keys.error !== undefined && <Problem error={keys.error} onRetry={keys.reload} />}
+      {error !== undefined && <Problem error={error} onRetry={reload} />}
       {shown === undefined ? (
-        keys.error === undefined && <Skeleton rows={4} height={64} />
+        error === undefined && <Skeleton rows={4} height={64} />
       ) : shown.length === 0 ? (
         <p class="nothing">{say(wanted === '' ? `keys.none.${filter}` : 'keys.noMatch')}</p>
       ) : (
@@ -94,8 +111,23 @@ export function KeysView() {
           keyOf={(key) => key.keyId}
         />
       )}
+      {filter === 'ended' && ended.value?.hasMore && (
+        <div class="more-rows">
+          <Button onClick={() => setPages(pages + 1)}>{say('more')}</Button>
+        </div>
+      )}
     </>
   )
+}
+
+/** The newest ended keys. Live ones are bounded by the service; a wallet may have any number of these. */
+async function readEnded(count: number, signal: AbortSignal) {
+  const found: Key[] = []
+  for await (const key of reader().keys.listAll({ live: false, signal })) {
+    if (found.length === count) return { found, hasMore: true }
+    found.push(key)
+  }
+  return { found, hasMore: false }
 }
 
 function columnsWith(usageOf: ReadonlyMap<string, UsageOfKey>): Column<Key>[] {

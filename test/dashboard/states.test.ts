@@ -120,7 +120,7 @@ describe.skipIf(CHROMIUM === undefined)(
       await visitor.press('Open a new session')
       await visitor.press('Sign')
       await visitor.missesText('Your session has ended')
-      await visitor.sees('No orders yet')
+      await visitor.sees('Create your first key')
     })
 
     it('a wallet that the operator suspended', async () => {
