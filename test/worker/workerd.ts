@@ -9,6 +9,7 @@ import { convertV4MiniflareOptions, Miniflare, type V4MiniflareOptions } from 'm
 import type { Trace } from './entry.ts'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const CONFIG = join(ROOT, 'wrangler.toml')
 const run = promisify(execFile)
 
 /** Whatever wrangler might ask or tell somebody far away, it does not. */
@@ -149,8 +150,8 @@ export async function bundleOf(folder: string, entry: string): Promise<string> {
     () => false,
   )
   if (isFirst)
-    await wrangler(['deploy', entry, '--dry-run', '--outdir', bundle]).finally(() =>
-      writeFile(done, ''),
+    await wrangler(['deploy', entry, '--config', CONFIG, '--dry-run', '--outdir', bundle]).finally(
+      () => writeFile(done, ''),
     )
   while (!(await exists(done))) await setTimeout(50)
   return bundle

@@ -1,0 +1,91 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** The commit of release 0.1.0, and its last migration. */
+const COMMIT = '71f70ee4029ff697d6e5afea7a92249a62739e28'
+export const LAST_MIGRATION_BEFORE = 4
+/** Read from its folder, or native. */
+const EXTERNAL = ['@electric-sql/pglite', 'swagger-ui-dist', 'secp256k1', '@bitauth/libauth']
+
+/** Whether the history that this checkout has reaches back to the release before: a shallow clone's does not. */
+export function hasReleaseBefore(): boolean {
+  try {
+    git(['cat-file', '-e', `${COMMIT}^{commit}`])
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Builds the Node service and the worker of the release before from the history, with the packages of this checkout, into
+ * `src/db/node.js` and `worker.js` of a folder: the service finds its migrations from there.
+ */
+export async function buildReleaseBefore(folder: string): Promise<void> {
+  const sources = join(folder, 'sources')
+  mkdirSync(sources, { recursive: true })
+  execFileSync('tar', ['-x', '-C', sources], { input: git(['archive', COMMIT, 'src']) })
+  const shared: BuildOptions = {
+    bundle: true,
+    format: 'esm',
+    nodePaths: [join(ROOT, 'node_modules')],
+    logLevel: 'error',
+  }
+  await build({
+    ...shared,
+    entryPoints: [join(sources, 'src/node.ts')],
+    outfile: join(folder, 'src/db/node.js'),
+    platform: 'node',
+    external: EXTERNAL,
+    plugins: [PACKAGES_BEFORE],
+    banner: {
+      js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);`,
+    },
+  })
+  await build({
+    ...shared,
+    entryPoints: [join(sources, 'src/worker.ts')],
+    outfile: join(folder, 'worker.js'),
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    conditions: ['workerd', 'worker', 'browser', 'import'],
+    external: ['*.wasm', 'node:*'],
+    plugins: [PACKAGES_BEFORE, WITHOUT_NODE],
+  })
+}
+
+/** The release before used the noble hashes that @stacks/transactions still uses. */
+const PACKAGES_BEFORE: Plugin = {
+  name: 'packages of the release before',
+  setup({ onResolve, resolve }) {
+    onResolve({ filter: /^@noble\/hashes\// }, ({ path, kind, pluginData }) =>
+      pluginData === 'resolved'
+        ? undefined
+        : resolve(path, {
+            kind,
+            resolveDir: join(ROOT, 'node_modules/@stacks/transactions'),
+            pluginData: 'resolved',
+          }),
+    )
+  },
+}
+
+/** Packages fall back to node:crypto where there is no WebCrypto. */
+const WITHOUT_NODE: Plugin = {
+  name: 'without node:crypto',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^crypto$/ }, () => ({ path: 'crypto', namespace: 'empty' }))
+    onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: '' }))
+  },
+}
+
+function git(command: readonly string[]): Buffer {
+  return execFileSync('git', ['-C', ROOT, ...command], {
+    maxBuffer: 64 * 2 ** 20,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+}
