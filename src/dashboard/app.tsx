@@ -1,6 +1,5 @@
 import type { FunctionComponent } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import { createClient } from '../client/client.ts'
 import { VERSION } from '../version.ts'
 import { connection, hasEnded, service } from './connection.ts'
 import { isConnecting } from './dialogs.ts'
@@ -11,6 +10,7 @@ import { loadConnected } from './lazy.ts'
 import { Skeleton } from './parts.tsx'
 import { Problem } from './problem.tsx'
 import { route } from './router.ts'
+import { requestInfo } from './service-info.ts'
 import { useStore } from './store.ts'
 import { keepTheme, THEMES, type Theme, theme } from './theme.ts'
 import { Toasts } from './toasts.tsx'
@@ -21,12 +21,10 @@ export function App() {
   const [error, setError] = useState<unknown>()
   const [attempt, setAttempt] = useState(0)
   useEffect(() => {
-    createClient({ baseUrl: location.origin, maxRetries: 0 })
-      .info()
-      .then((info) => {
-        service.set(info)
-        setError(undefined)
-      }, setError)
+    requestInfo().then((info) => {
+      service.set(info)
+      setError(undefined)
+    }, setError)
   }, [attempt])
   const retry = () => setAttempt((before) => before + 1)
   return (

@@ -347,6 +347,10 @@ export function PageHead(props: {
   back?: readonly [href: string, text: string]
   children?: ComponentChildren
 }) {
+  const heading = useRef<HTMLHeadingElement>(null)
+  useEffect(() => {
+    document.title = `${heading.current?.textContent ?? ''} · Latchkey`
+  })
   return (
     <div class="page-head">
       <div>
@@ -355,7 +359,9 @@ export function PageHead(props: {
             <span aria-hidden="true">←</span> {props.back[1]}
           </a>
         )}
-        <h1 tabIndex={-1}>{props.title}</h1>
+        <h1 ref={heading} tabIndex={-1}>
+          {props.title}
+        </h1>
         {props.text && <p class="muted">{props.text}</p>}
       </div>
       <div class="actions">{props.children}</div>

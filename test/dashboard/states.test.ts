@@ -79,6 +79,41 @@ describe.skipIf(CHROMIUM === undefined)(
       await sees('The wallet is on another network')
     })
 
+    it('a keyboard is enough: Tab finds what is used, Enter uses it, Escape says no', async () => {
+      const visitor = await visit(page, served.url)
+      await visitor.sees('Use a throw-away wallet')
+      const key = async (name: string, code: number, text?: string) => {
+        const one = { key: name, code: name, windowsVirtualKeyCode: code }
+        await page.ask('Input.dispatchKeyEvent', { type: 'keyDown', ...one, ...(text && { text }) })
+        await page.ask('Input.dispatchKeyEvent', { type: 'keyUp', ...one })
+      }
+      const enter = () => key('Enter', 13, '\r')
+      const tabTo = async (name: string) => {
+        for (let time = 0; time < 40; time++) {
+          await key('Tab', 9)
+          const focused = await page.evaluate<string>('document.activeElement?.innerText ?? ""')
+          if (focused.trim().startsWith(name)) return
+        }
+        throw new Error(`Tab never reached ${name}`)
+      }
+      await tabTo('Use a throw-away wallet')
+      await enter()
+      await visitor.sees('The exact message')
+      await key('Escape', 27)
+      await visitor.sees('You cancelled')
+      await tabTo('Use a throw-away wallet')
+      await enter()
+      await visitor.sees('The exact message')
+      await tabTo('Sign')
+      expect(await page.evaluate('document.activeElement.closest("dialog") !== null')).toBe(true)
+      await enter()
+      await visitor.sees('Create your first key')
+      await tabTo('Orders')
+      await enter()
+      await visitor.sees('No orders yet')
+      expect(await page.evaluate('document.title')).toBe('Orders · Latchkey')
+    })
+
     it('offline: what is shown stays, and comes back by itself', async () => {
       const visitor = await visit(page, served.url)
       await connectThrowaway(visitor)
@@ -177,7 +212,6 @@ describe.skipIf(CHROMIUM === undefined)('With too many requests', { timeout: 120
       const visitor = await visit(page, served.url)
       await connectThrowaway(visitor)
       for (let time = 0; time < 60; time++) await fetch(`${served.url}/api/v1/time`)
-      await visitor.go('#/orders')
       await visitor.go('#/orders')
       await visitor.sees('Too many requests')
       await visitor.sees('Tries again in')

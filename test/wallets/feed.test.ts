@@ -35,8 +35,8 @@ describe.each(ENGINES)('The stream of a wallet on %s', (engine) => {
   })
   afterAll(() => service.close())
 
-  async function openSession(wallet: Wallet): Promise<string> {
-    const body = json(wallet.sign({ action: 'create_session', ttlSeconds: 60 }))
+  async function openSession(wallet: Wallet, ttlSeconds = 60): Promise<string> {
+    const body = json(wallet.sign({ action: 'create_session', ttlSeconds }))
     const { session } = await answered<{ session: string }>(
       await service.call('/sessions', body),
       201,
@@ -140,7 +140,7 @@ describe.each(ENGINES)('The stream of a wallet on %s', (engine) => {
     const wallet = newWallet(service)
     const streams = [
       await follow(await openSession(wallet)),
-      await follow(await openSession(wallet)),
+      await follow(await openSession(wallet, 61)),
     ]
     for (const stream of streams) await stream.next(1)
     const before = service.statements.length
