@@ -51,6 +51,7 @@ describe.skipIf(CHROMIUM === undefined)(
         networks: ['mainnet', 'devnet'],
         declines: false,
         asked: [],
+        texts: [],
       }
       await installWallet(page, wallet)
       const visitor = await visit(page, served.url)
@@ -61,7 +62,20 @@ describe.skipIf(CHROMIUM === undefined)(
       await press('Sign')
       await sees('What your bots may do')
       expect(await addressIn(visitor)).toBe(addressOf(wallet.privateKey, 'devnet'))
-      await createKey(visitor, 'of an extension')
+      const shown: string[] = []
+      await createKey(visitor, 'of an extension', {
+        look: async (view) => {
+          if (view !== 'sign') return
+          shown.push(
+            await page.evaluate(
+              `[...document.querySelectorAll('dialog .json')].at(-1).textContent`,
+            ),
+          )
+        },
+      })
+      // The wallet is given what the page has shown, to the character.
+      expect(shown[0]).toContain('"keyName":"of an extension"')
+      expect(wallet.texts.at(-1)).toBe(shown[0])
 
       wallet.declines = true
       await press('Suspend')

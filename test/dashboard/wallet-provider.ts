@@ -10,6 +10,8 @@ export interface Wallet {
   /** The next signature is declined by its user. */
   declines: boolean
   asked: string[]
+  /** The texts that it was asked to sign. */
+  texts: string[]
 }
 
 /** Puts a provider into the page as Leather does: `request` with JSON-RPC envelopes. It signs in this process. */
@@ -18,6 +20,7 @@ export async function installWallet(page: Page, wallet: Wallet): Promise<void> {
   page.on('Runtime.bindingCalled', ({ payload }) => {
     const { id, method, params } = JSON.parse(payload)
     wallet.asked.push(method)
+    if (method === 'stx_signMessage') wallet.texts.push(params.message)
     void page.evaluate(`walletAnswered(${id}, ${JSON.stringify(answer(wallet, method, params))})`)
   })
   await page.ask('Page.addScriptToEvaluateOnNewDocument', {
