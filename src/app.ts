@@ -8,6 +8,7 @@ import { type Endpoint, honoPath } from './http/endpoint.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
 import { baseHeaders } from './http/respond.ts'
+import { RouteTable } from './http/router.ts'
 import {
   type Gzip,
   respondWithDocument,
@@ -50,7 +51,7 @@ export function createApp({
   docs,
   gzip,
 }: AppOptions): Hono<AppEnv> {
-  const app = new Hono<AppEnv>()
+  const app = new Hono<AppEnv>({ router: new RouteTable() })
   const requestId = createRequestIds()
   const allowOrigin = allowOrigins(allowedOrigins)
 
@@ -131,14 +132,17 @@ export function createApp({
 const USES_NO_DATABASE: ReadonlySet<string> = new Set(['/info', '/scopes', '/time', '/health'])
 const ID_BYTES = 12
 
-/** Random request ids, a hundred from each call for random bytes, which is a system call. */
+/** Random request ids, a thousand from each call for random bytes, which is a system call. */
 function createRequestIds(): (world: World) => string {
-  let pool = new Uint8Array()
+  let pool = ''
+  let at = 0
   return ({ randomBytes }) => {
-    if (pool.length === 0) pool = randomBytes(100 * ID_BYTES)
-    const id = pool.subarray(0, ID_BYTES)
-    pool = pool.subarray(ID_BYTES)
-    return `req_${toHex(id)}`
+    if (at === pool.length) {
+      pool = toHex(randomBytes(1_000 * ID_BYTES))
+      at = 0
+    }
+    at += 2 * ID_BYTES
+    return `req_${pool.slice(at - 2 * ID_BYTES, at)}`
   }
 }
 

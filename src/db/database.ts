@@ -54,6 +54,11 @@ export function isLockTimeout(error: unknown): boolean {
   return sqlStateOf(error) === '55P03'
 }
 
+/** Whether Postgres ended a statement because two sessions waited for each other. */
+export function isDeadlock(error: unknown): boolean {
+  return sqlStateOf(error) === '40P01'
+}
+
 /** Whether an error is an outage, after which the caller should retry, and not a bug. */
 export function isOutage(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {

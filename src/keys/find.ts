@@ -1,6 +1,6 @@
-import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { apiKeys } from '../db/schema.ts'
+import { apiKeys, keyCounters } from '../db/schema.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Key, KeyStatus } from './key.ts'
@@ -10,6 +10,10 @@ import type { KeyServices } from './services.ts'
 import { type KeyTerms, presentTerms } from './terms.ts'
 
 type ApiKeyRow = typeof apiKeys.$inferSelect
+type CountersRow = typeof keyCounters.$inferSelect
+
+/** Two objects for each key: some columns have the same names in both tables. */
+const KEY_AND_COUNTERS = { key: getTableColumns(apiKeys), counters: getTableColumns(keyCounters) }
 
 export interface KeyListFilter {
   /** Only keys that have not ended, or only those that have. */
@@ -33,8 +37,9 @@ export async function listKeys(
       issues: [{ path: 'cursor', message: 'must be a nextCursor of this list' }],
     })
   const found = await services.db
-    .select()
+    .select(KEY_AND_COUNTERS)
     .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
     .where(
       and(
         eq(apiKeys.walletAddress, walletAddress),
@@ -45,9 +50,9 @@ export async function listKeys(
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
     .limit(limit + 1)
   const page = found.slice(0, limit)
-  const last = page.at(-1)
+  const last = page.at(-1)?.key
   return ok({
-    apiKeys: page.map((row) => presentKey(row, services.config, now)),
+    apiKeys: page.map(({ key, counters }) => presentKey(key, counters, services.config, now)),
     ...(found.length > page.length && last && { nextCursor: last.id }),
   })
 }
@@ -70,11 +75,12 @@ export async function liveKeysOf(
   now: number,
 ): Promise<Key[]> {
   const found = await db
-    .select()
+    .select(KEY_AND_COUNTERS)
     .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
     .where(and(eq(apiKeys.walletAddress, walletAddress), isUnendedSql(timestamptz(now))))
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
-  return found.map((row) => presentKey(row, config, now))
+  return found.map(({ key, counters }) => presentKey(key, counters, config, now))
 }
 
 /** A key's place in lists: its creation, which never changes. */
@@ -110,13 +116,21 @@ export async function getKey(
   now: number,
 ): Promise<Result<Key, 'keyNotFound'>> {
   const [row] = await services.db
-    .select()
+    .select(KEY_AND_COUNTERS)
     .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
     .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
-  return row === undefined ? refuse('keyNotFound') : ok(presentKey(row, services.config, now))
+  return row === undefined
+    ? refuse('keyNotFound')
+    : ok(presentKey(row.key, row.counters, services.config, now))
 }
 
-function presentKey(row: ApiKeyRow, config: KeyServices['config'], now: number): Key {
+function presentKey(
+  row: ApiKeyRow,
+  counters: CountersRow,
+  config: KeyServices['config'],
+  now: number,
+): Key {
   const terms: KeyTerms = { ...row, expiresAt: row.expiresAt?.getTime() ?? null }
   const isInGrace = row.previousUntil !== null && row.previousUntil.getTime() > now
   return {
@@ -130,18 +144,18 @@ function presentKey(row: ApiKeyRow, config: KeyServices['config'], now: number):
     status: statusOf(row, now),
     ...presentTerms(terms),
     createdAt: row.createdAt.toISOString(),
-    ...(row.lastUsedAt && { lastUsedAt: row.lastUsedAt.toISOString() }),
+    ...(counters.lastUsedAt && { lastUsedAt: counters.lastUsedAt.toISOString() }),
     ...(row.expiresAt && { expiresAt: row.expiresAt.toISOString() }),
     ...(isInGrace && row.previousUntil && { previousUntil: row.previousUntil.toISOString() }),
     ...(row.suspendedAt && { suspendedAt: row.suspendedAt.toISOString() }),
     ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
     usageStats: {
-      totalRequests: row.totalRequests,
-      successfulRequests: row.successfulRequests,
-      failedRequests: row.totalRequests - row.successfulRequests,
-      creationCount: row.creationCount,
-      executionCount: row.executionCount,
-      cancellationCount: row.cancellationCount,
+      totalRequests: counters.totalRequests,
+      successfulRequests: counters.successfulRequests,
+      failedRequests: counters.totalRequests - counters.successfulRequests,
+      creationCount: counters.creationCount,
+      executionCount: counters.executionCount,
+      cancellationCount: counters.cancellationCount,
     },
   }
 }

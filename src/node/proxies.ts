@@ -32,8 +32,9 @@ export function trustProxies(trusted: readonly string[]): ClientAddress {
   const isTrusted = inRanges(trusted)
 
   return function clientAddress(connection, forwardedFor) {
+    if (forwardedFor === undefined) return canonicalAddress(connection)
     let client = connection
-    const header = forwardedFor?.trim() ?? ''
+    const header = forwardedFor.trim()
     const reported = header === '' ? [] : header.split(',')
     while (reported.length > 0 && isTrusted(client)) client = reported.pop()?.trim() ?? ''
     return canonicalAddress(client)

@@ -66,6 +66,7 @@ export async function openWorld({
     gate: openGate(db, limitsOf(config), {
       mac,
       log,
+      now,
       fixedTime,
       ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
     }),

@@ -15,6 +15,7 @@ import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
+import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
 import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
@@ -69,6 +70,8 @@ interface Isolate {
   route: PostgresRoute | undefined
   encryption: Encryption
   mac: Mac
+  /** What rows of keys mean: values only, which requests may share. */
+  knownKeys: KnownKeys
   usage: UsageRecorder
   log: Log
   openIpLimits: OpenIpLimits
@@ -121,7 +124,9 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     one: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
-    const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory, watch } = one
+    const { config, chain, encryption, mac, knownKeys, usage, log, openIpLimits, operatorMemory } =
+      one
+    const { watch } = one
     const now = fixedTime ?? watch.now
     one.route ??= await findRoleRoute(bindings.HYPERDRIVE.connectionString)
     const { db, close } = connectPostgres(one.route, {
@@ -134,7 +139,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       config,
       db,
       databaseTime,
-      gate: openGate(db, limitsOf(config), { mac, log, fixedTime }),
+      gate: openGate(db, limitsOf(config), { mac, log, now, fixedTime, knownKeys }),
       watch,
       chain,
       operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
@@ -234,6 +239,7 @@ async function openIsolate(
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
   // Date.now() stands still while a worker computes; between two requests it advances.
   const watch = openWatch({ ownNow, elapsed: ownNow, onChange: logChanges(log) })
+  const mac = openMac(keys)
   return {
     config,
     app,
@@ -249,7 +255,8 @@ async function openIsolate(
       }),
     }),
     encryption: await openEncryption(keys, randomBytes),
-    mac: openMac(keys),
+    mac,
+    knownKeys: openKnownKeys(mac),
     keys,
     areKeysChecked: false,
     route: undefined,
