@@ -46,6 +46,8 @@ export function Landing() {
             <Button kind="primary" icon="wallet" isBusy={wallet.isBusy} onClick={wallet.run}>
               {say('connect')}
             </Button>
+            {/* Its place is kept until the service has said what it is: nothing moves when it does. */}
+            {info === undefined && <span class="button later" aria-hidden="true" />}
             {info?.network === 'devnet' && (
               <Button isBusy={throwaway.isBusy} onClick={throwaway.run}>
                 {say('throwaway')}
