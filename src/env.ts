@@ -107,6 +107,7 @@ const Environment = z.object({
   INTENT_VERIFIER_CONTRACT: text.optional(),
   STACKS_API_KEY: headerValue.optional(),
   QUOTE_URL: url.optional(),
+  EXPLORER_URL: url.optional(),
   ENCRYPTION_KEY: encryptionKeys.optional(),
   SLIPPAGE_BPS: whole(0, 10_000).default(100),
   ENFORCE_TARGET_PRICE: flag.default(true),

@@ -48,6 +48,7 @@ export const REFUSALS = {
   sessionInvalid: { status: 401, code: 'INVALID_SESSION', error: 'Invalid or ended session' },
   keyNotFound: { status: 404, code: 'KEY_NOT_FOUND', error: 'API key not found' },
   orderNotFound: { status: 404, code: 'ORDER_NOT_FOUND', error: 'Order not found' },
+  tokenNotFound: { status: 404, code: 'TOKEN_NOT_FOUND', error: 'Token not found' },
   routeNotFound: { status: 404, code: 'NOT_FOUND', error: 'Not found' },
   methodNotAllowed: { status: 405, code: 'METHOD_NOT_ALLOWED', error: 'Method not allowed' },
   messageReplayed: { status: 409, code: 'MESSAGE_REPLAYED', error: 'Message already used' },

@@ -10,6 +10,7 @@ import { docsFiles, gzip } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
+import { pageOfFolder } from './node/page.ts'
 import { addressReader, inRanges } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
@@ -68,12 +69,16 @@ async function main(): Promise<void> {
       docs: docsFiles(),
       gzip,
     })
+    app.route('/', pageOfFolder())
     releaseMemory()
     const { port, finish } = await listen(app, config, {
       log,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
     })
-    const closeStreams = async () => world.feed?.close()
+    const closeStreams = async () => {
+      world.feed?.close()
+      world.walletFeed?.close()
+    }
     opened.push(runJobs(world), finish, closeStreams)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
@@ -142,6 +147,8 @@ function welcome(config: Config, port: number): string {
   const width = Math.max(demo.length, help.length) + 4
   return `
   Latchkey ${VERSION} on ${url}  (devnet: a Stacks chain at ${originOf(config.STACKS_API_URL ?? '')})
+
+  Open it:  ${url}  (your keys, orders and their proof, with a throw-away wallet)
 
   Try it, in another terminal:
     ${demo.padEnd(width)}the whole story: a wallet signs, a key trades, the key is revoked

@@ -9,6 +9,7 @@ import type { OrderServices } from './orders/services.ts'
 import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
 import type { UsageRecorder } from './usage/record.ts'
+import type { WalletFeed } from './wallets/feed.ts'
 
 /** Everything that the routes may use. The entry modules build it; no room reads a clock, randomness or the network otherwise. */
 export interface World extends KeyServices, OrderServices, SettlementServices {
@@ -23,6 +24,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   hashSecret(secret: Secret): KeyHash
   /** Statistics of key usage, apart from the exact counters. */
   usage: UsageRecorder
+  /** Versions of wallets for streams; undefined where no process outlives a request. */
+  walletFeed?: WalletFeed | undefined
   /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */
   now(): number
 }

@@ -4,7 +4,7 @@ import { type AuditHeadStore, createAuditHeads } from './audit-heads.ts'
 import { apiRoot } from './base-url.ts'
 import { type Clock, followServiceClock, systemClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
-import type { ServiceInfo } from './info.ts'
+import type { ServiceInfo, TokenInfo } from './info.ts'
 import { createKeys } from './key-calls.ts'
 import type { CallOptions, Keys } from './keys.ts'
 import { createOrders, type Orders } from './orders.ts'
@@ -108,6 +108,19 @@ export interface Client {
    * ```
    */
   time(options?: CallOptions): Promise<Date>
+  /**
+   * Requests how a token's amounts are written. Rejects with `TOKEN_NOT_FOUND` for what is no SIP-010 token of the network.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const client = createClient({ baseUrl: 'https://dex.example' })
+   * const { symbol, decimals } = await client.token('.stx')
+   * console.log(symbol, decimals) // STX 6
+   * ```
+   */
+  token(contractId: string, options?: CallOptions): Promise<TokenInfo>
 }
 
 /**
@@ -185,7 +198,7 @@ export function createClient({
   return {
     keys: createKeys(transport, wallet),
     audit: createAudit(transport, wallet),
-    sessions: createSessions(transport, wallet),
+    sessions: createSessions(transport, wallet, clock),
     orders: createOrders(transport, wallet, apiKey !== undefined, clock),
     devnet: {
       async faucet(address, { signal } = {}) {
@@ -197,5 +210,16 @@ export function createClient({
     },
     info: ({ signal } = {}) => wallet.freshInfo(signal),
     time: ({ signal } = {}) => wallet.time(signal),
+    async token(contractId, { signal } = {}) {
+      if (!/^[A-Za-z0-9._-]{1,96}$/.test(contractId))
+        throw new LatchkeyError('INVALID_ARGUMENT', 'A token is a contract id, or .stx')
+      const { symbol, decimals } = await transport.send<TokenInfo>({
+        method: 'GET',
+        path: `/tokens/${contractId}`,
+        repeatable: true,
+        signal,
+      })
+      return { contractId, symbol, decimals }
+    },
   }
 }

@@ -31,7 +31,14 @@ export type { CreatedSession } from '../sessions/session.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { Router } from '../stacks/router.ts'
-export type { KeyUsage, Sighting, UsageBucket } from '../usage/usage.ts'
+export type {
+  KeyUsage,
+  Sighting,
+  UsageBucket,
+  UsageDay,
+  UsageOfKey,
+  WalletUsage,
+} from '../usage/usage.ts'
 export {
   type Audit,
   type AuditExport,
@@ -44,7 +51,7 @@ export { isLoopback } from './base-url.ts'
 export { type Client, type ClientOptions, createClient } from './client.ts'
 export type { Clock } from './clock.ts'
 export { type ClientErrorCode, LatchkeyError, type LatchkeyErrorOptions } from './errors.ts'
-export type { DevnetInfo, ServiceInfo, ServiceLimits } from './info.ts'
+export type { DevnetInfo, ServiceInfo, ServiceLimits, TokenInfo } from './info.ts'
 export type {
   CallOptions,
   KeyChange,

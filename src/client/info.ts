@@ -22,6 +22,10 @@ export interface ServiceInfo {
   limits: ServiceLimits
   /** The version of the service. */
   version: string
+  /** The address that the request came from, as the service sees it. Absent in an earlier release. */
+  callerAddress?: string
+  /** Where a transaction can be looked at: `{txid}` in it stands for the id. Absent on devnet. */
+  explorerUrl?: string
   /** On devnet only: what there is to try the service with. */
   devnet?: DevnetInfo
 }
@@ -48,4 +52,13 @@ export interface DevnetInfo {
   faucet: string
   /** Base URL of the local chain; `GET {stacksApiUrl}/balances/{address}` returns what an address holds. */
   stacksApiUrl: string
+}
+
+/** How a token's amounts are written. */
+export interface TokenInfo {
+  contractId: string
+  /** What the contract says of itself: any contract may say any symbol. */
+  symbol: string
+  /** One token is 10 to the power of this in its smallest unit. */
+  decimals: number
 }

@@ -1,7 +1,7 @@
 import type { AuditHead } from '../audit/event.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import { NOTE_NAMES, type NoteTerms } from '../keys/terms.ts'
-import type { KeyUsage } from '../usage/usage.ts'
+import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
 import { LatchkeyError } from './errors.ts'
 import type { CallOptions, KeyFilter, Keys } from './keys.ts'
@@ -44,7 +44,7 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
   }
 }
 
-function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage'> {
+function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage' | 'usageOfAll'> {
   async function* listAll({ signal, live, limit }: CallOptions & KeyFilter = {}) {
     const message = { action: 'list_api_keys' as const }
     const options = signal === undefined ? {} : { signal }
@@ -65,6 +65,10 @@ function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage
     async usage(keyId, filter = {}, options) {
       const message = { action: 'get_api_key' as const, keyId }
       return read<KeyUsage>(context, `${keyPath(keyId)}/usage`, message, options, { ...filter })
+    },
+    async usageOfAll(filter = {}, options) {
+      const message = { action: 'list_api_keys' as const }
+      return read<WalletUsage>(context, '/usage', message, options, { ...filter })
     },
   }
 }

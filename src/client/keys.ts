@@ -1,7 +1,7 @@
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import type { KeyTerms, LimitTerms, NoteTerms } from '../keys/terms.ts'
-import type { KeyUsage } from '../usage/usage.ts'
+import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 
 /** Options of every call. */
 export interface CallOptions {
@@ -285,4 +285,18 @@ export interface Keys {
     filter?: { by?: 'hour' | 'day'; days?: number },
     options?: CallOptions,
   ): Promise<KeyUsage>
+  /**
+   * Resolves with how all keys of the wallet were used in the last `days` (1 to 90; 30 by default), by the UTC day.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * for (const { keyId, days, lastAddress } of (await client.keys.usageOfAll({ days: 7 })).keys)
+   *   console.log(keyId, days.length, lastAddress)
+   * ```
+   */
+  usageOfAll(filter?: { days?: number }, options?: CallOptions): Promise<WalletUsage>
 }

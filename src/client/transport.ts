@@ -60,8 +60,16 @@ export interface TransportOptions {
 export interface Transport {
   /** Sends a call, repeats it where that is safe, and resolves with the JSON object of the response. Rejects with a {@link LatchkeyError}. */
   send<T>(call: Call): Promise<T>
-  /** Requests a stream of events after the given id, once and without the API key. Resolves whatever the status is. */
-  listen(path: string, lastEventId: string | undefined, signal: AbortSignal): Promise<Response>
+  /**
+   * Requests a stream of events after the given id, once and without the API key; with the session where that is asked for.
+   * Resolves whatever the status is.
+   */
+  listen(
+    path: string,
+    lastEventId: string | undefined,
+    signal: AbortSignal,
+    auth?: 'session',
+  ): Promise<Response>
   readonly rateLimit: RateLimit | undefined
 }
 
@@ -144,9 +152,10 @@ export function createTransport(options: TransportOptions): Transport {
 
   return {
     send,
-    listen(path, lastEventId, signal) {
+    listen(path, lastEventId, signal, auth) {
       const headers: Record<string, string> = { Accept: 'text/event-stream' }
       if (lastEventId !== undefined) headers['Last-Event-ID'] = lastEventId
+      if (auth === 'session' && session !== undefined) headers.Authorization = `Bearer ${session}`
       const signals = [options.signal, signal].filter((signal) => signal !== undefined)
       return fetch(writeUrl(root, { method: 'GET', path }), {
         method: 'GET',

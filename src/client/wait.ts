@@ -1,7 +1,7 @@
 import { ORDER_STATUSES, type Order, type OrderStatus, orderHasEnded } from '../orders/order.ts'
 import type { ServiceClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
-import { openOrderEvents } from './order-events.ts'
+import { openEvents } from './events.ts'
 import type { Transport } from './transport.ts'
 
 /** Options of `orders.waitFor`. */
@@ -48,7 +48,7 @@ export async function waitForOrder(
   { until = 'confirmed', signal = new AbortController().signal, onUpdate }: WaitOptions,
 ): Promise<Order> {
   const observer = observe(get, uuid, until, onUpdate)
-  const events = openOrderEvents(transport, uuid, signal)
+  const events = openEvents(transport, `/orders/${uuid}/events`, signal)
   const arrived = await observer.look()
   if (arrived !== undefined) return arrived
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = longerPause(pauseMs)) {

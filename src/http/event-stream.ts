@@ -1,6 +1,6 @@
 /** One event of a stream; `data` is sent as JSON. */
 export interface StreamEvent {
-  id: number
+  id: number | string
   data: unknown
 }
 

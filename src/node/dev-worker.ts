@@ -13,6 +13,9 @@ import { startWrangler } from './wrangler.ts'
 const PORT = process.env.PORT ?? '8787'
 const URL_OF_WORKER = `http://127.0.0.1:${PORT}`
 const START_SECONDS = 60
+/** `wrangler dev` does not run cron triggers; the platform runs this one every minute. */
+const TICK_MS = 2_000
+const TICK_URL = `${URL_OF_WORKER}/cdn-cgi/handler/scheduled`
 
 /** Runs the worker in workerd, with a Postgres and a devnet that end with this process. */
 async function main(): Promise<void> {
@@ -53,7 +56,9 @@ async function main(): Promise<void> {
       process.on(signal, stop)
     }
     if (await isUp(ended)) process.stderr.write(welcome(devnet.url, databaseUrl))
+    const ticks = setInterval(() => void fetch(TICK_URL).catch(() => {}), TICK_MS)
     await ended
+    clearInterval(ticks)
   } finally {
     for (const close of opened.reverse()) await close()
   }
@@ -97,6 +102,8 @@ function welcome(devnetUrl: string, databaseUrl: string): string {
   Latchkey in workerd on ${URL_OF_WORKER}
     a local Stacks chain at ${devnetUrl}
     Postgres at ${databaseUrl}
+
+  Open it:  ${URL_OF_WORKER}  (your keys, orders and their proof, with a throw-away wallet)
 
   Try it, in another terminal:
     LATCHKEY_URL=${URL_OF_WORKER} npm run demo    the whole story: a wallet signs, a key trades, the key is revoked

@@ -14,6 +14,7 @@ import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
+import { openWalletFeed } from '../wallets/feed.ts'
 import type { World } from '../world.ts'
 import { openHeads } from './heads.ts'
 import { hashSecretNatively, openNativeMac } from './mac.ts'
@@ -85,6 +86,7 @@ export async function openWorld({
     mac,
     usage: openUsage(log),
     feed: openOrderFeed(db, log, { now, pause }),
+    walletFeed: openWalletFeed(db, log, { now, pause }),
     recover,
     log,
     keepHead: await openHeads(config.AUDIT_HEADS_FILE, log, now),

@@ -9,9 +9,9 @@ import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { catalogue } from '../keys/scope.ts'
 import { ok, refuse } from '../result.ts'
-import { isStacksAddress } from '../stacks/address.ts'
+import { isContractId, isStacksAddress } from '../stacks/address.ts'
 import { INTENT_DOMAIN } from '../stacks/intent.ts'
-import { chainId } from '../stacks/network.ts'
+import { chainId, type Network } from '../stacks/network.ts'
 import { VERSION } from '../version.ts'
 import { originOf } from '../wire/url.ts'
 
@@ -39,6 +39,11 @@ const InfoResponse = z
       signatureMaxAgeSeconds: z.int(),
     }),
     version: z.string(),
+    callerAddress: z.string().meta({ description: 'The address that this request came from.' }),
+    explorerUrl: z.string().optional().meta({
+      description:
+        'Where a transaction can be looked at: `{txid}` stands for its id. Not on devnet.',
+    }),
     devnet: z
       .object({
         inputToken: z.string(),
@@ -64,6 +69,19 @@ const TimeResponse = z.object({
   serverTime: z.int().meta({ description: 'Milliseconds since 1970.' }),
   iso: z.iso.datetime(),
 })
+const TokenParams = z.object({
+  contractId: z.string().meta({ example: INPUT_TOKEN, description: 'Or .stx.' }),
+})
+const TokenResponse = z
+  .object({
+    status: z.literal('success'),
+    contractId: z.string(),
+    symbol: z.string(),
+    decimals: z.int().meta({
+      description: 'Amounts are in units of 10 to the power of minus this.',
+    }),
+  })
+  .meta({ id: 'Token' })
 const HealthResponse = z.object({ status: z.literal('ok') })
 const ReadyResponse = z.object({
   status: z.literal('ready'),
@@ -103,6 +121,25 @@ export const serviceEndpoints: readonly Endpoint[] = [
         status: 'success',
         scopes: catalogue(c.get('world').config.EXTRA_SCOPES),
       })
+    },
+  },
+  {
+    method: 'get',
+    path: '/tokens/{contractId}',
+    operationId: 'getToken',
+    summary: "How a token's amounts are written",
+    description: 'The symbol is what the contract says of itself: any contract may say any symbol.',
+    credentials: ['none'],
+    params: TokenParams,
+    responses: { 200: { description: 'Symbol and decimals', schema: TokenResponse } },
+    refusals: ['tokenNotFound', 'unavailable'],
+    async handle(c) {
+      limitByAddress(c)
+      const contractId = c.req.param('contractId') ?? ''
+      const facts = await tokenFacts(c, contractId)
+      if (facts === undefined) return unwrap(refuse('unavailable', { reason: 'chain' }))
+      if (facts === 'absent') return unwrap(refuse('tokenNotFound'))
+      return respond(c, { status: 'success', contractId, ...facts })
     },
   },
   {
@@ -173,6 +210,12 @@ export const serviceEndpoints: readonly Endpoint[] = [
   },
 ]
 
+const EXPLORERS: Readonly<Record<Network, string | undefined>> = {
+  mainnet: 'https://explorer.hiro.so/txid/0x{txid}?chain=mainnet',
+  testnet: 'https://explorer.hiro.so/txid/0x{txid}?chain=testnet',
+  devnet: undefined,
+}
+
 /** read_only_sql_transaction: a standby, or a server whose operator stopped writes. */
 const READ_ONLY = '25006'
 
@@ -198,9 +241,16 @@ export async function ready(c: AppContext): Promise<Response> {
   })
 }
 
+async function tokenFacts(c: AppContext, contractId: string) {
+  const { chain, config } = c.get('world')
+  if (contractId === '.stx') return { symbol: 'STX', decimals: 6 }
+  return isContractId(contractId, config.STACKS_NETWORK) ? chain.tokenFacts(contractId) : 'absent'
+}
+
 function info(c: AppContext): z.output<typeof InfoResponse> {
   const { config, operators } = c.get('world')
   const network = config.STACKS_NETWORK
+  const explorerUrl = config.EXPLORER_URL ?? EXPLORERS[network]
   return {
     network,
     chainId: chainId(network),
@@ -222,6 +272,8 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
       signatureMaxAgeSeconds: config.SIGNATURE_MAX_AGE_SECONDS,
     },
     version: VERSION,
+    callerAddress: c.get('clientIp'),
+    ...(explorerUrl !== undefined && { explorerUrl }),
     ...(network === 'devnet' && {
       devnet: {
         inputToken: INPUT_TOKEN,

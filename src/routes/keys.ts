@@ -21,8 +21,13 @@ import { TERM_MEMBERS } from '../keys/terms.ts'
 import { updateKey } from '../keys/update.ts'
 import { type Result, refuse } from '../result.ts'
 import { describeSelf } from '../usage/describe-self.ts'
-import { findUsage } from '../usage/find.ts'
-import { UsageQuery, UsageResponse } from '../usage/schemas.ts'
+import { findUsage, findWalletUsage } from '../usage/find.ts'
+import {
+  UsageQuery,
+  UsageResponse,
+  WalletUsageQuery,
+  WalletUsageResponse,
+} from '../usage/schemas.ts'
 import { revokeAll } from '../wallets/revoke-all.ts'
 
 const CREATE = {
@@ -191,6 +196,24 @@ export const keyEndpoints: readonly Endpoint[] = [
       const [world, now] = [c.get('world'), c.get('now')]
       unwrap(await getKey(world, walletAddress, keyId, now))
       return respond(c, await findUsage(world, keyId, query, now))
+    },
+  },
+  {
+    method: 'get',
+    path: '/usage',
+    operationId: 'getUsage',
+    summary: "How a wallet's API keys were used, by day",
+    description: 'Of all its keys at once, for a list. Statistics, as those of one key.',
+    credentials: ['wallet', 'session'],
+    query: WalletUsageQuery,
+    headers: SignedHeaders.partial(),
+    messages: [wire.ListApiKeys],
+    responses: { 200: { description: 'Usage by key', schema: WalletUsageResponse } },
+    refusals: [...signatureRefusals, 'sessionInvalid'],
+    async handle(c) {
+      const walletAddress = await authenticateReader(c, LIST)
+      const { days } = unwrap(readQuery(c, WalletUsageQuery))
+      return respond(c, await findWalletUsage(c.get('world'), walletAddress, days, c.get('now')))
     },
   },
   {

@@ -45,6 +45,12 @@ export type ChainStatus =
   /** The API did not respond. */
   | { kind: 'unknown' }
 
+/** How a token's amounts are written. */
+export interface TokenFacts {
+  symbol: string
+  decimals: number
+}
+
 /** An account as its node has it. */
 export interface Account {
   /** The nonce of its next transaction to be mined. */
@@ -91,6 +97,8 @@ export interface Chain {
   ): Promise<Result<Quote, 'noRoute' | 'chainUnavailable'>>
   /** The name of a token contract's only fungible asset, for post-conditions; undefined when it is not known. */
   assetName(contractId: string): Promise<string | undefined>
+  /** What a SIP-010 contract says of itself; `absent` where it is none; undefined when the API did not respond. */
+  tokenFacts(contractId: string): Promise<TokenFacts | 'absent' | undefined>
   isReachable(): Promise<boolean>
   /** Devnet only: gives an address STX and input tokens. */
   fund(address: string): Promise<unknown>

@@ -9,7 +9,7 @@ import * as z from 'zod'
 import { toHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
 import { discard } from '../wire/response.ts'
-import { type Chain, type ChainStatus, type Nonces, OUTCOMES } from './chain.ts'
+import { type Chain, type ChainStatus, type Nonces, OUTCOMES, type TokenFacts } from './chain.ts'
 import { ASSET_NAME, requestQuote } from './quote.ts'
 import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
 import { reasonWord, type SubmitResult, submitResultOf } from './submit-result.ts'
@@ -76,6 +76,8 @@ const ReadOnly = z.discriminatedUnion('okay', [
 
 /** Read-only functions by which verifiers tell whether a uuid is used: the deployed one's, then the devnet's first one's. */
 const USED_FUNCTIONS = ['check', 'is-used'] as const
+
+const MAX_TOKEN_FACTS = 1_000
 
 export interface StacksNodeOptions
   extends Omit<StacksApiOptions, 'timeoutMs' | 'apiHeaders'>,
@@ -189,9 +191,10 @@ function accounts(api: StacksApi): Pick<Chain, 'account' | 'nonces'> {
 
 function contracts(
   api: StacksApi,
-): Pick<Chain, 'tokenBalance' | 'isUuidUsed' | 'isInputAllowed' | 'assetName'> {
+): Pick<Chain, 'tokenBalance' | 'isUuidUsed' | 'isInputAllowed' | 'assetName' | 'tokenFacts'> {
   const assetNames = new Map<string, string>()
   const allowedInputs = new Set<string>()
+  const tokenFacts = new Map<string, TokenFacts>()
   return {
     async tokenBalance(contractId, owner) {
       const value = await callReadOnly(api, contractId, 'get-balance', [principalCV(owner)])
@@ -232,7 +235,34 @@ function contracts(
       assetNames.set(contractId, asset.name)
       return asset.name
     },
+    async tokenFacts(contractId) {
+      const known = tokenFacts.get(contractId)
+      if (known !== undefined) return known
+      const [symbol, decimals] = await Promise.all(
+        ['get-symbol', 'get-decimals'].map((name) => callReadOnly(api, contractId, name, [])),
+      )
+      if (symbol === undefined || decimals === undefined) return undefined
+      const facts = tokenFactsOf(symbol, decimals)
+      if (facts === undefined) return 'absent'
+      // Any caller may ask for any contract: the memory of the answers is bounded.
+      if (tokenFacts.size >= MAX_TOKEN_FACTS) tokenFacts.clear()
+      tokenFacts.set(contractId, facts)
+      return facts
+    },
   }
+}
+
+/** Undefined for what is no SIP-010 token. No token has more decimals than a uint has digits. */
+function tokenFactsOf(
+  symbol: ClarityValue | 'absent',
+  decimals: ClarityValue | 'absent',
+): TokenFacts | undefined {
+  if (symbol === 'absent' || decimals === 'absent') return undefined
+  if (symbol.type !== 'ok' || decimals.type !== 'ok') return undefined
+  const [text, places] = [symbol.value, decimals.value]
+  if ((text.type !== 'ascii' && text.type !== 'utf8') || places.type !== 'uint') return undefined
+  const count = Number(places.value)
+  return count <= 38 ? { symbol: text.value, decimals: count } : undefined
 }
 
 /** The result of a read-only function; `absent` when the contract or the function does not exist. */

@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { spentToday } from '../orders/allowance.ts'
 import type { UsageRecorder } from './record.ts'
-import type { KeyUsage, Sighting, UsageBucket } from './usage.ts'
+import type { KeyUsage, Sighting, UsageBucket, UsageOfKey, WalletUsage } from './usage.ts'
 
 const DAY_MS = 86_400_000
 /** Addresses, and user agents, in a response. */
@@ -32,7 +33,7 @@ export async function findUsage(
   now: number,
 ): Promise<KeyUsage> {
   await usage.flush(db)
-  const since = new Date((Math.floor(now / DAY_MS) - days + 1) * DAY_MS).toISOString()
+  const since = firstDay(days, now)
   const counted = await rows<Counted>(
     db,
     sql`SELECT (extract(epoch FROM date_trunc(${by}, hour, 'UTC')) * 1000)::float8 AS start, outcome,
@@ -48,6 +49,7 @@ export async function findUsage(
         ORDER BY last_seen_at DESC, value LIMIT ${MAX_SIGHTINGS}::int
       ) AS newest ORDER BY last_seen_at DESC, value`,
   )
+  const spent = await spentToday(db, keyId, now)
   const executions = counted.reduce((sum, count) => sum + count.executions, 0)
   const ms = counted.reduce((sum, count) => sum + count.ms, 0)
   return {
@@ -58,7 +60,59 @@ export async function findUsage(
     ...(executions > 0 && { averageExecutionMs: Math.round(ms / executions) }),
     ips: sightingsOf('ip', sighted),
     userAgents: sightingsOf('userAgent', sighted),
+    spentToday: Object.fromEntries([...spent].map(([token, amount]) => [token, String(amount)])),
   }
+}
+
+/** How the keys of a wallet were used in the last days. Writes what this process has counted first. */
+export async function findWalletUsage(
+  { db, usage }: { db: Database; usage: UsageRecorder },
+  walletAddress: string,
+  days: number,
+  now: number,
+): Promise<WalletUsage> {
+  await usage.flush(db)
+  const counted = await rows<{
+    keyId: string
+    start: number
+    requests: number
+    refused: number
+    lastAddress: string | null
+  }>(
+    db,
+    sql`SELECT id AS "keyId", start, requests, refused, "lastAddress" FROM api_keys
+      CROSS JOIN LATERAL (
+        SELECT (extract(epoch FROM date_trunc('day', hour, 'UTC')) * 1000)::float8 AS start,
+          sum(requests)::float8 AS requests, coalesce(sum(requests) FILTER (WHERE outcome <> 'OK'), 0)::float8 AS refused
+        FROM key_usage WHERE key_id = id AND hour >= ${firstDay(days, now)}::timestamptz GROUP BY 1
+      ) AS counted
+      LEFT JOIN LATERAL (
+        SELECT value AS "lastAddress" FROM key_sightings WHERE key_id = id AND kind = 'ip'
+        ORDER BY last_seen_at DESC, value LIMIT 1
+      ) AS seen ON true
+      WHERE wallet_address = ${walletAddress} ORDER BY id, start`,
+  )
+  const keys = Map.groupBy(counted, ({ keyId }) => keyId)
+  return {
+    status: 'success',
+    keys: [...keys].map(([keyId, all]): UsageOfKey => {
+      const [{ lastAddress } = { lastAddress: null }] = all
+      return {
+        keyId,
+        days: all.map(({ start, requests, refused }) => ({
+          start: new Date(start).toISOString(),
+          requests,
+          refused,
+        })),
+        ...(lastAddress !== null && { lastAddress }),
+      }
+    }),
+  }
+}
+
+/** The first of the last UTC days, today included. */
+function firstDay(days: number, now: number): string {
+  return new Date((Math.floor(now / DAY_MS) - days + 1) * DAY_MS).toISOString()
 }
 
 function bucketsOf(counted: readonly Counted[]): UsageBucket[] {

@@ -1,14 +1,14 @@
 import * as z from 'zod'
-import { type KeyUsage, USAGE_DAYS } from './usage.ts'
+import { type KeyUsage, USAGE_DAYS, type WalletUsage } from './usage.ts'
 
-export const UsageQuery = z.strictObject({
-  by: z.enum(['hour', 'day']).default('day'),
-  days: z
-    .string()
-    .regex(/^([1-9]|[1-8][0-9]|90)$/, `must be a whole number from 1 to ${USAGE_DAYS}`)
-    .default('30')
-    .transform(Number),
-})
+const days = z
+  .string()
+  .regex(/^([1-9]|[1-8][0-9]|90)$/, `must be a whole number from 1 to ${USAGE_DAYS}`)
+  .default('30')
+  .transform(Number)
+
+export const UsageQuery = z.strictObject({ by: z.enum(['hour', 'day']).default('day'), days })
+export const WalletUsageQuery = z.strictObject({ days })
 
 const time = z.iso.datetime()
 const SightingSchema = z.object({
@@ -33,8 +33,23 @@ export const UsageResponse = z
     averageExecutionMs: z.int().optional(),
     ips: z.array(SightingSchema),
     userAgents: z.array(SightingSchema),
+    spentToday: z.record(z.string(), z.string()),
   })
   .meta({ id: 'Usage' })
 
+export const WalletUsageResponse = z
+  .object({
+    status: z.literal('success'),
+    keys: z.array(
+      z.object({
+        keyId: z.string(),
+        days: z.array(z.object({ start: time, requests: z.int(), refused: z.int() })),
+        lastAddress: z.string().optional(),
+      }),
+    ),
+  })
+  .meta({ id: 'WalletUsage' })
+
 type Same<A, B> = [A, B] extends [B, A] ? true : never
 true satisfies Same<keyof z.output<typeof UsageResponse>, keyof KeyUsage>
+true satisfies Same<keyof z.output<typeof WalletUsageResponse>, keyof WalletUsage>

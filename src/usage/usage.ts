@@ -40,6 +40,33 @@ export interface KeyUsage {
   /** Last seen first, at most 10. */
   ips: Sighting[]
   userAgents: Sighting[]
+  /** What is reserved of the daily amounts of today (UTC), by input token. */
+  spentToday: Record<string, string>
+}
+
+/** A UTC day of a key. */
+export interface UsageDay {
+  /** ISO 8601. */
+  start: string
+  requests: number
+  /** Those of them that were refused. */
+  refused: number
+}
+
+/** How one key of a wallet was used. */
+export interface UsageOfKey {
+  keyId: string
+  /** Oldest first, without days that have no request. */
+  days: UsageDay[]
+  /** The address that it was used from last. */
+  lastAddress?: string
+}
+
+/** How the keys of a wallet were used; statistics, as {@link KeyUsage}. */
+export interface WalletUsage {
+  status: 'success'
+  /** Keys without a request in that time are left out. */
+  keys: UsageOfKey[]
 }
 
 /** How long statistics are kept. */

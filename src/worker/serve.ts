@@ -1,4 +1,4 @@
-import type { Hono } from 'hono'
+import type { Context, Hono } from 'hono'
 import { createApp } from '../app.ts'
 import { logHeads } from '../audit/heads.ts'
 import { toHex } from '../crypto/bytes.ts'
@@ -18,6 +18,7 @@ import { openGate } from '../gate/gate.ts'
 import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
 import { openDocs } from '../http/docs.ts'
+import { pageFiles } from '../http/page.ts'
 import { type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
@@ -36,8 +37,8 @@ export interface Bindings {
   HYPERDRIVE: { connectionString: string }
   KEYLESS_LIMIT: RateLimitBinding | undefined
   FAILED_KEYS_LIMIT: RateLimitBinding | undefined
-  /** The files of swagger-ui-dist. */
-  DOCS: { fetch(url: string): Promise<Response> }
+  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
+  FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
 
 /** The runtime's context of one request. */
@@ -177,7 +178,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       try {
         const one = await isolate(bindings)
         return await inWorld(bindings, context, one, async (world) =>
-          one.app.fetch(request, { world, docs: bindings.DOCS }),
+          one.app.fetch(request, { world, files: bindings.FILES }),
         )
       } catch (error) {
         return unconfigured(error, ownNow(), write)
@@ -230,10 +231,11 @@ async function openIsolate(
     allowedOrigins: config.ALLOWED_ORIGINS,
     // Cloudflare compresses responses itself.
     docs: openDocs(async (c, name) => {
-      const file = await requestOf(c).docs.fetch(`https://docs/${name}`)
+      const file = await fileOf(c, `docs/${name}`)
       return new Uint8Array(await file.arrayBuffer())
     }, undefined),
   })
+  app.route('/', pageFiles(fileOf))
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
   // Date.now() stands still while a worker computes; between two requests it advances.
   const watch = openWatch({ ownNow, elapsed: ownNow, onChange: logChanges(log) })
@@ -269,8 +271,14 @@ async function openIsolate(
 }
 
 /** The environment that a request carries through Hono. */
-function requestOf({ env }: { env: unknown }): { world: World; docs: Bindings['DOCS'] } {
-  return env as { world: World; docs: Bindings['DOCS'] }
+function requestOf({ env }: { env: unknown }): { world: World; files: Bindings['FILES'] } {
+  return env as { world: World; files: Bindings['FILES'] }
+}
+
+/** The platform compresses files, and compares their ETags. It serves `index.html` at `/` only. */
+function fileOf(c: Context, path: string): Promise<Response> {
+  const url = `https://files/${path === 'index.html' ? '' : path}`
+  return requestOf(c).files.fetch(url, { headers: c.req.raw.headers })
 }
 
 /** Required on Workers on every network: a worker has no folder in which it could keep generated values. */

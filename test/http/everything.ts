@@ -21,6 +21,7 @@ export async function useEverything(
   await fund(service, wallet)
   await call('/devnet/faucet', '/devnet/faucet', json({ address: wallet.address }))
   for (const path of ['/info', '/time', '/health', '/ready', '/scopes']) await call(path, path)
+  await call(`/tokens/${INPUT_TOKEN}`, '/tokens/{contractId}')
 
   const { apiKey, keyId } = (await call(
     '/api-keys',
@@ -98,6 +99,11 @@ export async function useEverything(
   )) as { session: string }
   const bearer = { headers: { Authorization: `Bearer ${session}` } }
   await call('/audit?limit=3', '/audit', bearer)
+  await call('/usage?days=7', '/usage', bearer)
+  const watched = await service.call('/events', bearer)
+  expect(watched.headers.get('Content-Type')).toBe('text/event-stream')
+  await watched.body?.cancel()
+  seen.add('get /api/v1/events 200')
   await call('/sessions/self', '/sessions/self', { ...bearer, method: 'DELETE' })
   const last = await createKey(service, wallet)
   await call('/api-keys/self', '/api-keys/self', {

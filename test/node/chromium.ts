@@ -25,6 +25,9 @@ const FLAGS = [
   '--remote-debugging-port=0',
 ]
 
+// biome-ignore lint/suspicious/noExplicitAny: the protocol's own types are a package of 20,000 lines
+type Message = any
+
 export interface Page {
   open(url: string): Promise<void>
   /** Runs an expression in the page; answers its value as JSON carries it. */
@@ -32,6 +35,12 @@ export interface Page {
   /** Waits until an expression is true. */
   until(expression: string): Promise<void>
   screenshot(): Promise<Uint8Array>
+  /** Gives the page a window of a size, with the given colours preferred. */
+  show(size: { width: number; height: number }, scheme?: 'light' | 'dark'): Promise<void>
+  /** Calls a method of the DevTools protocol. */
+  ask(method: string, parameters?: Record<string, unknown>): Promise<Message>
+  /** Follows an event of the DevTools protocol. */
+  on(event: string, listener: (parameters: Message) => void): void
   /** Every address that the page asked for. */
   requests: string[]
   /** What the console and the browser complained of: errors, blocked resources, failed requests. */
@@ -104,6 +113,18 @@ export async function openPage(chromium: string): Promise<Page> {
       const { data } = await devtools.ask('Page.captureScreenshot', { captureBeyondViewport: true })
       return Buffer.from(data, 'base64')
     },
+    ask: devtools.ask,
+    on: devtools.on,
+    async show({ width, height }, scheme = 'light') {
+      const mobile = width < 640
+      await devtools.ask('Emulation.setDeviceMetricsOverride', {
+        ...{ width, height, mobile },
+        deviceScaleFactor: 1,
+      })
+      await devtools.ask('Emulation.setEmulatedMedia', {
+        features: [{ name: 'prefers-color-scheme', value: scheme }],
+      })
+    },
     async close() {
       devtools.close()
       child.kill('SIGKILL')
@@ -113,9 +134,6 @@ export async function openPage(chromium: string): Promise<Page> {
   }
   return page
 }
-
-// biome-ignore lint/suspicious/noExplicitAny: the protocol's own types are a package of 20,000 lines
-type Message = any
 
 /** The DevTools protocol: questions with numbers, and events. */
 async function connect(url: string) {

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import type { KeyUsage } from '../../src/usage/usage.ts'
+import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
+import type { KeyUsage, WalletUsage } from '../../src/usage/usage.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { ENGINES, type Service } from '../support/service.ts'
-import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const HOUR = 3_600_000
 
@@ -39,6 +40,7 @@ describe.each(ENGINES)('The usage of a key on %s', (engine) => {
       usage: [],
       ips: [],
       userAgents: [],
+      spentToday: {},
     })
     for (let time = 0; time < 3; time++) await answered(await use(apiKey))
     service.clock.now += HOUR
@@ -152,5 +154,53 @@ describe.each(ENGINES)('The usage of a key on %s', (engine) => {
     const { keyId } = await createKey(service, newWallet(service))
     const headers = newWallet(service).signHeaders({ action: 'get_api_key', keyId })
     await refused(await service.call(`/api-keys/${keyId}/usage`, { headers }), 'keyNotFound')
+  })
+
+  it('of all keys of a wallet is one response: by day, with the address of the last request', async () => {
+    const wallet = newWallet(service)
+    const [first, second, unused] = [
+      await createKey(service, wallet, { keyName: 'first' }),
+      await createKey(service, wallet, { keyName: 'second' }),
+      await createKey(service, wallet, { keyName: 'unused' }),
+    ]
+    await createKey(service, newWallet(service))
+    for (let time = 0; time < 2; time++) await answered(await use(first.apiKey))
+    await refused(await use(first.apiKey, '/orders?limit=0'), 'invalidRequest')
+    await answered(await use(second.apiKey, '/orders', { ip: '198.51.100.9' }))
+    service.clock.now += 24 * HOUR
+    await answered(await use(second.apiKey, '/orders', { ip: '198.51.100.8' }))
+    const readAll = async (query: string) =>
+      answered<WalletUsage & Record<string, unknown>>(
+        await service.call(`/usage${query}`, {
+          headers: wallet.signHeaders({ action: 'list_api_keys' }),
+        }),
+      )
+    const { keys } = await readAll('')
+    const of = (keyId: string) => keys.find((key) => key.keyId === keyId)
+    expect(keys).toHaveLength(2)
+    expect(of(unused.keyId)).toBeUndefined()
+    expect(of(first.keyId)).toMatchObject({
+      days: [{ requests: 3, refused: 1 }],
+      lastAddress: '192.0.2.1',
+    })
+    expect(of(second.keyId)).toMatchObject({
+      days: [
+        { requests: 1, refused: 0 },
+        { requests: 1, refused: 0 },
+      ],
+      lastAddress: '198.51.100.8',
+    })
+    expect((await readAll('?days=1')).keys.map(({ keyId }) => keyId)).toEqual([second.keyId])
+  })
+
+  it('tells what is spent of a daily amount', async () => {
+    const wallet = newWallet(service)
+    await fund(service, wallet)
+    const { apiKey, keyId } = await createKey(service, wallet, {
+      maxAmountIn: { [INPUT_TOKEN]: { perDay: '5000000' } },
+    })
+    const order = wallet.order({})
+    await answered(await service.call('/orders/new', json(order, { 'X-API-Key': apiKey })), 201)
+    expect((await read(wallet, keyId)).spentToday).toEqual({ [INPUT_TOKEN]: order.amountIn })
   })
 })

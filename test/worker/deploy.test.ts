@@ -63,6 +63,7 @@ describe('npm run deploy', () => {
       toml
         .replace(/^main = "/m, `main = "${ROOT}`)
         .replaceAll('"./node_modules', `"${ROOT}node_modules`)
+        .replaceAll('"./build', `"${ROOT}build`)
         .replace(/^id = "0{32}"/m, `id = "${ID}"`),
     )
   })

@@ -63,7 +63,7 @@ describe('what a request has begun', () => {
       HYPERDRIVE: { connectionString: databaseUrl },
       KEYLESS_LIMIT: yes,
       FAILED_KEYS_LIMIT: yes,
-      DOCS: { fetch: async () => new Response(null, { status: 404 }) },
+      FILES: { fetch: async () => new Response(null, { status: 404 }) },
     }
   }
 })

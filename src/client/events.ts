@@ -10,8 +10,8 @@ const SILENCE_MS = 45_000
 const MAX_EVENT_LENGTH = 16_384
 const MAX_CONNECTION_BYTES = 2 ** 20
 
-/** The event stream of one order, over as many connections as it takes. */
-export interface OrderEvents {
+/** A stream of events, over as many connections as it takes. */
+export interface EventConnections {
   /**
    * Connects once, after the last event that arrived. Yields whenever events have arrived, and ends with the connection,
    * however that ends. Ends at once where the service has no stream or a proxy buffers it.
@@ -19,12 +19,13 @@ export interface OrderEvents {
   connect(): AsyncGenerator<void, void, undefined>
 }
 
-/** Opens the events of an order: no request is sent before `connect` is iterated. */
-export function openOrderEvents(
+/** Opens the events of a path: no request is sent before `connect` is iterated. */
+export function openEvents(
   transport: Transport,
-  uuid: string,
+  path: string,
   signal: AbortSignal,
-): OrderEvents {
+  auth?: 'session',
+): EventConnections {
   let isUnavailable = false
   let lastEventId: string | undefined
 
@@ -34,7 +35,7 @@ export function openOrderEvents(
     let hasArrived = false
     try {
       const connection = AbortSignal.any([signal, silence.signal])
-      const response = await transport.listen(`/orders/${uuid}/events`, lastEventId, connection)
+      const response = await transport.listen(path, lastEventId, connection, auth)
       // 204: the order has ended, and its last event was received.
       hasArrived = response.status === 204
       isUnavailable = response.status !== 200 && !hasArrived
@@ -99,5 +100,5 @@ async function* eventsOf(response: Response): AsyncGenerator<string, void, undef
 }
 
 function lastIdIn(events: string): string | undefined {
-  return [...events.matchAll(/^id: (\d{1,15})$/gm)].at(-1)?.[1]
+  return [...events.matchAll(/^id: (\S{1,80})$/gm)].at(-1)?.[1]
 }

@@ -1,0 +1,43 @@
+/*
+ * Builds the page into build/site: its files, and beside them those of /docs, which Workers serve from the same folder.
+ *
+ * It runs at the end of `npm ci` (`prepare`): then `npm start` serves the page at once, needs no development package, and
+ * a start never waits for a build, which takes about a second. It is JavaScript, because `npm ci --omit=dev` runs it with
+ * whatever Node there is; without Vite it builds nothing and fails nothing.
+ */
+import { copyFile, mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const SITE = join(ROOT, 'build/site')
+const DOCS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
+
+const started = Date.now()
+const vite = await import('vite').catch((error) => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+})
+if (vite === undefined) {
+  process.stdout.write('The page is not built: its builder is a development package.\n')
+} else {
+  await vite.build({
+    root: join(ROOT, 'src/dashboard'),
+    configFile: false,
+    logLevel: 'warn',
+    build: {
+      outDir: SITE,
+      emptyOutDir: true,
+      target: 'es2022',
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      reportCompressedSize: false,
+      chunkSizeWarningLimit: 2_000,
+    },
+    worker: { format: 'es' },
+  })
+  await mkdir(join(SITE, 'docs'), { recursive: true })
+  const docs = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+  for (const file of DOCS) await copyFile(join(docs, file), join(SITE, 'docs', file))
+  process.stdout.write(`The page is built, in ${((Date.now() - started) / 1000).toFixed(1)} s.\n`)
+}

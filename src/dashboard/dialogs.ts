@@ -1,0 +1,7 @@
+import { createStore } from './store.ts'
+
+/** The dialog that is open over the views, if one is. */
+export const openDialog = createStore<'panic' | undefined>(undefined)
+
+/** Whether a wallet is about to be connected: the dialogs' code is needed before there is a connection. */
+export const isConnecting = createStore(false)

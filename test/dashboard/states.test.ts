@@ -1,0 +1,242 @@
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import postgres from 'postgres'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { addressOf } from '../../src/stacks/sign.ts'
+import { CHROMIUM, openPage, type Page } from '../node/chromium.ts'
+import { ROOT } from '../node/entry.ts'
+import { type Served, serve } from './serve.ts'
+import { createKey } from './story.ts'
+import { connectThrowaway, DESKTOP, type Visitor, visit } from './visitor.ts'
+import { installWallet, type Wallet } from './wallet-provider.ts'
+
+const run = promisify(execFile)
+const newPrivateKey = () => `${randomBytes(31).toString('hex').padStart(64, '0')}01`
+
+describe.skipIf(CHROMIUM === undefined)(
+  'The page says what is wrong, and what to do',
+  {
+    timeout: 120_000,
+  },
+  () => {
+    const env = { ENCRYPTION_KEY: randomBytes(32).toString('base64') }
+    let served: Served
+    let page: Page
+    beforeAll(async () => {
+      served = await serve('Node and Postgres', env)
+    }, 120_000)
+    afterAll(() => served?.stop())
+    beforeEach(async () => {
+      page = await openPage(CHROMIUM ?? '')
+      await page.show(DESKTOP)
+    })
+    afterEach(() => page?.close())
+
+    const database = () => postgres(served.databaseUrl ?? '', { max: 1, onnotice: () => {} })
+    const addressIn = (visitor: Visitor) =>
+      visitor.page.evaluate<string>(`JSON.parse(sessionStorage['latchkey.connection']).address`)
+
+    it('no wallet: where to get one', async () => {
+      const { press, sees } = await visit(page, served.url)
+      await press('Connect wallet')
+      await sees('No wallet in this browser')
+      await sees('Install Leather')
+    })
+
+    it('a wallet of the browser connects, signs, declines, and signs as another account or network', async () => {
+      const wallet: Wallet = {
+        privateKey: newPrivateKey(),
+        networks: ['mainnet', 'devnet'],
+        declines: false,
+        asked: [],
+        texts: [],
+      }
+      await installWallet(page, wallet)
+      const visitor = await visit(page, served.url)
+      const { press, sees } = visitor
+      await press('Connect wallet')
+      await sees('The exact message')
+      expect(wallet.asked).toEqual(['stx_getAddresses'])
+      await press('Sign')
+      await sees('What your bots may do')
+      expect(await addressIn(visitor)).toBe(addressOf(wallet.privateKey, 'devnet'))
+      const shown: string[] = []
+      await createKey(visitor, 'of an extension', {
+        look: async (view) => {
+          if (view !== 'sign') return
+          shown.push(
+            await page.evaluate(
+              `[...document.querySelectorAll('dialog .json')].at(-1).textContent`,
+            ),
+          )
+        },
+      })
+      // The wallet is given what the page has shown, to the character.
+      expect(shown[0]).toContain('"keyName":"of an extension"')
+      expect(wallet.texts.at(-1)).toBe(shown[0])
+
+      wallet.declines = true
+      await press('Suspend')
+      await press('Sign')
+      await sees('You cancelled')
+      await press('Dismiss')
+      wallet.privateKey = newPrivateKey()
+      await press('Suspend')
+      await press('Sign')
+      await sees('Another account signed')
+      await page.evaluate('void sessionStorage.clear()')
+      wallet.networks = ['mainnet']
+      await page.open(served.url)
+      await press('Connect wallet')
+      await sees('The wallet is on another network')
+    })
+
+    it('a keyboard is enough: Tab finds what is used, Enter uses it, Escape says no', async () => {
+      const visitor = await visit(page, served.url)
+      await visitor.sees('Use a throw-away wallet')
+      const key = async (name: string, code: number, text?: string) => {
+        const one = { key: name, code: name, windowsVirtualKeyCode: code }
+        await page.ask('Input.dispatchKeyEvent', { type: 'keyDown', ...one, ...(text && { text }) })
+        await page.ask('Input.dispatchKeyEvent', { type: 'keyUp', ...one })
+      }
+      const enter = () => key('Enter', 13, '\r')
+      const tabTo = async (name: string) => {
+        for (let time = 0; time < 40; time++) {
+          await key('Tab', 9)
+          const focused = await page.evaluate<string>('document.activeElement?.innerText ?? ""')
+          if (focused.trim().startsWith(name)) return
+        }
+        throw new Error(`Tab never reached ${name}`)
+      }
+      await tabTo('Use a throw-away wallet')
+      await enter()
+      await visitor.sees('The exact message')
+      await key('Escape', 27)
+      await visitor.sees('You cancelled')
+      await tabTo('Use a throw-away wallet')
+      await enter()
+      await visitor.sees('The exact message')
+      await tabTo('Sign')
+      expect(await page.evaluate('document.activeElement.closest("dialog") !== null')).toBe(true)
+      await enter()
+      await visitor.sees('Create your first key')
+      await tabTo('Orders')
+      await enter()
+      await visitor.sees('No orders yet')
+      expect(await page.evaluate('document.title')).toBe('Orders · Latchkey')
+    })
+
+    it('offline: what is shown stays, and comes back by itself', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'before the outage')
+      await visitor.go('#/keys')
+      await visitor.sees('before the outage')
+      const network = (offline: boolean) =>
+        page.ask('Network.emulateNetworkConditions', {
+          ...{ offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 },
+        })
+      await network(true)
+      await visitor.sees('The service cannot be reached')
+      await visitor.sees('before the outage')
+      await network(false)
+      await visitor.missesText('The service cannot be reached')
+    })
+
+    it('a clock that is wrong: nothing is signed', async () => {
+      await page.ask('Page.addScriptToEvaluateOnNewDocument', {
+        source: '{ const now = Date.now; Date.now = () => now() - 20 * 60_000 }',
+      })
+      const { press, sees, text } = await visit(page, served.url)
+      await press('Use a throw-away wallet')
+      await sees('The clocks differ')
+      expect(await text()).not.toContain('The exact message')
+    })
+
+    it('a session that ended: one signature opens the next', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      const session = await page.evaluate<string>(
+        `JSON.parse(sessionStorage['latchkey.connection']).session`,
+      )
+      await fetch(`${served.url}/api/v1/sessions/self`, {
+        method: 'DELETE',
+        headers: { Authorization: `Bearer ${session}` },
+      })
+      await visitor.sees('Your session has ended')
+      await visitor.press('Open a new session')
+      await visitor.press('Sign')
+      await visitor.missesText('Your session has ended')
+      await visitor.sees('Create your first key')
+    })
+
+    it('a wallet that the operator suspended', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      const wallet = await addressIn(visitor)
+      await run(
+        process.execPath,
+        [join(ROOT, 'src/cli/admin.ts'), 'suspend', '--wallet', wallet, '--reason', 'a test'],
+        { env: { ...process.env, ...env, DATABASE_URL: served.databaseUrl } },
+      )
+      await visitor.go('#/keys/new')
+      await visitor.press('Review and sign')
+      await visitor.press('Sign')
+      await visitor.sees('This wallet is suspended')
+    })
+
+    it('tampered with: a right that its owner did not sign is told loudly, above every view', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'edited', { template: 'Cancel only' })
+      const sql = database()
+      await sql`UPDATE api_keys SET permissions = '{create,execute,cancel}' WHERE wallet_address = ${await addressIn(visitor)}`
+      await sql.end()
+      await visitor.go('#/audit')
+      await visitor.press('Verify in this browser')
+      await visitor.sees('The audit does not check out')
+      await visitor.sees('permissions is not what its owner signed')
+      await visitor.go('#/orders')
+      await visitor.sees('has been tampered with')
+    })
+
+    it('cut: an audit without its last event is found by what this browser kept', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'kept')
+      await page.evaluate(`{
+      const name = 'latchkey.head.' + JSON.parse(sessionStorage['latchkey.connection']).address
+      const head = JSON.parse(localStorage[name])
+      localStorage[name] = JSON.stringify({ sequence: head.sequence + 1, hash: 'ab'.repeat(32) })
+    }`)
+      await page.open(`${served.url}/?again#/audit`)
+      await visitor.press('Verify in this browser')
+      await visitor.sees('is not the event that the head names, or is gone')
+    })
+  },
+)
+
+describe.skipIf(CHROMIUM === undefined)('With too many requests', { timeout: 120_000 }, () => {
+  it('the page counts down, and goes on by itself', async () => {
+    const served = await serve('Node and PGlite', { IP_RATE_LIMIT_PER_MINUTE: '40' })
+    const page = await openPage(CHROMIUM ?? '')
+    try {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      for (let time = 0; time < 60; time++) await fetch(`${served.url}/api/v1/time`)
+      await visitor.go('#/orders')
+      await visitor.sees('Too many requests')
+      await visitor.sees('Tries again in')
+      await page.evaluate(`new Promise((done) => {
+        const look = () => document.body.innerText.includes('Too many requests') ? setTimeout(look, 200) : done()
+        look()
+      })`)
+      await visitor.sees('No orders yet')
+    } finally {
+      await page.close()
+      await served.stop()
+    }
+  })
+})

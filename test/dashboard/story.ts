@@ -1,0 +1,167 @@
+import type { Visitor } from './visitor.ts'
+
+/** Looks at a view: every view that the story passes is shown to it. */
+export type Look = (view: string) => Promise<void>
+
+/** Creates a key from a template. Returns its secret. */
+export async function createKey(
+  visitor: Visitor,
+  name: string,
+  { template = 'Market maker', look }: { template?: string; look?: Look } = {},
+): Promise<string> {
+  const { page, press, fill, sees, go, tick } = visitor
+  await go('#/keys/new')
+  await press(template)
+  await fill('Name', name)
+  if (template === 'Market maker') {
+    await press('Allow my address')
+    await press('Add an amount')
+    await fill('A day', '20')
+    await fill('An order', '1')
+  }
+  await look?.('create')
+  await press('Review and sign')
+  await sees('The exact message')
+  await look?.('sign')
+  await press('Sign')
+  await sees('shown this once')
+  await press('Test it')
+  await sees('It works')
+  await press('Show the secret')
+  const secret = await page.evaluate<string>(`document.querySelector('.secret input').value`)
+  await look?.('secret')
+  await tick('I stored it')
+  await press('Done')
+  await sees('About this key')
+  return secret
+}
+
+/** Every flow of the page, one after another, with one throw-away wallet. */
+export async function tellStory(visitor: Visitor, url: string, look: Look): Promise<void> {
+  const { press, fill, sees, missesText, go } = visitor
+  await sees('Connect wallet')
+  await look('landing')
+  await press('Use a throw-away wallet')
+  await sees('The exact message')
+  await press('Cancel')
+  await sees('You cancelled')
+  await press('Dismiss')
+  await press('Use a throw-away wallet')
+  await press('Sign')
+  await sees('Create your first key')
+  await look('no keys')
+
+  await go('#/funds')
+  await press('Get tokens')
+  await sees('Tokens have arrived')
+  await look('funds')
+
+  const secret = await createKey(visitor, 'market maker', { look })
+  for (const query of ['?limit=1', '?limit=0'])
+    await fetch(`${url}/api/v1/orders${query}`, {
+      headers: { 'X-API-Key': secret, 'User-Agent': 'maker/1.4' },
+    })
+  await go('#/keys')
+  await sees('market maker')
+  await sees('a day')
+  await look('keys')
+
+  await press('market maker')
+  await sees('maker/1.4')
+  await sees('INVALID_REQUEST')
+  await look('key')
+  await press('Suspend')
+  await press('Sign')
+  await press('Resume')
+  await press('Sign')
+  await sees('works again')
+  await press('Revocation certificate')
+  await sees('in advance')
+  await press('Sign')
+  await sees('Keep it apart')
+
+  await press('Rotate')
+  await sees('The present secret works for')
+  await look('rotate')
+  await press('Rotate')
+  await press('Sign')
+  await sees('The secret before it works until')
+  await visitor.tick('I stored it')
+  await press('Done')
+  await sees('The secret before the last rotation')
+
+  await press('Change')
+  await sees('Nothing yet')
+  await press('7 days')
+  await fill('Open orders at once', '5')
+  await look('change')
+  await press('Review and sign')
+  await press('Sign')
+  await sees('is changed')
+  await sees('5 open orders')
+
+  await go('#/orders')
+  await sees('No orders yet')
+  await look('no orders')
+  await go('#/orders/new')
+  await press('Review and sign')
+  await sees('An amount above 0')
+  await fill('Amount', '1')
+  await fill('At least', '0.49')
+  await look('new order')
+  await press('Review and sign')
+  await sees('The intent that the chain will check')
+  await press('Sign')
+  await sees('Time line')
+  await press('Execute now')
+  await press('Sign')
+  await sees('Settled in block')
+  await look('settled order')
+  await go('#/orders/new')
+  await fill('Amount', '2.5')
+  await fill('At least', '1.2')
+  await press('Review and sign')
+  await press('Sign')
+  await sees('Time line')
+  await press('Cancel order')
+  await press('Sign')
+  await sees('The order is cancelled')
+  await press('Cancel on chain')
+  await press('Sign')
+  await sees('Cancel')
+  await go('#/orders')
+  await sees('Settled')
+  await look('orders')
+
+  await go('#/audit')
+  await sees('Secret rotated')
+  await press('Verify in this browser')
+  await sees('check out')
+  await sees('the last event that this browser has seen')
+  await look('audit')
+
+  await createKey(visitor, 'watchdog', { template: 'Cancel only' })
+  await press('Revoke')
+  await sees('to confirm')
+  await look('revoke')
+  await fill('Type', 'watchdog')
+  await press('Revoke')
+  await press('Sign')
+  await sees('is revoked')
+
+  await press('Panic')
+  await sees('What it cannot stop')
+  await look('panic')
+  await press('Revoke everything')
+  await press('Sign')
+  await sees('1 key revoked')
+  await look('panic done')
+  await press('Open a new session')
+  await press('Sign')
+  await go('#/keys')
+  await press('Ended')
+  await sees('Revoked')
+  await missesText('Your session has ended')
+  const refused = await fetch(`${url}/api/v1/me`, { headers: { 'X-API-Key': secret } })
+  if (refused.status !== 401) throw new Error(`a revoked key got ${refused.status}`)
+}
