@@ -9,7 +9,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { drizzle } from 'drizzle-orm/pglite'
 import { type Database, messageOf } from './database.ts'
@@ -77,6 +77,10 @@ class FolderError extends Error {
   }
 }
 
+function nearestFolder(path: string): string {
+  return existsSync(path) ? path : nearestFolder(dirname(path))
+}
+
 /**
  * Makes the folder, or checks the one that is there: other users may not write to it, or they could replace the database, nor
  * read the database in it, whose files are created readable by all.
@@ -84,6 +88,8 @@ class FolderError extends Error {
 function prepareFolder(folder: string): void {
   const files = join(folder, 'postgres')
   explained(folder, () => {
+    // mkdir with `recursive` reports ENOENT for whatever keeps it from making a parent.
+    accessSync(nearestFolder(folder), constants.W_OK | constants.X_OK)
     mkdirSync(files, { recursive: true, mode: 0o700 })
     for (const path of [folder, files]) accessSync(path, constants.W_OK | constants.X_OK)
     tighten(folder, ({ mode }) => mode & ~OTHERS_WRITE)

@@ -59,8 +59,12 @@ describe('a service whose server stops writes', () => {
     const { details } = await refused(await service.call('/ready'), 'unavailable')
     expect(details).toEqual({ reason: 'database_read_only' })
     await setReadOnly('off')
-    expect(await until(200)).toBeLessThan(RECOVERY_MS)
-    expect((await service.call('/ready')).status).toBe(200)
+    const began = performance.now()
+    await until(200)
+    // The probes of a second share one check.
+    while ((await service.call('/ready')).status !== 200)
+      if (performance.now() - began > RECOVERY_MS) break
+    expect(performance.now() - began).toBeLessThan(RECOVERY_MS)
   })
 
   it('replaces sessions that can never write again by new ones that can, within 2 s', async () => {
