@@ -42,8 +42,17 @@ const OUTAGE_CODES =
 
 /** Whether another session held a row for longer than `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
+  return hasState(error, '55P03')
+}
+
+/** Whether Postgres ended a statement because it and another session waited for each other. */
+export function isDeadlock(error: unknown): boolean {
+  return hasState(error, '40P01')
+}
+
+function hasState(error: unknown, state: string): boolean {
   for (let at = error; at instanceof Error; at = at.cause)
-    if ('code' in at && at.code === '55P03') return true
+    if ('code' in at && at.code === state) return true
   return false
 }
 

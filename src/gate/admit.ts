@@ -266,11 +266,24 @@ function number(value: number): SQL {
 export function countSuccess(
   keyId: string | SQL,
   done: SQL,
-  counter?: 'creation_count' | 'execution_count' | 'cancellation_count',
+  counter?: 'execution_count' | 'cancellation_count',
 ): SQL {
   const also = counter === undefined ? sql`` : sql.raw(`, ${counter} = ${counter} + 1`)
   return sql`UPDATE api_keys SET successful_requests = successful_requests + 1${also}
     WHERE id = ${keyId} AND EXISTS (SELECT FROM ${done})`
+}
+
+/**
+ * The part of a statement that counts a success for each order that keys created; the rows of the CTE `inserted` are those
+ * orders. Keys are locked in the order of their ids, as by the gate.
+ */
+export function countCreated(inserted: SQL): SQL {
+  return sql`UPDATE api_keys SET successful_requests = successful_requests + orders, creation_count = creation_count + orders
+    FROM (
+      SELECT id AS key_id, orders FROM api_keys
+        JOIN (SELECT created_by, count(*) AS orders FROM ${inserted} GROUP BY created_by) AS total ON created_by = id
+      ORDER BY id FOR NO KEY UPDATE OF api_keys
+    ) AS creator WHERE id = key_id`
 }
 
 /** Counts a success of a request that changed nothing: a read, or an order that existed already. */

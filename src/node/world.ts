@@ -1,5 +1,4 @@
 import { setTimeout as timer } from 'node:timers/promises'
-import { openEncryption } from '../crypto/encryption.ts'
 import { readEncryptionKeys } from '../crypto/keys.ts'
 import { postgresClock } from '../db/time.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
@@ -7,13 +6,14 @@ import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
 import { openOrderFeed } from '../orders/feed.ts'
+import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { openHeads } from './heads.ts'
-import { hashSecretNatively, openNativeMac } from './mac.ts'
 
 export type WorldOptions = Pick<World, 'config' | 'db' | 'log' | 'now' | 'recover'> &
   Partial<Pick<World, 'databaseTime'>>
@@ -42,7 +42,7 @@ export async function openWorld({
   await checkEncryptionKeys(db, keys)
   const mac = openNativeMac(keys)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
-  const encryption = await openEncryption(keys, randomBytes)
+  const encryption = await openNativeEncryption(keys)
   if (await hasUnsealedKeys(db)) log('warn', 'api_keys_unsealed')
   return {
     config,
@@ -66,6 +66,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
+    insertOrder: openInserts(db),
     feed: openOrderFeed(db, log, { now, pause }),
     recover,
     log,

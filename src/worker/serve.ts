@@ -18,6 +18,7 @@ import { docsPages } from '../http/docs.ts'
 import { JOBS } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
+import { openInserts } from '../orders/insert.ts'
 import type { Chain } from '../settlement/chain.ts'
 import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
@@ -123,6 +124,7 @@ export function createWorker({
       mac,
       usage,
       recover: engine.recover,
+      insertOrder: openInserts(db),
       log,
       keepHead: logHeads(log),
       now,

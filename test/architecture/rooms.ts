@@ -15,6 +15,7 @@ const BASE = ['result', 'memoize', 'crypto', 'wire', 'stacks', 'db']
 export const ROOMS: Readonly<Record<string, Room>> = {
   result: { imports: [], rule: 'a result is a type and two constructors' },
   memoize: { imports: [], rule: 'memoization is pure' },
+  batches: { imports: [], rule: 'batches know nothing of what they run' },
   version: { imports: [], rule: 'the version is a constant' },
   errors: { imports: [], rule: 'the table of refusals is a constant' },
   log: { imports: [], rule: 'the log writes through what it is given' },
@@ -65,7 +66,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the gate admits a request with a key',
   },
   orders: {
-    imports: [...BASE, 'actions', 'keys', 'gate'],
+    imports: [...BASE, 'batches', 'actions', 'keys', 'gate'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'orders are created, cancelled and watched without knowing how they settle',
   },
