@@ -7,6 +7,7 @@ import { type Endpoint, honoPath } from './http/endpoint.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
 import { baseHeaders, respondWithText } from './http/respond.ts'
+import { RouteTable } from './http/router.ts'
 import { type Refused, refuse } from './result.ts'
 import { auditEndpoints } from './routes/audit.ts'
 import { health, ready, serviceEndpoints } from './routes/info.ts'
@@ -34,7 +35,7 @@ export interface AppOptions {
 
 /** Mounts the routes. Reads no environment, opens no socket, keeps no state between requests. */
 export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): Hono<AppEnv> {
-  const app = new Hono<AppEnv>()
+  const app = new Hono<AppEnv>({ router: new RouteTable() })
   const requestId = createRequestIds()
   const allowOrigin = allowOrigins(allowedOrigins)
 
@@ -88,14 +89,17 @@ export function createApp({ worldOf, addressOf, allowedOrigins }: AppOptions): H
 
 const ID_BYTES = 12
 
-/** Random request ids, a hundred from each call for random bytes, which is a system call. */
+/** Random request ids, a thousand from each call for random bytes, which is a system call. */
 function createRequestIds(): (world: World) => string {
-  let pool = new Uint8Array()
+  let pool = ''
+  let at = 0
   return ({ randomBytes }) => {
-    if (pool.length === 0) pool = randomBytes(100 * ID_BYTES)
-    const id = pool.subarray(0, ID_BYTES)
-    pool = pool.subarray(ID_BYTES)
-    return `req_${toHex(id)}`
+    if (at === pool.length) {
+      pool = toHex(randomBytes(1_000 * ID_BYTES))
+      at = 0
+    }
+    at += 2 * ID_BYTES
+    return `req_${pool.slice(at - 2 * ID_BYTES, at)}`
   }
 }
 

@@ -45,7 +45,7 @@ export function isLockTimeout(error: unknown): boolean {
   return hasState(error, '55P03')
 }
 
-/** Whether Postgres ended a statement because it and another session waited for each other. */
+/** Whether Postgres ended a statement because two sessions waited for each other. */
 export function isDeadlock(error: unknown): boolean {
   return hasState(error, '40P01')
 }

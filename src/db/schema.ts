@@ -65,10 +65,9 @@ export const signedActions = pgTable(
 )
 
 /**
- * An API key: its terms (`KEY_TERMS` in src/keys/terms.ts), its state and its counters. `rights_mac` covers every column that
- * gives or takes a right: see src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one
- * key. A window column holds the number of the UTC minute, hour or day that its count belongs to. Failed requests are not
- * stored: they are `total_requests` less `successful_requests`.
+ * An API key: its terms (`KEY_TERMS` in src/keys/terms.ts) and its state. A row changes only by an act of its owner or of the
+ * operator, so its version stands for its content: see src/gate/known-keys.ts. `rights_mac` covers every column that gives
+ * or takes a right: see src/keys/rights.ts. While a rotation's grace lasts, the key has two secrets and is still one key.
  */
 export const apiKeys = pgTable(
   'api_keys',
@@ -99,23 +98,53 @@ export const apiKeys = pgTable(
     suspendedAt: time('suspended_at'),
     suspendedBy: text('suspended_by').$type<'owner' | 'operator' | 'both'>(),
     revokedAt: time('revoked_at'),
-    lastUsedAt: time('last_used_at'),
-    minuteWindow: count('minute_window'),
+    // Counters of a release before `key_counters`. No release reads them any more, and a trigger refuses to change them.
+    oldLastUsedAt: time('last_used_at'),
+    oldMinuteWindow: count('minute_window'),
+    oldMinuteCount: integer('minute_count').notNull().default(0),
+    oldHourWindow: count('hour_window'),
+    oldHourCount: integer('hour_count').notNull().default(0),
+    oldDayWindow: count('day_window'),
+    oldDayCount: integer('day_count').notNull().default(0),
+    oldTotalRequests: count('total_requests'),
+    oldSuccessfulRequests: count('successful_requests'),
+    oldCreationCount: count('creation_count'),
+    oldExecutionCount: count('execution_count'),
+    oldCancellationCount: count('cancellation_count'),
+  },
+  (table) => [
+    index('api_keys_wallet').on(table.walletAddress, table.createdAt),
+    check('api_keys_hash_length', sql`octet_length(${table.keyHash}) = 32`),
+    check('api_keys_success', sql`${table.oldSuccessfulRequests} <= ${table.oldTotalRequests}`),
+  ],
+)
+
+/**
+ * The counters of a key, apart from its rights: the row that the gate locks and rewrites with each request, and so a small
+ * one. A trigger on `api_keys` inserts it together with its key. A window column holds the number of the UTC minute, hour or
+ * day that its count belongs to. Failed requests are not stored: they are `total_requests` less `successful_requests`.
+ */
+export const keyCounters = pgTable(
+  'key_counters',
+  {
+    keyId: text('key_id')
+      .primaryKey()
+      .references(() => apiKeys.id, { onDelete: 'cascade', onUpdate: 'cascade' }),
+    minuteWindow: integer('minute_window').notNull().default(0),
     minuteCount: integer('minute_count').notNull().default(0),
-    hourWindow: count('hour_window'),
+    hourWindow: integer('hour_window').notNull().default(0),
     hourCount: integer('hour_count').notNull().default(0),
-    dayWindow: count('day_window'),
+    dayWindow: integer('day_window').notNull().default(0),
     dayCount: integer('day_count').notNull().default(0),
     totalRequests: count('total_requests'),
+    lastUsedAt: time('last_used_at'),
     successfulRequests: count('successful_requests'),
     creationCount: count('creation_count'),
     executionCount: count('execution_count'),
     cancellationCount: count('cancellation_count'),
   },
   (table) => [
-    index('api_keys_wallet').on(table.walletAddress, table.createdAt),
-    check('api_keys_hash_length', sql`octet_length(${table.keyHash}) = 32`),
-    check('api_keys_success', sql`${table.successfulRequests} <= ${table.totalRequests}`),
+    check('key_counters_success', sql`${table.successfulRequests} <= ${table.totalRequests}`),
   ],
 )
 

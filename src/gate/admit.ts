@@ -7,14 +7,19 @@ import type { Config } from '../env.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { RIGHTS } from '../keys/terms-sql.ts'
+import type { KnownKey } from './known-keys.ts'
 import { WINDOW_SECONDS, type Window } from './windows.ts'
 
-/** Requests with one key from one address. */
+/** Requests with one key, and from one address where the key has a list of them. */
 export interface PresentedKey {
   hash: KeyHash
-  /** The canonical client address; undefined when it is unknown. */
+  /** The canonical client address; undefined when it is unknown, or when the key is known to be usable from anywhere. */
   ip: string | undefined
   requests: number
+  /** Orders to read along. */
+  uuids: readonly string[]
+  /** What the process knows of the key's row; the statement returns the row when it has another version. */
+  known: KnownKey | undefined
 }
 
 export interface Limits {
@@ -32,24 +37,10 @@ export function limitsOf(config: Config): Limits {
   }
 }
 
-/** The database's verdict on one presented key. `keyId` is null when no key has the hash. */
-export interface AdmitVerdict {
-  keyId: string | null
-  /** `busy` when another session has locked the key's row and the statement skipped it. */
-  refusal: 'revoked' | 'suspended' | 'expired' | 'rotated' | 'ip' | 'busy' | null
-  /** The key's rights as the text of `RIGHTS`; null when it is refused. */
-  rights: string | null
-  /** Hex; null when the row has no MAC. */
-  mac: string | null
-  /** Undefined when the key is refused. */
-  quota: Quota | undefined
-}
-
 /** A key's windows before any request of a batch has passed. */
 export interface Quota {
   /** How many requests with this key may pass, from all addresses together. */
   room: number
-  minuteLimit: number
   /** Requests counted in each window, and the number of the window. */
   minuteUsed: number
   minuteWindow: number
@@ -59,57 +50,115 @@ export interface Quota {
   dayWindow: number
 }
 
-export interface AdmitResult {
-  /** One for each presented key, in the same order. */
-  verdicts: AdmitVerdict[]
-  /** The orders that were read along, as the columns of their table. */
-  orders: Record<string, unknown>[]
+/** A key whose requests have all passed. */
+export interface Admitted {
+  /** The place of the presented key, from 0. */
+  place: number
+  quota: Quota
+  /** The row for `KnownKeys.read`; null when it has the known version. */
+  row: string | null
+  orders: OrderJson[]
 }
 
-export type Admit = (
-  keys: readonly PresentedKey[],
-  uuids: readonly string[],
-  now: number,
-  /** Whether to wait for a row that another session has locked. */
-  whenLocked?: 'wait' | 'skip',
-) => Promise<AdmitResult>
+/** The database's verdict on one presented key. `keyId` is null when no key has the hash. */
+export interface Verdict {
+  keyId: string | null
+  /** `busy` when another session has locked the key's counters and the statement skipped them. */
+  refusal: 'revoked' | 'suspended' | 'expired' | 'rotated' | 'tampered' | 'ip' | 'busy' | null
+  /** Undefined when the key is refused. */
+  quota: Quota | undefined
+  /** Null when the key is refused, or when its row has the known version. */
+  row: string | null
+  orders: OrderJson[]
+}
+
+/** An order as `orderJson` selects it. */
+export type OrderJson = Record<string, unknown>
+
+export interface GateStatements {
+  /**
+   * Admits all requests of each key, or none of them, and returns the admitted keys. Sort the keys by hash: this is the order in
+   * which their counters are locked.
+   */
+  admit(keys: readonly PresentedKey[], now: number, since: string | undefined): Promise<Admitted[]>
+  /** Decides about every request, and is the only statement that refuses. Returns a verdict for each key, in their order. */
+  judge(
+    keys: readonly PresentedKey[],
+    now: number,
+    since: string | undefined,
+    /** Whether to wait for counters that another session has locked. */
+    whenLocked?: 'wait' | 'skip',
+  ): Promise<Verdict[]>
+}
 
 /**
- * Prepares the gate's decision as one statement: find the keys, refuse inactive ones and foreign addresses, count a request
- * in all three windows or in none, and count what passes as failed until its success is committed. A single request is
- * first tried with a plain guarded UPDATE, which costs half; when that does not match, the full statement decides why.
+ * Prepares the gate's two statements. Both count a request in all three windows or in none, and as failed until its success is
+ * committed. `admit` is a plain guarded UPDATE of the counters, which costs half of `judge`: a key that is unknown or
+ * inactive, used from a foreign address, or has too little room for all its requests, is not among its results.
  */
-export function prepareAdmit(db: Database, limits: Limits): Admit {
+export function prepareGate(db: Database, limits: Limits): GateStatements {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
-  const execute = async (name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
+  const execute = async <Row>(name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
     made[name] ??= prepare(db, `gate_${name}`, STATEMENTS[name](limits))
-    return parseResult(await made[name].execute(values))
+    return rowsOf<Row>(await made[name].execute(values))
   }
-
-  return async function admit(keys, uuids, now, whenLocked = 'wait') {
-    const values = {
-      at: new Date(now).toISOString(),
-      minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
-      hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
-      day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
-      // Quoted: NULL is a valid uuid.
-      uuids: `{${uuids.map((uuid) => `"${uuid}"`).join(',')}}`,
-    }
-    const [first] = keys
-    if (keys.length === 1 && first?.requests === 1 && whenLocked === 'wait') {
-      const admitted = await execute('single', {
-        ...values,
-        hash: `\\x${first.hash}`,
-        ip: first.ip ?? null,
+  return {
+    async admit(keys, now, since) {
+      const at = windowsAt(now)
+      const isAllKnown = keys.every(({ known, uuids }) => known !== undefined && uuids.length === 0)
+      const name = isAllKnown ? 'known' : 'admit'
+      const found = await execute<AdmittedRow>(name, parameters(keys, now, at, since))
+      return found.map((row) => {
+        const place = row.place - 1
+        const { requests } = keys[place] as PresentedKey
+        const { minute, hour, day } = row
+        const before = { minute: minute - requests, hour: hour - requests, day: day - requests }
+        const quota = quotaOf(requests, before, row.ahead, at)
+        return { place, quota, row: row.row ?? null, orders: row.orders ?? [] }
       })
-      if (admitted.verdicts.length > 0) return admitted
-    }
-    return execute(whenLocked, {
-      ...values,
-      hashes: `{${keys.map(({ hash }) => `"\\\\x${hash}"`).join(',')}}`,
-      ips: `{${keys.map(({ ip }) => ip ?? 'NULL').join(',')}}`,
-      requests: `{${keys.map(({ requests }) => requests).join(',')}}`,
-    })
+    },
+    async judge(keys, now, since, whenLocked = 'wait') {
+      const at = windowsAt(now)
+      const found = await execute<VerdictRow>(whenLocked, parameters(keys, now, at, since))
+      return found.map((row) => {
+        const { keyId, refusal, room } = row
+        const quota = room === null ? undefined : quotaOf(room, row, row.ahead, at)
+        return { keyId, refusal, quota, row: row.row, orders: row.orders ?? [] }
+      })
+    },
+  }
+}
+
+/** The numbers of the windows of a moment. */
+type WindowNumbers = Record<Window['name'], number>
+
+function windowsAt(now: number): WindowNumbers {
+  return {
+    minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
+    hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
+    day: Math.floor(now / 1000 / WINDOW_SECONDS.day),
+  }
+}
+
+function parameters(
+  keys: readonly PresentedKey[],
+  now: number,
+  at: WindowNumbers,
+  since: string | undefined,
+): Record<string, unknown> {
+  const array = (element: (key: PresentedKey) => string | number) =>
+    `{${keys.map(element).join(',')}}`
+  return {
+    ...at,
+    at: new Date(now).toISOString(),
+    since: since ?? null,
+    hashes: array(({ hash }) => `"\\\\x${hash}"`),
+    ips: array(({ ip }) => ip ?? 'NULL'),
+    requests: array(({ requests }) => requests),
+    xmins: array(({ known }) => known?.xmin ?? 'NULL'),
+    ctids: array(({ known }) => (known === undefined ? 'NULL' : `"${known.ctid}"`)),
+    // Quoted: NULL is a valid uuid.
+    uuids: array(({ uuids }) => (uuids.length === 0 ? 'NULL' : `"${uuids.join(',')}"`)),
   }
 }
 
@@ -120,57 +169,88 @@ function prepare(db: Database, name: string, statement: SQL) {
 
 type Prepared = ReturnType<typeof prepare>
 
-/** A row of the result. Few columns: each costs the driver as much as its content. */
-interface Row extends Omit<AdmitVerdict, 'quota'> {
-  quota: string | null
-  orders: Record<string, unknown>[] | null
+/** Few columns: each costs the driver as much as its content. */
+interface AdmittedRow {
+  place: number
+  /** Requests counted in each window, those of this statement included. */
+  minute: number
+  hour: number
+  day: number
+  /** The numbers of the key's windows, where one is ahead of this process's clock. */
+  ahead: string | null
+  row?: string | null
+  orders?: OrderJson[] | null
 }
 
-function parseResult(result: unknown): AdmitResult {
-  const found = rowsOf<Row>(result)
-  const verdicts = found.map((row) => ({ ...row, quota: parseQuota(row.quota) }))
-  return { verdicts, orders: found[0]?.orders ?? [] }
+interface VerdictRow {
+  keyId: string | null
+  refusal: Verdict['refusal']
+  room: number | null
+  /** Requests counted in each window before. */
+  minute: number
+  hour: number
+  day: number
+  ahead: string | null
+  row: string | null
+  orders: OrderJson[] | null
 }
 
-function parseQuota(text: string | null): Quota | undefined {
-  if (text === null) return undefined
-  const numbers = text.split(' ')
-  const at = (place: number) => Number(numbers[place])
+function quotaOf(
+  room: number,
+  used: Record<Window['name'], number>,
+  ahead: string | null,
+  at: WindowNumbers,
+): Quota {
+  const [minuteWindow = 0, hourWindow = 0, dayWindow = 0] =
+    ahead === null ? [at.minute, at.hour, at.day] : ahead.split(' ').map(Number)
   return {
-    room: at(0),
-    minuteLimit: at(1),
-    minuteUsed: at(2),
-    minuteWindow: at(3),
-    hourUsed: at(4),
-    hourWindow: at(5),
-    dayUsed: at(6),
-    dayWindow: at(7),
+    room,
+    minuteUsed: used.minute,
+    minuteWindow,
+    hourUsed: used.hour,
+    hourWindow,
+    dayUsed: used.day,
+    dayWindow,
   }
 }
 
 const value = sql.placeholder
-const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::bigint AS minute,
-  ${value('hour')}::bigint AS hour, ${value('day')}::bigint AS day)`
-const ORDERS = sql`(
-  SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (${value('uuids')}::text::text[]))`
-const IS_KNOWN = sql`EXISTS (SELECT FROM api_keys WHERE key_hash = hash OR previous_key_hash = hash)`
-const MAC = sql`encode(rights_mac, 'hex')`
+const NOW = sql`(SELECT ${value('at')}::timestamptz AS at, ${value('minute')}::int AS minute,
+  ${value('hour')}::int AS hour, ${value('day')}::int AS day, ${value('since')}::timestamptz AS since)`
+const ASKED = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
+  ${value('xmins')}::text::xid[], ${value('ctids')}::text::tid[], ${value('uuids')}::text::text[])
+  WITH ORDINALITY AS asked (hash, ip, requests, known_xmin, known_ctid, uuids, place)`
+const ORDERS = sql`CASE WHEN asked.uuids IS NOT NULL THEN (
+  SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (string_to_array(asked.uuids, ','))) END`
+/** Whether a row of `api_keys` has the version that the process knows. */
+const IS_CURRENT = sql`keys.xmin = known_xmin AND keys.ctid = known_ctid AND pg_postmaster_start_time() = since`
+/** A row of `api_keys` as `KnownKeys.read` takes it. */
+const KEY_VERSION = sql`json_build_array(${RIGHTS}, encode(rights_mac, 'hex'), keys.xmin, keys.ctid, pg_postmaster_start_time())::text`
 
 /**
  * The count of the current window, over the columns of `now`. A window newer than this process's clock is kept: the
  * clocks of several processes differ, and the limit holds across all of them.
  */
 function used(window: Window['name']): SQL {
-  return sql.raw(`CASE WHEN ${window}_window >= ${window} THEN ${window}_count ELSE 0 END`)
+  return sql.raw(
+    `CASE WHEN counters.${window}_window >= ${window} THEN counters.${window}_count ELSE 0 END`,
+  )
 }
 
-/** The assignments that count admitted requests in a key's row. */
+/** The assignments that count admitted requests in a key's counters. */
 function counting(admitted: SQL): SQL {
   return sql`
-    minute_count = ${used('minute')} + ${admitted}, minute_window = greatest(minute_window, minute),
-    hour_count = ${used('hour')} + ${admitted}, hour_window = greatest(hour_window, hour),
-    day_count = ${used('day')} + ${admitted}, day_window = greatest(day_window, day),
-    total_requests = total_requests + ${admitted}, last_used_at = greatest(last_used_at, at)`
+    minute_count = ${used('minute')} + ${admitted}, minute_window = greatest(counters.minute_window, minute),
+    hour_count = ${used('hour')} + ${admitted}, hour_window = greatest(counters.hour_window, hour),
+    day_count = ${used('day')} + ${admitted}, day_window = greatest(counters.day_window, day),
+    total_requests = counters.total_requests + ${admitted}, last_used_at = greatest(counters.last_used_at, at)`
+}
+
+/** The numbers of a key's windows where one of them is ahead of `now`, else null. */
+function ahead(table: SQL): SQL {
+  return sql`CASE WHEN ${table}.minute_window > minute OR ${table}.hour_window > hour OR ${table}.day_window > day
+    THEN concat_ws(' ', greatest(${table}.minute_window, minute), greatest(${table}.hour_window, hour),
+      greatest(${table}.day_window, day)) END`
 }
 
 function minuteLimit(limits: Limits): SQL {
@@ -178,115 +258,85 @@ function minuteLimit(limits: Limits): SQL {
 }
 
 const STATEMENTS = {
-  /** Admits one request, or returns that no key has the hash, or returns no row. */
-  single: (limits: Limits) => sql`
-    WITH asked AS (
-      SELECT ${value('hash')}::text::bytea AS hash, ${value('ip')}::text::inet AS ip
-    ), admitted AS (
-      UPDATE api_keys SET ${counting(sql`1`)}
-      FROM asked, ${NOW} AS now
-      WHERE key_hash = hash AND ${isActiveSql(sql`at`)}
-        AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
-        AND ${used('minute')} < ${minuteLimit(limits)} AND ${used('hour')} < ${number(limits.perHour)}
-        AND ${used('day')} < ${number(limits.perDay)}
-      RETURNING id, ${RIGHTS}::text AS rights, ${MAC} AS mac,
-        concat_ws(' ', 1, ${minuteLimit(limits)}, minute_count - 1, minute_window, hour_count - 1, hour_window,
-          day_count - 1, day_window) AS quota
-    )
-    SELECT id AS "keyId", NULL AS refusal, rights, mac, quota, ${ORDERS} AS orders
-    FROM asked LEFT JOIN admitted ON true WHERE id IS NOT NULL OR NOT ${IS_KNOWN}`,
-  /** Waits for rows that another session has locked. */
-  wait: (limits: Limits) => batch(limits, 'wait'),
+  /** Of keys whose versions are known and current, without orders: it costs two thirds of `admit`. */
+  known: (limits: Limits) => admit(limits, { isCurrent: true }),
+  admit: (limits: Limits) => admit(limits, { isCurrent: false }),
+  /** Waits for counters that another session has locked. */
+  wait: (limits: Limits) => judge(limits, 'wait'),
   /** Returns `busy` for them. */
-  skip: (limits: Limits) => batch(limits, 'skip'),
+  skip: (limits: Limits) => judge(limits, 'skip'),
 }
 
 /**
- * Rows are locked in the order of their ids, so that two batches cannot deadlock, and the UPDATE joins on the primary key,
- * so that a row which changed while its lock was awaited is read again. During the grace of a rotation two secrets lead
- * to one row, and so to one quota.
+ * The rights are read as they were when the statement began, which is after its requests arrived. The guards on the counters are
+ * evaluated again when a row changed while its lock was awaited. The lock on a key's counters is the only one.
  */
-function batch(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
-  const skip = whenLocked === 'skip' ? sql` SKIP LOCKED` : sql``
-  const refusal =
-    whenLocked === 'wait'
-      ? sql`refusal`
-      : sql`CASE WHEN id IS NOT NULL THEN refusal WHEN ${IS_KNOWN} THEN 'busy' END`
+function admit(limits: Limits, { isCurrent }: { isCurrent: boolean }): SQL {
+  const hasRoom = (window: Window['name'], limit: SQL) =>
+    sql`${used(window)} + asked.requests <= ${limit}`
   return sql`
-    WITH asked AS (
-      SELECT * FROM unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[])
-        WITH ORDINALITY AS presented (hash, ip, requests, ordinal)
-    ), now AS ${NOW}, locked AS (
-      SELECT * FROM api_keys
-      WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
-      ORDER BY id FOR NO KEY UPDATE${skip}
-    ), known AS (
+    UPDATE key_counters AS counters SET ${counting(sql`asked.requests`)}
+    FROM ${ASKED} JOIN api_keys AS keys ON key_hash = asked.hash CROSS JOIN ${NOW} AS now
+    WHERE counters.key_id = keys.id AND ${isActiveSql(sql`at`)}
+      AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
+      AND ${hasRoom('minute', minuteLimit(limits))} AND ${hasRoom('hour', number(limits.perHour))}
+      AND ${hasRoom('day', number(limits.perDay))} ${isCurrent ? sql`AND ${IS_CURRENT}` : sql``}
+    RETURNING asked.place::int AS place, counters.minute_count AS minute, counters.hour_count AS hour,
+      counters.day_count AS day, ${ahead(sql`counters`)} AS ahead
+      ${isCurrent ? sql`` : sql`, CASE WHEN ${IS_CURRENT} THEN NULL ELSE ${KEY_VERSION} END AS row, ${ORDERS} AS orders`}`
+}
+
+/**
+ * Counters are locked in the order of the current hashes, as `admit` locks them, so that two batches cannot deadlock; and the
+ * UPDATE joins on the primary key, so that a row which changed while its lock was awaited is read again. During the grace of
+ * a rotation two secrets lead to one key, and so to one quota. A key whose counters are gone is refused as edited.
+ */
+function judge(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
+  const skip = whenLocked === 'skip' ? sql` SKIP LOCKED` : sql``
+  const uncounted = whenLocked === 'skip' ? sql`'busy'` : sql`'tampered'`
+  return sql`
+    WITH asked AS (SELECT * FROM ${ASKED}), now AS ${NOW}, known AS (
       SELECT id, key_hash, previous_key_hash, previous_until <= ${latest(sql`at`)} AS is_rotated, ip_allowlist,
-        ${RIGHTS}::text AS rights, ${MAC} AS mac,
-        ${inactiveReasonSql(sql`at`)} AS inactive,
-        ${minuteLimit(limits)} AS minute_limit,
-        ${used('minute')} AS minute_used, greatest(minute_window, minute) AS minute_window,
-        ${used('hour')} AS hour_used, greatest(hour_window, hour) AS hour_window,
-        ${used('day')} AS day_used, greatest(day_window, day) AS day_window
-      FROM locked, now
+        ${inactiveReasonSql(sql`at`)} AS inactive, ${minuteLimit(limits)} AS minute_limit,
+        keys.xmin AS row_xmin, keys.ctid AS row_ctid, ${KEY_VERSION} AS row
+      FROM api_keys AS keys, now
+      WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
+    ), locked AS (
+      SELECT counters.* FROM known JOIN key_counters AS counters ON counters.key_id = known.id
+      ORDER BY known.key_hash FOR NO KEY UPDATE OF counters${skip}
+    ), counters AS (
+      SELECT key_id, ${used('minute')} AS minute_used, ${used('hour')} AS hour_used, ${used('day')} AS day_used,
+        ${ahead(sql`counters`)} AS ahead
+      FROM locked AS counters, now
     ), judged AS (
-      SELECT id, ordinal, requests, rights, mac, minute_limit, minute_used, minute_window, hour_used, hour_window, day_used,
-        day_window,
+      SELECT id, place, requests, minute_used, hour_used, day_used, ahead,
         greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
           ${number(limits.perDay)} - day_used)) AS room,
+        CASE WHEN row_xmin = known_xmin AND row_ctid = known_ctid AND pg_postmaster_start_time() = since THEN NULL
+          ELSE row END AS row,
         CASE WHEN inactive IS NOT NULL THEN inactive
           WHEN is_previous AND is_rotated THEN 'rotated'
           WHEN ip_allowlist IS NOT NULL AND NOT coalesce(ip <<= ANY (ip_allowlist), false) THEN 'ip'
+          WHEN key_id IS NULL THEN ${uncounted}
         END AS refusal
-      FROM known CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
-        JOIN asked ON hash = secret_hash
+      FROM known LEFT JOIN counters ON key_id = id
+        CROSS JOIN LATERAL (VALUES (key_hash, false), (previous_key_hash, true)) AS secret (secret_hash, is_previous)
+        JOIN asked ON hash = secret_hash CROSS JOIN now
     ), counted AS (
-      UPDATE api_keys SET ${counting(sql`admitted`)}
+      UPDATE key_counters AS counters SET ${counting(sql`admitted`)}
       FROM now, (
-        SELECT id AS key_id, least(room, sum(requests))::int AS admitted
+        SELECT id, least(room, sum(requests))::int AS admitted
         FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY id, room
       ) AS total
-      WHERE id = key_id
+      WHERE counters.key_id = total.id
     )
-    SELECT id AS "keyId", ${refusal} AS refusal,
-      CASE WHEN refusal IS NULL THEN rights END AS rights,
-      CASE WHEN refusal IS NULL THEN mac END AS mac,
-      CASE WHEN refusal IS NULL THEN concat_ws(' ', room, minute_limit, minute_used, minute_window, hour_used, hour_window,
-        day_used, day_window) END AS quota,
-      CASE WHEN asked.ordinal = 1 THEN ${ORDERS} END AS orders
-    FROM asked LEFT JOIN judged ON judged.ordinal = asked.ordinal ORDER BY asked.ordinal`
+    SELECT id AS "keyId", refusal, ahead,
+      CASE WHEN refusal IS NULL THEN room END AS room, minute_used AS minute, hour_used AS hour, day_used AS day,
+      CASE WHEN refusal IS NULL THEN row END AS row, CASE WHEN refusal IS NULL THEN ${ORDERS} END AS orders
+    FROM asked LEFT JOIN judged ON judged.place = asked.place ORDER BY asked.place`
 }
 
 /** A configured number as a literal: it is the same for every request. */
 function number(value: number): SQL {
   return sql.raw(String(Math.trunc(value)))
-}
-
-/** The part of a statement that counts a success of an admitted request; a row of the CTE `done` is its condition. */
-export function countSuccess(
-  keyId: string | SQL,
-  done: SQL,
-  counter?: 'execution_count' | 'cancellation_count',
-): SQL {
-  const also = counter === undefined ? sql`` : sql.raw(`, ${counter} = ${counter} + 1`)
-  return sql`UPDATE api_keys SET successful_requests = successful_requests + 1${also}
-    WHERE id = ${keyId} AND EXISTS (SELECT FROM ${done})`
-}
-
-/**
- * The part of a statement that counts a success for each order that keys created; the rows of the CTE `inserted` are those
- * orders. Keys are locked in the order of their ids, as by the gate.
- */
-export function countCreated(inserted: SQL): SQL {
-  return sql`UPDATE api_keys SET successful_requests = successful_requests + orders, creation_count = creation_count + orders
-    FROM (
-      SELECT id AS key_id, orders FROM api_keys
-        JOIN (SELECT created_by, count(*) AS orders FROM ${inserted} GROUP BY created_by) AS total ON created_by = id
-      ORDER BY id FOR NO KEY UPDATE OF api_keys
-    ) AS creator WHERE id = key_id`
-}
-
-/** Counts a success of a request that changed nothing: a read, or an order that existed already. */
-export async function recordSuccess(db: Database, keyId: string): Promise<void> {
-  await db.execute(countSuccess(keyId, sql`(SELECT 1) AS done`))
 }

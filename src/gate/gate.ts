@@ -1,59 +1,12 @@
 import type { Mac } from '../crypto/mac.ts'
-import { type Database, isLockTimeout, isOutage } from '../db/database.ts'
-import { type OrderRow, orderOfJson } from '../db/order-row.ts'
-import { type Rights, readRights, rightsText } from '../keys/rights.ts'
-import type { Scope } from '../keys/scope.ts'
+import { type Database, isDeadlock, isLockTimeout, isOutage } from '../db/database.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
-import { memoize } from '../memoize.ts'
-import { type Result, refuse } from '../result.ts'
-import {
-  type AdmitResult,
-  type AdmitVerdict,
-  type Limits,
-  type PresentedKey,
-  prepareAdmit,
-  type Quota,
-} from './admit.ts'
-import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './windows.ts'
-
-/** An admitted request: its key, the key's owner and rights, and what is left of its windows. */
-export interface Admission {
-  keyId: string
-  walletAddress: string
-  rights: Rights
-  /** Milliseconds since 1970 at which the presented secret ends, with its key or with its grace; undefined when never. */
-  endsAt: number | undefined
-  windows: Window[]
-  /** The order that the request names, as the gate's statement read it; undefined when there is none. */
-  order: OrderRow | undefined
-}
-
-export type GateReason =
-  | 'apiKeyInvalid'
-  | 'apiKeyInactive'
-  | 'ipNotAllowed'
-  | 'rateLimited'
-  | 'permissionDenied'
-  | 'unavailable'
-
-/**
- * The gate's decision, the key if it is known, and the windows that the request was counted in, if any. A request is
- * counted once its key is known, live and used from an allowed address; a key whose row was edited is found out only after
- * the statement has counted.
- */
-export type GateDecision = { windows?: Window[]; keyId?: string } & Result<Admission, GateReason>
-
-export interface GateRequest {
-  hash: KeyHash
-  /** The canonical client address; undefined when it is unknown, which no allow list contains. */
-  ip: string | undefined
-  /** The scope that the request needs; undefined for reading one's own data. */
-  scope: Scope | undefined
-  /** An order to read along: letters, digits, _ and - only. */
-  uuid?: string | undefined
-  now: number
-}
+import { refuse } from '../result.ts'
+import { type Limits, type PresentedKey, prepareGate, type Verdict } from './admit.ts'
+import { decide, type GateDecision, type GateRequest, type VerifiedVerdict } from './decide.ts'
+import { type KnownKeys, openKnownKeys } from './known-keys.ts'
+import { openPace } from './pace.ts'
 
 /** Decides whether a key may do this now, and counts the request against the key's windows. */
 export type Gate = (request: GateRequest) => Promise<GateDecision>
@@ -62,204 +15,261 @@ export interface GateOptions {
   /** Authenticates a key's row. */
   mac: Mac
   log: Log
+  /** What rows mean; by default a memory of the gate's own. */
+  knownKeys?: KnownKeys
   /** Requests that may wait for a statement; later ones are refused at once. */
   maxWaiting?: number
+  /** Statements under way at once, at most; the pace decides how many of them pay. */
+  maxStatements?: number
   /** Resolves when pending input has been read, so that the next statement covers it. By default there is no pause. */
   gather?: () => Promise<void>
 }
 
 interface WaitingRequest {
   request: GateRequest
-  /** Equal for requests with the same key from the same address. */
-  group: string
   resolve: (decision: GateDecision) => void
   reject: (error: unknown) => void
 }
 
-/** A verdict whose row's MAC was verified. */
-interface VerifiedVerdict {
-  keyId: string | null
-  refusal: AdmitVerdict['refusal'] | 'tampered'
-  rights: Rights | undefined
-  quota: Quota | undefined
+/** The requests with one secret. One statement at a time decides some of them, in the order in which they came. */
+interface KeyQueue {
+  hash: KeyHash
+  waiting: WaitingRequest[]
 }
 
-const MAX_MEMOIZED = 10_000
+/** Requests with one secret that one statement decides. */
+interface Presented {
+  hash: KeyHash
+  requests: WaitingRequest[]
+}
+
 const MAX_WAITING = 10_000
-/** Requests that one statement decides, at most. */
+/** Keys that one statement decides about, at most. */
 const MAX_BATCH = 1_000
+const MAX_STATEMENTS = 4
 
 /**
- * Opens the gate on a database. Requests that arrive while a statement is under way are decided together by the next one,
+ * Opens the gate on a database. Requests that arrive while statements are under way are decided together by the next one,
  * so the cost of a request falls as the load rises. Every decision is read after its request arrived: nothing is cached
  * that could outlive a revocation.
  */
 export function openGate(
   db: Database,
   limits: Limits,
-  { mac, log, maxWaiting = MAX_WAITING, gather }: GateOptions,
+  {
+    mac,
+    log,
+    knownKeys = openKnownKeys(mac),
+    maxWaiting = MAX_WAITING,
+    maxStatements = MAX_STATEMENTS,
+    gather,
+  }: GateOptions,
 ): Gate {
-  const admit = prepareAdmit(db, limits)
-  let waiting: WaitingRequest[] = []
-  let isBusy = false
+  const statements = prepareGate(db, limits)
+  // A database that is read between turns of the event loop has one connection.
+  const pace = openPace(gather === undefined ? maxStatements : 1)
+  const queues = new Map<KeyHash, KeyQueue>()
+  /** Keys with requests that no statement is under way for. */
+  let ready: KeyQueue[] = []
+  let waiting = 0
+  let underWay = 0
+  let keysUnderWay = 0
+  let keysDecided = 0
+  let isGathering = false
 
-  async function decideWaiting(): Promise<void> {
-    isBusy = true
-    let decided = 0
-    while (waiting.length > 0) {
-      if (gather !== undefined) await gather()
-      const size = batchSize(waiting.length, decided)
-      const batch = waiting.slice(0, size)
-      waiting = waiting.slice(size)
-      await decideBatch(batch)
-      decided = batch.length
+  function enqueue(one: WaitingRequest): void {
+    waiting += 1
+    const { hash } = one.request
+    const queue = queues.get(hash)
+    if (queue !== undefined) {
+      queue.waiting.push(one)
+      return
     }
-    isBusy = false
+    const added = { hash, waiting: [one] }
+    queues.set(hash, added)
+    ready.push(added)
   }
 
-  async function decideBatch(batch: readonly WaitingRequest[], whenLocked?: 'skip'): Promise<void> {
-    const groups = Map.groupBy(batch, ({ group }) => group)
+  function sendReady(): void {
+    if (isGathering) return
+    if (gather === undefined) sendNow()
+    else if (ready.length > 0 && underWay < pace.most()) {
+      isGathering = true
+      void gather().then(() => {
+        isGathering = false
+        sendNow()
+      })
+    }
+  }
+
+  function sendNow(): void {
+    while (ready.length > 0 && underWay < pace.most()) void send(batchSize())
+  }
+
+  /**
+   * A statement takes its share of the keys that wait, are under way or were just decided. The database then works on some shares
+   * while this process works on another. Without it, batches of nearly all and nearly none alternate.
+   */
+  function batchSize(): number {
+    const keys = ready.length + keysUnderWay + keysDecided
+    return Math.min(ready.length, Math.ceil(keys / (pace.most() + 1)), MAX_BATCH)
+  }
+
+  async function send(size: number): Promise<void> {
+    const batch = ready.slice(0, size)
+    ready = ready.slice(size)
+    underWay += 1
+    keysUnderWay += size
+    let taken = 0
+    const presented = batch.map((queue) => {
+      const requests = queue.waiting
+      taken += requests.length
+      queue.waiting = []
+      return { hash: queue.hash, requests }
+    })
+    waiting -= taken
+    // Counters are locked in this order.
+    presented.sort((one, other) => (one.hash < other.hash ? -1 : 1))
+    await decideBatch(presented)
+    underWay -= 1
+    keysUnderWay -= size
+    keysDecided = size
+    pace.decided(taken, latestOf(presented), ready.length > 0)
+    for (const queue of batch) {
+      if (queue.waiting.length > 0) ready.push(queue)
+      else queues.delete(queue.hash)
+    }
+    sendReady()
+  }
+
+  async function decideBatch(batch: readonly Presented[]): Promise<void> {
     try {
-      const keys = [...groups.values()].map(presentedKey)
-      const result = await admit(keys, uuidsOf(batch), latest(batch), whenLocked)
-      resolveBatch(batch, groups, { ...result, verdicts: result.verdicts.map(verify) }, limits)
+      const rest = await admitBatch(batch)
+      if (rest.length > 0) await judgeBatch(rest)
     } catch (error) {
-      // A row that is locked for too long must not delay the other keys, nor a request that fails the others of its batch.
-      if (isLockTimeout(error) && whenLocked === undefined) await decideBatch(batch, 'skip')
-      else if (isOutage(error) || batch.length === 1) for (const { reject } of batch) reject(error)
-      else for (const one of batch) await decideBatch([one])
+      // Counters that are locked for too long must not delay the other keys.
+      if (isLockTimeout(error)) await judgeBatch(batch, 'skip')
+      else if (isDeadlock(error)) await judgeBatch(batch)
+      else await failBatch(batch, error)
     }
   }
 
-  // The meaning of a row's text is memoized, never whether a key may pass: the text is read anew for every request.
-  const interpret = memoize(MAX_MEMOIZED, (text) => {
-    const rights = readRights(JSON.parse(text))
-    return { rights, macs: mac.accepted(rightsText(rights)) }
-  })
+  /** Resolves the requests of keys that have room for all of theirs, and returns the others. */
+  async function admitBatch(batch: readonly Presented[]): Promise<Presented[]> {
+    const now = latestOf(batch)
+    const rest: Presented[] = []
+    const asked: Presented[] = []
+    const keys: PresentedKey[] = []
+    for (const one of batch) {
+      const key = presentAll(one, now)
+      if (key === undefined) rest.push(one)
+      else {
+        asked.push(one)
+        keys.push(key)
+      }
+    }
+    if (keys.length === 0) return rest
+    const passed: boolean[] = []
+    const admitted = await statements.admit(keys, now, knownKeys.servedSince())
+    for (const { place, quota, row, orders } of admitted) {
+      const one = asked[place] as Presented
+      passed[place] = true
+      const key = keys[place] as PresentedKey
+      const keyId = key.known?.rights.id ?? null
+      const verdict = verify(key, { keyId, refusal: null, quota, row, orders }, now)
+      let before = 0
+      for (const { request, resolve } of one.requests)
+        resolve(decide(verdict, before++, request, limits))
+    }
+    for (const [place, one] of asked.entries()) if (passed[place] !== true) rest.push(one)
+    return rest
+  }
 
-  function verify(verdict: AdmitVerdict): VerifiedVerdict {
-    const { keyId, refusal, quota } = verdict
-    const known = verdict.rights === null ? undefined : interpret(verdict.rights)
-    if (known === undefined) return { keyId, refusal, rights: undefined, quota }
-    const isIntact = verdict.mac !== null && known.macs.includes(verdict.mac)
-    if (isIntact) return { keyId, refusal, rights: known.rights, quota }
+  /** Undefined where the addresses of the requests may differ in what they decide. */
+  function presentAll({ hash, requests }: Presented, now: number): PresentedKey | undefined {
+    const known = knownKeys.find(hash, now)
+    const uuids = uuidsOf(requests)
+    if (known?.rights.ipAllowlist === null)
+      return { hash, ip: undefined, requests: requests.length, uuids, known }
+    const ip = requests[0]?.request.ip
+    if (requests.some(({ request }) => request.ip !== ip)) return undefined
+    return { hash, ip, requests: requests.length, uuids, known }
+  }
+
+  async function judgeBatch(batch: readonly Presented[], whenLocked?: 'skip'): Promise<void> {
+    const now = latestOf(batch)
+    const groups = batch.flatMap(({ hash, requests }) =>
+      [...Map.groupBy(requests, ({ request }) => request.ip)].map(([ip, those]) => {
+        const known = knownKeys.find(hash, now)
+        return { hash, ip, requests: those.length, uuids: uuidsOf(those), known, those }
+      }),
+    )
+    try {
+      const verdicts = await statements.judge(groups, now, knownKeys.servedSince(), whenLocked)
+      const passed = new Map<string, number>()
+      const verified = new Map(
+        groups.flatMap(({ those, ...key }, at) => {
+          const verdict = verify(key, verdicts[at] as Verdict, now)
+          return those.map((one) => [one, verdict] as const)
+        }),
+      )
+      // Of the requests with one key, from whatever addresses, the first ones pass.
+      for (const { requests } of batch)
+        for (const one of requests) {
+          const verdict = verified.get(one) as VerifiedVerdict
+          const before = passed.get(verdict.keyId ?? '') ?? 0
+          if (verdict.keyId !== null && verdict.quota !== undefined)
+            passed.set(verdict.keyId, Math.min(before + 1, verdict.quota.room))
+          one.resolve(decide(verdict, before, one.request, limits))
+        }
+    } catch (error) {
+      if (isLockTimeout(error) && whenLocked === undefined) await judgeBatch(batch, 'skip')
+      else await failBatch(batch, error)
+    }
+  }
+
+  function verify({ hash, known }: PresentedKey, verdict: Verdict, now: number): VerifiedVerdict {
+    const { keyId, refusal, quota, row, orders } = verdict
+    if (refusal === 'tampered') return tampered(keyId)
+    if (quota === undefined) return { keyId, refusal, rights: undefined, quota, orders }
+    const read = row === null ? undefined : knownKeys.read(hash, row, now)
+    const key = read === undefined ? known : read.key
+    if (key === undefined) return tampered(read?.keyId ?? keyId)
+    return { keyId: key.rights.id, refusal, rights: key.rights, quota, orders }
+  }
+
+  function tampered(keyId: string | null): VerifiedVerdict {
     log('error', 'api_key_tampered', { keyId: keyId ?? '' })
-    return { keyId, refusal: 'tampered', rights: undefined, quota }
+    return { keyId, refusal: 'tampered', rights: undefined, quota: undefined, orders: [] }
+  }
+
+  /** A request that the database cannot decide must not fail the others of its batch. */
+  async function failBatch(batch: readonly Presented[], error: unknown): Promise<void> {
+    if (isOutage(error) || batch.length === 1)
+      for (const { requests } of batch) for (const { reject } of requests) reject(error)
+    else for (const one of batch) await decideBatch([one])
   }
 
   return function gate(request) {
-    if (waiting.length >= maxWaiting)
-      return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
+    if (waiting >= maxWaiting) return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
     return new Promise<GateDecision>((resolve, reject) => {
-      waiting.push({ request, group: `${request.hash} ${request.ip}`, resolve, reject })
-      if (!isBusy) void decideWaiting()
+      enqueue({ request, resolve, reject })
+      sendReady()
     })
   }
 }
 
-/**
- * The size of the next batch: half of the requests that wait or were just decided. The database then works on one half
- * while this process works on the other. Without it, batches of nearly all and nearly none alternate.
- */
-function batchSize(waiting: number, decided: number): number {
-  const half = decided === 0 ? waiting : Math.ceil((waiting + decided) / 2)
-  return Math.min(waiting, half, MAX_BATCH)
-}
+const NO_UUIDS: readonly string[] = []
 
-function presentedKey(group: WaitingRequest[]): PresentedKey {
-  const { hash, ip } = (group[0] as WaitingRequest).request
-  return { hash, ip, requests: group.length }
-}
-
-function uuidsOf(batch: readonly WaitingRequest[]): string[] {
-  const uuids = batch.map(({ request }) => request.uuid).filter((uuid) => uuid !== undefined)
+function uuidsOf(requests: readonly WaitingRequest[]): readonly string[] {
+  if (requests.every(({ request }) => request.uuid === undefined)) return NO_UUIDS
+  const uuids = requests.map(({ request }) => request.uuid).filter((uuid) => uuid !== undefined)
   return [...new Set(uuids)]
 }
 
-function latest(batch: readonly WaitingRequest[]): number {
-  return batch.reduce((now, { request }) => Math.max(now, request.now), 0)
-}
-
-/** Resolves each request of a batch. Of the requests with one key, from whatever addresses, the first ones pass. */
-function resolveBatch(
-  batch: readonly WaitingRequest[],
-  groups: Map<string, WaitingRequest[]>,
-  { verdicts, orders }: { verdicts: VerifiedVerdict[]; orders: AdmitResult['orders'] },
-  limits: Limits,
-): void {
-  const verdictOf = new Map([...groups.keys()].map((group, at) => [group, verdicts[at]]))
-  const orderJson = new Map(orders.map((order) => [order.uuid, order]))
-  const passed = new Map<string, number>()
-  for (const { request, group, resolve } of batch) {
-    const json = request.uuid === undefined ? undefined : orderJson.get(request.uuid)
-    const order = json === undefined ? undefined : orderOfJson(json)
-    const verdict = verdictOf.get(group)
-    const before = passed.get(verdict?.keyId ?? '') ?? 0
-    if (verdict?.keyId != null && verdict.quota !== undefined)
-      passed.set(verdict.keyId, Math.min(before + 1, verdict.quota.room))
-    resolve(decide(verdict, before, request, order, limits))
-  }
-}
-
-/** The decision about one request, when `before` requests with its key have passed in the same batch. */
-function decide(
-  verdict: VerifiedVerdict | undefined,
-  before: number,
-  request: GateRequest,
-  order: OrderRow | undefined,
-  limits: Limits,
-): GateDecision {
-  if (verdict?.refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
-  if (verdict === undefined || verdict.keyId === null) return refuse('apiKeyInvalid')
-  const { keyId, rights, quota, refusal } = verdict
-  if (refusal === 'ip')
-    return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId }
-  if (rights === undefined || quota === undefined)
-    return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
-
-  const isAdmitted = before < quota.room
-  const windows = windowsAfter(quota, isAdmitted ? before + 1 : before, limits)
-  if (!isAdmitted) {
-    const seconds = retryAfterSeconds(windows, request.now)
-    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId }
-  }
-  const { permissions, walletAddress } = rights
-  if (request.scope !== undefined && !permissions.includes(request.scope)) {
-    const details = { required: request.scope, granted: permissions }
-    return { ...refuse('permissionDenied', details), windows, keyId }
-  }
-  const endsAt = endOfSecret(rights, request.hash)
-  return {
-    ok: true,
-    value: { keyId, walletAddress, rights, endsAt, windows, order },
-    windows,
-    keyId,
-  }
-}
-
-/** When the presented secret ends: with the key, or with the grace of a rotation. */
-function endOfSecret(
-  { expiresAt, keyHash, previousUntil }: Rights,
-  hash: KeyHash,
-): number | undefined {
-  if (expiresAt === null && previousUntil === null) return undefined
-  const graceEnd = keyHash === hash ? null : previousUntil
-  const ends = [expiresAt, graceEnd].filter((end) => end !== null)
-  return ends.length === 0 ? undefined : Math.min(...ends)
-}
-
-/** The windows as they are once that many requests of the batch have passed. */
-function windowsAfter(quota: Quota, passed: number, limits: Limits): Window[] {
-  const window = (name: Window['name'], number: number, used: number, limit: number): Window => ({
-    name,
-    limit,
-    remaining: Math.max(0, limit - used - passed),
-    resetAt: (number + 1) * WINDOW_SECONDS[name],
-    lengthSeconds: WINDOW_SECONDS[name],
-  })
-  return [
-    window('minute', quota.minuteWindow, quota.minuteUsed, quota.minuteLimit),
-    window('hour', quota.hourWindow, quota.hourUsed, limits.perHour),
-    window('day', quota.dayWindow, quota.dayUsed, limits.perDay),
-  ]
+function latestOf(batch: readonly Presented[]): number {
+  let now = 0
+  for (const { requests } of batch)
+    for (const { request } of requests) now = Math.max(now, request.now)
+  return now
 }

@@ -11,11 +11,10 @@ export interface Window {
 export const WINDOW_SECONDS = { minute: 60, hour: 3_600, day: 86_400 } as const
 
 /** The binding window: least remaining, on a tie the shortest. */
-export function tightest(windows: readonly Window[]): Window | undefined {
-  return windows.reduce<Window | undefined>(
-    (tight, next) => (tight === undefined || next.remaining < tight.remaining ? next : tight),
-    undefined,
-  )
+export function tightest(windows: readonly Window[]): Window {
+  let tight = windows[0] as Window
+  for (const next of windows) if (next.remaining < tight.remaining) tight = next
+  return tight
 }
 
 /** Seconds until every window has room again; at least 1. */

@@ -21,12 +21,13 @@ export function countByIp(limitPerMinute: number): IpLimits {
   let minute = 0
   let counts = new Map<string, number>()
 
-  const slotOf = (bucket: IpBucket, ip: string, now: number) => {
+  const enter = (now: number) => {
     const current = Math.floor(now / 1000 / WINDOW_SECONDS.minute)
-    if (current !== minute) {
-      minute = current
-      counts = new Map()
-    }
+    if (current === minute) return
+    minute = current
+    counts = new Map()
+  }
+  const slotOf = (bucket: IpBucket, ip: string) => {
     const slot = `${bucket} ${limitKey(ip)}`
     return counts.has(slot) || counts.size < MAX_SENDERS ? slot : `${bucket} ${EVERYONE_ELSE}`
   }
@@ -39,13 +40,17 @@ export function countByIp(limitPerMinute: number): IpLimits {
   })
   return {
     take(bucket, ip, now) {
-      const slot = slotOf(bucket, ip, now)
+      enter(now)
+      const slot = slotOf(bucket, ip)
       const used = (counts.get(slot) ?? 0) + 1
       counts.set(slot, used)
       return windowOf(used)
     },
     peek(bucket, ip, now) {
-      const slot = slotOf(bucket, ip, now)
+      enter(now)
+      // The usual case of a service whose callers have valid keys.
+      if (counts.size === 0) return windowOf(0)
+      const slot = slotOf(bucket, ip)
       return windowOf(Math.min(limitPerMinute, counts.get(slot) ?? 0))
     },
   }

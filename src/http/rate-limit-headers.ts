@@ -1,22 +1,26 @@
 import { tightest, type Window } from '../gate/windows.ts'
 
-/** X-RateLimit-* of the binding window, and RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers) of all. */
-export function rateLimitHeaders(windows: readonly Window[], now: number): Record<string, string> {
-  const tight = tightest(windows)
-  if (tight === undefined) return {}
+/** What the rate-limit headers say. */
+export interface RateLimitValues {
+  /** The binding window, for X-RateLimit-*. */
+  tight: Window
+  /** RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers), of all windows. */
+  policy: string
+  state: string
+}
+
+/** The values of the rate-limit headers, of at least one window. */
+export function rateLimitValues(windows: readonly Window[], now: number): RateLimitValues {
+  const second = now / 1000
   let policy = ''
   let state = ''
   for (const { name, limit, remaining, resetAt, lengthSeconds } of windows) {
-    const comma = policy === '' ? '' : ', '
-    policy += `${comma}"${name}";q=${limit};w=${lengthSeconds}`
-    state += `${comma}"${name}";r=${remaining};t=${Math.max(0, Math.ceil(resetAt - now / 1000))}`
+    if (policy !== '') {
+      policy += ', '
+      state += ', '
+    }
+    policy += `"${name}";q=${limit};w=${lengthSeconds}`
+    state += `"${name}";r=${remaining};t=${Math.max(0, Math.ceil(resetAt - second))}`
   }
-  return {
-    'X-RateLimit-Limit': String(tight.limit),
-    'X-RateLimit-Remaining': String(tight.remaining),
-    'X-RateLimit-Reset': String(tight.resetAt),
-    'X-RateLimit-Window': String(tight.lengthSeconds),
-    'RateLimit-Policy': policy,
-    RateLimit: state,
-  }
+  return { tight: tightest(windows), policy, state }
 }

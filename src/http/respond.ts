@@ -1,6 +1,6 @@
 import type { Window } from '../gate/windows.ts'
 import type { AppContext } from './context.ts'
-import { rateLimitHeaders } from './rate-limit-headers.ts'
+import { rateLimitValues } from './rate-limit-headers.ts'
 
 /** Response headers that a page's script may read. */
 export const EXPOSED_HEADERS = [
@@ -27,7 +27,7 @@ export function respond(
   c: AppContext,
   body: unknown,
   status = 200,
-  extraHeaders: Record<string, string> = {},
+  extraHeaders?: Record<string, string>,
 ): Response {
   return respondWithText(c, JSON.stringify(body), status, extraHeaders)
 }
@@ -48,7 +48,7 @@ export function respondWithText(
   c: AppContext,
   body: string | ReadableStream<Uint8Array> | null,
   status: number,
-  extraHeaders: Record<string, string> = {},
+  extraHeaders?: Record<string, string>,
 ): Response {
   recordUse(c, status)
   const origin = c.get('origin')
@@ -59,18 +59,32 @@ export function respondWithText(
     headers['Access-Control-Allow-Origin'] = origin
     headers['Access-Control-Expose-Headers'] = EXPOSED
   }
-  return new Response(body, { status, headers: Object.assign(headers, extraHeaders) })
+  if (extraHeaders !== undefined) Object.assign(headers, extraHeaders)
+  return new Response(body, { status, headers })
 }
 
 /** Headers of every response, preflights included. */
 export function baseHeaders(c: AppContext): Record<string, string> {
-  const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') }
-  if (!c.req.path.startsWith('/api/')) return headers
+  const requestId = c.get('requestId')
+  if (!c.req.path.startsWith('/api/'))
+    return { 'Cache-Control': 'no-store', 'X-Request-Id': requestId }
   const now = c.get('now')
+  const { tight, policy, state } = rateLimitValues(c.get('windows') ?? [addressWindow(c, now)], now)
+  // One literal: an object that grows by assignments costs V8 a transition for each.
+  const headers: Record<string, string> = {
+    'Cache-Control': 'no-store',
+    'X-Request-Id': requestId,
+    'X-RateLimit-Limit': String(tight.limit),
+    'X-RateLimit-Remaining': String(tight.remaining),
+    'X-RateLimit-Reset': String(tight.resetAt),
+    'X-RateLimit-Window': String(tight.lengthSeconds),
+    'RateLimit-Policy': policy,
+    RateLimit: state,
+  }
   const endsAt = c.get('keyEndsAt')
   if (endsAt !== undefined && endsAt - now <= EXPIRY_NOTICE_MS)
-    Object.assign(headers, { 'X-API-Key-Expires': new Date(endsAt).toISOString() })
-  return Object.assign(headers, rateLimitHeaders(c.get('windows') ?? [addressWindow(c, now)], now))
+    headers['X-API-Key-Expires'] = new Date(endsAt).toISOString()
+  return headers
 }
 
 /** The address window of a request that was refused before it was counted. */

@@ -1,6 +1,6 @@
-import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import { apiKeys } from '../db/schema.ts'
+import { apiKeys, keyCounters } from '../db/schema.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Key, KeyStatus } from './key.ts'
 import { inactiveReason } from './liveness.ts'
@@ -8,6 +8,10 @@ import type { KeyServices } from './services.ts'
 import { type KeyTerms, presentTerms } from './terms.ts'
 
 type ApiKeyRow = typeof apiKeys.$inferSelect
+type CountersRow = typeof keyCounters.$inferSelect
+
+/** Two objects for each key: some columns have the same names in both tables. */
+const KEY_AND_COUNTERS = { key: getTableColumns(apiKeys), counters: getTableColumns(keyCounters) }
 
 /** A wallet's keys, newest first, revoked ones included. */
 export async function listKeys(
@@ -16,11 +20,12 @@ export async function listKeys(
   now: number,
 ): Promise<Key[]> {
   const found = await services.db
-    .select()
+    .select(KEY_AND_COUNTERS)
     .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
     .where(eq(apiKeys.walletAddress, walletAddress))
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
-  return found.map((row) => presentKey(row, services.config, now))
+  return found.map(({ key, counters }) => presentKey(key, counters, services.config, now))
 }
 
 /** One key of a wallet. Another wallet's key is refused exactly as one that does not exist. */
@@ -31,13 +36,21 @@ export async function getKey(
   now: number,
 ): Promise<Result<Key, 'keyNotFound'>> {
   const [row] = await services.db
-    .select()
+    .select(KEY_AND_COUNTERS)
     .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
     .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
-  return row === undefined ? refuse('keyNotFound') : ok(presentKey(row, services.config, now))
+  return row === undefined
+    ? refuse('keyNotFound')
+    : ok(presentKey(row.key, row.counters, services.config, now))
 }
 
-function presentKey(row: ApiKeyRow, config: KeyServices['config'], now: number): Key {
+function presentKey(
+  row: ApiKeyRow,
+  counters: CountersRow,
+  config: KeyServices['config'],
+  now: number,
+): Key {
   const terms: KeyTerms = { ...row, expiresAt: row.expiresAt?.getTime() ?? null }
   const isInGrace = row.previousUntil !== null && row.previousUntil.getTime() > now
   return {
@@ -51,18 +64,18 @@ function presentKey(row: ApiKeyRow, config: KeyServices['config'], now: number):
     status: statusOf(row, now),
     ...presentTerms(terms),
     createdAt: row.createdAt.toISOString(),
-    ...(row.lastUsedAt && { lastUsedAt: row.lastUsedAt.toISOString() }),
+    ...(counters.lastUsedAt && { lastUsedAt: counters.lastUsedAt.toISOString() }),
     ...(row.expiresAt && { expiresAt: row.expiresAt.toISOString() }),
     ...(isInGrace && row.previousUntil && { previousUntil: row.previousUntil.toISOString() }),
     ...(row.suspendedAt && { suspendedAt: row.suspendedAt.toISOString() }),
     ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
     usageStats: {
-      totalRequests: row.totalRequests,
-      successfulRequests: row.successfulRequests,
-      failedRequests: row.totalRequests - row.successfulRequests,
-      creationCount: row.creationCount,
-      executionCount: row.executionCount,
-      cancellationCount: row.cancellationCount,
+      totalRequests: counters.totalRequests,
+      successfulRequests: counters.successfulRequests,
+      failedRequests: counters.totalRequests - counters.successfulRequests,
+      creationCount: counters.creationCount,
+      executionCount: counters.executionCount,
+      cancellationCount: counters.cancellationCount,
     },
   }
 }

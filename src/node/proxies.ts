@@ -1,4 +1,5 @@
 import {
+  canonicalAddress,
   formatIp,
   type IpRange,
   parseHostAddress,
@@ -20,8 +21,9 @@ export function trustProxies(trusted: readonly string[]): ClientAddress {
     .filter((range): range is IpRange => range !== undefined)
 
   return function clientAddress(connection, forwardedFor) {
+    if (forwardedFor === undefined || ranges.length === 0) return canonicalAddress(connection)
     let client = parseHostAddress(connection)
-    const header = forwardedFor?.trim() ?? ''
+    const header = forwardedFor.trim()
     const reported = header === '' ? [] : header.split(',')
     while (client !== undefined && reported.length > 0) {
       const proxy = client

@@ -2,7 +2,7 @@ import { and, asc, desc, eq, gt, lt, or, type SQL } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
 import { timestamptz } from '../db/time.ts'
-import type { Admission } from '../gate/gate.ts'
+import type { Admission } from '../gate/decide.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
 import {

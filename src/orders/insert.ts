@@ -7,7 +7,7 @@ import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
 import { statement } from '../db/statement.ts'
 import { isSuspendedSql } from '../db/wallet-lock.ts'
-import { countCreated } from '../gate/admit.ts'
+import { countCreated } from '../gate/counters.ts'
 import { ok, type Result, refuse } from '../result.ts'
 
 /** Columns that only later events of an order set. A new order has their defaults. */

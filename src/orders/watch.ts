@@ -1,4 +1,4 @@
-import { recordSuccess } from '../gate/admit.ts'
+import { recordSuccess } from '../gate/counters.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Subscriber } from './feed.ts'

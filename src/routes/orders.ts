@@ -1,5 +1,5 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
-import { recordSuccess } from '../gate/admit.ts'
+import { recordSuccess } from '../gate/counters.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'

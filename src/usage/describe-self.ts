@@ -1,5 +1,5 @@
-import { recordSuccess } from '../gate/admit.ts'
-import type { Admission } from '../gate/gate.ts'
+import { recordSuccess } from '../gate/counters.ts'
+import type { Admission } from '../gate/decide.ts'
 import type { Me } from '../keys/key.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { presentLimits } from '../keys/terms.ts'

@@ -186,7 +186,7 @@ async function countChanges(): Promise<void> {
     sql`SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'`,
   )
   for (const { name } of tables) {
-    if (['key_usage', 'key_sightings', 'wallets'].includes(name)) continue
+    if (['key_counters', 'key_usage', 'key_sightings', 'wallets'].includes(name)) continue
     const columns = name === 'api_keys' ? ' OF id, key_hash, rights_mac, label, justification' : ''
     const events =
       name === 'audit_events'

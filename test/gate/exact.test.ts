@@ -388,12 +388,13 @@ describe('a key', () => {
   })
 })
 
-/** Keys as they are stored, read past the service. */
+/** Counters as they are stored, read past the service. */
 function keyRows(databaseUrl: string) {
   const client = postgres(databaseUrl, { max: 2, onnotice: () => {} })
   return {
     async of(keyId: string): Promise<Record<string, unknown>> {
-      const [row] = await client`SELECT to_jsonb(api_keys) AS row FROM api_keys WHERE id = ${keyId}`
+      const [row] =
+        await client`SELECT to_jsonb(key_counters) AS row FROM key_counters WHERE key_id = ${keyId}`
       return row?.row
     },
     /** What an operator would type: the API has no call for it. */

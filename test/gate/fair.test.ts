@@ -16,7 +16,10 @@ const MAX_WAITING = 8
 function withSmallGate(world: World): World {
   const limits = { perMinute: 1_000, perHour: 1_000, perDay: 1_000 }
   const { db, mac, log } = world
-  return { ...world, gate: openGate(db, limits, { mac, log, maxWaiting: MAX_WAITING }) }
+  return {
+    ...world,
+    gate: openGate(db, limits, { mac, log, maxWaiting: MAX_WAITING, maxStatements: 1 }),
+  }
 }
 
 describe('the gate', () => {
@@ -51,12 +54,12 @@ describe('the gate', () => {
     release(): Promise<void>
   }
 
-  /** Holds a key's row in another session. */
+  /** Holds a key's counters in another session. */
   async function hold({ keyId }: { keyId: string }): Promise<Held> {
     const [taken, held] = [Promise.withResolvers<number>(), Promise.withResolvers<void>()]
     const session = admin.begin(async (tx) => {
       const [row] = await tx<{ pid: number }[]>`SELECT pg_backend_pid() AS pid
-        FROM api_keys WHERE id = ${keyId} FOR UPDATE`
+        FROM key_counters WHERE key_id = ${keyId} FOR UPDATE`
       taken.resolve(row?.pid ?? 0)
       await held.promise
     })
@@ -78,7 +81,7 @@ describe('the gate', () => {
 
   async function usage({ keyId }: { keyId: string }) {
     const [row] = await admin`SELECT total_requests::int AS total, minute_count AS minute
-      FROM api_keys WHERE id = ${keyId}`
+      FROM key_counters WHERE key_id = ${keyId}`
     return row
   }
 
@@ -167,15 +170,15 @@ describe('the gate', () => {
 
   it('answers everyone but the one whose row the database will not write', async () => {
     const [poisoned, ...others] = await Promise.all([newKey(), newKey(), newKey(), newKey()])
-    await admin.unsafe(`ALTER TABLE api_keys ADD CONSTRAINT poison
-      CHECK (id <> '${poisoned.keyId}' OR total_requests = 0)`)
+    await admin.unsafe(`ALTER TABLE key_counters ADD CONSTRAINT poison
+      CHECK (key_id <> '${poisoned.keyId}' OR total_requests = 0)`)
     const held = await hold(others[0] as (typeof others)[number])
     const first = ask(others[0] as (typeof others)[number])
     await held.isWanted()
     const batch = [...others, poisoned, ...others].map((key) => ask(key))
     await held.release()
     const [before, ...answers] = await Promise.all([first, ...batch])
-    await admin`ALTER TABLE api_keys DROP CONSTRAINT poison`
+    await admin`ALTER TABLE key_counters DROP CONSTRAINT poison`
     expect(before?.status).toBe(404)
     expect(answers.map(({ status }) => status)).toEqual([404, 404, 404, 500, 404, 404, 404])
     expect(await usage(poisoned)).toEqual({ total: 0, minute: 0 })

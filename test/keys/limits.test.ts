@@ -487,7 +487,7 @@ describe.each(ENGINES)("A key's limits on %s", (engine) => {
     await changesNothing(service, async () => refused(await use(), 'rateLimited'))
     const [row] = await rows(
       service.world.db,
-      sql`SELECT total_requests::int AS total FROM api_keys WHERE id = ${keyId}`,
+      sql`SELECT total_requests::int AS total FROM key_counters WHERE key_id = ${keyId}`,
     )
     expect(row).toEqual({ total: 10 })
     service.clock.now += 60_000

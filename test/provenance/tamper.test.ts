@@ -45,6 +45,28 @@ const EDITS: Record<string, Edit> = {
   suspended_at: { to: "'2001-01-01'", gate: true, check: true },
   suspended_by: { to: "'owner'", gate: true, check: true },
   revoked_at: { to: "'2001-01-01'", gate: true, check: true },
+}
+
+/** Counters of an earlier release, which nothing reads: the database refuses to change them. */
+const OLD_COUNTERS = [
+  'last_used_at',
+  'minute_window',
+  'minute_count',
+  'hour_window',
+  'hour_count',
+  'day_window',
+  'day_count',
+  'total_requests',
+  'successful_requests',
+  'creation_count',
+  'execution_count',
+  'cancellation_count',
+]
+
+/** Every column of `key_counters`. The MAC covers none of them. */
+const COUNTER_EDITS: Record<string, Edit> = {
+  // Of another key, whose own counters are gone: the first key then has none, and is refused.
+  key_id: { to: '', gate: true, check: false },
   last_used_at: { to: 'NULL', gate: false, check: false },
   minute_window: { to: '1', gate: false, check: false },
   minute_count: { to: '-1000', gate: false, check: false },
@@ -110,12 +132,46 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
     )
   }
 
-  it('is tried on every column that there is', async () => {
+  it.each([
+    ['api_keys', [...Object.keys(EDITS), ...OLD_COUNTERS]],
+    ['key_counters', Object.keys(COUNTER_EDITS)],
+  ])('is tried on every column that there is of %s', async (table, tried) => {
     const columns = await rows<{ name: string }>(
       service.world.db,
-      sql`SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'api_keys'`,
+      sql`SELECT column_name AS name FROM information_schema.columns WHERE table_name = ${table}`,
     )
-    expect(Object.keys(EDITS).sort()).toEqual(columns.map(({ name }) => name).sort())
+    expect(tried.sort()).toEqual(columns.map(({ name }) => name).sort())
+  })
+
+  it.each(OLD_COUNTERS)('of %s in api_keys is refused by the database itself', async (column) => {
+    const statement = sql`UPDATE api_keys SET ${sql.raw(column)} = ${sql.raw(column)}`
+    await expect(rows(service.world.db, statement)).rejects.toMatchObject({
+      cause: expect.objectContaining({ code: '57P03' }),
+    })
+  })
+
+  it.each(
+    Object.entries(COUNTER_EDITS),
+  )('of the counter %s is found by whom the table says', async (column, edit) => {
+    const { apiKey, keyId } = await limited(newWallet(service))
+    await answered(await use(apiKey))
+    const other = await createKey(service, newWallet(service))
+    await rows(service.world.db, sql`DELETE FROM key_counters WHERE key_id = ${other.keyId}`)
+    const to = column === 'key_id' ? sql`${other.keyId}` : sql.raw(edit.to)
+    await rows(
+      service.world.db,
+      sql`UPDATE key_counters SET ${sql.raw(column)} = ${to} WHERE key_id = ${keyId}`,
+    )
+    expect((await use(apiKey)).ok).toBe(!edit.gate)
+    expect((await faultsOf(keyId)).length > 0).toBe(edit.check)
+  })
+
+  it('that takes the counters of a key away has the key refused', async () => {
+    const { apiKey, keyId } = await limited(newWallet(service))
+    await answered(await use(apiKey))
+    await rows(service.world.db, sql`DELETE FROM key_counters WHERE key_id = ${keyId}`)
+    const { details } = await refused(await use(apiKey), 'apiKeyInactive')
+    expect(details).toEqual({ reason: 'tampered' })
   })
 
   it.each(Object.entries(EDITS))('of %s is found by whom the table says', async (column, edit) => {

@@ -218,7 +218,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     expect(codes(answers)).toEqual({ 200: 20, RATE_LIMIT_EXCEEDED: CALLERS - 20 })
     const [row] = await rows(
       one.world.db,
-      sql`SELECT minute_count, minute_window::int, total_requests::int FROM api_keys WHERE id = ${keyId}`,
+      sql`SELECT minute_count, minute_window::int, total_requests::int FROM key_counters WHERE key_id = ${keyId}`,
     )
     expect(row).toEqual({ minute_count: 20, minute_window: minute, total_requests: 20 })
   })

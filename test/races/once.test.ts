@@ -154,7 +154,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     const [usage] = await rows<Record<string, number>>(
       one.world.db,
       sql`SELECT execution_count::int AS executions, cancellation_count::int AS cancellations,
-          successful_requests::int AS successes FROM api_keys WHERE id = ${key.keyId}`,
+          successful_requests::int AS successes FROM key_counters WHERE key_id = ${key.keyId}`,
     )
     const [done] = await rows<Record<string, number>>(
       one.world.db,

@@ -41,7 +41,7 @@ describe('whatever the node answers to a transaction', () => {
   async function counted() {
     const [key] = await rows<{ n: number }>(
       service.world.db,
-      sql`SELECT execution_count::int AS n FROM api_keys WHERE id = ${service.keyId}`,
+      sql`SELECT execution_count::int AS n FROM key_counters WHERE key_id = ${service.keyId}`,
     )
     return key?.n
   }

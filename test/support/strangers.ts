@@ -284,7 +284,10 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
           const { owner, target } = await arrange()
           const { apiKey, keyId } = await createKey(service, owner)
           const minute = Math.floor(service.clock.now / 60_000)
-          await change(keyId, `minute_window = ${minute}, minute_count = 100`)
+          await rows(
+            service.world.db,
+            sql`UPDATE key_counters SET minute_window = ${minute}, minute_count = 100 WHERE key_id = ${keyId}`,
+          )
           await changesNothing(service, async () => {
             const response = await withKey(target, apiKey)
             expect(response.headers.get('X-RateLimit-Remaining')).toBe('0')
@@ -544,16 +547,16 @@ function plainlyRsv(sign: (timestamp: number) => Signed, timestamp: number): Sig
   return /^0[0-3]/.test(signed.signature) ? plainlyRsv(sign, timestamp - 1) : signed
 }
 
-/** Every row but one key's. */
+/** Every row but one key's, and its counters. */
 async function storedWithout(service: Service, keyId: string): Promise<string[]> {
-  return (await kept(service)).filter((row) => !row.includes(`"id": "${keyId}"`))
+  return (await kept(service)).filter((row) => !row.includes(`id": "${keyId}"`))
 }
 
 async function usage(service: Service, keyId: string) {
   const [key] = await rows<{ total: number; successful: number }>(
     service.world.db,
     sql`SELECT total_requests::int AS total, successful_requests::int AS successful
-      FROM api_keys WHERE id = ${keyId}`,
+      FROM key_counters WHERE key_id = ${keyId}`,
   )
   return key
 }

@@ -68,7 +68,7 @@ describe('of two workerd processes and one of Node, on one Postgres,', () => {
     await setClocks(NEXT_MINUTE)
     expect(await burst(apiKey)).toHaveLength(24)
     const [row] = await sql`SELECT minute_count, total_requests::int, successful_requests::int
-      FROM api_keys WHERE id = ${keyId}`
+      FROM key_counters WHERE key_id = ${keyId}`
     expect(row).toEqual({
       minute_count: 24,
       total_requests: 48,

@@ -1,4 +1,4 @@
-import type { Admission } from '../../gate/gate.ts'
+import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { type KeyHash, parseSecret } from '../../keys/secret.ts'
 import { ok, type Result, refuse } from '../../result.ts'

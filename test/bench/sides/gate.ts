@@ -2,7 +2,8 @@ import type { HttpBindings } from '@hono/node-server'
 import { createApp, endpoints } from '../../../src/app.ts'
 import { openDatabase } from '../../../src/db/open.ts'
 import { readConfig } from '../../../src/env.ts'
-import type { Admission, Gate } from '../../../src/gate/gate.ts'
+import type { Admission } from '../../../src/gate/decide.ts'
+import type { Gate } from '../../../src/gate/gate.ts'
 import type { Endpoint } from '../../../src/http/endpoint.ts'
 import { openLog } from '../../../src/log.ts'
 import { trustProxies } from '../../../src/node/proxies.ts'
@@ -21,7 +22,7 @@ export const pglite: OpenSide = async (options) => openService(options, { seed: 
 /** The service itself with a gate that says yes and asks nobody: what its middleware and headers cost. */
 export const middleware: OpenSide = (options) => openService(options, { gate: sayYes })
 
-const sayYes: Gate = async ({ now }) => {
+export const sayYes: Gate = async ({ now }) => {
   const windows = [
     window('minute', 60, now),
     window('hour', 3_600, now),

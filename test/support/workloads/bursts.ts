@@ -70,7 +70,7 @@ export async function burstAtBoundaries({
     const remaining = new Set(admitted.map((answer) => answer?.headers['x-ratelimit-remaining']))
     for (const name of Object.keys(LENGTHS) as (keyof Counts)[]) used[name] += expected
     const [row] = await client`SELECT minute_count AS minute, hour_count AS hour, day_count AS day
-      FROM api_keys WHERE id = ${key.keyId}`
+      FROM key_counters WHERE key_id = ${key.keyId}`
     const holds =
       admitted.length === expected &&
       refused.length === requests - expected &&

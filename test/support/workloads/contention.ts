@@ -64,7 +64,7 @@ export async function contend({
   await Promise.all(processes.map((process) => process.stop()))
   const [counted] =
     await client`SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database()`
-  const rows = await client`SELECT id, total_requests::int AS total FROM api_keys`
+  const rows = await client`SELECT key_id AS id, total_requests::int AS total FROM key_counters`
   await client.end()
   const totals = new Map(rows.map(({ id, total }) => [id, total]))
   times.sort((a, b) => a - b)

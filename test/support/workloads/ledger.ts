@@ -77,7 +77,7 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
         (SELECT count(*)::int FROM orders o WHERE o.created_by = k.id AND o.status = 'cancelled'
           AND NOT EXISTS (SELECT FROM signed_actions a WHERE a.wallet_address = o.owner
             AND a.action = 'cancel_order' AND a.message::jsonb ->> 'uuid' = o.uuid)) AS cancelled_orders
-      FROM api_keys k WHERE id = ${keyId}`,
+      FROM (SELECT key_id AS id, * FROM key_counters) k WHERE id = ${keyId}`,
     )
     if (row === undefined) {
       found.push(`${keyId} is gone`)

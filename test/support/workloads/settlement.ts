@@ -164,7 +164,7 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
       service.world.db,
       sql`SELECT execution_count::int AS executions, (SELECT count(*)::int FROM order_events
           WHERE status = 'broadcasted' AND details->>'reason' IS NULL) AS events
-        FROM api_keys WHERE id = ${service.keyId}`,
+        FROM key_counters WHERE key_id = ${service.keyId}`,
     )
     return {
       kills,

@@ -1,0 +1,129 @@
+import { type OrderRow, orderOfJson } from '../db/order-row.ts'
+import type { Rights } from '../keys/rights.ts'
+import type { Scope } from '../keys/scope.ts'
+import type { KeyHash } from '../keys/secret.ts'
+import { type Result, refuse } from '../result.ts'
+import type { Limits, OrderJson, Quota, Verdict } from './admit.ts'
+import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './windows.ts'
+
+/** An admitted request: its key, the key's owner and rights, and what is left of its windows. */
+export interface Admission {
+  keyId: string
+  walletAddress: string
+  rights: Rights
+  /** Milliseconds since 1970 at which the presented secret ends, with its key or with its grace; undefined when never. */
+  endsAt: number | undefined
+  windows: Window[]
+  /** The order that the request names, as the gate's statement read it; undefined when there is none. */
+  order: OrderRow | undefined
+}
+
+export type GateReason =
+  | 'apiKeyInvalid'
+  | 'apiKeyInactive'
+  | 'ipNotAllowed'
+  | 'rateLimited'
+  | 'permissionDenied'
+  | 'unavailable'
+
+/**
+ * The gate's decision, the key if it is known, and the windows that the request was counted in, if any. A request is
+ * counted once its key is known, live and used from an allowed address; a key whose row was edited is found out only after
+ * the statement has counted.
+ */
+export type GateDecision = { windows?: Window[]; keyId?: string } & Result<Admission, GateReason>
+
+export interface GateRequest {
+  hash: KeyHash
+  /** The canonical client address; undefined when it is unknown, which no allow list contains. */
+  ip: string | undefined
+  /** The scope that the request needs; undefined for reading one's own data. */
+  scope: Scope | undefined
+  /** An order to read along: letters, digits, _ and - only. */
+  uuid?: string | undefined
+  now: number
+}
+
+/** A verdict whose row's MAC was verified. */
+export interface VerifiedVerdict {
+  keyId: string | null
+  refusal: Verdict['refusal']
+  /** Undefined when the key is refused. */
+  rights: Rights | undefined
+  quota: Quota | undefined
+  orders: readonly OrderJson[]
+}
+
+/** The decision about one request, when `before` requests with its key have passed in the same batch. */
+export function decide(
+  verdict: VerifiedVerdict,
+  before: number,
+  request: GateRequest,
+  limits: Limits,
+): GateDecision {
+  const { keyId, rights, quota, refusal } = verdict
+  if (refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
+  if (keyId === null) return refuse('apiKeyInvalid')
+  if (refusal === 'ip')
+    return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId }
+  if (rights === undefined || quota === undefined)
+    return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
+
+  const isAdmitted = before < quota.room
+  const windows = windowsAfter(quota, isAdmitted ? before + 1 : before, rights, limits)
+  if (!isAdmitted) {
+    const seconds = retryAfterSeconds(windows, request.now)
+    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId }
+  }
+  const { permissions, walletAddress } = rights
+  if (request.scope !== undefined && !permissions.includes(request.scope)) {
+    const details = { required: request.scope, granted: permissions }
+    return { ...refuse('permissionDenied', details), windows, keyId }
+  }
+  const endsAt = endOfSecret(rights, request.hash)
+  const order = orderOf(request, verdict.orders)
+  return {
+    ok: true,
+    value: { keyId, walletAddress, rights, endsAt, windows, order },
+    windows,
+    keyId,
+  }
+}
+
+function orderOf({ uuid }: GateRequest, orders: VerifiedVerdict['orders']): OrderRow | undefined {
+  if (uuid === undefined) return undefined
+  const json = orders.find((order) => order.uuid === uuid)
+  return json === undefined ? undefined : orderOfJson(json)
+}
+
+/** When the presented secret ends: with the key, or with the grace of a rotation. */
+function endOfSecret(
+  { expiresAt, keyHash, previousUntil }: Rights,
+  hash: KeyHash,
+): number | undefined {
+  if (expiresAt === null && previousUntil === null) return undefined
+  const graceEnd = keyHash === hash ? null : previousUntil
+  const ends = [expiresAt, graceEnd].filter((end) => end !== null)
+  return ends.length === 0 ? undefined : Math.min(...ends)
+}
+
+/** The windows as they are once that many requests of the batch have passed. */
+function windowsAfter(
+  quota: Quota,
+  passed: number,
+  { rateLimit }: Rights,
+  limits: Limits,
+): Window[] {
+  const window = (name: Window['name'], number: number, used: number, limit: number): Window => ({
+    name,
+    limit,
+    remaining: Math.max(0, limit - used - passed),
+    resetAt: (number + 1) * WINDOW_SECONDS[name],
+    lengthSeconds: WINDOW_SECONDS[name],
+  })
+  return [
+    window('minute', quota.minuteWindow, quota.minuteUsed, rateLimit ?? limits.perMinute),
+    window('hour', quota.hourWindow, quota.hourUsed, limits.perHour),
+    window('day', quota.dayWindow, quota.dayUsed, limits.perDay),
+  ]
+}

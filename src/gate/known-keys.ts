@@ -1,0 +1,82 @@
+import type { Mac } from '../crypto/mac.ts'
+import { type Rights, type RightsValues, readRights, rightsText } from '../keys/rights.ts'
+import type { KeyHash } from '../keys/secret.ts'
+
+/** What one version of a key's row means: the rights that it gives, after their MAC was verified. */
+export interface KnownKey {
+  readonly rights: Rights
+  /** Postgres changes at least one of the two with every change of the row: together they name a version, as an ETag does. */
+  readonly xmin: string
+  readonly ctid: string
+  /** Milliseconds since 1970. */
+  readonly readAt: number
+}
+
+/** A row as `KEY_VERSION` of src/gate/admit.ts returns it. */
+type ReadRow = [rights: RightsValues, mac: string | null, xmin: string, ctid: string, since: string]
+
+/**
+ * What rows mean, by the hash that was presented. It decides nothing: the statement that admits a request compares the
+ * version with the row's own, and returns the row where it is another one.
+ */
+export interface KnownKeys {
+  find(hash: KeyHash, now: number): KnownKey | undefined
+  /** Reads a row and verifies its MAC. `key` is undefined when the row was edited: nothing is remembered of it. */
+  read(hash: KeyHash, row: string, now: number): { keyId: string; key: KnownKey | undefined }
+  /** Since when the server runs whose versions are remembered; undefined before the first row. */
+  servedSince(): string | undefined
+}
+
+/** About 15 MB. */
+const MAX_KEYS = 10_000
+/**
+ * How long a version names its row. Transaction numbers return after 2^32 transactions, which takes Postgres hours: a party that
+ * can write to the database cannot wait for the number of a version that is remembered.
+ */
+const MAX_AGE_MS = 60_000
+
+/**
+ * Opens a memory of row versions. A server that starts anew, or another one that takes its place, may give numbers again that an
+ * earlier one gave to transactions that were lost: versions are forgotten with the server that they were read from.
+ */
+export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
+  const keys = new Map<KeyHash, KnownKey & { isUsed: boolean }>()
+  let since: string | undefined
+
+  /** Second chance: a key that was used since it was considered last is kept, and considered again later. */
+  function evictOne(): void {
+    for (const [hash, key] of keys) {
+      keys.delete(hash)
+      if (!key.isUsed) return
+      key.isUsed = false
+      keys.set(hash, key)
+    }
+  }
+
+  return {
+    find(hash, now) {
+      const key = keys.get(hash)
+      if (key === undefined) return undefined
+      if (now - key.readAt > MAX_AGE_MS || now < key.readAt) return undefined
+      key.isUsed = true
+      return key
+    },
+    read(hash, row, now) {
+      const [values, stored, xmin, ctid, server] = JSON.parse(row) as ReadRow
+      const rights = readRights(values)
+      if (server !== since) {
+        since = server
+        keys.clear()
+      }
+      if (!mac.verify(rightsText(rights), stored)) {
+        keys.delete(hash)
+        return { keyId: rights.id, key: undefined }
+      }
+      const key = { rights, xmin, ctid, readAt: now, isUsed: false }
+      if (!keys.has(hash) && keys.size >= max) evictOne()
+      keys.set(hash, key)
+      return { keyId: rights.id, key }
+    },
+    servedSince: () => since,
+  }
+}
