@@ -50,6 +50,13 @@ export function openNativeEncryption(keys: EncryptionKeys): Promise<Encryption> 
   })
 }
 
+const POOL_BYTES = 4_096
+let pool: Uint8Array<ArrayBuffer> = new Uint8Array(0)
+
+/** Random bytes, each of them returned once. Node's generator costs a call as much as 4,000 bytes do. */
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
-  return randomFillSync(new Uint8Array(length))
+  if (pool.length < length) pool = randomFillSync(new Uint8Array(Math.max(length, POOL_BYTES)))
+  const taken = pool.slice(0, length)
+  pool = pool.subarray(length)
+  return taken
 }
