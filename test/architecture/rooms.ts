@@ -193,6 +193,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'jobs',
       'keys',
       'log',
+      'orders',
       'settlement',
       'usage',
     ],
