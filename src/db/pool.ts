@@ -44,6 +44,8 @@ interface PooledConnection {
   /** Statements that the server has prepared on this connection. An unprepared one is not pipelined with others. */
   prepared: Set<string>
   isPreparing: boolean
+  /** Statements that were sent and have no result yet; also several of one transaction. */
+  unanswered: number
   /** Runs while a statement is under way and the server is silent. */
   silenceTimer: ReturnType<typeof setTimeout> | undefined
 }
@@ -87,6 +89,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
       isExclusive: false,
       prepared: new Set(),
       isPreparing: false,
+      unanswered: 0,
       silenceTimer: undefined,
     }
     connections.add(pooled)
@@ -160,6 +163,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
     ...statement: Parameters<Send>
   ): Promise<unknown> {
     if (pooled.isLost) throw new ConnectionError('CONNECTION_LOST')
+    pooled.unanswered++
     pooled.silenceTimer ??= setTimeout(() => discard(pooled), silenceTimeoutMs)
     try {
       const sent = pooled.connection.unsafe(...statement)
@@ -170,6 +174,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
       if (!isStatementError(error)) discard(pooled)
       throw error
     } finally {
+      pooled.unanswered--
       restartSilenceTimer(pooled)
     }
   }
@@ -177,7 +182,7 @@ export function openPool({ max, connect, acquireTimeoutMs, silenceTimeoutMs }: P
   /** The next statement on the connection gets the whole timeout. */
   function restartSilenceTimer(pooled: PooledConnection): void {
     clearTimeout(pooled.silenceTimer)
-    const isIdle = pooled.isLost || pooled.isExclusive || pooled.inFlight <= 1
+    const isIdle = pooled.isLost || pooled.unanswered === 0
     pooled.silenceTimer = isIdle ? undefined : setTimeout(() => discard(pooled), silenceTimeoutMs)
   }
 
