@@ -43,11 +43,11 @@ const MAX_TOGETHER = 10
  */
 export async function claimNext(waiting: WaitingOrder): Promise<ClaimedOrRefused> {
   const { operator, action } = waiting
-  const claim = action === undefined ? await queueOf(operator)(waiting) : undefined
-  return claim === undefined ? operator.exclusively(() => claimAlone(waiting)) : ok(claim)
+  const claimed = action === undefined ? await queueOf(operator)(waiting) : undefined
+  return claimed ?? operator.exclusively(() => claimAlone(waiting))
 }
 
-type Queue = (waiting: WaitingOrder) => Promise<Claim | undefined>
+type Queue = (waiting: WaitingOrder) => Promise<ClaimedOrRefused | undefined>
 
 const QUEUES = new WeakMap<OperatorAccount, Queue>()
 
@@ -61,22 +61,29 @@ function queueOf(operator: OperatorAccount): Queue {
       nameOf: ({ order }) => order.uuid,
       isShared: isOutage,
     },
-    (waiting) => operator.exclusively(() => claimTogether(waiting)),
+    ([first, ...others]) =>
+      operator.exclusively(async () =>
+        others.length === 0
+          ? [await claimAlone(first as WaitingOrder)]
+          : claimTogether([first as WaitingOrder, ...others]),
+      ),
   )
   QUEUES.set(operator, queue)
   return queue
 }
 
 /** Signs the orders for consecutive nonces and claims them. Resolves to undefined for each order that was not claimed. */
-async function claimTogether(waiting: readonly WaitingOrder[]): Promise<(Claim | undefined)[]> {
-  const { services, operator } = waiting[0] as WaitingOrder
+async function claimTogether(
+  waiting: readonly [WaitingOrder, ...WaitingOrder[]],
+): Promise<(ClaimedOrRefused | undefined)[]> {
+  const [{ services, operator }] = waiting
   const nonce = await operator.expectedNonce()
-  if (nonce === undefined) return []
+  if (nonce === undefined) return waiting.map(() => undefined)
   const claims = await Promise.all(waiting.map((one, at) => sign(one, nonce + at)))
   operator.expect(undefined)
   const isClaimed = await storeTogether(services, claims)
   if (isClaimed.every(Boolean)) operator.expect(nonce + claims.length)
-  return claims.map((claim, at) => (isClaimed[at] === true ? claim : undefined))
+  return claims.map((claim, at) => (isClaimed[at] === true ? ok(claim) : undefined))
 }
 
 /** Rejects only with an outage, which every order would meet. */

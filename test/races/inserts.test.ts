@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
+import { deadlocksOf } from '../support/deadlocks.ts'
 import { type Service, secretsOf, startService } from '../support/service.ts'
 import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -151,14 +152,7 @@ it('two services that insert the same uuids in opposite orders do not wait for e
   }
   await client.end()
   await Promise.all([one.close(), other.close()])
-  // Sessions report the deadlocks they saw when they end.
-  const outside = postgres(databaseUrl.replace(`/${name}`, '/postgres'), { max: 1 })
-  const sessions = async () =>
-    (await outside`SELECT count(*)::int AS open FROM pg_stat_activity WHERE datname = ${name}`)[0]
-  await expect.poll(sessions, { timeout: 10_000 }).toEqual({ open: 0 })
-  const [seen] = await outside`SELECT deadlocks::int FROM pg_stat_database WHERE datname = ${name}`
-  await outside.end()
-  expect(seen).toEqual({ deadlocks: 0 })
+  expect(await deadlocksOf(databaseUrl)).toBe(0)
 })
 
 function rounds(): number[] {
