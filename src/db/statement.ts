@@ -17,3 +17,20 @@ export function statement<Row, Values extends Record<string, unknown>>(
     return rowsOf<Row>(await prepared.execute(values))
   }
 }
+
+/**
+ * A query of drizzle's builders with `sql.placeholder`s, built once for each database: building it takes longer than many a
+ * query does.
+ */
+export function preparedQuery<Prepared>(
+  build: (db: Database) => Prepared,
+): (db: Database) => Prepared {
+  const built = new WeakMap<Database, Prepared>()
+  return (db) => {
+    const known = built.get(db)
+    if (known !== undefined) return known
+    const prepared = build(db)
+    built.set(db, prepared)
+    return prepared
+  }
+}

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
+import { statement } from '../db/statement.ts'
 
 /** The part of a statement that counts a success of an admitted request; a row of the CTE `done` is its condition. */
 export function countSuccess(
@@ -29,5 +30,9 @@ export function countCreated(inserted: SQL): SQL {
 
 /** Counts a success of a request that changed nothing: a read, or an order that existed already. */
 export async function recordSuccess(db: Database, keyId: string): Promise<void> {
-  await db.execute(countSuccess(keyId, sql`(SELECT 1) AS done`))
+  await countOne(db, { keyId })
 }
+
+const countOne = statement<never, { keyId: string }>('record_success', () =>
+  countSuccess(sql`${sql.placeholder('keyId')}`, sql`(SELECT 1) AS done`),
+)

@@ -1,6 +1,7 @@
 import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { apiKeys, keyCounters } from '../db/schema.ts'
+import { preparedQuery } from '../db/statement.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Key, KeyStatus } from './key.ts'
 import { inactiveReason } from './liveness.ts'
@@ -19,12 +20,7 @@ export async function listKeys(
   walletAddress: string,
   now: number,
 ): Promise<Key[]> {
-  const found = await services.db
-    .select(KEY_AND_COUNTERS)
-    .from(apiKeys)
-    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
-    .where(eq(apiKeys.walletAddress, walletAddress))
-    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
+  const found = await keysOfWallet(services.db).execute({ walletAddress })
   return found.map(({ key, counters }) => presentKey(key, counters, services.config, now))
 }
 
@@ -35,15 +31,35 @@ export async function getKey(
   keyId: string,
   now: number,
 ): Promise<Result<Key, 'keyNotFound'>> {
-  const [row] = await services.db
-    .select(KEY_AND_COUNTERS)
-    .from(apiKeys)
-    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
-    .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
+  const [row] = await keyOfWallet(services.db).execute({ walletAddress, keyId })
   return row === undefined
     ? refuse('keyNotFound')
     : ok(presentKey(row.key, row.counters, services.config, now))
 }
+
+const keysOfWallet = preparedQuery((db) =>
+  db
+    .select(KEY_AND_COUNTERS)
+    .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
+    .where(eq(apiKeys.walletAddress, sql.placeholder('walletAddress')))
+    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
+    .prepare('list_keys'),
+)
+
+const keyOfWallet = preparedQuery((db) =>
+  db
+    .select(KEY_AND_COUNTERS)
+    .from(apiKeys)
+    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
+    .where(
+      and(
+        eq(apiKeys.id, sql.placeholder('keyId')),
+        eq(apiKeys.walletAddress, sql.placeholder('walletAddress')),
+      ),
+    )
+    .prepare('find_key'),
+)
 
 function presentKey(
   row: ApiKeyRow,

@@ -1,7 +1,7 @@
-import { and, asc, desc, eq, gt, lt, or, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
-import { timestamptz } from '../db/time.ts'
+import { preparedQuery } from '../db/statement.ts'
 import type { Admission } from '../gate/decide.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
@@ -18,9 +18,17 @@ export async function findOrder(
   services: OrderServices,
   uuid: string,
 ): Promise<OrderRow | undefined> {
-  const [row] = await services.db.select().from(orders).where(eq(orders.uuid, uuid))
+  const [row] = await orderOfUuid(services.db).execute({ uuid })
   return row
 }
+
+const orderOfUuid = preparedQuery((db) =>
+  db
+    .select()
+    .from(orders)
+    .where(eq(orders.uuid, sql.placeholder('uuid')))
+    .prepare('find_order'),
+)
 
 export async function getOrder(
   services: OrderServices,
@@ -37,7 +45,11 @@ export async function eventsOf(
   after = 0,
   limit = 100,
 ): Promise<OrderEvent[]> {
-  return services.db
+  return eventsAfter(services.db).execute({ uuid, after, limit })
+}
+
+const eventsAfter = preparedQuery((db) =>
+  db
     .select({
       id: orderEvents.id,
       status: orderEvents.status,
@@ -45,10 +57,16 @@ export async function eventsOf(
       details: orderEvents.details,
     })
     .from(orderEvents)
-    .where(and(eq(orderEvents.orderUuid, uuid), gt(orderEvents.id, after)))
+    .where(
+      and(
+        eq(orderEvents.orderUuid, sql.placeholder('uuid')),
+        gt(orderEvents.id, sql.placeholder('after')),
+      ),
+    )
     .orderBy(asc(orderEvents.id))
-    .limit(limit)
-}
+    .limit(sql.placeholder('limit'))
+    .prepare('find_order_events'),
+)
 
 export interface OrderListFilter {
   owner?: string | undefined
@@ -81,18 +99,14 @@ export async function listOrders(
   viewer: OrderViewer | undefined,
   now: number,
 ): Promise<{ data: Order[]; nextCursor?: string }> {
-  const found = await services.db
-    .select()
-    .from(orders)
-    .where(
-      and(
-        filter.owner === undefined ? undefined : eq(orders.owner, filter.owner),
-        filter.status === undefined ? undefined : hasStatus(filter.status, now),
-        filter.cursor === undefined ? undefined : lt(orders.sequence, Number(filter.cursor)),
-      ),
-    )
-    .orderBy(desc(orders.sequence))
-    .limit(filter.limit + 1)
+  const { owner, status, cursor, limit } = filter
+  const found = await pageOf(shapeOf(filter))(services.db).execute({
+    owner,
+    status,
+    cursor: cursor && Number(cursor),
+    now: new Date(now).toISOString(),
+    limit: limit + 1,
+  })
   const page = found.slice(0, filter.limit)
   const last = page.at(-1)
   return {
@@ -101,11 +115,54 @@ export async function listOrders(
   }
 }
 
+/** Which filters a list has: few shapes, each a query of its own. */
+interface ListShape {
+  byOwner: boolean
+  byStatus: 'open' | 'expired' | 'stored' | undefined
+  afterCursor: boolean
+}
+
+function shapeOf({ owner, status, cursor }: OrderListFilter): ListShape {
+  return {
+    byOwner: owner !== undefined,
+    byStatus: status === undefined || status === 'open' || status === 'expired' ? status : 'stored',
+    afterCursor: cursor !== undefined,
+  }
+}
+
+const PAGES = new Map<string, ReturnType<typeof preparePage>>()
+
+function pageOf(shape: ListShape) {
+  const name = `list_orders_${shape.byOwner}_${shape.byStatus}_${shape.afterCursor}`
+  const known = PAGES.get(name) ?? preparePage(name, shape)
+  PAGES.set(name, known)
+  return known
+}
+
+function preparePage(name: string, { byOwner, byStatus, afterCursor }: ListShape) {
+  return preparedQuery((db) =>
+    db
+      .select()
+      .from(orders)
+      .where(
+        and(
+          byOwner ? eq(orders.owner, sql.placeholder('owner')) : undefined,
+          byStatus && hasStatus(byStatus),
+          afterCursor ? lt(orders.sequence, sql.placeholder('cursor')) : undefined,
+        ),
+      )
+      .orderBy(desc(orders.sequence))
+      .limit(sql.placeholder('limit'))
+      .prepare(name),
+  )
+}
+
 /** Filters by the status at a time, as `statusAt` decides it. */
-function hasStatus(status: OrderStatus, now: number): SQL | undefined {
-  const at = timestamptz(now)
-  if (status === 'expired') return or(eq(orders.status, status), isOverdueSql(at))
-  return status === 'open' ? isOpenSql(at) : eq(orders.status, status)
+function hasStatus(status: 'open' | 'expired' | 'stored'): SQL | undefined {
+  const at = sql`${sql.placeholder('now')}::timestamptz`
+  const isStored = eq(orders.status, sql.placeholder('status'))
+  if (status === 'expired') return or(isStored, isOverdueSql(at))
+  return status === 'open' ? isOpenSql(at) : isStored
 }
 
 /** Statuses in which a third party that knows the uuid could still burn it before the swap is mined. */

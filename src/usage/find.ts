@@ -1,5 +1,7 @@
 import { sql } from 'drizzle-orm'
-import { type Database, rows } from '../db/database.ts'
+import type { Database } from '../db/database.ts'
+import { statement } from '../db/statement.ts'
+import { milliseconds } from '../db/time.ts'
 import type { UsageRecorder } from './record.ts'
 import type { KeyUsage, Sighting, UsageBucket } from './usage.ts'
 
@@ -33,18 +35,8 @@ export async function findUsage(
 ): Promise<KeyUsage> {
   await usage.flush(db)
   const since = new Date((Math.floor(now / DAY_MS) - days + 1) * DAY_MS).toISOString()
-  const counted = await rows<Counted>(
-    db,
-    sql`SELECT (extract(epoch FROM date_trunc(${by}, hour, 'UTC')) * 1000)::float8 AS start, outcome,
-        sum(requests)::float8 AS requests, sum(executions)::float8 AS executions, sum(execution_ms)::float8 AS ms
-      FROM key_usage WHERE key_id = ${keyId} AND hour >= ${since}::timestamptz GROUP BY 1, 2 ORDER BY 1, 2`,
-  )
-  const sighted = await rows<Sighted>(
-    db,
-    sql`SELECT kind, value, requests::float8 AS requests, (extract(epoch FROM first_seen_at) * 1000)::float8 AS first,
-        (extract(epoch FROM last_seen_at) * 1000)::float8 AS last
-      FROM key_sightings WHERE key_id = ${keyId} ORDER BY last_seen_at DESC, value`,
-  )
+  const counted = await countsOfKey(db, { keyId, by, since })
+  const sighted = await sightingsOfKey(db, { keyId })
   const executions = counted.reduce((sum, count) => sum + count.executions, 0)
   const ms = counted.reduce((sum, count) => sum + count.ms, 0)
   return {
@@ -57,6 +49,23 @@ export async function findUsage(
     userAgents: sightingsOf('userAgent', sighted),
   }
 }
+
+const countsOfKey = statement<Counted, { keyId: string; by: string; since: string }>(
+  'find_usage',
+  () => sql`
+    SELECT (extract(epoch FROM date_trunc(${sql.placeholder('by')}, hour, 'UTC')) * 1000)::float8 AS start, outcome,
+      sum(requests)::float8 AS requests, sum(executions)::float8 AS executions, sum(execution_ms)::float8 AS ms
+    FROM key_usage WHERE key_id = ${sql.placeholder('keyId')} AND hour >= ${sql.placeholder('since')}::timestamptz
+    GROUP BY 1, 2 ORDER BY 1, 2`,
+)
+
+const sightingsOfKey = statement<Sighted, { keyId: string }>(
+  'find_sightings',
+  () => sql`
+    SELECT kind, value, requests::float8 AS requests, ${milliseconds(sql`first_seen_at`)} AS first,
+      ${milliseconds(sql`last_seen_at`)} AS last
+    FROM key_sightings WHERE key_id = ${sql.placeholder('keyId')} ORDER BY last_seen_at DESC, value`,
+)
 
 function bucketsOf(counted: readonly Counted[]): UsageBucket[] {
   const buckets = new Map<number, UsageBucket>()
