@@ -76,7 +76,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'provenance compares keys with their audit and orders with their MACs, and is above them',
   },
   settlement: {
-    imports: [...BASE, 'actions', 'keys', 'gate', 'orders'],
+    imports: [...BASE, 'batches', 'actions', 'keys', 'gate', 'orders'],
     packages: ['drizzle-orm', 'zod', '@stacks/transactions'],
     rule: 'settlement executes orders on chain',
   },
