@@ -13,6 +13,7 @@ import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
+import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
 import { JOBS } from '../jobs.ts'
@@ -62,6 +63,8 @@ interface Isolate {
   areKeysChecked: boolean
   encryption: Encryption
   mac: Mac
+  /** What rows of keys mean: values only, which requests may share. */
+  knownKeys: KnownKeys
   usage: UsageRecorder
   log: Log
   openIpLimits: OpenIpLimits
@@ -100,7 +103,8 @@ export function createWorker({
     one: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
-    const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory } = one
+    const { config, chain, encryption, mac, knownKeys, usage, log, openIpLimits, operatorMemory } =
+      one
     const { connectionString } = bindings.HYPERDRIVE
     const { db, close } = connectPostgres(connectionString, {
       maxConnections: SESSIONS_PER_REQUEST,
@@ -112,7 +116,7 @@ export function createWorker({
       config,
       db,
       databaseTime,
-      gate: openGate(db, limitsOf(config), { mac, log }),
+      gate: openGate(db, limitsOf(config), { mac, log, knownKeys }),
       chain,
       operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
       ipLimits: openIpLimits(
@@ -189,6 +193,7 @@ async function openIsolate(
   )
   const log = openLog(config.LOG_LEVEL, write, now)
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
+  const mac = openMac(keys)
   return {
     config,
     app,
@@ -204,7 +209,8 @@ async function openIsolate(
       }),
     }),
     encryption: await openEncryption(keys, randomBytes),
-    mac: openMac(keys),
+    mac,
+    knownKeys: openKnownKeys(mac),
     keys,
     areKeysChecked: false,
     usage: openUsage(log),
