@@ -1,5 +1,5 @@
 import { toHex } from './bytes.ts'
-import type { EncryptionKeys } from './keys.ts'
+import type { EncryptionKey, EncryptionKeys } from './keys.ts'
 
 const ALGORITHM = 'AES-GCM'
 /** A version byte, nonce, ciphertext with its tag: boxes of a release with one key, which they do not name. */
@@ -19,23 +19,54 @@ export interface Encryption {
   isCurrent(box: Uint8Array): boolean
 }
 
-/** AES-256-GCM with a random nonce. */
-export async function openEncryption(
+/** AES-256-GCM with one key. A label is authenticated and not part of the ciphertext. */
+export interface Cipher {
+  /** Resolves to the ciphertext, followed by its tag of 16 bytes. */
+  encrypt(secret: Uint8Array<ArrayBuffer>, nonce: Nonce, label: string): Awaitable<Uint8Array>
+  /** Throws or rejects when the ciphertext, its nonce or its label was changed. */
+  decrypt(sealed: Uint8Array<ArrayBuffer>, nonce: Nonce, label: string): Awaitable<Uint8Array>
+}
+type Nonce = Uint8Array<ArrayBuffer>
+type Awaitable<T> = T | Promise<T>
+
+/** Portable encryption, on WebCrypto; entries use the platform's own ciphers where there are faster ones. */
+export function openEncryption(
   keys: EncryptionKeys,
   randomBytes: (length: number) => Uint8Array<ArrayBuffer>,
 ): Promise<Encryption> {
-  const opened = await Promise.all(
-    keys.map(async ({ bytes, fingerprint }) => ({
-      name: fingerprint.slice(0, NAME_BYTES),
-      key: await crypto.subtle.importKey('raw', bytes, ALGORITHM, false, ['encrypt', 'decrypt']),
-    })),
-  )
-  const first = opened[0] as (typeof opened)[number]
-  const parameters = (iv: Uint8Array<ArrayBuffer>, label: string) => ({
+  return combineCiphers(keys, randomBytes, openCipher)
+}
+
+async function openCipher({ bytes }: EncryptionKey): Promise<Cipher> {
+  const key = await crypto.subtle.importKey('raw', bytes, ALGORITHM, false, ['encrypt', 'decrypt'])
+  const parameters = (iv: Nonce, label: string) => ({
     name: ALGORITHM,
     iv,
     additionalData: new TextEncoder().encode(label),
   })
+  return {
+    async encrypt(secret, nonce, label) {
+      return new Uint8Array(await crypto.subtle.encrypt(parameters(nonce, label), key, secret))
+    },
+    async decrypt(sealed, nonce, label) {
+      return new Uint8Array(await crypto.subtle.decrypt(parameters(nonce, label), key, sealed))
+    },
+  }
+}
+
+/** The encryption with several keys, of which `open` makes the cipher of one. Each box has a random nonce. */
+export async function combineCiphers(
+  keys: EncryptionKeys,
+  randomBytes: (length: number) => Uint8Array<ArrayBuffer>,
+  open: (key: EncryptionKey) => Awaitable<Cipher>,
+): Promise<Encryption> {
+  const opened = await Promise.all(
+    keys.map(async (key) => ({
+      name: key.fingerprint.slice(0, NAME_BYTES),
+      cipher: await open(key),
+    })),
+  )
+  const first = opened[0] as (typeof opened)[number]
   const nameOf = (box: Uint8Array) => toHex(box.subarray(1, 1 + NAME_BYTES))
 
   /** The keys that a box may be encrypted with, and where its nonce begins. */
@@ -52,21 +83,19 @@ export async function openEncryption(
   return {
     async encrypt(secret, label) {
       const nonce = randomBytes(NONCE_BYTES)
-      const ciphertext = await crypto.subtle.encrypt(parameters(nonce, label), first.key, secret)
-      const box = new Uint8Array(1 + NAME_BYTES + NONCE_BYTES + ciphertext.byteLength)
+      const sealed = await first.cipher.encrypt(secret, nonce, label)
+      const box = new Uint8Array(1 + NAME_BYTES + NONCE_BYTES + sealed.byteLength)
       box[0] = NAMED
       box.set(first.name, 1)
       box.set(nonce, 1 + NAME_BYTES)
-      box.set(new Uint8Array(ciphertext), 1 + NAME_BYTES + NONCE_BYTES)
+      box.set(sealed, 1 + NAME_BYTES + NONCE_BYTES)
       return box
     },
     async decrypt(box, label) {
       const { candidates, nonceAt } = readHead(box)
-      const nonce = box.slice(nonceAt, nonceAt + NONCE_BYTES)
-      const ciphertext = box.slice(nonceAt + NONCE_BYTES)
-      const attempts = candidates.map(({ key }) =>
-        crypto.subtle.decrypt(parameters(nonce, label), key, ciphertext),
-      )
+      const nonce = new Uint8Array(box.subarray(nonceAt, nonceAt + NONCE_BYTES))
+      const sealed = new Uint8Array(box.subarray(nonceAt + NONCE_BYTES))
+      const attempts = candidates.map(async ({ cipher }) => cipher.decrypt(sealed, nonce, label))
       const decrypted = await Promise.any(attempts).catch(() => {
         throw new Error('encrypted box of another key, or changed')
       })

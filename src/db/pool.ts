@@ -62,6 +62,8 @@ interface PooledConnection {
   isRetired: boolean
   /** When the server owed the first answer of those under way. */
   silentSince: number
+  /** Statements that were sent and have no result yet; also several of one transaction. */
+  unanswered: number
   /** Runs while a statement is under way and the server is silent. */
   silenceTimer: ReturnType<typeof setTimeout> | undefined
 }
@@ -136,6 +138,7 @@ export function openPool({
       endsAt: openedAt + maxLifetimeMs * (1 - Math.random() / 4),
       isRetired: false,
       silentSince: 0,
+      unanswered: 0,
       silenceTimer: undefined,
     }
     connections.add(pooled)
@@ -232,6 +235,7 @@ export function openPool({
     ...statement: Parameters<Send>
   ): Promise<unknown> {
     if (pooled.isLost) throw new ConnectionError('CONNECTION_LOST')
+    pooled.unanswered++
     if (pooled.silenceTimer === undefined) startSilenceTimer(pooled)
     try {
       const sent = pooled.connection.unsafe(...statement)
@@ -243,6 +247,7 @@ export function openPool({
       handleFault(pooled, error)
       throw error
     } finally {
+      pooled.unanswered--
       restartSilenceTimer(pooled)
     }
   }
@@ -268,8 +273,7 @@ export function openPool({
   function restartSilenceTimer(pooled: PooledConnection): void {
     clearTimeout(pooled.silenceTimer)
     pooled.silenceTimer = undefined
-    const isIdle = pooled.isLost || pooled.isExclusive || pooled.inFlight <= 1
-    if (!isIdle) startSilenceTimer(pooled)
+    if (!pooled.isLost && pooled.unanswered > 0) startSilenceTimer(pooled)
   }
 
   /**

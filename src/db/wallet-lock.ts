@@ -16,6 +16,16 @@ export async function lockWallet(tx: Database, walletAddress: string): Promise<v
   await rows(tx, walletLockSql(walletAddress))
 }
 
+/** As `lockWallet`, of several wallets, in the order of their addresses: two transactions that do so cannot deadlock. */
+export async function lockWallets(tx: Database, addresses: readonly string[]): Promise<void> {
+  await rows(
+    tx,
+    sql`INSERT INTO wallets (address)
+      SELECT DISTINCT address FROM unnest(${`{${addresses.join(',')}}`}::text::text[]) AS address ORDER BY address
+      ON CONFLICT (address) DO UPDATE SET address = excluded.address`,
+  )
+}
+
 /** Whether the operator has suspended a wallet. */
 export function isSuspendedSql(walletAddress: string | SQL): SQL {
   return sql`EXISTS (SELECT FROM suspended_wallets AS suspension WHERE suspension.wallet_address = ${walletAddress})`

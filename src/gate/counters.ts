@@ -1,18 +1,38 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
+import { statement } from '../db/statement.ts'
 
 /** The part of a statement that counts a success of an admitted request; a row of the CTE `done` is its condition. */
 export function countSuccess(
   keyId: string | SQL,
   done: SQL,
-  counter?: 'creation_count' | 'execution_count' | 'cancellation_count',
+  counter?: 'execution_count' | 'cancellation_count',
 ): SQL {
   const also = counter === undefined ? sql`` : sql.raw(`, ${counter} = ${counter} + 1`)
   return sql`UPDATE key_counters SET successful_requests = successful_requests + 1${also}
     WHERE key_id = ${keyId} AND EXISTS (SELECT FROM ${done})`
 }
 
+/**
+ * The part of a statement that counts a success for each order that keys created; the rows of the CTE `inserted` are those
+ * orders. Counters are locked in the order of their keys' current hashes, as by the gate.
+ */
+export function countCreated(inserted: SQL): SQL {
+  return sql`UPDATE key_counters AS counters
+    SET successful_requests = successful_requests + orders, creation_count = creation_count + orders
+    FROM (
+      SELECT created.key_id, orders
+      FROM (SELECT created_by AS key_id, count(*) AS orders FROM ${inserted} GROUP BY created_by) AS created
+        JOIN api_keys AS keys ON keys.id = created.key_id JOIN key_counters AS locked ON locked.key_id = created.key_id
+      ORDER BY key_hash FOR NO KEY UPDATE OF locked
+    ) AS creator WHERE counters.key_id = creator.key_id`
+}
+
 /** Counts a success of a request that changed nothing: a read, or an order that existed already. */
 export async function recordSuccess(db: Database, keyId: string): Promise<void> {
-  await db.execute(countSuccess(keyId, sql`(SELECT 1) AS done`))
+  await countOne(db, { keyId })
 }
+
+const countOne = statement<never, { keyId: string }>('record_success', () =>
+  countSuccess(sql`${sql.placeholder('keyId')}`, sql`(SELECT 1) AS done`),
+)

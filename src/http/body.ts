@@ -81,24 +81,44 @@ function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
 }
 
 async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
-  const stream = c.req.raw.body
-  if (stream === null) return ok('')
+  const length = c.req.header('content-length')
+  const isEmpty = length === undefined ? c.req.raw.body === null : length === '0'
+  if (isEmpty) return ok('')
   const media = checkMedia(c)
   if (!media.ok) return media
-  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) return TOO_LARGE
-  const bytes = await readBytes(stream)
+  if (Number(length ?? 0) > MAX_BODY_BYTES) return TOO_LARGE
+  const bytes = length === undefined ? await readStream(c.req.raw.body) : await readWhole(c.req.raw)
   return bytes.ok ? decode(bytes.value) : bytes
 }
 
 const TOO_LARGE = refuse('bodyTooLarge' as const, { maxBytes: MAX_BODY_BYTES })
+const CUT_SHORT = refuse('invalidRequest' as const, {
+  problem: 'body ended early, or its chunks are malformed',
+})
+
+/**
+ * Reads a body whose length is known: an HTTP server reads no more than Content-Length says. A stream would cost Node a fifth of
+ * what a signature does.
+ */
+async function readWhole(
+  request: Request,
+): Promise<Result<Uint8Array, 'invalidRequest' | 'bodyTooLarge'>> {
+  try {
+    const bytes = new Uint8Array(await request.arrayBuffer())
+    return bytes.byteLength > MAX_BODY_BYTES ? TOO_LARGE : ok(bytes)
+  } catch {
+    return CUT_SHORT
+  }
+}
 
 /**
  * Stops reading at the limit, whatever Content-Length says. A body that the client cuts short, or frames badly, makes the
  * stream throw; on Workers that client still reads the response.
  */
-async function readBytes(
-  stream: ReadableStream<Uint8Array>,
+async function readStream(
+  stream: ReadableStream<Uint8Array> | null,
 ): Promise<Result<Uint8Array, 'invalidRequest' | 'bodyTooLarge'>> {
+  if (stream === null) return ok(new Uint8Array())
   const reader = stream.getReader()
   const chunks: Uint8Array[] = []
   let size = 0
@@ -111,7 +131,7 @@ async function readBytes(
       chunks.push(value)
     }
   } catch {
-    return refuse('invalidRequest', { problem: 'body ended early, or its chunks are malformed' })
+    return CUT_SHORT
   } finally {
     reader.cancel().catch(() => {})
   }

@@ -1,5 +1,4 @@
 import { setTimeout as timer } from 'node:timers/promises'
-import { openEncryption } from '../crypto/encryption.ts'
 import { readEncryptionKeys } from '../crypto/keys.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
@@ -10,14 +9,15 @@ import { countByIp } from '../http/ip-limits.ts'
 import { shareChecks } from '../http/readiness.ts'
 import { logChanges } from '../jobs.ts'
 import { openOrderFeed } from '../orders/feed.ts'
+import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
 import type { World } from '../world.ts'
+import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { openHeads } from './heads.ts'
-import { hashSecretNatively, openNativeMac } from './mac.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
   /** The process's own clock: the service uses Postgres'. */
@@ -57,7 +57,7 @@ export async function openWorld({
   await checkEncryptionKeys(db, keys)
   const mac = openNativeMac(keys)
   const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length))
-  const encryption = await openEncryption(keys, randomBytes)
+  const encryption = await openNativeEncryption(keys)
   if (await hasUnsealedKeys(db)) log('warn', 'api_keys_unsealed')
   return {
     config,
@@ -85,6 +85,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
+    insertOrder: openInserts(db),
     feed: openOrderFeed(db, log, { now, pause }),
     walletFeed: openWalletFeed(db, log, { now, pause }),
     recover,

@@ -4,11 +4,10 @@ import { consumeMessage } from '../actions/consume.ts'
 import { fromHex } from '../crypto/bytes.ts'
 import { signatureLabel } from '../crypto/labels.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
-import { insertOrderEvent } from '../db/order-event.ts'
-import { type OrderRow, orderJson, orderOfJson } from '../db/order-row.ts'
+import type { OrderRow } from '../db/order-row.ts'
 import { timestamptz } from '../db/time.ts'
-import { isSuspendedSql, lockWallet } from '../db/wallet-lock.ts'
-import { countSuccess, recordSuccess } from '../gate/counters.ts'
+import { lockWallet } from '../db/wallet-lock.ts'
+import { recordSuccess } from '../gate/counters.ts'
 import { findLimitViolation, perDayOf } from '../keys/limits.ts'
 import type { Rights } from '../keys/rights.ts'
 import { presentLimits } from '../keys/terms.ts'
@@ -17,6 +16,7 @@ import { proveIntent } from '../stacks/intent.ts'
 import { type Reservation, reclaimEnded, reserveAllowance } from './allowance.ts'
 import { checkOwner } from './authorize.ts'
 import { findOrder } from './find.ts'
+import { insertAlone, type NewRow } from './insert.ts'
 import { stateText, termsText } from './integrity.ts'
 import { hasEndedSql, isUnendedOrderSql } from './lifecycle.ts'
 import type { NewOrder } from './order.ts'
@@ -135,21 +135,10 @@ async function prepareRow(
   return ok({
     ...terms,
     signatureBox: await box,
-    termsMac: services.mac(termsText(terms)),
-    stateMac: services.mac(stateText(uuid, 'open')),
+    termsMac: fromHex(services.mac(termsText(terms))),
+    stateMac: fromHex(services.mac(stateText(uuid, 'open'))),
   })
 }
-
-/** The columns of a new order; the others have defaults. */
-type NewRow = Pick<
-  OrderRow,
-  | (typeof SENT_BY_CLIENT)[number]
-  | 'uuid'
-  | 'commitSalt'
-  | 'signatureBox'
-  | 'createdBy'
-  | 'createdAt'
-> & { termsMac: string; stateMac: string }
 
 type StoreReason = 'messageReplayed' | 'walletSuspended' | 'orderConflict' | 'limitExceeded'
 
@@ -163,7 +152,7 @@ async function store(
   const reservation = key === undefined ? undefined : reservationOf(row, key, now)
   const maxOpenOrders = key?.rights.maxOpenOrders ?? null
   if (action === undefined && reservation === undefined && maxOpenOrders === null)
-    return insert(services.db, row, key?.keyId)
+    return services.insertOrder(row)
   const attempt = () =>
     atomically<OrderRow, StoreReason>(services.db, async (tx) => {
       const consumed = action === undefined ? ok(0) : await consumeMessage(tx, action, now)
@@ -172,7 +161,7 @@ async function store(
       if (!room.ok) return room
       const reserved =
         reservation === undefined ? ok(null) : await reserveAllowance(tx, reservation)
-      return reserved.ok ? insert(tx, row, key?.keyId) : reserved
+      return reserved.ok ? insertAlone(tx, row) : reserved
     })
   const stored = await attempt()
   const isDayFull = !stored.ok && stored.details?.limit === 'maxAmountIn.perDay'
@@ -215,40 +204,6 @@ export function reservationOf(
   return perDay === undefined
     ? undefined
     : { keyId, uuid, token: inputToken, amount: amountIn, perDay, now }
-}
-
-/**
- * Inserts the order, its first event and the success of the key that sent it, in one statement. Written by hand: drizzle's
- * builder takes longer for it than verifying the intent's signature.
- */
-async function insert(
-  db: Database,
-  row: NewRow,
-  keyId: string | undefined,
-): Promise<Result<OrderRow, 'orderConflict' | 'walletSuspended'>> {
-  const at = (time: Date | null) => sql`${time?.toISOString() ?? null}::timestamptz`
-  const counted =
-    keyId === undefined
-      ? sql``
-      : sql`, counted AS (${countSuccess(keyId, sql`inserted`, 'creation_count')})`
-  const [outcome] = await rows<{ order: Record<string, unknown> | null; suspended: boolean }>(
-    db,
-    sql`WITH inserted AS (
-        INSERT INTO orders (uuid, owner, input_token, output_token, amount_in, recipient, target_price, direction,
-          condition_token, base_asset, valid_from, valid_to, router_contract, min_amount_out, commit_salt, commit_until,
-          committed_by, signature_box, terms_mac, state_mac, created_by, created_at)
-        SELECT ${row.uuid}, ${row.owner}, ${row.inputToken}, ${row.outputToken}, ${row.amountIn}::numeric, ${row.recipient},
-          ${row.targetPrice}, ${row.direction}, ${row.conditionToken}, ${row.baseAsset}, ${at(row.validFrom)},
-          ${at(row.validTo)}, ${row.routerContract}, ${row.minAmountOut}::numeric, ${row.commitSalt}::bytea,
-          ${row.commitUntil}::bigint, ${row.committedBy}, ${row.signatureBox}::bytea, decode(${row.termsMac}, 'hex'),
-          decode(${row.stateMac}, 'hex'), ${row.createdBy}, ${at(row.createdAt)}
-        WHERE NOT ${isSuspendedSql(row.owner)}
-        ON CONFLICT DO NOTHING RETURNING *
-      ), event AS (${insertOrderEvent(sql`inserted`, at(row.createdAt))})${counted}
-      SELECT (SELECT ${orderJson(sql`inserted`)} FROM inserted) AS "order", ${isSuspendedSql(row.owner)} AS suspended`,
-  )
-  if (outcome?.suspended) return refuse('walletSuspended')
-  return outcome?.order == null ? refuse('orderConflict') : ok(orderOfJson(outcome.order))
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
 import type { Recover } from '../stacks/recover.ts'
 import type { OrderFeed } from './feed.ts'
+import type { InsertOrder } from './insert.ts'
 
 /** What managing orders needs of the process. */
 export interface OrderServices {
@@ -23,6 +24,7 @@ export interface OrderServices {
   encryption: Encryption
   /** The accounts that execute orders. */
   operators: { all: readonly { address: string }[] }
+  insertOrder: InsertOrder
   /** Authenticates orders. */
   mac: Mac
   /** The engine that recovers public keys from signatures. */

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { statement } from '../db/statement.ts'
 import { milliseconds, timestamptz } from '../db/time.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
@@ -17,10 +18,7 @@ export async function findSession(
   hash: KeyHash,
   now: number,
 ): Promise<Result<{ id: string; walletAddress: string }, 'sessionInvalid'>> {
-  const [found] = await rows<SessionRow & { mac: string }>(
-    services.db,
-    sql`SELECT ${SESSION_ROW} FROM sessions WHERE secret_hash = decode(${hash}, 'hex')`,
-  )
+  const [found] = await sessionOfHash(services.db, { hash })
   if (found === undefined) return refuse('sessionInvalid')
   if (found.endedAt !== null || found.expiresAt <= now)
     return refuse('sessionInvalid', { reason: found.endedAt === null ? 'expired' : 'ended' })
@@ -31,6 +29,12 @@ export async function findSession(
   const { id, walletAddress } = found
   return ok({ id, walletAddress })
 }
+
+const sessionOfHash = statement<SessionRow & { mac: string }, { hash: KeyHash }>(
+  'find_session',
+  () =>
+    sql`SELECT ${SESSION_ROW} FROM sessions WHERE secret_hash = decode(${sql.placeholder('hash')}, 'hex')`,
+)
 
 /** Ends a session before it expires. Idempotent: a session that was ended before keeps its time. */
 export async function endSession(

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { later } from '../db/time.ts'
-import { isSuspendedSql, lockWallet } from '../db/wallet-lock.ts'
+import { isSuspendedSql, lockWallet, lockWallets } from '../db/wallet-lock.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import { stateMacs } from '../orders/integrity.ts'
 import { hasEndedSql, isExecutableSql } from '../orders/lifecycle.ts'
@@ -46,12 +46,48 @@ export async function claimOrder(
   claim: Claim,
   leaseMs: number,
 ): Promise<Result<null, ClaimReason>> {
+  await lockWallet(tx, claim.order.owner)
+  const isClaimed = await claimLocked(tx, services, claim, leaseMs)
+  return isClaimed ? ok(null) : explainLostClaim(tx, services, claim)
+}
+
+/**
+ * Claims orders for consecutive nonces of one operator as `claimOrder` does, each or not: the nonce after one that was not
+ * used is not the operator's next. All their wallets are locked first, in the order of their addresses. The statements are
+ * sent without waiting for each other's results.
+ */
+export async function claimOrders(
+  tx: Database,
+  services: SettlementServices,
+  claims: readonly Claim[],
+  leaseMs: number,
+): Promise<boolean[]> {
+  await lockWallets(
+    tx,
+    claims.map(({ order }) => order.owner),
+  )
+  // All have settled before the transaction ends: none of them may reach the server after it.
+  const settled = await Promise.allSettled(
+    claims.map((claim) => claimLocked(tx, services, claim, leaseMs)),
+  )
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason
+    return one.value
+  })
+}
+
+/** Resolves to whether the order was claimed. The transaction has locked its wallet. */
+async function claimLocked(
+  tx: Database,
+  services: SettlementServices,
+  claim: Claim,
+  leaseMs: number,
+): Promise<boolean> {
   const { order, operator, transaction, rawBox, requestedBy } = claim
   const { txid, nonce, feeInMicroStx } = transaction
   const { uuid, owner } = order
   const at = services.databaseTime()
   const macs = stateMacs(services.mac, uuid, ['executing'])
-  await lockWallet(tx, owner)
   const claimed = await rows(
     tx,
     sql`WITH payer AS (
@@ -83,7 +119,7 @@ export async function claimOrder(
         requested_by = excluded.requested_by, created_at = excluded.created_at, check_at = excluded.check_at
       RETURNING txid`,
   )
-  return claimed.length === 1 ? ok(null) : explainLostClaim(tx, services, claim)
+  return claimed.length === 1
 }
 
 /** Transactions of an order that a node may have, or may still get. */

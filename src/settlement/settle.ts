@@ -1,14 +1,10 @@
 import type { SignedAction } from '../actions/action.ts'
-import { consumeMessage } from '../actions/consume.ts'
-import { atomically } from '../db/database.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { type Claim, type ClaimReason, claimOrder, claimWasCommitted } from './claim.ts'
-import { encryptTransaction } from './encrypt.ts'
+import type { Claim } from './claim.ts'
+import { claimNext } from './claims.ts'
 import { swapFee } from './fees.ts'
-import { MAX_PENDING, type OperatorAccount } from './operator.ts'
 import { previewSwap } from './preview.ts'
 import { recordAccepted, recordNonceLost } from './record.ts'
-import { sendLeaseMs } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
 import type { RoutableOrder, Route } from './swap.ts'
 import { buildSwap } from './transaction.ts'
@@ -33,8 +29,6 @@ export type SettleReason =
   | 'executionFailed'
   | 'unavailable'
 
-/** Claims of one order with one operator. Another process may take the nonce first; then it has claimed an order. */
-const MAX_CLAIMS = 20
 /** How often an order is signed for another nonce because another program used its nonce. */
 const MAX_NONCES = 3
 
@@ -72,6 +66,7 @@ async function claim(
   const swap = await buildSwap({ ...order, ...route }, network)
   const estimate = await services.chain.estimateFee(swap.payload, swap.byteLength)
   const feeInMicroStx = swapFee(swap.byteLength, estimate, ceiling)
+  const request = { requestedBy: requester.keyId, action: requester.action }
   let isPoor = false
   const executors = services.operators
     .roundRobin()
@@ -82,81 +77,11 @@ async function claim(
       isPoor = true
       continue
     }
-    const claimed = await operator.exclusively(() =>
-      claimWith(services, operator, order, { swap, feeInMicroStx }, requester),
-    )
+    const claimed = await claimNext({ services, operator, order, swap, feeInMicroStx, ...request })
     if (claimed.ok || claimed.reason !== 'operatorFull')
       return claimed as Result<Claim, SettleReason>
   }
   return refuse('unavailable', { reason: isPoor ? 'operator_funds' : 'operator_busy' })
-}
-
-interface PricedSwap {
-  swap: Awaited<ReturnType<typeof buildSwap>>
-  feeInMicroStx: number
-}
-
-/** Signs for the next nonce and claims with it; signs again when the nonce was taken meanwhile. */
-async function claimWith(
-  services: SettlementServices,
-  operator: OperatorAccount,
-  order: RoutableOrder,
-  { swap, feeInMicroStx }: PricedSwap,
-  requester: Requester,
-): Promise<Result<Claim, SettleReason | 'operatorFull'>> {
-  for (let attempt = 0; attempt < MAX_CLAIMS; attempt++) {
-    const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile())?.nextNonce
-    if (nonce === undefined) return refuse('operatorFull')
-    const transaction = await swap.sign({ ...operator, nonce, feeInMicroStx })
-    const { uuid, owner, termsMacs, stateMacs } = order
-    const claim: Claim = {
-      order: { uuid, owner, termsMacs, stateMacs },
-      operator: operator.address,
-      transaction,
-      rawBox: await encryptTransaction(services, transaction),
-      requestedBy: requester.keyId,
-    }
-    operator.expect(undefined)
-    const stored = await store(services, claim, requester.action)
-    if (stored.ok) {
-      operator.expect(nonce + 1)
-      return ok(claim)
-    }
-    const isFull = stored.reason === 'operatorFull'
-    if (isFull && !(await hasRoom(operator))) return refuse('operatorFull')
-    if (!isFull && stored.reason !== 'nonceTaken') return stored as Result<Claim, SettleReason>
-  }
-  return refuse('operatorFull')
-}
-
-/** Whether the chain has mined enough of this operator's pending transactions, by a fresh look-up. */
-async function hasRoom(operator: OperatorAccount): Promise<boolean> {
-  const nonces = await operator.reconcile()
-  return nonces !== undefined && nonces.nextNonce < nonces.confirmed + MAX_PENDING
-}
-
-/** Stores the claim, and consumes the wallet's message where one requested it, in one transaction. */
-async function store(
-  services: SettlementServices,
-  claim: Claim,
-  action: SignedAction<unknown> | undefined,
-): Promise<Result<null, ClaimReason | 'messageReplayed'>> {
-  const { db, config } = services
-  const leaseMs = sendLeaseMs(config.NODE_TIMEOUT_MS)
-  try {
-    return await atomically<null, ClaimReason | 'messageReplayed' | 'walletSuspended'>(
-      db,
-      async (tx) => {
-        const consumed =
-          action === undefined ? ok(0) : await consumeMessage(tx, action, services.now())
-        return consumed.ok ? claimOrder(tx, services, claim, leaseMs) : consumed
-      },
-    )
-  } catch (error) {
-    // A connection that is lost during COMMIT leaves open whether the claim was committed.
-    if (await claimWasCommitted(db, claim.transaction.txid).catch(() => false)) return ok(null)
-    throw error
-  }
 }
 
 /** Sends the stored bytes and records the node's result. Unless a node accepts them the order stays executing. */

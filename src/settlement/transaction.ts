@@ -1,7 +1,12 @@
 import {
+  AddressHashMode,
+  AuthType,
   bufferCV,
   type ClarityValue,
   contractPrincipalCV,
+  createMessageSignature,
+  createSingleSigSpendingCondition,
+  createStandardAuth,
   deserializeCV,
   deserializeTransaction,
   makeContractCall,
@@ -12,16 +17,22 @@ import {
   type PostCondition,
   PostConditionMode,
   principalCV,
+  privateKeyToPublic,
+  publicKeyToHex,
   type StacksTransactionWire,
   serializePayloadBytes,
+  sigHashPreSign,
+  signWithKey,
   someCV,
   stringAsciiCV,
   TransactionSigner,
   tupleCV,
+  txidFromData,
   uintCV,
 } from '@stacks/transactions'
 import type { ContractSource } from '../contracts/committed-router.ts'
 import { fromHex } from '../crypto/bytes.ts'
+import { memoize } from '../memoize.ts'
 import { committedTermsTuple, swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
 import type { Hop } from './chain.ts'
@@ -132,12 +143,39 @@ export async function buildSwap(swap: Swap, network: Network): Promise<UnsignedS
     nonce: 0,
     fee: 0,
   })
-  return {
-    payload: serializePayloadBytes(unsigned.payload),
-    byteLength: unsigned.serializeBytes().length,
-    sign: (operator) => signCall(call, { ...operator, network }),
+  const payload = serializePayloadBytes(unsigned.payload)
+  const byteLength = unsigned.serializeBytes().length
+  return { payload, byteLength, sign: signerOf(unsigned) }
+}
+
+/**
+ * Signs a transaction for operators, nonces and fees. A digest is of the transaction and its signer, so that signing for
+ * another nonce builds nothing again. The bytes are those of `makeContractCall`, in a third of its time.
+ */
+function signerOf(transaction: StacksTransactionWire): UnsignedSwap['sign'] {
+  const digestOf = memoize(1, (publicKey) => {
+    transaction.auth = createStandardAuth(payerOf(publicKey, { nonce: 0, feeInMicroStx: 0 }))
+    return transaction.signBegin()
+  })
+  return async (operator) => {
+    const { privateKey, nonce, feeInMicroStx } = operator
+    const publicKey = publicKeyOf(privateKey)
+    const digest = sigHashPreSign(digestOf(publicKey), AuthType.Standard, feeInMicroStx, nonce)
+    const signature = createMessageSignature(signWithKey(privateKey, digest))
+    transaction.auth = createStandardAuth({ ...payerOf(publicKey, operator), signature })
+    return signed(transaction, operator)
   }
 }
+
+function payerOf(
+  publicKey: string,
+  { nonce, feeInMicroStx }: Pick<SigningOptions, 'nonce' | 'feeInMicroStx'>,
+) {
+  return createSingleSigSpendingCondition(AddressHashMode.P2PKH, publicKey, nonce, feeInMicroStx)
+}
+
+/** Deriving it takes as long as half a signature. A process has few operators. */
+const publicKeyOf = memoize(100, (privateKey) => publicKeyToHex(privateKeyToPublic(privateKey)))
 
 /**
  * Builds and signs a burn: the verifier's `execute`, which uses the uuid up. It needs a signature that recovers to some key,
@@ -269,12 +307,8 @@ function signed(
   transaction: StacksTransactionWire,
   { nonce, feeInMicroStx }: Pick<SigningOptions, 'nonce' | 'feeInMicroStx'>,
 ): SignedTransaction {
-  return {
-    txid: transaction.txid(),
-    raw: new Uint8Array(transaction.serializeBytes()),
-    nonce,
-    feeInMicroStx,
-  }
+  const raw = new Uint8Array(transaction.serializeBytes())
+  return { txid: txidFromData(raw), raw, nonce, feeInMicroStx }
 }
 
 /** Parses a router's result, `(ok (list {dx, dy, dk} ..))`: the last `dy` was paid out. */

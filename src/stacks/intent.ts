@@ -1,3 +1,4 @@
+import { memoize } from '../memoize.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type AddressReason, isContractId, isKeyOf, parseWalletAddress } from './address.ts'
 import {
@@ -95,12 +96,16 @@ export function checkIntent(intent: Intent, network: Network): Result<Intent, In
 
 /** The SIP-018 domain of intents: the parameter `domain` of `stx_signStructuredMessage`. */
 export function intentDomain(network: Network): ClarityHex {
-  return tuple({
+  return domainOf(network)
+}
+
+const domainOf = memoize(NETWORKS.length, (network) =>
+  tuple({
     name: stringAscii(INTENT_DOMAIN.name),
     version: stringAscii(INTENT_DOMAIN.version),
-    'chain-id': uint(BigInt(chainId(network))),
-  })
-}
+    'chain-id': uint(BigInt(chainId(network as Network))),
+  }),
+)
 
 /**
  * The SIP-018 message of an intent: the parameter `message` of `stx_signStructuredMessage`.

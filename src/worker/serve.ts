@@ -23,6 +23,7 @@ import { type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
+import { openInserts } from '../orders/insert.ts'
 import type { Chain } from '../settlement/chain.ts'
 import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
@@ -153,6 +154,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       mac,
       usage,
       recover: engine.recover,
+      insertOrder: openInserts(db),
       log,
       keepHead: logHeads(log),
       now,

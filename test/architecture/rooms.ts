@@ -15,6 +15,7 @@ const BASE = ['result', 'memoize', 'crypto', 'wire', 'stacks', 'db']
 export const ROOMS: Readonly<Record<string, Room>> = {
   result: { imports: [], rule: 'a result is a type and two constructors' },
   memoize: { imports: [], rule: 'memoization is pure' },
+  batches: { imports: [], rule: 'batches know nothing of what they run' },
   version: { imports: [], rule: 'the version is a constant' },
   errors: { imports: [], rule: 'the table of refusals is a constant' },
   log: { imports: [], rule: 'the log writes through what it is given' },
@@ -65,7 +66,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the gate admits a request with a key',
   },
   orders: {
-    imports: [...BASE, 'actions', 'keys', 'gate'],
+    imports: [...BASE, 'batches', 'actions', 'keys', 'gate'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'orders are created, cancelled and watched without knowing how they settle',
   },
@@ -75,7 +76,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'provenance compares keys with their audit and orders with their MACs, and is above them',
   },
   settlement: {
-    imports: [...BASE, 'actions', 'keys', 'gate', 'orders'],
+    imports: [...BASE, 'batches', 'actions', 'keys', 'gate', 'orders'],
     packages: ['drizzle-orm', 'zod', '@stacks/transactions'],
     rule: 'settlement executes orders on chain',
   },
@@ -199,6 +200,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'jobs',
       'keys',
       'log',
+      'orders',
       'settlement',
       'usage',
     ],

@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm'
 import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import type { Database } from '../../src/db/database.ts'
 import { parseSecret } from '../../src/keys/secret.ts'
-import { openNativeMac } from '../../src/node/mac.ts'
+import { openNativeMac } from '../../src/node/crypto.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import { writeMacs } from '../support/remac.ts'
 

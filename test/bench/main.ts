@@ -3,7 +3,7 @@ import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openDatabase } from '../../src/db/open.ts'
-import { measureExecutes } from './executes.ts'
+import { type Executes, measureExecutes } from './executes.ts'
 import { seedKeys } from './keys.ts'
 import type { Load } from './load.ts'
 import { type Cell, takeTurn } from './measure.ts'
@@ -30,7 +30,7 @@ const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
 /** Those that are the service, which runs with the flags of `npm start`. */
 const SIDES_OF_SERVICE: readonly SideName[] = ['middleware', 'gate', 'pglite']
 const START_FLAGS = ['--max-semi-space-size=16']
-const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders', 'executes'] as const
+const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders', 'executes', 'stub'] as const
 type Section = (typeof SECTIONS)[number]
 
 const USAGE = `npm run bench -- [options]
@@ -124,9 +124,7 @@ async function main(plan: Plan): Promise<void> {
       memory: plan.only.has('memory') ? await measureMemory(bench) : undefined,
       cells: await measureSides(bench),
       orders: plan.only.has('orders') ? await measureOrders(bench) : [],
-      executes: plan.only.has('executes')
-        ? await measureExecutes(postgres, plan.executes, say)
-        : [],
+      executes: await measureExecutes(postgres, plan.executes, nodesOf(plan), say, plan.cpuProfile),
       signatures: plan.only.has('signatures') ? await measureSignatures(plan) : {},
       smallKeys: plan.smallKeys,
       bigKeys: plan.bigKeys,
@@ -189,6 +187,12 @@ async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
     await close()
   }
   await load.call('prepareKeys', Math.max(...counts))
+}
+
+/** `executes` are measured on both nodes, `stub` on the stub alone. */
+function nodesOf({ only }: Plan): Executes['node'][] {
+  if (only.has('executes')) return ['stub', 'devnet']
+  return only.has('stub') ? ['stub'] : []
 }
 
 function needsMany({ only }: Plan): boolean {

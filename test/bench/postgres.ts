@@ -76,6 +76,12 @@ function cpuOfChildren(parent: number): number | undefined {
   return (ticks / CLOCK_TICKS_PER_SECOND) * 1e6
 }
 
+/** CPU time of a process; not a number where there is no /proc. */
+export function cpuMicrosOf(pid: number): number {
+  const stat = process.platform === 'linux' ? statOf(String(pid)) : []
+  return ((Number(stat[11]) + Number(stat[12])) / CLOCK_TICKS_PER_SECOND) * 1e6
+}
+
 /** The fields of /proc/<pid>/stat (proc(5)) from the state on; the name before it may hold spaces. */
 function statOf(pid: string): string[] {
   try {

@@ -7,7 +7,7 @@ export interface Results {
   signatures: Record<string, number>
   /** Orders created, at 64 connections. */
   orders: Cell[]
-  /** Orders executed end to end on the devnet. */
+  /** Orders executed end to end. */
   executes: Executes[]
   memory:
     | {
@@ -144,7 +144,7 @@ function executesTable(executes: readonly Executes[]): string {
   if (executes.length === 0) return ''
   return table(
     [
-      'Orders executed, node answers after',
+      'Orders executed: node, answers after',
       'operators',
       'orders',
       'connections',
@@ -152,11 +152,13 @@ function executesTable(executes: readonly Executes[]): string {
       'confirmed/s',
       'p50 ms',
       'p99 ms',
+      'CPU us',
+      'Postgres CPU us',
       'told to wait',
       'most in flight',
     ],
     executes.map((one) => [
-      `${one.answerMs} ms`,
+      `${one.node}, ${one.answerMs} ms`,
       String(one.operators),
       rounded(one.orders),
       String(one.connections),
@@ -164,8 +166,10 @@ function executesTable(executes: readonly Executes[]): string {
       one.confirmedPerSecond.toFixed(1),
       rounded(one.p50Ms),
       rounded(one.p99Ms),
+      rounded(one.cpuMicros),
+      rounded(one.postgresCpuMicros ?? Number.NaN),
       rounded(one.toldToWait),
-      String(one.mostInFlight),
+      String(one.mostInFlight ?? '-'),
     ]),
   )
 }

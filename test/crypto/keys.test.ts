@@ -4,7 +4,7 @@ import { fromHex, toHex } from '../../src/crypto/bytes.ts'
 import { openEncryption } from '../../src/crypto/encryption.ts'
 import { type EncryptionKeys, encryptionKey, parseEncryptionKeys } from '../../src/crypto/keys.ts'
 import { openMac } from '../../src/crypto/mac.ts'
-import { openNativeMac } from '../../src/node/mac.ts'
+import { openNativeMac } from '../../src/node/crypto.ts'
 
 const random = (length: number) => Uint8Array.from(randomBytes(length))
 const newKey = () => encryptionKey(random(32))

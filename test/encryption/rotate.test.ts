@@ -8,7 +8,7 @@ import { type EncryptionKeys, readEncryptionKeys } from '../../src/crypto/keys.t
 import { signatureLabel, transactionLabel } from '../../src/crypto/labels.ts'
 import { type Database, rows } from '../../src/db/database.ts'
 import { type RotateServices, rotateEncryption } from '../../src/encryption/rotate.ts'
-import { openNativeMac } from '../../src/node/mac.ts'
+import { openNativeMac } from '../../src/node/crypto.ts'
 import { collectingTerminal } from '../cli/latchkey.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { ENGINES, type Engine, type Service, secretsOf, startService } from '../support/service.ts'

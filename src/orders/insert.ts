@@ -1,0 +1,110 @@
+import { getTableColumns, sql } from 'drizzle-orm'
+import { openBatches } from '../batches.ts'
+import { toHex } from '../crypto/bytes.ts'
+import { type Database, isDeadlock, isOutage } from '../db/database.ts'
+import { insertOrderEvent } from '../db/order-event.ts'
+import type { OrderRow } from '../db/order-row.ts'
+import { orders } from '../db/schema.ts'
+import { statement } from '../db/statement.ts'
+import { isSuspendedSql } from '../db/wallet-lock.ts'
+import { countCreated } from '../gate/counters.ts'
+import { ok, type Result, refuse } from '../result.ts'
+
+/** Columns that only later events of an order set. A new order has their defaults. */
+const SET_LATER = [
+  'status',
+  'cancelledAt',
+  'executedAt',
+  'failedAt',
+  'failureReason',
+  'txid',
+  'blockHeight',
+  'confirmedAt',
+  'amountOut',
+  'disclosedAt',
+  'burnRequestedAt',
+  'uuidUsedAt',
+] as const satisfies (keyof OrderRow)[]
+
+/** What a new order is inserted with. */
+export type NewRow = Omit<OrderRow, (typeof SET_LATER)[number] | 'sequence'>
+
+export type InsertResult = Result<OrderRow, 'orderConflict' | 'walletSuspended'>
+
+/** Inserts an order, its first event and the success of the key that sent it. */
+export type InsertOrder = (row: NewRow) => Promise<InsertResult>
+
+const MAX_BATCH = 100
+/** More in flight would share the connections of the pool with the gate, whose statements come first. */
+const MAX_IN_FLIGHT = 3
+
+/** Inserts orders that arrive together in one statement, so that they share its round trip and its commit. */
+export function openInserts(db: Database): InsertOrder {
+  return openBatches(
+    {
+      maxItems: MAX_BATCH,
+      maxRuns: MAX_IN_FLIGHT,
+      nameOf: ({ uuid }) => uuid,
+      isShared: (error) => isOutage(error) && !isDeadlock(error),
+    },
+    (rows) => insertOrders(db, rows),
+  )
+}
+
+/** As `InsertOrder`, in a transaction. */
+export async function insertAlone(tx: Database, row: NewRow): Promise<InsertResult> {
+  const [result] = await insertOrders(tx, [row])
+  return result as InsertResult
+}
+
+/** As `InsertOrder`, for orders with distinct uuids, in one statement. */
+async function insertOrders(db: Database, newRows: readonly NewRow[]): Promise<InsertResult[]> {
+  const found = await insertStatement(db, { orders: JSON.stringify(newRows.map(jsonOf)) })
+  const outcomeOf = new Map(found.map((one) => [one.uuid, one]))
+  return newRows.map((row) => {
+    const outcome = outcomeOf.get(row.uuid)
+    if (outcome?.suspended) return refuse('walletSuspended')
+    return outcome?.sequence == null
+      ? refuse('orderConflict')
+      : ok({ ...DEFAULTS, ...row, sequence: Number(outcome.sequence) })
+  })
+}
+
+const COLUMNS = getTableColumns(orders)
+
+const DEFAULTS = Object.fromEntries(
+  SET_LATER.map((name) => [name, COLUMNS[name].default ?? null]),
+) as Pick<OrderRow, (typeof SET_LATER)[number]>
+
+const INSERTED = Object.entries(COLUMNS).filter(
+  ([name]) => name !== 'sequence' && !(name in DEFAULTS),
+) as [keyof NewRow, (typeof COLUMNS)[keyof typeof COLUMNS]][]
+
+/** A new order as the record that the statement reads. */
+function jsonOf(row: NewRow): Record<string, unknown> {
+  return Object.fromEntries(
+    INSERTED.map(([name, column]) => {
+      const value = row[name]
+      return [column.name, value instanceof Uint8Array ? `\\x${toHex(value)}` : value]
+    }),
+  )
+}
+
+const insertStatement = statement<
+  { uuid: string; sequence: string | null; suspended: boolean },
+  { orders: string }
+>('insert_orders', () => {
+  const names = sql.raw(INSERTED.map(([, { name }]) => name).join(', '))
+  const types = INSERTED.map(([, column]) => `${column.name} ${column.getSQLType()}`)
+  // In the order of their uuids: two statements that insert the same orders wait for each other in one direction only.
+  return sql`
+    WITH sent AS (
+      SELECT *, ${isSuspendedSql(sql`owner`)} AS suspended
+      FROM json_to_recordset(${sql.placeholder('orders')}::text::json) AS sent (${sql.raw(types.join(', '))})
+    ), inserted AS (
+      INSERT INTO orders (${names}) SELECT ${names} FROM sent WHERE NOT suspended ORDER BY uuid
+      ON CONFLICT DO NOTHING RETURNING uuid, sequence, status, created_by, created_at
+    ), event AS (${insertOrderEvent(sql`inserted`, sql`created_at`)}),
+    counted AS (${countCreated(sql`inserted`)})
+    SELECT uuid, sequence::text, suspended FROM sent LEFT JOIN inserted USING (uuid)`
+})
