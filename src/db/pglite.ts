@@ -89,7 +89,7 @@ function prepareFolder(folder: string): void {
   const files = join(folder, 'postgres')
   explained(folder, () => {
     // mkdir with `recursive` reports ENOENT for whatever keeps it from making a parent.
-    accessSync(nearestFolder(folder), constants.W_OK | constants.X_OK)
+    if (!existsSync(folder)) accessSync(nearestFolder(dirname(folder)), constants.W_OK)
     mkdirSync(files, { recursive: true, mode: 0o700 })
     for (const path of [folder, files]) accessSync(path, constants.W_OK | constants.X_OK)
     tighten(folder, ({ mode }) => mode & ~OTHERS_WRITE)

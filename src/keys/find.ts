@@ -74,10 +74,17 @@ export async function liveKeysOf(
   walletAddress: string,
   now: number,
 ): Promise<Key[]> {
+  // LATERAL with a limit looks the counters of each key up. A join reads those of all keys where Postgres expects many live ones.
+  const counters = db
+    .select()
+    .from(keyCounters)
+    .where(eq(keyCounters.keyId, apiKeys.id))
+    .limit(1)
+    .as('counters')
   const found = await db
-    .select(KEY_AND_COUNTERS)
+    .select({ key: getTableColumns(apiKeys), counters: counters._.selectedFields })
     .from(apiKeys)
-    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
+    .innerJoinLateral(counters, sql`true`)
     .where(and(eq(apiKeys.walletAddress, walletAddress), isUnendedSql(timestamptz(now))))
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
   return found.map(({ key, counters }) => presentKey(key, counters, config, now))

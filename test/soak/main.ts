@@ -1,6 +1,7 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { startDevnetProcess } from '../../src/node/devnet.ts'
+import { type DatabaseClockOfTest, openDatabaseClock } from '../support/database-clock.ts'
 import { startOwnPostgres } from '../support/postgres.ts'
 import { fundedOperator, type ServiceProcess, sharedEnv, startProcess } from '../support/process.ts'
 import { abuse } from '../support/workloads/abuse.ts'
@@ -67,18 +68,23 @@ const LIMITS = { minute: 24, hour: 60, day: 130 }
 /** Two processes on a new database, for one proof. */
 async function withPair<T>(
   limits: Record<string, string> | undefined,
-  prove: (pair: { databaseUrl: string; processes: [ServiceProcess, ServiceProcess] }) => Promise<T>,
+  prove: (pair: {
+    databaseUrl: string
+    clock: DatabaseClockOfTest
+    processes: [ServiceProcess, ServiceProcess]
+  }) => Promise<T>,
 ): Promise<T> {
   const [server, chain] = [await openServer(), await chainOf()]
   const databaseUrl = await server.freshDatabase()
-  const env = sharedEnv(databaseUrl, chain, limits)
+  const clock = await openDatabaseClock(databaseUrl)
+  const env = sharedEnv(clock.databaseUrl, chain, limits)
   const start = async () =>
     startProcess({ ...env, OPERATOR_PRIVATE_KEY: await fundedOperator(chain) })
   const processes: [ServiceProcess, ServiceProcess] = [await start(), await start()]
   try {
-    return await prove({ databaseUrl, processes })
+    return await prove({ databaseUrl, clock, processes })
   } finally {
-    await Promise.all(processes.map((one) => one.stop()))
+    await Promise.all([...processes.map((one) => one.stop()), clock.close()])
   }
 }
 

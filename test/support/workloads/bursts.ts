@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
+import { type DatabaseClockOfTest, untilRead } from '../database-clock.ts'
 import type { ServiceProcess } from '../process.ts'
 import { createKey, newWallet } from '../wallet.ts'
 
@@ -16,17 +17,20 @@ const LENGTHS = { minute: MINUTE, hour: 60 * MINUTE, day: 1_440 * MINUTE }
 type Counts = Record<keyof typeof LENGTHS, number>
 
 /**
- * Bursts through all processes, with the clocks before, on and after the boundaries of minutes, hours and days, held
+ * Bursts through all processes, with the database's clock before, on and after the boundaries of minutes, hours and days, held
  * against a model of three fixed windows.
  */
 export async function burstAtBoundaries({
   databaseUrl,
+  clock,
   processes,
   limits,
   rounds,
   onRound = () => {},
 }: {
   databaseUrl: string
+  /** Of the database: the processes count by no other. */
+  clock: DatabaseClockOfTest
   processes: ServiceProcess[]
   limits: Counts
   rounds: number
@@ -36,19 +40,23 @@ export async function burstAtBoundaries({
   const client = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   const tally: Bursts = { rounds: 0, requests: 0, refusals: 0, wrong: [] }
   let now = Date.UTC(2031, 0, 1, 0, 0, 30)
-  const setClocks = (time: number) => Promise.all(processes.map((one) => one.setClock(time)))
-  await setClocks(now)
-  let key = await createKey(first, newWallet(first))
+  const newKey = async () => {
+    await first.setClock(now)
+    await untilRead(first, now)
+    return createKey(first, newWallet(first))
+  }
+  await clock.set(now)
+  let key = await newKey()
   let used: Counts = { minute: 0, hour: 0, day: 0 }
 
   for (let round = 1; round <= rounds; round++) {
     if (round % 50 === 0) {
-      key = await createKey(first, newWallet(first))
+      key = await newKey()
       used = { minute: 0, hour: 0, day: 0 }
     }
     const before = now
     now = later(now)
-    await setClocks(now)
+    await clock.set(now)
     for (const name of Object.keys(LENGTHS) as (keyof Counts)[])
       if (Math.floor(before / LENGTHS[name]) !== Math.floor(now / LENGTHS[name])) used[name] = 0
     const room = Math.max(
@@ -86,7 +94,8 @@ export async function burstAtBoundaries({
     tally.refusals += refused.length
     onRound(tally)
   }
-  await Promise.all(processes.map((one) => one.setClock(undefined)))
+  await first.setClock(undefined)
+  await clock.set(undefined)
   await client.end()
   return tally
 }
