@@ -52,7 +52,7 @@ describe.each([
     )
     const admitted = statuses.filter((status) => status === 404).length
     const [row] = await admin`SELECT minute_window::float8 AS minute, day_window::float8 AS day,
-      floor(extract(epoch FROM clock_timestamp()) / 60)::float8 AS now FROM api_keys WHERE id = ${keyId}`
+      floor(extract(epoch FROM clock_timestamp()) / 60)::float8 AS now FROM key_counters WHERE key_id = ${keyId}`
     // A minute may have begun meanwhile.
     expect([20, 40]).toContain(admitted)
     expect(row?.now - row?.minute).toBeLessThanOrEqual(1)
@@ -61,10 +61,11 @@ describe.each([
 
   it('a window that an earlier release wrote a day ahead does not close a key, nor open it', async () => {
     const { apiKey, keyId } = await createKey(right, ownerOf(right), { rateLimit: 10 })
-    await admin`UPDATE api_keys SET minute_window = minute_window + 1440, minute_count = 10,
-      hour_window = hour_window + 24, hour_count = 1000000 WHERE id = ${keyId}`
+    await admin`UPDATE key_counters SET minute_window = minute_window + 1440, minute_count = 10,
+      hour_window = hour_window + 24, hour_count = 1000000 WHERE key_id = ${keyId}`
     expect(await use(right, apiKey)).toBe(404)
-    const [row] = await admin`SELECT minute_count, hour_count FROM api_keys WHERE id = ${keyId}`
+    const [row] =
+      await admin`SELECT minute_count, hour_count FROM key_counters WHERE key_id = ${keyId}`
     expect(row).toEqual({ minute_count: 1, hour_count: 1 })
   })
 

@@ -95,9 +95,10 @@ describe('A request', () => {
       iso: new Date(now).toISOString(),
     })
     expect(await answered(await service.call('/health'))).toEqual({ status: 'ok' })
-    expect(await answered(await service.call('/ready'))).toEqual({ status: 'ready' })
+    const ready = { status: 'ready', clock: { aheadMs: expect.any(Number), differs: false } }
+    expect(await answered(await service.call('/ready'))).toEqual(ready)
     expect(await (await service.call('//health')).json()).toEqual({ status: 'ok' })
-    expect(await (await service.call('//ready')).json()).toEqual({ status: 'ready' })
+    expect(await (await service.call('//ready')).json()).toEqual(ready)
     const info = await answered(await service.call('/info'))
     expect(info).toMatchObject({
       network: 'devnet',
