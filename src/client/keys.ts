@@ -294,8 +294,8 @@ export interface Keys {
    *
    * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
    * const client = createClient({ baseUrl: 'https://dex.example', signer })
-   * for (const { keyId, days, lastAddress } of (await client.keys.usageOfAll({ days: 7 })).keys)
-   *   console.log(keyId, days.length, lastAddress)
+   * const { keys } = await client.keys.usageOfAll({ days: 7 })
+   * console.log(keys.map(({ keyId, days }) => `${keyId} was used on ${days.length} days`))
    * ```
    */
   usageOfAll(filter?: { days?: number }, options?: CallOptions): Promise<WalletUsage>
