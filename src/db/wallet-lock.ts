@@ -26,7 +26,11 @@ export async function lockWallets(tx: Database, addresses: readonly string[]): P
   )
 }
 
-/** Whether the operator has suspended a wallet. */
+/**
+ * Whether the operator has suspended a wallet. A scalar subquery with a limit looks the wallet up. EXISTS in a list of results may
+ * become a hash of the whole table.
+ */
 export function isSuspendedSql(walletAddress: string | SQL): SQL {
-  return sql`EXISTS (SELECT FROM suspended_wallets AS suspension WHERE suspension.wallet_address = ${walletAddress})`
+  return sql`((SELECT true FROM suspended_wallets AS suspension
+    WHERE suspension.wallet_address = ${walletAddress} LIMIT 1) IS TRUE)`
 }
