@@ -228,7 +228,13 @@ describe('of many at once, on Postgres, through two services with 24 connections
     const { apiKey, keyId } = await createKey(one, owner)
     const answers = await race((service, caller) => {
       const timestamp = one.clock.now - caller
-      const members = { action: 'rotate_api_key', keyId, graceSeconds: 86_400, force: true, timestamp }
+      const members = {
+        action: 'rotate_api_key',
+        keyId,
+        graceSeconds: 86_400,
+        force: true,
+        timestamp,
+      }
       return service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(members)))
     })
     expect(codes(answers)).toEqual({ 200: CALLERS })
