@@ -70,7 +70,7 @@ async function main(): Promise<void> {
       gzip,
     })
     app.route('/', pageOfFolder())
-    releaseMemory()
+    await releaseMemory()
     const { port, finish } = await listen(app, config, {
       log,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),

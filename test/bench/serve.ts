@@ -30,7 +30,7 @@ const load = SIDES[name]
 if (load === undefined) throw new Error(`no such side: ${name}`)
 const open = await load()
 const side = await open({ databaseUrl, keys: Number(keys) })
-releaseMemory()
+await releaseMemory()
 const server = serve({ fetch: side.fetch as never, port: 0, hostname: '127.0.0.1' }, ({ port }) => {
   const calls: Server = {
     address: () => ({ port, path: side.path }),
