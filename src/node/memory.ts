@@ -8,15 +8,15 @@ import { runInNewContext } from 'node:vm'
  */
 const HEAP_GROWTH_PERCENT = 50
 
-/** The object in which `process.nextTick` queued a callback, kept forever. */
-let keptTick: object | undefined
+/** Objects in which `process.nextTick` queued a callback. */
+const kept: object[] = []
 
 /**
  * Returns the memory that loading the program left to the operating system: two thirds of the resident set. V8 would keep
  * it until it needs the pages, which a service that allocates little never does.
  */
 export async function releaseMemory(): Promise<void> {
-  keptTick ??= await queuedTick()
+  if (kept.length === 0) kept.push(await queuedTick())
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`)
   setFlagsFromString('--expose-gc')
   const collect: NodeJS.GCFunction = runInNewContext('gc')

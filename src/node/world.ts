@@ -68,7 +68,9 @@ export async function openWorld({
       log,
       now,
       fixedTime,
-      ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
+      gather,
+      // PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile.
+      ...(config.DATABASE_URL.startsWith('pglite:') && { gathersAlways: true, maxStatements: 1 }),
     }),
     watch,
     chain,
@@ -96,7 +98,7 @@ export async function openWorld({
   }
 }
 
-/** PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile. */
+/** Resolves once the input of this turn of the event loop has been read. */
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 const pause = (ms: number) => timer(ms, undefined, { ref: false })
