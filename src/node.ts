@@ -61,6 +61,7 @@ async function main(): Promise<void> {
       ownNow: now,
       elapsed: () => performance.now(),
       recover: engine.recover,
+      signDigest: engine.signDigest,
     })
     const app = createApp({
       worldOf: () => world,

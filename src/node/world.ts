@@ -13,6 +13,7 @@ import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
 import type { World } from '../world.ts'
@@ -20,6 +21,8 @@ import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypt
 import { openHeads } from './heads.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
+  /** What signs transactions; by default JavaScript does. */
+  signDigest?: SignDigest
   /** The process's own clock: the service uses Postgres'. */
   ownNow: () => number
   /** Milliseconds since any moment, by a clock that nothing sets. */
@@ -36,6 +39,7 @@ export async function openWorld({
   ownNow,
   elapsed,
   recover,
+  signDigest,
   fixedTime,
 }: WorldOptions): Promise<World> {
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
@@ -80,6 +84,8 @@ export async function openWorld({
       chain,
       config.OPERATOR_PRIVATE_KEYS,
       config.STACKS_NETWORK,
+      {},
+      signDigest,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     readiness: shareChecks({ sharesPending: true }),

@@ -29,7 +29,10 @@ describe('the number of statements under way', () => {
 
   it('is 1 where more of them decide no more, though other programs make each round differ by half', () => {
     let seed = 1
-    const random = () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647
+    const random = () => {
+      seed = (seed * 48_271) % 2_147_483_647
+      return seed / 2_147_483_647
+    }
     let factor = 1
     const rateWith = () => {
       if (random() < 0.05) factor = 0.75 + random() / 2
