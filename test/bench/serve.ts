@@ -17,6 +17,7 @@ export interface Usage {
 /** Loaded one by one: what another side imports must not show in this one's memory. */
 const SIDES: Record<string, () => Promise<OpenSide>> = {
   empty: async () => (await import('./sides/empty.ts')).empty,
+  headers: async () => (await import('./sides/headers.ts')).headers,
   map: async () => (await import('./sides/map.ts')).map,
   middleware: async () => (await import('./sides/gate.ts')).middleware,
   gate: async () => (await import('./sides/gate.ts')).gate,
