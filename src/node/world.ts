@@ -18,6 +18,7 @@ import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
+import { fetchPeer } from './fetch.ts'
 import { openHeads } from './heads.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
@@ -50,7 +51,7 @@ export async function openWorld({
     network: config.STACKS_NETWORK,
     apiUrl: config.STACKS_API_URL ?? '',
     quoteUrl: config.QUOTE_URL ?? '',
-    fetch,
+    fetch: fetchPeer,
     timeoutMs: config.NODE_TIMEOUT_MS,
     now,
     ...(config.STACKS_API_KEY !== undefined && {
