@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { type Query, type SQL, sql } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
 import { orderJson } from '../db/order-row.ts'
@@ -7,6 +7,7 @@ import type { Config } from '../env.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { RIGHTS } from '../keys/terms-sql.ts'
+import { memoize } from '../memoize.ts'
 import type { KnownKey } from './known-keys.ts'
 import { WINDOW_SECONDS, type Window } from './windows.ts'
 
@@ -99,7 +100,7 @@ export interface GateStatements {
 export function prepareGate(db: Database, limits: Limits): GateStatements {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
   const execute = async <Row>(name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
-    made[name] ??= prepare(db, `gate_${name}`, STATEMENTS[name](limits))
+    made[name] ??= prepare(db, `gate_${name}`, queryOf(name, limits))
     return rowsOf<Row>(await made[name].execute(values))
   }
   return {
@@ -163,8 +164,8 @@ function parameters(
 }
 
 /** Without drizzle's query builder: its mapping of every column of every row costs as much as the driver. */
-function prepare(db: Database, name: string, statement: SQL) {
-  return db._.session.prepareQuery(new PgDialect().sqlToQuery(statement), undefined, name, false)
+function prepare(db: Database, name: string, query: Query) {
+  return db._.session.prepareQuery(query, undefined, name, false)
 }
 
 type Prepared = ReturnType<typeof prepare>
@@ -340,3 +341,18 @@ function judge(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
 function number(value: number): SQL {
   return sql.raw(String(Math.trunc(value)))
 }
+
+/** The text of a statement. Built once for the same limits: on Workers each request opens a gate. */
+function queryOf(name: keyof typeof STATEMENTS, { perMinute, perHour, perDay }: Limits): Query {
+  return findQuery(JSON.stringify([name, perMinute, perHour, perDay]))
+}
+
+const findQuery = memoize(100, (text): Query => {
+  const [name, perMinute, perHour, perDay] = JSON.parse(text) as [
+    keyof typeof STATEMENTS,
+    number,
+    number,
+    number,
+  ]
+  return new PgDialect().sqlToQuery(STATEMENTS[name]({ perMinute, perHour, perDay }))
+})

@@ -6,24 +6,31 @@ import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
-import { connectPostgres } from '../db/postgres.ts'
+import { connectPostgres, type OpenDatabase } from '../db/postgres.ts'
 import { type DatabaseClock, postgresClock } from '../db/time.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
 import { type ErrorBody, REFUSALS } from '../errors.ts'
-import { limitsOf } from '../gate/admit.ts'
-import { openGate } from '../gate/gate.ts'
+import { type Limits, limitsOf } from '../gate/admit.ts'
+import { type Gate, openGate } from '../gate/gate.ts'
+import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
 import { docsPages } from '../http/docs.ts'
 import { JOBS } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
 import type { Chain } from '../settlement/chain.ts'
-import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
+import {
+  type OperatorAccounts,
+  type OperatorMemory,
+  openOperators,
+} from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
+import { type GateObjectCalls, openGateObject } from './gate-object.ts'
+import { type GateNamespace, type OpenShardedGate, openShardedGate } from './gate-shards.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
@@ -31,6 +38,8 @@ export interface Bindings {
   HYPERDRIVE: { connectionString: string }
   KEYLESS_LIMIT: RateLimitBinding
   FAILED_KEYS_LIMIT: RateLimitBinding
+  /** The gate objects; without them each request has a statement of its own. */
+  GATE?: GateNamespace
   /** The files of swagger-ui-dist. */
   DOCS: { fetch(url: string): Promise<Response> }
 }
@@ -61,14 +70,22 @@ interface Isolate {
   areKeysChecked: boolean
   encryption: Encryption
   mac: Mac
+  limits: Limits
+  /** What rows of keys mean, for the requests that decide by themselves. */
+  knownKeys: KnownKeys
+  openShardedGate: OpenShardedGate
   usage: UsageRecorder
   log: Log
+  keepHead: World['keepHead']
   openIpLimits: OpenIpLimits
   operatorMemory: OperatorMemory
 }
 
 /** One Postgres session per request; the statements of a request run one after another. */
 const SESSIONS_PER_REQUEST = 1
+
+/** Statements that a gate object has under way at once, at most: one is prepared while the other one is executed. */
+const STATEMENTS_PER_OBJECT = 2
 
 /** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
 const MAX_PASSES = 10
@@ -92,29 +109,67 @@ export function createWorker({
     return opened
   }
 
-  /** Runs work in a world with its own database session, which is closed afterwards. */
+  function connect(bindings: Bindings, maxConnections: number): OpenDatabase {
+    return connectPostgres(bindings.HYPERDRIVE.connectionString, { maxConnections, onStatement })
+  }
+
+  /** Runs work in a world with its own database session, which is opened when it is needed and closed afterwards. */
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
     one: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
-    const { config, chain, encryption, mac, usage, log, openIpLimits, operatorMemory } = one
-    const { connectionString } = bindings.HYPERDRIVE
-    const { db, close } = connectPostgres(connectionString, {
-      maxConnections: SESSIONS_PER_REQUEST,
-      onStatement,
-    })
-    const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
+    const { usage } = one
     const outlive = (rest: Promise<unknown>) => context.waitUntil(rest)
-    const world: World = {
+    let opened: OpenDatabase | undefined
+    const session = () => {
+      opened ??= connect(bindings, SESSIONS_PER_REQUEST)
+      return opened.db
+    }
+    const world = worldOf(one, bindings, session, outlive)
+    const done = one.areKeysChecked
+      ? work(world)
+      : checkKeys(one, session()).then(() => work(world))
+    // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
+    const flushed = done
+      .catch(() => {})
+      .then(() => (usage.isDue(now()) ? usage.flush(session()) : undefined))
+    const close = () => opened?.close()
+    outlive(flushed.then(close, close))
+    return done
+  }
+
+  function worldOf(
+    one: Isolate,
+    bindings: Bindings,
+    session: () => Database,
+    outlive: (rest: Promise<unknown>) => void,
+  ): World {
+    const { config, chain, encryption, mac, limits, knownKeys, usage, log, operatorMemory } = one
+    const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
+    let operators: OperatorAccounts | undefined
+    const ownGate: Gate = (request) => openGate(session(), limits, { mac, log, knownKeys })(request)
+    return {
       config,
-      db,
+      get db() {
+        return session()
+      },
       databaseTime,
-      gate: openGate(db, limitsOf(config), { mac, log }),
+      gate: one.openShardedGate(bindings.GATE, ownGate, outlive),
       chain,
-      operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
-      ipLimits: openIpLimits(
+      get operators() {
+        operators ??= openOperators(
+          session(),
+          databaseTime,
+          chain,
+          privateKeys,
+          network,
+          operatorMemory,
+        )
+        return operators
+      },
+      ipLimits: one.openIpLimits(
         { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
         outlive,
       ),
@@ -124,17 +179,10 @@ export function createWorker({
       usage,
       recover: engine.recover,
       log,
-      keepHead: logHeads(log),
+      keepHead: one.keepHead,
       now,
       randomBytes,
     }
-    const done = checkKeys(one, db).then(() => work(world))
-    // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
-    const flushed = done
-      .catch(() => {})
-      .then(() => (usage.isDue(now()) ? usage.flush(db) : undefined))
-    outlive(flushed.then(close, close))
-    return done
   }
 
   return {
@@ -158,6 +206,18 @@ export function createWorker({
       await inWorld(bindings, context, await isolate(bindings), async (world) => {
         for (const job of JOBS)
           for (let pass = 0; pass < MAX_PASSES; pass++) if (await job.run(world, now())) break
+      })
+    },
+
+    /** The calls of one gate object, which opens its connections with the first of them and keeps them. */
+    gateObject(bindings: Bindings): GateObjectCalls {
+      return openGateObject(async () => {
+        const one = await isolate(bindings)
+        const { mac, limits, knownKeys, log } = one
+        const { db } = connect(bindings, STATEMENTS_PER_OBJECT)
+        await checkKeys(one, db)
+        const maxStatements = STATEMENTS_PER_OBJECT
+        return { db, gate: openGate(db, limits, { mac, log, knownKeys, maxStatements }), log }
       })
     },
   }
@@ -187,6 +247,7 @@ async function openIsolate(
   )
   const log = openLog(config.LOG_LEVEL, write, now)
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
+  const mac = openMac(keys)
   return {
     config,
     app,
@@ -202,11 +263,15 @@ async function openIsolate(
       }),
     }),
     encryption: await openEncryption(keys, randomBytes),
-    mac: openMac(keys),
+    mac,
+    limits: limitsOf(config),
+    knownKeys: openKnownKeys(mac),
+    openShardedGate: openShardedGate(config.GATE_OBJECTS, log, now),
     keys,
     areKeysChecked: false,
     usage: openUsage(log),
     log,
+    keepHead: logHeads(log),
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
     operatorMemory: {},
   }

@@ -7,6 +7,7 @@ import { measureExecutes } from './executes.ts'
 import { seedKeys } from './keys.ts'
 import type { Load } from './load.ts'
 import { type Cell, takeTurn } from './measure.ts'
+import { type Pooler, startPooler } from './pooler.ts'
 import { type Postgres, startPostgres } from './postgres.ts'
 import { type Remote, startRemote } from './remote.ts'
 import { goalsOf, present, type Results } from './report.ts'
@@ -20,6 +21,8 @@ const SIDES = [
   'middleware',
   'gate',
   'pglite',
+  'workerd-empty',
+  'workerd-own',
   'workerd',
   'naive',
   'better-auth',
@@ -45,6 +48,12 @@ const SERVE_WORKERD = new URL('serve-workerd.ts', import.meta.url)
 const LOAD = new URL('load.ts', import.meta.url)
 const SIGNATURES = new URL('signatures.ts', import.meta.url)
 const BUSY = 64
+/** How many gate objects each side in workerd has, and what is called. */
+const WORKERD: Partial<Record<SideName, [gateObjects: string, path: string]>> = {
+  'workerd-empty': ['0', '/health'],
+  'workerd-own': ['0', '/api/v1/bench'],
+  workerd: ['4', '/api/v1/bench'],
+}
 /** More orders than a server creates in a second, to be signed ahead. */
 const ORDERS_PER_SECOND = 5_000
 
@@ -66,6 +75,8 @@ interface Plan {
 interface Bench {
   plan: Plan
   postgres: Postgres
+  /** Between workerd and Postgres, where it is installed. */
+  pooler: Pooler | undefined
   load: Remote<Load>
   folder: string
 }
@@ -114,7 +125,9 @@ async function main(plan: Plan): Promise<void> {
   const begun = performance.now()
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-bench-'))
   const [postgres, load] = await Promise.all([startPostgres(), startRemote<Load>(LOAD)])
-  const bench = { plan, postgres, load, folder }
+  await makeWorkerRole(postgres)
+  const pooler = await startPooler(folder, postgres.urlOf('postgres'))
+  const bench = { plan, postgres, pooler, load, folder }
   try {
     await makeDatabases(bench)
     const results: Results = {
@@ -155,6 +168,7 @@ async function main(plan: Plan): Promise<void> {
       throw new Error(`${refused} requests were not answered 2xx: nothing above counts`)
   } finally {
     await load.stop()
+    await pooler?.stop()
     await postgres.stop()
     await rm(folder, { recursive: true, force: true })
   }
@@ -171,6 +185,17 @@ function machineOf({ version, settings }: Postgres) {
     postgres: version,
     postgresSettings: settings,
   }
+}
+
+/** The role of workers, with the settings of docs/workers.md: a worker sets none for its sessions. */
+async function makeWorkerRole(postgres: Postgres): Promise<void> {
+  await postgres.query("CREATE ROLE worker SUPERUSER LOGIN PASSWORD 'worker'")
+  for (const setting of [
+    "plan_cache_mode = 'force_generic_plan'",
+    'enable_seqscan = off',
+    'jit = off',
+  ])
+    await postgres.query(`ALTER ROLE worker SET ${setting}`)
 }
 
 /** `gate` and `naive` share the databases: the same table in the same state. */
@@ -193,9 +218,12 @@ function needsMany({ only }: Plan): boolean {
 }
 
 function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote<Server>> {
-  const { postgres, folder, plan } = bench
-  if (side === 'workerd')
-    return startRemote<Server>(SERVE_WORKERD, [postgres.urlOf(`keys_${keys}`)])
+  const { postgres, pooler, folder, plan } = bench
+  const worker = WORKERD[side]
+  if (worker !== undefined) {
+    const direct = postgres.urlOf(`keys_${keys}`).replace('postgres:postgres', 'worker:worker')
+    return startRemote<Server>(SERVE_WORKERD, [pooler?.urlOf(direct) ?? direct, ...worker])
+  }
   const profile = plan.cpuProfile !== undefined && side === 'gate'
   const url =
     side === 'pglite'
@@ -267,9 +295,9 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
   return cells
 }
 
-/** A worker takes a session of Postgres for each request, and without a Hyperdrive in between they are not that many. */
+/** A worker may take a session of Postgres for each request, and there are not that many. */
 function isFor(side: SideName, connections: number): boolean {
-  return side !== 'workerd' || connections <= BUSY
+  return WORKERD[side] === undefined || connections <= BUSY
 }
 
 function isOf(cell: Cell, side: string, keys: number, connections: number): boolean {
