@@ -3,7 +3,6 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import type { Database } from './database.ts'
 import { openPool } from './pool.ts'
-import * as schema from './schema.ts'
 
 export interface OpenDatabase {
   db: Database
@@ -64,9 +63,9 @@ export function connectPostgres(
     silenceTimeoutMs: SILENCE_TIMEOUT_MS,
   })
   const client = { ...pool, options: types } as unknown as Sql
+  // Without the schema, which serves relational queries only: reading it costs a Worker 0.2 ms with each request.
   const db = drizzle({
     client,
-    schema,
     ...(onStatement !== undefined && { logger: { logQuery: (text) => onStatement(text) } }),
   })
   return { db: db as unknown as Database, close: pool.end }
