@@ -36,9 +36,9 @@ ALTER TABLE "key_counters" ADD CONSTRAINT "key_counters_key_id_api_keys_id_fk" F
 -- By the database, so that no release creates a key without counters.
 CREATE FUNCTION "create_key_counters"() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO "key_counters" ("key_id") VALUES (NEW."id");
+	INSERT INTO "key_counters" ("key_id") SELECT "id" FROM "created";
 	RETURN NULL;
 END
 $$;
 --> statement-breakpoint
-CREATE TRIGGER "api_keys_have_counters" AFTER INSERT ON "api_keys" FOR EACH ROW EXECUTE FUNCTION "create_key_counters"();
+CREATE TRIGGER "api_keys_have_counters" AFTER INSERT ON "api_keys" REFERENCING NEW TABLE AS "created" FOR EACH STATEMENT EXECUTE FUNCTION "create_key_counters"();

@@ -51,11 +51,12 @@ export interface Quota {
   dayWindow: number
 }
 
-/** A key whose requests have all passed. */
+/** A key whose requests have all passed, or that does not exist. */
 export interface Admitted {
   /** The place of the presented key, from 0. */
   place: number
-  quota: Quota
+  /** Undefined when no key has the hash. */
+  quota: Quota | undefined
   /** The row for `KnownKeys.read`; null when it has the known version. */
   row: string | null
   orders: OrderJson[]
@@ -78,8 +79,8 @@ export type OrderJson = Record<string, unknown>
 
 export interface GateStatements {
   /**
-   * Admits all requests of each key, or none of them, and returns the admitted keys. Sort the keys by hash: this is the order in
-   * which their counters are locked.
+   * Admits all requests of each key, or none of them, and returns the admitted keys, and those of unknown hashes. Sort the keys by
+   * hash: this is the order in which their counters are locked.
    */
   admit(keys: readonly PresentedKey[], now: number, since: string | undefined): Promise<Admitted[]>
   /** Decides about every request, and is the only statement that refuses. Returns a verdict for each key, in their order. */
@@ -94,7 +95,7 @@ export interface GateStatements {
 
 /**
  * Prepares the gate's two statements. Both count a request in all three windows or in none, and as failed until its success is
- * committed. `admit` is a plain guarded UPDATE of the counters, which costs half of `judge`: a key that is unknown or
+ * committed. `admit` is a plain guarded UPDATE of the counters, which costs half of `judge`: a key that is
  * inactive, used from a foreign address, or has too little room for all its requests, is not among its results.
  */
 export function prepareGate(db: Database, limits: Limits): GateStatements {
@@ -113,6 +114,7 @@ export function prepareGate(db: Database, limits: Limits): GateStatements {
         const place = row.place - 1
         const { requests } = keys[place] as PresentedKey
         const { minute, hour, day } = row
+        if (minute === null) return { place, quota: undefined, row: null, orders: [] }
         const before = { minute: minute - requests, hour: hour - requests, day: day - requests }
         const quota = quotaOf(requests, before, row.ahead, at)
         return { place, quota, row: row.row ?? null, orders: row.orders ?? [] }
@@ -173,8 +175,8 @@ type Prepared = ReturnType<typeof prepare>
 /** Few columns: each costs the driver as much as its content. */
 interface AdmittedRow {
   place: number
-  /** Requests counted in each window, those of this statement included. */
-  minute: number
+  /** Requests counted in each window, those of this statement included; null when no key has the hash. */
+  minute: number | null
   hour: number
   day: number
   /** The numbers of the key's windows, where one is ahead of this process's clock. */
@@ -260,31 +262,44 @@ function minuteLimit(limits: Limits): SQL {
 
 const STATEMENTS = {
   /** Of keys whose versions are known and current, without orders: it costs two thirds of `admit`. */
-  known: (limits: Limits) => admit(limits, { isCurrent: true }),
-  admit: (limits: Limits) => admit(limits, { isCurrent: false }),
+  known: (limits: Limits) => sql`${counted(ASKED, limits, IS_CURRENT)} RETURNING ${COUNTED}`,
+  admit,
   /** Waits for counters that another session has locked. */
   wait: (limits: Limits) => judge(limits, 'wait'),
   /** Returns `busy` for them. */
   skip: (limits: Limits) => judge(limits, 'skip'),
 }
 
+const COUNTED = sql`asked.place::int AS place, counters.minute_count AS minute, counters.hour_count AS hour,
+  counters.day_count AS day, ${ahead(sql`counters`)} AS ahead`
+
+/** Also returns the rows of keys whose version is another one, orders, and the places of hashes without a key. */
+function admit(limits: Limits): SQL {
+  return sql`
+    WITH asked AS (SELECT * FROM ${ASKED}), admitted AS (
+      ${counted(sql`asked`, limits)}
+      RETURNING ${COUNTED}, CASE WHEN ${IS_CURRENT} THEN NULL ELSE ${KEY_VERSION} END AS row, ${ORDERS} AS orders
+    )
+    SELECT asked.place::int AS place, minute, hour, day, ahead, row, orders
+    FROM asked LEFT JOIN admitted ON admitted.place = asked.place WHERE admitted.place IS NOT NULL
+      OR NOT EXISTS (SELECT FROM api_keys WHERE key_hash = asked.hash OR previous_key_hash = asked.hash)`
+}
+
 /**
- * The rights are read as they were when the statement began, which is after its requests arrived. The guards on the counters are
- * evaluated again when a row changed while its lock was awaited. The lock on a key's counters is the only one.
+ * Counts all requests of each key that may pass. The rights are read as they were when the statement began, which is after its
+ * requests arrived. The guards on the counters are evaluated again when a row changed while its lock was awaited. The lock on
+ * a key's counters is the only one.
  */
-function admit(limits: Limits, { isCurrent }: { isCurrent: boolean }): SQL {
+function counted(asked: SQL, limits: Limits, also?: SQL): SQL {
   const hasRoom = (window: Window['name'], limit: SQL) =>
     sql`${used(window)} + asked.requests <= ${limit}`
   return sql`
     UPDATE key_counters AS counters SET ${counting(sql`asked.requests`)}
-    FROM ${ASKED} JOIN api_keys AS keys ON key_hash = asked.hash CROSS JOIN ${NOW} AS now
+    FROM ${asked} JOIN api_keys AS keys ON key_hash = asked.hash CROSS JOIN ${NOW} AS now
     WHERE counters.key_id = keys.id AND ${isActiveSql(sql`at`)}
       AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
       AND ${hasRoom('minute', minuteLimit(limits))} AND ${hasRoom('hour', number(limits.perHour))}
-      AND ${hasRoom('day', number(limits.perDay))} ${isCurrent ? sql`AND ${IS_CURRENT}` : sql``}
-    RETURNING asked.place::int AS place, counters.minute_count AS minute, counters.hour_count AS hour,
-      counters.day_count AS day, ${ahead(sql`counters`)} AS ahead
-      ${isCurrent ? sql`` : sql`, CASE WHEN ${IS_CURRENT} THEN NULL ELSE ${KEY_VERSION} END AS row, ${ORDERS} AS orders`}`
+      AND ${hasRoom('day', number(limits.perDay))} ${also === undefined ? sql`` : sql`AND ${also}`}`
 }
 
 /**

@@ -175,7 +175,7 @@ export function openGate(
       const one = asked[place] as Presented
       passed[place] = true
       const key = keys[place] as PresentedKey
-      const keyId = key.known?.rights.id ?? null
+      const keyId = quota === undefined ? null : (key.known?.rights.id ?? null)
       const verdict = verify(key, { keyId, refusal: null, quota, row, orders }, now)
       let before = 0
       for (const { request, resolve } of one.requests)

@@ -21,7 +21,10 @@ type ReadRow = [rights: RightsValues, mac: string | null, xmin: string, ctid: st
  */
 export interface KnownKeys {
   find(hash: KeyHash, now: number): KnownKey | undefined
-  /** Reads a row and verifies its MAC. `key` is undefined when the row was edited: nothing is remembered of it. */
+  /**
+   * Reads a row and verifies its MAC, and remembers it when the key was read before. `key` is undefined when the row was edited:
+   * nothing is remembered of it.
+   */
   read(hash: KeyHash, row: string, now: number): { keyId: string; key: KnownKey | undefined }
   /** Since when the server runs whose versions are remembered; undefined before the first row. */
   servedSince(): string | undefined
@@ -34,6 +37,8 @@ const MAX_KEYS = 10_000
  * can write to the database cannot wait for the number of a version that is remembered.
  */
 const MAX_AGE_MS = 60_000
+/** Hashes that were read once: a key is remembered when it is read again, so that keys which are used seldom cost no memory. */
+const SEEN_SLOTS = 2 ** 14
 
 /**
  * Opens a memory of row versions. A server that starts anew, or another one that takes its place, may give numbers again that an
@@ -41,7 +46,17 @@ const MAX_AGE_MS = 60_000
  */
 export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
   const keys = new Map<KeyHash, KnownKey & { isUsed: boolean }>()
+  /** The first 32 bits of hashes, each in the slot of its low bits. */
+  const seen = new Uint32Array(SEEN_SLOTS)
   let since: string | undefined
+
+  function wasSeen(hash: KeyHash): boolean {
+    const bits = Number.parseInt(hash.slice(0, 8), 16)
+    const slot = bits % SEEN_SLOTS
+    if (seen[slot] === bits) return true
+    seen[slot] = bits
+    return false
+  }
 
   /** Second chance: a key that was used since it was considered last is kept, and considered again later. */
   function evictOne(): void {
@@ -73,7 +88,10 @@ export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
         return { keyId: rights.id, key: undefined }
       }
       const key = { rights, xmin, ctid, readAt: now, isUsed: false }
-      if (!keys.has(hash) && keys.size >= max) evictOne()
+      if (!keys.has(hash)) {
+        if (!wasSeen(hash)) return { keyId: rights.id, key }
+        if (keys.size >= max) evictOne()
+      }
       keys.set(hash, key)
       return { keyId: rights.id, key }
     },

@@ -71,7 +71,7 @@ interface Isolate {
   encryption: Encryption
   mac: Mac
   limits: Limits
-  /** What rows of keys mean, for the requests that decide by themselves. */
+  /** What rows of keys mean: values only, which requests may share. */
   knownKeys: KnownKeys
   openShardedGate: OpenShardedGate
   usage: UsageRecorder

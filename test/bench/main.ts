@@ -30,6 +30,9 @@ const SIDES = [
 type SideName = (typeof SIDES)[number]
 /** Those that are measured with many keys too. */
 const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
+/** Those that are the service, which runs with the flags of `npm start`. */
+const SIDES_OF_SERVICE: readonly SideName[] = ['middleware', 'gate', 'pglite']
+const START_FLAGS = ['--max-semi-space-size=16']
 const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders', 'executes'] as const
 type Section = (typeof SECTIONS)[number]
 
@@ -230,6 +233,7 @@ function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote
       ? `pglite:${join(folder, `${side}_${keys}`)}`
       : postgres.urlOf(side === 'better-auth' ? 'better_auth' : `keys_${keys}`)
   const flags = profile ? ['--cpu-prof', '--cpu-prof-dir', plan.cpuProfile as string] : []
+  if (SIDES_OF_SERVICE.includes(side)) flags.push(...START_FLAGS)
   return startRemote<Server>(SERVE, [side, String(keys), url], flags)
 }
 

@@ -168,6 +168,52 @@ describe('the gate', () => {
       }
   })
 
+  it('answers requests whose statement Postgres ended to break a circle with another program', async () => {
+    const [mine, ...pair] = await Promise.all([newKey(), newKey(), newKey()])
+    const [first, second] = await admin<{ id: string }[]>`SELECT id FROM api_keys
+      WHERE id = ANY (${pair.map(({ keyId }) => keyId)}) ORDER BY key_hash`
+    const held = await hold(mine as (typeof pair)[number])
+    const asked = [ask(mine as (typeof pair)[number])]
+    await held.isWanted()
+    asked.push(...pair.map((key) => ask(key)))
+    await admin.begin(async (tx) => {
+      const [row] = await tx<{ pid: number }[]>`SELECT pg_backend_pid() AS pid
+        FROM key_counters WHERE key_id = ${second?.id ?? ''} FOR UPDATE`
+      await held.release()
+      await waitsFor(row?.pid ?? 0)
+      await tx`SELECT FROM key_counters WHERE key_id = ${first?.id ?? ''} FOR UPDATE`
+    })
+    expect((await Promise.all(asked)).map(({ status }) => status)).toEqual([404, 404, 404])
+    for (const key of pair) expect(await usage(key)).toEqual({ total: 1, minute: 1 })
+  })
+
+  it('with several statements under way, lets those requests of a key pass that came first', async () => {
+    const limits = { perMinute: 30, perHour: 1_000, perDay: 1_000 }
+    const several = await startService('Postgres', {
+      databaseUrl: service.databaseUrl,
+      env: secretsOf(service),
+      change: ({ db, mac, log, ...world }) => ({
+        ...world,
+        ...{ db, mac, log, gate: openGate(db, limits, { mac, log, maxStatements: 4 }) },
+      }),
+    })
+    onTestFinished(several.close)
+    const keys = await Promise.all(Array.from({ length: 8 }, newKey))
+    const answers = await Promise.all(
+      Array.from({ length: 320 }, (_, at) =>
+        ask(keys[at % keys.length] as (typeof keys)[number], several),
+      ),
+    )
+    for (const [place, key] of keys.entries()) {
+      const statuses = answers.filter((_, at) => at % keys.length === place)
+      expect(statuses.map(({ status }) => status)).toEqual([
+        ...Array(30).fill(404),
+        ...Array(10).fill(429),
+      ])
+      expect(await usage(key)).toEqual({ total: 30, minute: 30 })
+    }
+  })
+
   it('answers everyone but the one whose row the database will not write', async () => {
     const [poisoned, ...others] = await Promise.all([newKey(), newKey(), newKey(), newKey()])
     await admin.unsafe(`ALTER TABLE key_counters ADD CONSTRAINT poison
@@ -205,7 +251,12 @@ describe('two processes', () => {
     const start = async () =>
       startProcess({ ...env, OPERATOR_PRIVATE_KEY: await fundedOperator(chain) })
     const [one, other] = await Promise.all([start(), start()])
-    const tally = await contend({ databaseUrl, processes: [one, other], requests: 1_500 })
+    const tally = await contend({
+      databaseUrl,
+      processes: [one, other],
+      requests: 1_500,
+      callers: 128,
+    })
     await Promise.all([one.stop(), other.stop()])
     expect(tally).toMatchObject({ requests: 1_500, unexpected: {}, deadlocks: 0, miscounted: 0 })
   })
