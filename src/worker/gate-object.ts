@@ -1,5 +1,5 @@
-import type { Database } from '../db/database.ts'
-import { isOutage, messageOf } from '../db/database.ts'
+import { type Database, isOutage, messageOf } from '../db/database.ts'
+import { pingDatabase } from '../db/ping.ts'
 import type { GateDecision, GateRequest } from '../gate/decide.ts'
 import type { Gate } from '../gate/gate.ts'
 import type { Log } from '../log.ts'
@@ -50,7 +50,7 @@ export function openGateObject(open: () => Promise<GateObjectWorld>): GateObject
     async knock(protocol) {
       if (protocol !== GATE_PROTOCOL) return false
       const { db } = await world()
-      await db.execute('SELECT 1')
+      await pingDatabase(db)
       return true
     },
     async decide(protocol, request) {

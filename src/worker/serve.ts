@@ -87,6 +87,9 @@ const SESSIONS_PER_REQUEST = 1
 /** Statements that a gate object has under way at once, at most: one is prepared while the other one is executed. */
 const STATEMENTS_PER_OBJECT = 2
 
+/** Requests that wait in a gate object, at most; the Workers of later ones decide by themselves. */
+const MAX_WAITING_PER_OBJECT = 1_000
+
 /** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
 const MAX_PASSES = 10
 
@@ -216,8 +219,14 @@ export function createWorker({
         const { mac, limits, knownKeys, log } = one
         const { db } = connect(bindings, STATEMENTS_PER_OBJECT)
         await checkKeys(one, db)
-        const maxStatements = STATEMENTS_PER_OBJECT
-        return { db, gate: openGate(db, limits, { mac, log, knownKeys, maxStatements }), log }
+        const gate = openGate(db, limits, {
+          mac,
+          log,
+          knownKeys,
+          maxWaiting: MAX_WAITING_PER_OBJECT,
+          maxStatements: STATEMENTS_PER_OBJECT,
+        })
+        return { db, gate, log }
       })
     },
   }

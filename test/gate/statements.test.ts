@@ -8,8 +8,7 @@ describe.each(EVERYWHERE)('a request on %s', (engine) => {
   let wallet: Wallet
   let key: Record<string, string>
   beforeAll(async () => {
-    // A gate object has the same statements, and one for a knock at any time.
-    service = await startService(engine, { env: { GATE_OBJECTS: '0' } })
+    service = await startService(engine)
     wallet = newWallet(service)
     await fund(service, wallet)
     key = { 'X-API-Key': (await createKey(service, wallet)).apiKey }
