@@ -155,6 +155,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
+  react: {
+    imports: ['client'],
+    packages: ['react'],
+    rule: 'the hooks show the store of the SDK, and hold no rule of their own',
+  },
   dashboard: {
     imports: ['client', 'version'],
     packages: ['preact'],
