@@ -1,5 +1,5 @@
 import { useEffect } from 'preact/hooks'
-import { followWhileSeen } from '../client/loads.ts'
+import { followWhileSeen } from '../store/loads.ts'
 import { reader } from './clients.ts'
 import { connection } from './connection.ts'
 import { renewLive, showsLive } from './load.ts'

@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
-import { createLoads, type Loaded } from '../client/loads.ts'
+import { createLoads, type Loaded } from '../store/loads.ts'
 import { connection, noteSessionEnd, type WalletConnection } from './connection.ts'
 import { useStore } from './store.ts'
 

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks'
-import { createStore } from '../client/observable.ts'
+import { createStore } from '../store/observable.ts'
 import { connect, owner } from './clients.ts'
 import { connection, noteSessionEnd } from './connection.ts'
 import { openDialog } from './dialogs.ts'

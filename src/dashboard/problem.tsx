@@ -1,6 +1,6 @@
 import { useEffect, useMemo } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
-import { createStore } from '../client/observable.ts'
+import { createStore } from '../store/observable.ts'
 import { hasEnded } from './connection.ts'
 import { formatCountdown } from './format.ts'
 import { say, sayIfKnown } from './language.ts'

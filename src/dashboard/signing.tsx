@@ -1,5 +1,5 @@
 import type { Signer } from '../client/index.ts'
-import { createStore } from '../client/observable.ts'
+import { createStore } from '../store/observable.ts'
 import { connection } from './connection.ts'
 import { say, sayIfKnown } from './language.ts'
 import { Button, Icon, Modal } from './parts.tsx'

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { Store } from '../client/observable.ts'
+import type { Store } from '../store/observable.ts'
 
 /** The value of a store, and a render for each change of it. */
 export function useStore<T>(store: Store<T>): T {

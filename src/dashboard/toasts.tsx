@@ -1,4 +1,4 @@
-import { createStore } from '../client/observable.ts'
+import { createStore } from '../store/observable.ts'
 import { say } from './language.ts'
 import { useStore } from './store.ts'
 

@@ -1,5 +1,5 @@
 import type { TokenInfo } from '../client/index.ts'
-import { createStore } from '../client/observable.ts'
+import { createStore } from '../store/observable.ts'
 import { reader } from './clients.ts'
 import { contractName, formatAmount } from './format.ts'
 

@@ -50,7 +50,7 @@ function manifestOf({ name, version, description, license, dependencies }: Manif
     exports: {
       '.': client,
       './client': client,
-      './store': entry('client/store'),
+      './store': entry('store/index'),
       './react': entry('react/index'),
       './package.json': './package.json',
     },

@@ -29,7 +29,7 @@ import {
   type Store,
   type WalletState,
   type WalletStore,
-} from '../client/store.ts'
+} from '../store/index.ts'
 
 const StoreContext = createContext<WalletStore | undefined>(undefined)
 

@@ -155,13 +155,18 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
+  store: {
+    imports: ['client', 'orders'],
+    readsMachine: true,
+    rule: 'the state of a page is a client of the SDK, and of no framework',
+  },
   react: {
-    imports: ['client'],
+    imports: ['store'],
     packages: ['react'],
     rule: 'the hooks show the store of the SDK, and hold no rule of their own',
   },
   dashboard: {
-    imports: ['client', 'version'],
+    imports: ['client', 'store', 'version'],
     packages: ['preact'],
     readsMachine: true,
     rule: 'the page is a client of the SDK alone, on web standards and Preact',

@@ -5,11 +5,12 @@
  * @module
  */
 
+import { type Client, type ClientOptions, createClient } from '../client/client.ts'
+import { LatchkeyError } from '../client/errors.ts'
+import type { Signer } from '../client/signer.ts'
 import type { Key } from '../keys/key.ts'
 import { type Order, orderHasEnded } from '../orders/order.ts'
 import type { Network } from '../stacks/network.ts'
-import { type Client, type ClientOptions, createClient } from './client.ts'
-import { LatchkeyError } from './errors.ts'
 import {
   createLoads,
   followWhileSeen,
@@ -19,7 +20,6 @@ import {
   type WritableLoadable,
 } from './loads.ts'
 import { createStore, type Store } from './observable.ts'
-import type { Signer } from './signer.ts'
 
 export type { Loadable, Loaded, Store }
 export { NOT_LOADED }
@@ -77,9 +77,9 @@ export interface WalletStore {
    * import { createWalletStore } from 'latchkey/store'
    *
    * const baseUrl = 'https://dex.example'
-   * const { order } = createWalletStore({ baseUrl })
+   * const store = createWalletStore({ baseUrl })
    * const uuid = '7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162'
-   * const followed = order(uuid)
+   * const followed = store.order(uuid)
    * const stop = followed.subscribe(() => {
    *   const { value, error } = followed.get()
    *   console.log(value?.status ?? error ?? 'loading')
@@ -105,9 +105,11 @@ export interface WalletStore {
    * const usage = store.load((client, signal) => client.keys.usageOfAll({ days: 7 }, { signal }))
    * const stop = usage.subscribe(() => {
    *   const { value } = usage.get()
-   *   if (value !== undefined) console.log(`${value.keys.length} keys were used`)
+   *   if (value === undefined) return
+   *   console.log(`${value.keys.length} keys were used`)
+   *   stop()
+   *   void store.disconnect()
    * })
-   * setTimeout(() => { stop(); void store.disconnect() }, 2_000)
    * ```
    */
   load<T>(
@@ -143,9 +145,10 @@ export interface WalletStore {
    *
    * const store = createWalletStore({ baseUrl: 'https://dex.example' })
    * await store.connect(privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet'))
-   * const key = { name: 'bot of a page', permissions: ['execute'] }
-   * const { keyPreview } = await store.change((owner) => owner.keys.create(key))
-   * console.log(keyPreview)
+   * const { name } = await store.change((owner) =>
+   *   owner.keys.create({ name: 'bot of a page', permissions: ['execute'] }),
+   * )
+   * console.log(`${name} is created`)
    * await store.disconnect()
    * ```
    */
@@ -180,7 +183,9 @@ interface Connection extends KeptSession {
  * const stop = store.keys.subscribe(() => {
  *   const { value = [] } = store.keys.get()
  *   console.log(value.map(({ name, status }) => `${name} is ${status}`))
- *   if (value.length > 0) { stop(); void store.disconnect() }
+ *   if (value.length === 0) return
+ *   stop()
+ *   void store.disconnect()
  * })
  * ```
  */
@@ -211,9 +216,9 @@ export function createWalletStore({
     clearTimeout(endTimer)
     endTimer = setTimeout(noteEnd, next.endsAt - Date.now(), session)
     const { address, endsAt } = next
+    if (isOther) loads.clear() // Before the new address is shown.
     wallet.set({ status: 'connected', address, network, endsAt, error: undefined })
-    if (isOther) loads.reset()
-    else loads.renew()
+    loads.renew()
   }
 
   /** The session is over. A late refusal of one session says nothing of the next. */
@@ -271,8 +276,9 @@ export function createWalletStore({
     connection = undefined
     clearTimeout(endTimer)
     kept?.set(undefined)
+    loads.clear()
     wallet.set(DISCONNECTED)
-    loads.reset()
+    loads.renew()
     await left?.reader.sessions.end().catch(() => {})
   }
 

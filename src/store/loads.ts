@@ -36,8 +36,8 @@ export interface Loads {
   renew(): void
   /** Loads anew what is live and followed: something may have changed. */
   renewLive(): void
-  /** Forgets all values and loads anew what is followed: they were another wallet's. */
-  reset(): void
+  /** Forgets all values, also of what is not followed now: they are another wallet's. Nothing is loaded before `renew`. */
+  clear(): void
   /** Whether something live is followed. */
   readonly hasLive: Store<boolean>
 }
@@ -55,13 +55,15 @@ interface Entry {
   restart(): void
   /** Loads anew after the load that is under way, if one is. Aborting that one would let frequent changes delay each value for ever. */
   refresh(): void
-  reset(): void
+  clear(): void
 }
 
 /** Creates the loads of a page. */
 export function createLoads(): Loads {
   const entries = new Set<Entry>()
   const hasLive = createStore(false)
+  /** How often all values were forgotten. */
+  let clears = 0
   const noteFollowers = () =>
     hasLive.set([...entries].some((entry) => entry.isLive && entry.isFollowed()))
 
@@ -70,6 +72,7 @@ export function createLoads(): Loads {
     { isLive = false, isReady = () => true }: LoadOptions = {},
   ): WritableLoadable<T> {
     const state = createStore<Loaded<T>>(NOT_LOADED)
+    let clearsKnown = clears
     let followers = 0
     let underway: AbortController | undefined
     let isStale = false
@@ -114,21 +117,23 @@ export function createLoads(): Loads {
         if (underway === undefined) entry.restart()
         else isStale = true
       },
-      reset() {
+      clear() {
         abort()
+        clearsKnown = clears
         state.set(NOT_LOADED)
-        entry.restart()
       },
     }
 
     return {
-      get: state.get,
+      // What is not followed does not learn that it was forgotten.
+      get: () => (clearsKnown === clears ? state.get() : NOT_LOADED),
       put: (value) => keep(value, undefined),
       reload: entry.restart,
       subscribe(listener) {
         const unsubscribe = state.subscribe(listener)
         followers += 1
         if (followers === 1) {
+          if (clearsKnown !== clears) entry.clear()
           entries.add(entry)
           noteFollowers()
           entry.restart()
@@ -156,7 +161,10 @@ export function createLoads(): Loads {
     hasLive,
     renew: () => each((entry) => entry.restart()),
     renewLive: () => each((entry) => entry.isLive && entry.refresh()),
-    reset: () => each((entry) => entry.reset()),
+    clear() {
+      clears += 1
+      each((entry) => entry.clear())
+    },
   }
 }
 
