@@ -109,12 +109,13 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
 type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => JsonObject
 
 function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
-  const { operationId, summary, description, body, messages = [] } = endpoint
+  const { operationId, summary, description, body, deprecation, messages = [] } = endpoint
   for (const message of messages) schemaOf(message, 'input')
   return {
     operationId,
     summary,
     ...(description !== undefined && { description }),
+    ...(deprecation !== undefined && { deprecated: true }),
     tags: [tagOf(endpoint.path)],
     security: endpoint.credentials.flatMap((credential) => SECURITY[credential]),
     parameters: [
