@@ -56,6 +56,9 @@ export async function authenticateKeyOrWallet<Schema extends ActionSchema>(
   return { by: 'wallet', walletAddress: action.walletAddress, action }
 }
 
+const SIGN_AND_SEND =
+  'sign expected as JSON text, and send that text as message, with signature and walletAddress, in a JSON body'
+
 /** Verifies a signed message in a JSON body. */
 export async function readSignedBody<Schema extends ActionSchema>(
   c: AppContext,
@@ -68,7 +71,7 @@ export async function readSignedBody<Schema extends ActionSchema>(
   const expected = expectedMembers(c, signable)
   return unwrap(
     body.reason === 'bodyMissing'
-      ? refuse(whenMissing, { expected })
+      ? refuse(whenMissing, { problem: SIGN_AND_SEND, expected })
       : refuse(body.reason, { ...body.details, expected }),
   )
 }
