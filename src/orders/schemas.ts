@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
+import { wholeNumber } from '../wire/query.ts'
 import { describeForeignMembers, describeForeignParameters } from './foreign-members.ts'
 import { type NewOrder, ORDER_STATUSES, type Order, type OrderChange } from './order.ts'
 
@@ -78,9 +79,14 @@ export const NewOrderSchema = z
         'must be in whole seconds',
       ).optional(),
       executor: Principal.optional(),
-      message: z.string().optional().meta({
-        description: "The owner's create_order message; needed when recipient is not the owner.",
-      }),
+      message: z
+        .string()
+        .optional()
+        .meta({
+          description: "The owner's create_order message; needed when recipient is not the owner.",
+          contentMediaType: 'application/json',
+          contentSchema: { $ref: '#/components/schemas/create_order_message' },
+        }),
       messageSignature: z.string().optional(),
     },
     { error: describeForeignMembers },
@@ -128,18 +134,26 @@ export const NewOrderSchema = z
   )
   .meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
 
-export const CreateOrder = actionSchema('create_order', {
-  orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
-})
+export const CreateOrder = actionSchema(
+  'create_order',
+  {
+    orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
+  },
+  { orderHash: '0'.repeat(64) },
+)
 export const ListOrders = actionSchema('list_orders', {})
-export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid })
-export const CancelOrder = actionSchema('cancel_order', {
-  uuid: Uuid,
-  onChain: z
-    .boolean()
-    .optional()
-    .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
-})
+export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid }, { uuid: TERMS.uuid })
+export const CancelOrder = actionSchema(
+  'cancel_order',
+  {
+    uuid: Uuid,
+    onChain: z
+      .boolean()
+      .optional()
+      .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
+  },
+  { uuid: TERMS.uuid },
+)
 /** The body of a cancel by key. Another body is ignored, as that of every request with a key. */
 export const CancelBody = z.looseObject({ onChain: z.unknown().optional() })
 
@@ -207,7 +221,9 @@ export const OrderChangeSchema = z
     examples: [{ uuid: TERMS.uuid, status: 'executing', at: '2026-11-21T10:00:00.000Z' }],
   })
 
-export const OrderResponse = z.object({ status: z.literal('success'), data: OrderSchema })
+export const OrderResponse = z
+  .object({ status: z.literal('success'), data: OrderSchema })
+  .meta({ id: 'OrderResponse' })
 export const ExecutedResponse = z.object({
   status: z.literal('success'),
   txid: z.string(),
@@ -235,11 +251,7 @@ export const OrderQuery = z.strictObject(
   {
     owner: Principal.optional(),
     status: z.enum(ORDER_STATUSES).optional(),
-    limit: z
-      .string()
-      .regex(/^([1-9][0-9]?|100)$/, 'must be a whole number from 1 to 100')
-      .default('50')
-      .transform(Number),
+    limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 50 }),
     cursor: z
       .string()
       .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')
