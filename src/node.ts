@@ -66,6 +66,7 @@ async function main(): Promise<void> {
       worldOf: () => world,
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
+      allowedHeaders: config.ALLOWED_HEADERS,
       docs: docsFiles(),
       gzip,
     })
@@ -73,6 +74,7 @@ async function main(): Promise<void> {
     releaseMemory()
     const { port, finish } = await listen(app, config, {
       log,
+      now: world.now,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
     })
     const closeStreams = async () => {

@@ -175,6 +175,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: [
       ...BASE,
       'audit',
+      'errors',
       'log',
       'env',
       'encryption',

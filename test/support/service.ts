@@ -90,6 +90,7 @@ export async function startService(
     worldOf: () => world,
     addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',
     allowedOrigins: config.ALLOWED_ORIGINS,
+    allowedHeaders: config.ALLOWED_HEADERS,
   })
   return {
     async call(path, { ip, ...init } = {}) {
