@@ -6,7 +6,7 @@ import { checkEncryptionKeys } from '../encryption/check.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
-import { shareChecks } from '../http/readiness.ts'
+import { logReadiness, shareChecks } from '../http/readiness.ts'
 import { logChanges } from '../jobs.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { openInserts } from '../orders/insert.ts'
@@ -80,7 +80,7 @@ export async function openWorld({
       config.STACKS_NETWORK,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    readiness: shareChecks({ sharesPending: true }),
+    readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
     encryption,
     hashSecret: hashSecretNatively,
     mac,

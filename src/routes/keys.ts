@@ -4,7 +4,7 @@ import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas
 import type { AuditHead } from '../audit/event.ts'
 import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
 import { authenticateReader, readSignedBody, type Signable } from '../http/credentials/wallet.ts'
@@ -116,7 +116,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      return respond(c, unwrap(await createKey(c.get('world'), action, c.get('now'))), 201)
+      return respond(c, unwrap(await createKey(worldOfRequest(c), action, c.get('now'))), 201)
     },
   },
   {
@@ -230,7 +230,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, REVOKE_ALL)
-      const revoked = unwrap(await revokeAll(c.get('world'), action, c.get('now')))
+      const revoked = unwrap(await revokeAll(worldOfRequest(c), action, c.get('now')))
       return respond(c, { status: 'success', ...revoked })
     },
   },
@@ -246,7 +246,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
       const hash = readKeyHash(c)
-      const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
+      const revoked = await revokeSelf(worldOfRequest(c), hash, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },
@@ -273,7 +273,7 @@ export const keyEndpoints: readonly Endpoint[] = [
             members: TERM_MEMBERS,
           }),
         )
-      const auditHead = unwrap(await updateKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await updateKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -292,7 +292,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...changeRefusals, 'rotationInGrace'],
     async handle(c) {
       const action = await signedForKey(c, rotate)
-      return respond(c, unwrap(await rotateKey(c.get('world'), action, c.get('now'))))
+      return respond(c, unwrap(await rotateKey(worldOfRequest(c), action, c.get('now'))))
     },
   },
   {
@@ -308,7 +308,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, suspend)
-      const auditHead = unwrap(await suspendKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await suspendKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -325,7 +325,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, resume)
-      const auditHead = unwrap(await resumeKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await resumeKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -344,7 +344,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
       const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
-      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
   {
@@ -367,7 +367,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     ],
     async handle(c) {
       const action = await signedForKey(c, remove)
-      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
 ]
