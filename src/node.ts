@@ -33,13 +33,14 @@ const now = () => Date.now()
 
 async function main(): Promise<void> {
   const given = readConfig(process.env)
-  const telemetry = openTelemetry(
-    given,
-    openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now),
+  const telemetry = openTelemetry({
+    config: given,
+    env: process.env,
+    ownLog: openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now),
     now,
-  )
+  })
   const { log } = telemetry
-  const opened: (() => Promise<void>)[] = []
+  const opened: (() => Promise<void>)[] = [telemetry.close]
   const close = async () => {
     for (const closeOne of opened.splice(0).reverse()) await closeOne()
   }
@@ -67,6 +68,7 @@ async function main(): Promise<void> {
       ownNow: now,
       elapsed: () => performance.now(),
       recover: engine.recover,
+      fetch: telemetry.fetch,
     })
     const app = createApp({
       worldOf: () => world,
@@ -78,7 +80,7 @@ async function main(): Promise<void> {
     })
     app.route('/', pageOfFolder())
     releaseMemory()
-    opened.push(await telemetry.serve(world))
+    await telemetry.serve(world)
     const { port, finish } = await listen(app, config, {
       log,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),

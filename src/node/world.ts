@@ -26,6 +26,8 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   elapsed: () => number
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
+  /** How the chain is reached. */
+  fetch?: typeof globalThis.fetch
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -37,6 +39,7 @@ export async function openWorld({
   elapsed,
   recover,
   fixedTime,
+  fetch = globalThis.fetch,
 }: WorldOptions): Promise<World> {
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })

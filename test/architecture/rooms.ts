@@ -123,6 +123,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['hono', 'zod'],
     rule: 'http is what all routes share; it knows no route and no app',
   },
+  otel: {
+    imports: [],
+    rule: 'traces and metrics as OTLP in JSON, by the variables of OpenTelemetry; it keeps no state',
+  },
   routes: {
     imports: [
       ...BASE,
@@ -169,6 +173,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'audit',
       'log',
       'metrics',
+      'otel',
       'env',
       'encryption',
       'jobs',
