@@ -158,6 +158,9 @@ const Environment = z.object({
   ALLOWED_HEADERS: list.pipe(z.array(headerName)).default(['*']),
   AUDIT_HEADS_FILE: text.optional(),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  ACCESS_LOG: z.enum(['all', 'failures', 'none']).default('none'),
+  METRICS_PORT: whole(0, 65_535).optional(),
+  METRICS_HOST: text.default('127.0.0.1'),
 })
 
 type Read = z.output<typeof Environment>

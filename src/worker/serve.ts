@@ -20,7 +20,7 @@ import type { AppEnv } from '../http/context.ts'
 import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
 import { errorBody } from '../http/problem.ts'
-import { type Readiness, shareChecks } from '../http/readiness.ts'
+import { logReadiness, type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
@@ -267,7 +267,7 @@ async function openIsolate(
     usage: openUsage(log),
     log,
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
-    readiness: shareChecks({ sharesPending: false }),
+    readiness: shareChecks({ sharesPending: false, onChecked: logReadiness(log) }),
     operatorMemory: {},
     watch,
     watchedAt: 0,
