@@ -135,6 +135,7 @@ const Environment = z.object({
   RATE_LIMIT_PER_HOUR: whole(1, 10_000_000).default(1_000),
   RATE_LIMIT_PER_DAY: whole(1, 100_000_000).default(10_000),
   IP_RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).default(300),
+  GATE_OBJECTS: whole(0, 256).default(4),
   MAX_ACTIVE_KEYS_PER_WALLET: whole(1, 10_000).default(10),
   MAX_KEYS_PER_WALLET: whole(1, 100_000).default(10_000),
   KEY_PREFIX: z

@@ -223,9 +223,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'settlement',
       'usage',
     ],
-    packages: ['hono'],
+    packages: ['hono', 'cloudflare:'],
     readsMachine: true,
-    rule: 'the entry on Workers keeps nothing of a request for another one',
+    rule: 'a Worker keeps nothing of a request for another one; only a gate object does',
   },
   'worker.ts': {
     imports: ['worker'],
