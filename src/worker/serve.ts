@@ -12,14 +12,15 @@ import { postgresClock, timestamptz } from '../db/time.ts'
 import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
-import { type ErrorBody, REFUSALS } from '../errors.ts'
+import { REFUSALS } from '../errors.ts'
 import { type Limits, limitsOf } from '../gate/admit.ts'
 import { type Gate, openGate } from '../gate/gate.ts'
 import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
 import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
-import { type Readiness, shareChecks } from '../http/readiness.ts'
+import { errorBody } from '../http/problem.ts'
+import { logReadiness, type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
@@ -314,6 +315,7 @@ async function openIsolate(
     worldOf: (c) => requestOf(c).world,
     addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
+    allowedHeaders: config.ALLOWED_HEADERS,
     // Cloudflare compresses responses itself.
     docs: openDocs(async (c, name) => {
       const file = await fileOf(c, `docs/${name}`)
@@ -351,7 +353,7 @@ async function openIsolate(
     log,
     keepHead: logHeads(log),
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
-    readiness: shareChecks({ sharesPending: false }),
+    readiness: shareChecks({ sharesPending: false, onChecked: logReadiness(log) }),
     operatorMemory: {},
     watch,
     watchedAt: 0,
@@ -389,12 +391,12 @@ function readBindings(bindings: Bindings): Config {
 
 /** The caller gets 503; the reason is in the log only. */
 function unconfigured(error: unknown, at: number, write: (line: string) => void): Response {
-  const { status, code, error: text } = REFUSALS.unavailable
+  const { status } = REFUSALS.unavailable
   const requestId = `req_${toHex(randomBytes(12))}`
   const timestamp = new Date(at).toISOString()
   const fault = messageOf(error)
   write(JSON.stringify({ time: timestamp, level: 'error', event: 'not_started', requestId, fault }))
-  const body: ErrorBody = { error: text, code, timestamp, requestId }
+  const body = errorBody('unavailable', undefined, { at, requestId })
   return Response.json(body, {
     status,
     headers: { 'Retry-After': '60', 'Cache-Control': 'no-store', 'X-Request-Id': requestId },
