@@ -110,12 +110,13 @@ interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'eve
 export function createAudit(transport: Transport, wallet: Wallet): Audit {
   return {
     async export({ signal } = {}) {
+      const proof = wallet.prove({ action: 'list_audit' })
       const read = (query: { after: number; limit: number; unrecordedAfter?: string }) =>
         transport.send<AuditPage>({
           method: 'GET',
           path: '/audit',
           query,
-          proof: wallet.prove({ action: 'list_audit' }),
+          proof,
           repeatable: true,
           isLong: true,
           signal,

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
+import { MAX_GRACE_SECONDS } from './form.ts'
 import type { CreatedKey, Key, RotatedKey } from './key.ts'
 import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
 import { CHANGE_MEMBERS, Expiry, GRANT_MEMBERS, valueSchema } from './values.ts'
@@ -21,7 +22,7 @@ export const UpdateApiKey = actionSchema('update_api_key', {
 export type UpdateKeyMembers = z.output<typeof UpdateApiKey>
 export const RotateApiKey = actionSchema('rotate_api_key', {
   keyId: KeyId,
-  graceSeconds: z.int().min(0).max(604_800),
+  graceSeconds: z.int().min(0).max(MAX_GRACE_SECONDS),
   force: z.boolean().optional().meta({
     description:
       'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',
