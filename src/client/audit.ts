@@ -65,8 +65,8 @@ export interface AuditVerdict {
 /** The audit of the signer's wallet. */
 export interface Audit {
   /**
-   * Exports everything that happened to the wallet's keys, in pages of up to 1,000 events. The wallet signs once for each page,
-   * or a session authorizes it.
+   * Exports everything that happened to the wallet's keys, in pages of up to 1,000 events. The wallet signs once for them,
+   * and again when its message is no longer fresh, or a session authorizes it.
    *
    * @example
    * ```ts

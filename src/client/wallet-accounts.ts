@@ -69,8 +69,9 @@ export async function askFirst(
  */
 export function readAccounts(answer: unknown): WalletAccount[] {
   const { addresses = answer } = isObject(answer) ? answer : {}
-  const entries = isObject(addresses) ? Object.values(addresses) : []
-  return entries.flatMap((entry) => {
+  const entries = Object.entries(isObject(addresses) ? addresses : {})
+  return entries.flatMap(([index, entry]) => {
+    if (!/^\d+$/.test(index)) return []
     const { address, publicKey } = isObject(entry) ? entry : { address: entry }
     const isKey = typeof publicKey === 'string' && /^(?:0x)?0[23][0-9a-f]{64}$/i.test(publicKey)
     return typeof address === 'string'
