@@ -1,5 +1,5 @@
 import type { Network, ServiceInfo } from '../client/index.ts'
-import { createStore } from './store.ts'
+import { createStore } from '../store/observable.ts'
 
 /** A connected wallet and its read-only session. Nothing in it can change anything. */
 export interface WalletConnection {

@@ -1,11 +1,11 @@
 import { useEffect, useMemo } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
+import { createStore } from '../store/observable.ts'
 import { hasEnded } from './connection.ts'
 import { formatCountdown } from './format.ts'
 import { say, sayIfKnown } from './language.ts'
 import { useNow } from './load.ts'
 import { Button, Icon, type IconName, type Tone } from './parts.tsx'
-import { createStore } from './store.ts'
 
 /** What went wrong, as a visitor can act on it. Each has a title and a text in the dictionary. */
 type Fault =

@@ -1,9 +1,10 @@
 import type { Signer } from '../client/index.ts'
+import { createStore } from '../store/observable.ts'
 import { connection } from './connection.ts'
 import { say, sayIfKnown } from './language.ts'
 import { Button, Icon, Modal } from './parts.tsx'
 import { PageFault } from './problem.tsx'
-import { createStore, useStore } from './store.ts'
+import { useStore } from './store.ts'
 
 /** A signature that the visitor is to decide about. */
 interface AskedSignature {

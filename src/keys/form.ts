@@ -24,6 +24,8 @@ export interface FormIssue {
 export const MAX_GRACE_SECONDS = 604_800
 /** The last millisecond of the year 9999, as far as ISO 8601 reaches. */
 export const MAX_TIME = 253_402_300_799_999
+export const EXPIRY_MESSAGE =
+  'must be ISO 8601 with a zone, as 2027-01-31T12:00:00Z, or milliseconds since 1970: of a local time, new Date(text).toISOString()'
 export const AMOUNT_PATTERN = /^[1-9][0-9]{0,38}$/
 
 const ISO_TIME =
@@ -41,7 +43,7 @@ export function formIssues(members: Record<string, unknown>, isChange: boolean):
   const known = new Set<string>(TERM_NAMES.map(memberOf))
   const unknown = Object.keys(members).filter((member) => !known.has(member))
   return [
-    ...unknown.map((path) => ({ path, message: 'is no term of a key' })),
+    ...unknown.map((path) => ({ path, message: 'is not known' })),
     ...TERM_NAMES.flatMap((name) => issuesOf(name, members[memberOf(name)], isChange)),
   ]
 }
@@ -86,7 +88,7 @@ const FAULTS: {
     fault(
       !isIsoTime(value) &&
         !(Number.isSafeInteger(value) && Number(value) > 0 && Number(value) <= MAX_TIME),
-      'must be ISO 8601 with a zone, or milliseconds since 1970',
+      EXPIRY_MESSAGE,
     ),
   amounts(value, { token, maxItems }) {
     if (!isRecord(value)) return [['', 'must be an object']]

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { AMOUNT_PATTERN, MAX_TIME } from './form.ts'
+import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME } from './form.ts'
 import {
   KEY_TERMS,
   type MemberOf,
@@ -22,8 +22,12 @@ const AMOUNT = 'must be a whole number above 0, as text, in the smallest unit'
 
 /** ISO 8601 with a zone, or milliseconds since 1970. */
 export const Expiry = z.union(
-  [z.iso.datetime({ offset: true }), z.int().check(z.positive(), z.maximum(MAX_TIME))],
-  'must be ISO 8601 with a zone, or milliseconds since 1970',
+  // Of a text zod shows the issue of the text's own member alone.
+  [
+    z.iso.datetime({ offset: true, error: EXPIRY_MESSAGE }),
+    z.int().check(z.positive(), z.maximum(MAX_TIME)),
+  ],
+  EXPIRY_MESSAGE,
 )
 
 const Amount = z.string(AMOUNT).check(z.regex(AMOUNT_PATTERN, AMOUNT))

@@ -43,8 +43,8 @@ const FIELDS: Readonly<Record<string, OrderFieldForm>> = {
   recipient: principal,
   uuid: { fits: isIntentUuid, message: 'must be 1-36 characters of A-Z a-z 0-9 _ -' },
   targetPrice: {
-    fits: (text) => PRICE.test(text) && /[1-9]/.test(text),
-    message: 'must be a decimal above 0 with at most 18 places',
+    fits: (text) => PRICE.test(text),
+    message: 'must be a decimal with at most 18 places, not negative',
   },
   direction: { fits: (text) => text === 'gt' || text === 'lt', message: 'must be gt or lt' },
   conditionToken: principal,
@@ -91,6 +91,12 @@ export const ORDER_RULES: readonly {
     holds: (order) => areTogether(order, ['targetPrice', 'direction', 'conditionToken']),
   },
   {
+    path: 'targetPrice',
+    message: 'no price is below 0: an order at any price has direction gt',
+    holds: ({ targetPrice, direction }) =>
+      targetPrice === undefined || /[1-9]/.test(targetPrice) || direction === 'gt',
+  },
+  {
     path: 'salt',
     message: 'minAmountOut, salt and deadline come together or not at all',
     holds: (order) => areTogether(order, ['minAmountOut', 'salt', 'deadline']),
@@ -126,7 +132,7 @@ export function orderFormIssues(
   })
   const broken = unfit.length > 0 ? [] : ORDER_RULES.filter(({ holds }) => !holds(order as Fields))
   return [
-    ...unknown.map((path) => ({ path, message: 'is no field of an order' })),
+    ...unknown.map((path) => ({ path, message: 'is not known' })),
     ...unfit,
     ...broken.map(({ path, message }) => ({ path, message })),
   ]
