@@ -6,7 +6,7 @@ import { checkEncryptionKeys } from '../encryption/check.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
-import { shareChecks } from '../http/readiness.ts'
+import { logReadiness, shareChecks } from '../http/readiness.ts'
 import { logChanges } from '../jobs.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { openInserts } from '../orders/insert.ts'
@@ -16,6 +16,7 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
+import type { Fetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { fetchPeer } from './fetch.ts'
@@ -30,6 +31,8 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   elapsed: () => number
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
+  /** How the chain is reached. */
+  fetch?: Fetch
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -42,6 +45,7 @@ export async function openWorld({
   recover,
   signDigest,
   fixedTime,
+  fetch = fetchPeer,
 }: WorldOptions): Promise<World> {
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
@@ -51,7 +55,7 @@ export async function openWorld({
     network: config.STACKS_NETWORK,
     apiUrl: config.STACKS_API_URL ?? '',
     quoteUrl: config.QUOTE_URL ?? '',
-    fetch: fetchPeer,
+    fetch,
     timeoutMs: config.NODE_TIMEOUT_MS,
     now,
     ...(config.STACKS_API_KEY !== undefined && {
@@ -89,7 +93,7 @@ export async function openWorld({
       signDigest,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    readiness: shareChecks({ sharesPending: true }),
+    readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
     encryption,
     hashSecret: hashSecretNatively,
     mac,
