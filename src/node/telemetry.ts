@@ -8,7 +8,7 @@ import {
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type OtelSettings, readOtelSettings } from '../otel/settings.ts'
-import type { Fetch } from '../wire/response.ts'
+import type { FetchPeer } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { fetchPeer } from './fetch.ts'
 import {
@@ -29,7 +29,7 @@ export interface Telemetry {
   observe: ObserveRequest | undefined
   onPass: OnPass | undefined
   /** How the service reaches the chain, traced where traces are wanted. */
-  fetch: Fetch
+  fetch: FetchPeer
   /** Serves metrics where they are wanted, once there is a world. */
   serve(world: World): Promise<void>
   /** Exports what is left, and stops. */

@@ -16,7 +16,7 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
-import type { Fetch } from '../wire/response.ts'
+import type { FetchPeer } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { fetchPeer } from './fetch.ts'
@@ -32,7 +32,7 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
   /** How the chain is reached. */
-  fetch?: Fetch
+  fetch?: FetchPeer
 }
 
 /** Builds the world of a Node process; all its requests share it. */

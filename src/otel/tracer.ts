@@ -1,5 +1,5 @@
 import type { BeginSpan, SeenRequest } from '../http/observe.ts'
-import type { Fetch } from '../wire/response.ts'
+import type { FetchPeer } from '../wire/response.ts'
 import type { EndedSpan } from './otlp.ts'
 import type { OtelSettings } from './settings.ts'
 import { isSampled, parseTraceParent, type TraceParent, traceParentText } from './trace-context.ts'
@@ -79,7 +79,7 @@ function attributesOf({ method, route, status, requestId, keyId, code }: SeenReq
  * context along. The address is recorded without path and query, which may hold the credential of an API.
  */
 export function tracedFetch(
-  fetch: Fetch,
+  fetch: FetchPeer,
   {
     settings: { propagates },
     context,
@@ -87,7 +87,7 @@ export function tracedFetch(
     randomHex,
     record,
   }: Pick<TracerOptions, 'settings' | 'context' | 'now' | 'randomHex' | 'record'>,
-): Fetch {
+): FetchPeer {
   return async (input, init) => {
     const parent = context.current()
     if (parent === undefined) return fetch(input, init)

@@ -10,7 +10,7 @@ export interface PeerResponse extends Pick<Response, 'status' | 'ok' | 'text'> {
 }
 
 /** As much of `fetch` as requests to peers use: headers are an object or `Headers`, and a body is text or bytes. */
-export type Fetch = (url: string, init?: RequestInit) => Promise<PeerResponse>
+export type FetchPeer = (url: string, init?: RequestInit) => Promise<PeerResponse>
 
 /** No response of a service, a node or a quote service is nested deeper. Writing a deeper value would overflow the stack. */
 const MAX_DEPTH = 64
