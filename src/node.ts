@@ -69,6 +69,7 @@ async function main(): Promise<void> {
       elapsed: () => performance.now(),
       recover: engine.recover,
       fetch: telemetry.fetch,
+      signDigest: engine.signDigest,
     })
     const app = createApp({
       worldOf: () => world,
@@ -80,7 +81,7 @@ async function main(): Promise<void> {
       observe: telemetry.observe,
     })
     app.route('/', pageOfFolder())
-    releaseMemory()
+    await releaseMemory()
     await telemetry.serve(world)
     const { port, finish } = await listen(app, config, {
       log,

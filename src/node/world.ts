@@ -13,13 +13,18 @@ import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
+import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
+import { fetchPeer } from './fetch.ts'
 import { openHeads } from './heads.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
+  /** What signs transactions; by default JavaScript does. */
+  signDigest?: SignDigest
   /** The process's own clock: the service uses Postgres'. */
   ownNow: () => number
   /** Milliseconds since any moment, by a clock that nothing sets. */
@@ -27,7 +32,7 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
   /** How the chain is reached. */
-  fetch?: typeof globalThis.fetch
+  fetch?: PeerFetch
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -38,8 +43,9 @@ export async function openWorld({
   ownNow,
   elapsed,
   recover,
+  signDigest,
   fixedTime,
-  fetch = globalThis.fetch,
+  fetch = fetchPeer,
 }: WorldOptions): Promise<World> {
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
@@ -71,7 +77,9 @@ export async function openWorld({
       log,
       now,
       fixedTime,
-      ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
+      gather,
+      // PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile.
+      ...(config.DATABASE_URL.startsWith('pglite:') && { gathersAlways: true, maxStatements: 1 }),
     }),
     watch,
     chain,
@@ -81,6 +89,8 @@ export async function openWorld({
       chain,
       config.OPERATOR_PRIVATE_KEYS,
       config.STACKS_NETWORK,
+      {},
+      signDigest,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
@@ -99,7 +109,7 @@ export async function openWorld({
   }
 }
 
-/** PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile. */
+/** Resolves once the input of this turn of the event loop has been read. */
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 const pause = (ms: number) => timer(ms, undefined, { ref: false })
