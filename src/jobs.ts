@@ -1,3 +1,4 @@
+import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
 import { reconcile } from './settlement/reconcile.ts'
@@ -42,6 +43,14 @@ export const JOBS: readonly Job[] = [
     stop: ({ usage, db }) => usage.flush(db),
   },
 ]
+
+/** Logs what is found out about the servers of the database. */
+export function logServers(log: Log): NonNullable<ServersOptions['onChange']> {
+  return (change, timeline) =>
+    log(change === 'primary_changed' ? 'warn' : 'error', change, {
+      ...(timeline !== undefined && { timeline }),
+    })
+}
 
 /** Logs what the watch of the database finds. */
 export function logChanges(log: Log): WatchOptions['onChange'] {
