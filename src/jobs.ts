@@ -29,6 +29,15 @@ export const JOBS: readonly Job[] = [
     },
   },
   {
+    name: 'sample_primary',
+    intervalMs: ({ READ_DATABASE_URL: url }) => (url === undefined ? 0 : WATCH_INTERVAL_MS),
+    async run({ replica }) {
+      await replica?.sample()
+      return true
+    },
+    stop: async ({ replica }) => replica?.close(),
+  },
+  {
     name: 'reconcile',
     intervalMs: ({ RECONCILE_INTERVAL_MS }) => RECONCILE_INTERVAL_MS,
     run: async (world) => world.watch.isSuperseded() || (await reconcile(world)).isDone,

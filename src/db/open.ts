@@ -61,6 +61,12 @@ export async function openDatabase(url: string, options: OpenOptions = {}): Prom
   }
 }
 
+/** Opens a standby for reads. It is not migrated: its primary is. */
+export async function openStandby(url: string, maxConnections = 10): Promise<OpenDatabase> {
+  const { route } = await findRoute(url)
+  return connectPostgres(route, { maxConnections, readsStandby: true })
+}
+
 /** Brings the schema up to date, and resolves to the name of the database. */
 export async function migrateUnderLock(
   url: string,

@@ -7,7 +7,7 @@ import { type Certificates, driverOptions, startupParameters } from './driver.ts
 import { readIdentity, ServerError } from './identity.ts'
 import { type Connection, openPool } from './pool.ts'
 import * as schema from './schema.ts'
-import { type Host, openServers, type ServersOptions } from './servers.ts'
+import { type Host, openServers, openStandbys, type ServersOptions } from './servers.ts'
 import { BEGIN, beginWith, type Settings } from './session.ts'
 
 export interface OpenDatabase {
@@ -29,6 +29,8 @@ export interface PostgresRoute {
 
 export interface PostgresOptions extends Pick<ServersOptions, 'onChange'> {
   maxConnections?: number | undefined
+  /** Whether standbys are read; else only a primary is used. */
+  readsStandby?: boolean
   /** Receives the text of every statement, for counting. */
   onStatement?: ((text: string) => void) | undefined
 }
@@ -57,7 +59,7 @@ interface Session {
 /** Opens a pool to a Postgres whose schema is up to date. The first statement makes the first connection. */
 export function connectPostgres(
   { target, certificates, settings, carrier }: PostgresRoute,
-  { maxConnections = 10, onStatement, onChange }: PostgresOptions,
+  { maxConnections = 10, readsStandby = false, onStatement, onChange }: PostgresOptions,
 ): OpenDatabase {
   const isShared = carrier === 'transaction'
   // drizzle registers its parsers and serializers here; every connection gets the same ones.
@@ -65,7 +67,9 @@ export function connectPostgres(
   /** Every open session, by what discards it. */
   const sessions = new Map<() => void, Session>()
   let refused: { error: ServerError; at: number } | undefined
-  const servers = openServers(target, { certificates, onMove: discardOlder, onChange })
+  const servers = readsStandby
+    ? openStandbys(target)
+    : openServers(target, { certificates, onMove: discardOlder, onChange })
 
   function discardOlder(timeline: number | undefined): void {
     refused = undefined
@@ -134,7 +138,8 @@ export function connectPostgres(
       // A prepared statement costs one round trip; an unprepared one costs two.
       unsafe: (text, parameters, options) =>
         client.unsafe(text, parameters as never[], { ...options, prepare: !isShared }),
-      problem: () => (isStandby ? new ServerError('CONNECTION_TO_STANDBY') : undefined),
+      problem: () =>
+        isStandby && !readsStandby ? new ServerError('CONNECTION_TO_STANDBY') : undefined,
       end: client.end,
     }
   }
@@ -144,7 +149,7 @@ export function connectPostgres(
     begin: isShared ? beginWith(settings) : BEGIN,
     isShared,
     connect,
-    probe: COMMIT_ALONE,
+    ...(!readsStandby && { probe: COMMIT_ALONE }),
     refresh: servers.refresh,
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
     silenceTimeoutMs: SILENCE_TIMEOUT_MS,

@@ -130,6 +130,20 @@ export function openServers(
   }
 }
 
+/** Standbys of which any one may be read: the next one, where one is lost. */
+export function openStandbys({ hosts }: PostgresTarget): Servers {
+  let place = 0
+  return {
+    current: () => hosts[place] as Host,
+    accept() {},
+    suspect() {
+      place = (place + 1) % hosts.length
+    },
+    refresh: () => undefined,
+    async close() {},
+  }
+}
+
 /**
  * Sorts the servers of a connection string, the primary first. The driver's own `target_session_attrs` is not used: where no
  * server can be written to it connects again without a pause and never rejects, and where the first one stands still it

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import type { Credential, Endpoint } from './endpoint.ts'
+import { REPLICA_LAG } from './lagging.ts'
 
 type JsonObject = Record<string, unknown>
 
@@ -36,6 +37,12 @@ const HEADERS = headers([
   ['RateLimit-Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
   ['RateLimit', 'What is left of every window'],
   ['X-Request-Id', 'Names this request in the logs'],
+])
+const LAG = headers([
+  [
+    REPLICA_LAG,
+    'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
+  ],
 ])
 const RETRY_AFTER = headers([['Retry-After', 'Seconds to wait before retrying']])
 const CHALLENGE = headers([['WWW-Authenticate', 'The missing credential or scope (RFC 6750)']])
@@ -134,7 +141,7 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
           status,
           {
             description: response.description,
-            headers: HEADERS,
+            headers: endpoint.mayLag === true ? { ...HEADERS, ...LAG } : HEADERS,
             ...(response.schema !== undefined && {
               content: {
                 [response.contentType ?? 'application/json']: {

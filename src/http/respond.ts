@@ -1,5 +1,6 @@
 import type { Window } from '../gate/windows.ts'
 import type { AppContext } from './context.ts'
+import { REPLICA_LAG } from './lagging.ts'
 import { rateLimitValues } from './rate-limit-headers.ts'
 
 /** Response headers that a page's script may read. */
@@ -12,6 +13,7 @@ export const EXPOSED_HEADERS = [
   'RateLimit',
   'Retry-After',
   'X-API-Key-Expires',
+  REPLICA_LAG,
   'X-Request-Id',
   'WWW-Authenticate',
 ]

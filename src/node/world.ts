@@ -1,8 +1,12 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
+import type { Database } from '../db/database.ts'
+import { openStandby } from '../db/open.ts'
+import { openReplica, type Replica } from '../db/replica.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
+import type { Config } from '../env.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
@@ -85,6 +89,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
+    replica: replicaOf(config, db, elapsed),
     insertOrder: openInserts(db),
     feed: openOrderFeed(db, log, { now, pause }),
     walletFeed: openWalletFeed(db, log, { now, pause }),
@@ -94,6 +99,16 @@ export async function openWorld({
     now,
     randomBytes,
   }
+}
+
+function replicaOf(
+  { READ_DATABASE_URL: url, MAX_REPLICA_LAG_SECONDS }: Config,
+  primary: Database,
+  elapsed: () => number,
+): Replica | undefined {
+  if (url === undefined) return undefined
+  const maxLagMs = MAX_REPLICA_LAG_SECONDS * 1_000
+  return openReplica({ primary, open: () => openStandby(url), maxLagMs, elapsed })
 }
 
 /** PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile. */
