@@ -55,10 +55,12 @@ export const JOBS: readonly Job[] = [
 
 /** Logs what is found out about the servers of the database. */
 export function logServers(log: Log): NonNullable<ServersOptions['onChange']> {
-  return (change, timeline) =>
-    log(change === 'primary_changed' ? 'warn' : 'error', change, {
-      ...(timeline !== undefined && { timeline }),
-    })
+  return (change, timeline) => {
+    const fields = timeline === undefined ? {} : { timeline }
+    if (change === 'primary_changed') log('warn', 'primary_changed', fields)
+    else if (change === 'old_primary_refused') log('error', 'old_primary_refused', fields)
+    else log('error', 'other_cluster_refused', fields)
+  }
 }
 
 /** Logs what the watch of the database finds. */

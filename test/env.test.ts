@@ -108,6 +108,21 @@ describe('The configuration', () => {
     }
   })
 
+  it('takes a replica of a Postgres only', () => {
+    const replica = 'postgres://reader@b.example/db'
+    expect(() => readConfig({ READ_DATABASE_URL: replica })).toThrow(
+      'READ_DATABASE_URL: needs a DATABASE_URL of Postgres, whose standby it is',
+    )
+    const primary = { DATABASE_URL: 'postgresql://latchkey@a.example/db' }
+    expect(() => readConfig({ ...primary, READ_DATABASE_URL: 'pglite:copy' })).toThrow(
+      'READ_DATABASE_URL: must be postgres://.., a standby',
+    )
+    expect(readConfig({ ...primary, READ_DATABASE_URL: replica })).toMatchObject({
+      READ_DATABASE_URL: replica,
+      MAX_REPLICA_LAG_SECONDS: 10,
+    })
+  })
+
   it.each(['a b', 'a\nb', 'é'])('refuses a STACKS_API_KEY that no header can carry: %j', (key) => {
     expect(() => readConfig({ STACKS_API_KEY: key })).toThrow(
       /STACKS_API_KEY: must be printable ASCII/,

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { type Database, rows } from './database.ts'
+import { type Database, messageOf, rows } from './database.ts'
 
 /**
  * Where reads may go that no decision follows from. What a replica has is as old as its lag says: everything that was committed on the
@@ -25,6 +25,8 @@ export interface ReplicaOptions {
   maxLagMs: number
   /** Milliseconds since any moment, by a clock that nothing sets. */
   elapsed: () => number
+  /** Receives each change; `fault` is why the primary is read in its place. */
+  onChange?: (change: 'replica_read' | 'replica_not_read', fault?: string) => void
 }
 
 /** How far the primary had written its log, at least, at a time. */
@@ -42,6 +44,7 @@ interface Replayed extends Omit<Sample, 'at'> {
 
 const SAMPLE_MS = 1_000
 const REOPEN_MS = 5_000
+const TOO_OLD = 'it lags too much, or is no standby of the primary'
 
 const bytes = (position: string) => sql.raw(`(${position} - '0/0'::pg_lsn)::float8`)
 const SYSTEM = sql.raw('(SELECT system_identifier::text FROM pg_control_system())')
@@ -52,12 +55,19 @@ const SYSTEM = sql.raw('(SELECT system_identifier::text FROM pg_control_system()
  * compared with what was replayed. They compare on one timeline only; a replica's control file names the one that it follows, after a
  * failover from its next restartpoint on.
  */
-export function openReplica({ primary, open, maxLagMs, elapsed }: ReplicaOptions): Replica {
+export function openReplica({
+  primary,
+  open,
+  maxLagMs,
+  elapsed,
+  onChange = () => {},
+}: ReplicaOptions): Replica {
   /** Oldest first. */
   let samples: Sample[] = []
   let sampling: Promise<void> | undefined
   let opened: ReturnType<typeof open> | undefined
   let reopenAt = 0
+  let isRead: boolean | undefined
 
   function sample(): Promise<void> {
     sampling ??= takeSample().finally(() => {
@@ -106,7 +116,8 @@ export function openReplica({ primary, open, maxLagMs, elapsed }: ReplicaOptions
     // Without the primary the samples before tell how old the replica may be.
     if (isDue) await sample().catch(() => {})
     const replica = await openOnce()
-    return replica?.db.transaction(
+    if (replica === undefined) return undefined
+    return replica.db.transaction(
       async (tx) => {
         const [replayed] = await rows<Replayed>(
           tx,
@@ -115,7 +126,8 @@ export function openReplica({ primary, open, maxLagMs, elapsed }: ReplicaOptions
             coalesce(${bytes('pg_last_wal_replay_lsn()')}, 0) AS position`,
         )
         const at = replayed && replayedAt(replayed)
-        if (at === undefined || elapsed() - at > maxLagMs) return undefined
+        if (at === undefined || elapsed() - at > maxLagMs) throw new Error(TOO_OLD)
+        note(true)
         const value = await work(tx)
         return value === undefined ? undefined : { value, lagMs: elapsed() - at }
       },
@@ -123,8 +135,18 @@ export function openReplica({ primary, open, maxLagMs, elapsed }: ReplicaOptions
     )
   }
 
+  function note(reads: boolean, fault?: string): void {
+    if (reads === isRead) return
+    isRead = reads
+    onChange(reads ? 'replica_read' : 'replica_not_read', fault)
+  }
+
   return {
-    read: (work) => readOnce(work).catch(() => undefined),
+    read: (work) =>
+      readOnce(work).catch((error: unknown) => {
+        note(false, messageOf(error))
+        return undefined
+      }),
     sample,
     async close() {
       await (await opened?.catch(() => undefined))?.close()

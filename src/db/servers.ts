@@ -83,7 +83,15 @@ export function openServers(
   }
 
   async function survey(): Promise<void> {
-    const answers = await Promise.all(scouts.map((scout) => scout.ask()))
+    const answers = await Promise.all(
+      scouts.map(async (scout, at) => {
+        const identity = await scout.ask()
+        const isNewer = newestPrimary([identity], system, 0) === 0
+        // Not once all have responded: the one that is lost does not.
+        if (isNewer && isOlder(timeline, identity?.timeline)) moveTo(at, identity?.timeline)
+        return identity
+      }),
+    )
     const newest = newestPrimary(answers, system, place)
     if (newest === undefined) return
     const next = answers[newest]?.timeline

@@ -38,12 +38,14 @@ const HEADERS = headers([
   ['RateLimit', 'What is left of every window'],
   ['X-Request-Id', 'Names this request in the logs'],
 ])
-const LAG = headers([
-  [
-    REPLICA_LAG,
-    'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
-  ],
-])
+const LAG = {
+  [REPLICA_LAG]: {
+    description:
+      'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
+    required: false,
+    schema: { type: 'integer' },
+  },
+}
 const RETRY_AFTER = headers([['Retry-After', 'Seconds to wait before retrying']])
 const CHALLENGE = headers([['WWW-Authenticate', 'The missing credential or scope (RFC 6750)']])
 

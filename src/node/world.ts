@@ -1,6 +1,5 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
-import type { Database } from '../db/database.ts'
 import { openStandby } from '../db/open.ts'
 import { openReplica, type Replica } from '../db/replica.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
@@ -89,7 +88,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
-    replica: replicaOf(config, db, elapsed),
+    replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db),
     feed: openOrderFeed(db, log, { now, pause }),
     walletFeed: openWalletFeed(db, log, { now, pause }),
@@ -103,12 +102,20 @@ export async function openWorld({
 
 function replicaOf(
   { READ_DATABASE_URL: url, MAX_REPLICA_LAG_SECONDS }: Config,
-  primary: Database,
-  elapsed: () => number,
+  { db, log, elapsed }: Pick<WorldOptions, 'db' | 'log' | 'elapsed'>,
 ): Replica | undefined {
   if (url === undefined) return undefined
   const maxLagMs = MAX_REPLICA_LAG_SECONDS * 1_000
-  return openReplica({ primary, open: () => openStandby(url), maxLagMs, elapsed })
+  return openReplica({
+    primary: db,
+    open: () => openStandby(url),
+    maxLagMs,
+    elapsed,
+    onChange(change, fault) {
+      if (change === 'replica_read') log('info', 'replica_read')
+      else log('warn', 'replica_not_read', { fault })
+    },
+  })
 }
 
 /** PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile. */

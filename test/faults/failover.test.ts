@@ -48,6 +48,7 @@ function holds(outcome: Failover): void {
     died: [],
   })
   expect(outcome.secondsUntilBack).toBeLessThan(BACK_SECONDS)
+  expect(outcome.secondsDisturbed).toBeLessThan(BACK_SECONDS)
   expect(outcome.acknowledged).toBeGreaterThan(50)
 }
 

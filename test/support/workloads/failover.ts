@@ -38,8 +38,10 @@ export interface Failover {
   mismatches: string[]
   /** Responses that the load should never get: 401, 429 and 500 among them. */
   unexpected: Record<string, number>
-  /** From the promotion to the last 503. */
+  /** From the promotion to the first success through each process that changed something. */
   secondsUntilBack: number
+  /** From the promotion to the last 503. */
+  secondsDisturbed: number
   /** Probes of readiness that said yes while no server had taken a write for a second, or no while all was well. */
   dishonestProbes: string[]
   /** Sessions of the service on the old primary at the end. */
@@ -106,7 +108,8 @@ export async function failOver({
       wrong: await acceptedThough(used, client),
       mismatches: await mismatches(load.ledger, client),
       unexpected: unexpectedOf(load.heard),
-      secondsUntilBack: lastRefusal(load.heard, promotedAt),
+      secondsUntilBack: firstSuccess(load.heard, services, promotedAt),
+      secondsDisturbed: lastRefusal(load.heard, promotedAt),
       dishonestProbes: dishonest(probes, { failingAt, failedAt, promotedAt }),
       sessionsOnOld,
       slowestMs: Math.round(Math.max(...load.heard.map((one) => one.heardAt - one.sentAt))),
@@ -234,19 +237,37 @@ function unexpectedOf(heard: readonly Heard[]): Record<string, number> {
   return found
 }
 
+/** Infinity where a process had none. */
+function firstSuccess(
+  heard: readonly Heard[],
+  services: readonly ServiceProcess[],
+  promotedAt: number,
+): number {
+  const after = services.map((service) =>
+    heard
+      .filter((one) => one.through === service.port && one.heardAt > promotedAt)
+      .filter(({ what, status }) => what !== 'list' && status !== undefined && status < 300)
+      .reduce((first, { heardAt }) => Math.min(first, heardAt), Number.POSITIVE_INFINITY),
+  )
+  return Math.round((Math.max(...after) - promotedAt) / 10) / 100
+}
+
 function lastRefusal(heard: readonly Heard[], promotedAt: number): number {
   const late = heard.filter(({ status, heardAt }) => status === 503 && heardAt > promotedAt)
   const last = late.reduce((latest, { heardAt }) => Math.max(latest, heardAt), promotedAt)
   return Math.round((last - promotedAt) / 10) / 100
 }
 
-/** Those of surveys have another name; a server that does not respond has none that is used. */
+/**
+ * Those of surveys have another name; a server that does not respond has none that is used. A session that waits for a standby has lost its
+ * client, and does not notice.
+ */
 async function sessionsAt(url: string): Promise<string[]> {
   const client = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 2 })
   try {
     const found =
       await client`SELECT concat_ws(' ', state, wait_event, age(clock_timestamp(), backend_start),
-        left(query, 60)) AS session FROM pg_stat_activity WHERE application_name = 'latchkey'`
+        left(query, 60)) AS session FROM pg_stat_activity WHERE application_name = 'latchkey' AND wait_event IS DISTINCT FROM 'SyncRep'`
     return found.map(({ session }) => session as string)
   } catch {
     return []
