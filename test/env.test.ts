@@ -27,6 +27,7 @@ describe('The configuration', () => {
       HOST: '127.0.0.1',
       KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',
+      MAX_REPLICA_LAG_SECONDS: 10,
       STACKS_NETWORK: 'devnet',
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
       ROUTERS: [
