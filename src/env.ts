@@ -95,6 +95,10 @@ const Environment = z.object({
   HOST: text.default('127.0.0.1'),
   KEEP_ALIVE_SECONDS: whole(1, 3_600).default(65),
   DATABASE_URL: databaseUrl.default('pglite:.latchkey'),
+  READ_DATABASE_URL: databaseUrl
+    .refine((value) => !value.startsWith('pglite:'), 'must be postgres://.., a standby')
+    .optional(),
+  MAX_REPLICA_LAG_SECONDS: whole(1, 3_600).default(10),
   STACKS_NETWORK: z.enum(NETWORKS).default('devnet'),
   STACKS_API_URL: url.optional(),
   OPERATOR_PRIVATE_KEY: privateKey.optional(),
@@ -249,6 +253,8 @@ function validateCombinations(given: Record<string, string | undefined>): string
   const faults: string[] = []
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
+  if (given.READ_DATABASE_URL !== undefined && !given.DATABASE_URL?.startsWith('postgres'))
+    faults.push('READ_DATABASE_URL: needs a DATABASE_URL of Postgres, whose standby it is')
   const { MAX_ACTIVE_KEYS_PER_WALLET: live = '10', MAX_KEYS_PER_WALLET: made = '10000' } = given
   if (Number(made) < Number(live))
     faults.push('MAX_KEYS_PER_WALLET: must be at least MAX_ACTIVE_KEYS_PER_WALLET')

@@ -4,6 +4,7 @@ import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
+import { logServers } from './jobs.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
 import { docsFiles, gzip } from './node/docs.ts'
@@ -56,6 +57,7 @@ async function main(): Promise<void> {
   try {
     const database = await openDatabase(given.DATABASE_URL, {
       onWait: (holder) => log('warn', 'migration_waits', { holder }),
+      onChange: logServers(log),
     })
     opened.push(database.close)
     const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))

@@ -27,6 +27,7 @@ describe('The configuration', () => {
       HOST: '127.0.0.1',
       KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',
+      MAX_REPLICA_LAG_SECONDS: 10,
       STACKS_NETWORK: 'devnet',
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
       ROUTERS: [
@@ -107,6 +108,21 @@ describe('The configuration', () => {
       expect(read).toThrow(/must have neither user:password@.*nor a #fragment/)
       expect(read).not.toThrow(/hunter2/)
     }
+  })
+
+  it('takes a replica of a Postgres only', () => {
+    const replica = 'postgres://reader@b.example/db'
+    expect(() => readConfig({ READ_DATABASE_URL: replica })).toThrow(
+      'READ_DATABASE_URL: needs a DATABASE_URL of Postgres, whose standby it is',
+    )
+    const primary = { DATABASE_URL: 'postgresql://latchkey@a.example/db' }
+    expect(() => readConfig({ ...primary, READ_DATABASE_URL: 'pglite:copy' })).toThrow(
+      'READ_DATABASE_URL: must be postgres://.., a standby',
+    )
+    expect(readConfig({ ...primary, READ_DATABASE_URL: replica })).toMatchObject({
+      READ_DATABASE_URL: replica,
+      MAX_REPLICA_LAG_SECONDS: 10,
+    })
   })
 
   it.each(['a b', 'a\nb', 'é'])('refuses a STACKS_API_KEY that no header can carry: %j', (key) => {

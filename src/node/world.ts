@@ -1,8 +1,11 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
+import { openStandby } from '../db/open.ts'
+import { openReplica, type Replica } from '../db/replica.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
+import type { Config } from '../env.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
@@ -98,6 +101,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
+    replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db),
     feed: openOrderFeed(db, log, { now, pause }),
     walletFeed: openWalletFeed(db, log, { now, pause }),
@@ -107,6 +111,24 @@ export async function openWorld({
     now,
     randomBytes,
   }
+}
+
+function replicaOf(
+  { READ_DATABASE_URL: url, MAX_REPLICA_LAG_SECONDS }: Config,
+  { db, log, elapsed }: Pick<WorldOptions, 'db' | 'log' | 'elapsed'>,
+): Replica | undefined {
+  if (url === undefined) return undefined
+  const maxLagMs = MAX_REPLICA_LAG_SECONDS * 1_000
+  return openReplica({
+    primary: db,
+    open: () => openStandby(url),
+    maxLagMs,
+    elapsed,
+    onChange(change, fault) {
+      if (change === 'replica_read') log('info', 'replica_read')
+      else log('warn', 'replica_not_read', { fault })
+    },
+  })
 }
 
 /** Resolves once the input of this turn of the event loop has been read. */

@@ -38,7 +38,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   db: {
     imports: ['result', 'crypto'],
     packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
-    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts', 'pglite.ts'],
+    readsMachine: [
+      'open.ts',
+      'postgres.ts',
+      'servers.ts',
+      'pool.ts',
+      'folder-lock.ts',
+      'pglite.ts',
+    ],
     rule: 'the database room holds tables, connections and SQL that several rooms share',
   },
   actions: {
@@ -201,7 +208,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
   },
   'node.ts': {
-    imports: ['wire', 'app', 'db', 'env', 'log', 'version', 'node'],
+    imports: ['wire', 'app', 'db', 'env', 'jobs', 'log', 'version', 'node'],
     packages: ['node:', '@hono/node-server'],
     readsMachine: true,
     rule: 'the entry on Node starts and stops the process',
