@@ -6,7 +6,7 @@ import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
-import { docsFiles, gzip } from './node/docs.ts'
+import { gzip, readDocsFile } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
@@ -67,7 +67,7 @@ async function main(): Promise<void> {
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
       allowedHeaders: config.ALLOWED_HEADERS,
-      docs: docsFiles(),
+      readDocsFile,
       gzip,
     })
     app.route('/', pageOfFolder())

@@ -17,7 +17,6 @@ import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
-import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
 import { errorBody } from '../http/problem.ts'
 import { type Readiness, shareChecks } from '../http/readiness.ts'
@@ -39,7 +38,7 @@ export interface Bindings {
   HYPERDRIVE: { connectionString: string }
   KEYLESS_LIMIT: RateLimitBinding | undefined
   FAILED_KEYS_LIMIT: RateLimitBinding | undefined
-  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
+  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of /docs. */
   FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
 
@@ -233,11 +232,11 @@ async function openIsolate(
     addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
     allowedHeaders: config.ALLOWED_HEADERS,
-    // Cloudflare compresses responses itself.
-    docs: openDocs(async (c, name) => {
+    // Without gzip: Cloudflare compresses responses itself.
+    readDocsFile: async (c, name) => {
       const file = await fileOf(c, `docs/${name}`)
-      return new Uint8Array(await file.arrayBuffer())
-    }, undefined),
+      return file.ok ? new Uint8Array(await file.arrayBuffer()) : undefined
+    },
   })
   app.route('/', pageFiles(fileOf))
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
