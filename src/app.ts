@@ -6,6 +6,7 @@ import { limitByAddress } from './http/credentials/address.ts'
 import { announceDeprecation } from './http/deprecation.ts'
 import { DOCS_HEADERS, openDocs, type ReadDocsFile } from './http/docs.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
+import type { ObserveRequest } from './http/observe.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
 import { referencePage } from './http/reference-page.ts'
@@ -45,6 +46,8 @@ export interface AppOptions {
   /** Reads the files of the page at /docs, which is not mounted without. */
   readDocsFile?: ReadDocsFile
   gzip?: Gzip
+  /** Told of every request but preflights; absent where requests are not observed. */
+  observe?: ObserveRequest | undefined
 }
 
 /** Mounts the routes. Reads no environment, opens no socket, keeps no state between requests. */
@@ -55,6 +58,7 @@ export function createApp({
   allowedHeaders,
   readDocsFile,
   gzip,
+  observe,
 }: AppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>({ router: new RouteTable() })
   const requestId = createRequestIds()
@@ -69,13 +73,24 @@ export function createApp({
     c.set('origin', allowOrigin(c.req.header('origin')))
   }
   // A wrapper instead of middleware: Hono composes handlers anew for each request where several match a path.
-  const withContext = (handle: Endpoint['handle']) => (c: AppContext) => {
-    prepareContext(c)
-    return handle(c)
+  const withContext = (route: string, handle: Endpoint['handle']): Endpoint['handle'] => {
+    const run = (c: AppContext) => {
+      prepareContext(c)
+      return handle(c)
+    }
+    if (observe === undefined) return run
+    return (c) =>
+      observe(c, route, async () => {
+        try {
+          return await run(c)
+        } catch (error) {
+          return onError(error, c)
+        }
+      })
   }
   /** A release that the database no longer admits must not read and write as if it were alone. */
-  const withDatabase = (handle: Endpoint['handle']) =>
-    withContext((c) =>
+  const withDatabase = (route: string, handle: Endpoint['handle']) =>
+    withContext(route, (c) =>
       c.get('world').watch.isSuperseded()
         ? unwrap(refuse('unavailable', { reason: 'release' }))
         : handle(c),
@@ -94,15 +109,15 @@ export function createApp({
     app.on(
       method.toUpperCase(),
       `/api/v1${honoPath(path)}`,
-      (USES_NO_DATABASE.has(path) ? withContext : withDatabase)(handle),
+      (USES_NO_DATABASE.has(path) ? withContext : withDatabase)(`/api/v1${path}`, handle),
     )
 
-  app.get('/health', withContext(health))
-  app.get('/ready', withDatabase(ready))
+  app.get('/health', withContext('/health', health))
+  app.get('/ready', withDatabase('/ready', ready))
   let document: SharedDocument | undefined
   app.get(
     '/openapi.json',
-    withContext(async (c) => {
+    withContext('/openapi.json', async (c) => {
       limitByAddress(c)
       document ??= await shareDocument(
         JSON.stringify(openApiDocument(endpoints)),
@@ -116,7 +131,7 @@ export function createApp({
   for (const path of docs === undefined ? [] : ['/docs', '/docs/:file'])
     app.get(
       path,
-      withContext(async (c) => {
+      withContext('/docs', async (c) => {
         limitByAddress(c)
         const file = await docs?.(c, c.req.param('file') ?? '')
         if (file === undefined) return unwrap(refuse('routeNotFound'))
@@ -125,7 +140,7 @@ export function createApp({
     )
 
   app.notFound(
-    withContext((c) => {
+    withContext('unmatched', (c) => {
       if (!c.req.path.startsWith('/api/')) return unwrap(refuse('routeNotFound'))
       limitByAddress(c)
       return unwrap(notFound(c))

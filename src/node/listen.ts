@@ -43,7 +43,9 @@ export function listen(
   return new Promise((resolve, reject) => {
     const server = boundedServer(app, HOST, KEEP_ALIVE_SECONDS, options)
     server.listen(PORT, HOST)
-    server.once('error', (error: NodeJS.ErrnoException) => reject(refusal(error, HOST, PORT)))
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(listeningProblem(error, HOST, PORT, 'PORT')),
+    )
     server.once('listening', () => {
       const { port } = server.address() as AddressInfo
       resolve({ port, finish: () => finish(server) })
@@ -96,10 +98,16 @@ function isHostMissing({ headers, httpVersion }: IncomingMessage): boolean {
   return headers.host === undefined && httpVersion === '1.1'
 }
 
-function refusal(error: NodeJS.ErrnoException, host: string, port: number): Error {
+/** Why a port cannot be listened on, and the variable that names it. */
+export function listeningProblem(
+  error: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+  variable: string,
+): Error {
   return new Error(
     error.code === 'EADDRINUSE'
-      ? `Port ${port} of ${host} is taken. Stop what listens there, or set PORT to another one.`
+      ? `Port ${port} of ${host} is taken. Stop what listens there, or set ${variable} to another one.`
       : `Cannot listen on port ${port} of ${host}: ${error.message}.`,
     { cause: error },
   )

@@ -1,5 +1,6 @@
 import type { ServiceInfo } from '../client/info.ts'
-import { privateKeySigner, type Signer, walletSigner } from '../client/signer.ts'
+import { privateKeySigner, type Signer } from '../client/signer.ts'
+import { walletSigner } from '../client/wallet-signer.ts'
 
 /**
  * The script of /docs: fills in examples that work here and now, signs them and sends them. On a devnet it signs with a wallet that it

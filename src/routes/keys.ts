@@ -4,7 +4,7 @@ import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas
 import type { AuditHead } from '../audit/event.ts'
 import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
 import {
@@ -121,7 +121,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      const created = unwrap(await createKey(c.get('world'), action, c.get('now')))
+      const created = unwrap(await createKey(worldOfRequest(c), action, c.get('now')))
       return respondCreated(c, created, `/api-keys/${created.keyId}`)
     },
   },
@@ -236,7 +236,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, REVOKE_ALL)
-      const revoked = unwrap(await revokeAll(c.get('world'), action, c.get('now')))
+      const revoked = unwrap(await revokeAll(worldOfRequest(c), action, c.get('now')))
       return respond(c, { status: 'success', ...revoked })
     },
   },
@@ -252,7 +252,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
       const hash = readKeyHash(c)
-      const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
+      const revoked = await revokeSelf(worldOfRequest(c), hash, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },
@@ -279,7 +279,7 @@ export const keyEndpoints: readonly Endpoint[] = [
             members: TERM_MEMBERS,
           }),
         )
-      const auditHead = unwrap(await updateKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await updateKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -298,7 +298,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...changeRefusals, 'rotationInGrace'],
     async handle(c) {
       const action = await signedForKey(c, rotate)
-      return respond(c, unwrap(await rotateKey(c.get('world'), action, c.get('now'))))
+      return respond(c, unwrap(await rotateKey(worldOfRequest(c), action, c.get('now'))))
     },
   },
   {
@@ -314,7 +314,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, suspend)
-      const auditHead = unwrap(await suspendKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await suspendKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -331,7 +331,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, resume)
-      const auditHead = unwrap(await resumeKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await resumeKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -350,7 +350,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
       const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
-      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
   {
@@ -375,7 +375,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     ],
     async handle(c) {
       const action = await signedForKey(c, remove, readSignedBodyOrHeaders)
-      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
 ]

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { SignedBody } from '../actions/schemas.ts'
+import { worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import { authenticateSession } from '../http/credentials/session.ts'
 import { readSignedBody } from '../http/credentials/wallet.ts'
@@ -61,7 +62,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      const created = unwrap(await createSession(c.get('world'), action, c.get('now')))
+      const created = unwrap(await createSession(worldOfRequest(c), action, c.get('now')))
       return respondCreated(c, created, '/sessions/self')
     },
   },
