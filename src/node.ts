@@ -7,7 +7,7 @@ import { type Config, readConfig } from './env.ts'
 import { logServers } from './jobs.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
-import { docsFiles, gzip } from './node/docs.ts'
+import { gzip, readDocsFile } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
@@ -78,7 +78,7 @@ async function main(): Promise<void> {
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
       allowedHeaders: config.ALLOWED_HEADERS,
-      docs: docsFiles(),
+      readDocsFile,
       gzip,
       observe: telemetry.observe,
     })

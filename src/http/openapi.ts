@@ -402,6 +402,10 @@ function inComponents(
     override: ({ jsonSchema }) => {
       if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
       if ('wire' in jsonSchema) writeWire(jsonSchema)
+      if ('sample' in jsonSchema) {
+        jsonSchema.examples = [jsonSchema.sample]
+        delete jsonSchema.sample
+      }
       // A later release may add members to a response.
       if (io === 'output' && jsonSchema.additionalProperties === false)
         delete jsonSchema.additionalProperties

@@ -17,7 +17,6 @@ import { type Limits, limitsOf } from '../gate/admit.ts'
 import { type Gate, openGate } from '../gate/gate.ts'
 import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
-import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
 import { errorBody } from '../http/problem.ts'
 import { logReadiness, type Readiness, shareChecks } from '../http/readiness.ts'
@@ -47,7 +46,7 @@ export interface Bindings {
   FAILED_KEYS_LIMIT: RateLimitBinding | undefined
   /** The gate objects; without them each request has a statement of its own. */
   GATE?: GateNamespace
-  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
+  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of /docs. */
   FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
 
@@ -316,11 +315,11 @@ async function openIsolate(
     addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
     allowedHeaders: config.ALLOWED_HEADERS,
-    // Cloudflare compresses responses itself.
-    docs: openDocs(async (c, name) => {
+    // Without gzip: Cloudflare compresses responses itself.
+    readDocsFile: async (c, name) => {
       const file = await fileOf(c, `docs/${name}`)
-      return new Uint8Array(await file.arrayBuffer())
-    }, undefined),
+      return file.ok ? new Uint8Array(await file.arrayBuffer()) : undefined
+    },
   })
   app.route('/', pageFiles(fileOf))
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)

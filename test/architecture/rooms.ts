@@ -183,6 +183,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     readsMachine: true,
     rule: 'the page is a client of the SDK alone, on web standards and Preact',
   },
+  reference: {
+    imports: ['client'],
+    readsMachine: true,
+    rule: 'the script of /docs signs as the SDK does, on web standards alone',
+  },
   node: {
     imports: [
       ...BASE,
