@@ -158,6 +158,9 @@ const Environment = z.object({
   METRICS_HOST: text.default('127.0.0.1'),
 })
 
+/** Every variable that the service reads. */
+export const ENVIRONMENT_NAMES: readonly string[] = Object.keys(Environment.shape)
+
 type Read = z.output<typeof Environment>
 
 /** A validated configuration. On devnet the chain's address and the encryption key may still be open: the entry makes them. */
