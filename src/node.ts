@@ -4,6 +4,7 @@ import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
+import { findDoubts } from './env-warnings.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
 import { docsFiles, gzip } from './node/docs.ts'
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
     now,
   })
   const { log } = telemetry
+  for (const problem of findDoubts(process.env, given)) log('warn', 'setting_doubtful', { problem })
   const opened: (() => Promise<void>)[] = [telemetry.close]
   const close = async () => {
     for (const closeOne of opened.splice(0).reverse()) await closeOne()

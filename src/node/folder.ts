@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeFolder } from '../db/make-folder.ts'
 
 const DEFAULT_FOLDER = '.latchkey'
 const KEY_FILE = 'encryption.key'
@@ -15,7 +16,7 @@ export function dataFolder(databaseUrl: string): string {
 
 /** The devnet's encryption key, 32 bytes base64: generated once, readable by its owner only. */
 export function devnetEncryptionKey(folder: string): string {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder)
   const path = join(folder, KEY_FILE)
   try {
     writeFileSync(path, randomBytes(32).toString('base64'), { flag: 'wx', mode: 0o600 })

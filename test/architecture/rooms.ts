@@ -118,6 +118,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['zod'],
     rule: 'the environment is read from a value, by the entries, never on import',
   },
+  'env-warnings': {
+    imports: ['env', 'wire'],
+    rule: 'settings that are accepted and probably not meant; it reads values and no process',
+  },
   http: {
     imports: [...BASE, 'errors', 'version', 'metrics', 'actions', 'keys', 'sessions', 'gate'],
     packages: ['hono', 'zod'],
@@ -190,7 +194,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
   },
   'node.ts': {
-    imports: ['wire', 'app', 'db', 'env', 'log', 'version', 'node'],
+    imports: ['wire', 'app', 'db', 'env', 'env-warnings', 'log', 'version', 'node'],
     packages: ['node:', '@hono/node-server'],
     readsMachine: true,
     rule: 'the entry on Node starts and stops the process',
@@ -202,6 +206,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'audit',
       'encryption',
       'env',
+      'env-warnings',
       'errors',
       'gate',
       'http',
