@@ -157,6 +157,7 @@ const Environment = z.object({
   ACCESS_LOG: z.enum(['all', 'failures', 'none']).default('none'),
   METRICS_PORT: whole(0, 65_535).optional(),
   METRICS_HOST: text.default('127.0.0.1'),
+  OPERATOR_SOCKET: text.optional(),
 })
 
 /** Every variable that the service reads. */

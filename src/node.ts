@@ -8,17 +8,20 @@ import { findDoubts } from './env-warnings.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
 import { docsFiles, gzip } from './node/docs.ts'
-import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
+import { dataFolder, devnetEncryptionKey, operatorSocket } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
+import { listenForOperator } from './node/operator-socket.ts'
 import { pageOfFolder } from './node/page.ts'
 import { addressReader, inRanges } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openTelemetry } from './node/telemetry.ts'
 import { openWorld } from './node/world.ts'
+import { type OperatorServices, performWith } from './operator/acts.ts'
 import { VERSION } from './version.ts'
 import { extendUrl, originOf } from './wire/url.ts'
+import type { World } from './world.ts'
 
 /** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
 const PARENT = process.ppid
@@ -83,6 +86,9 @@ async function main(): Promise<void> {
     app.route('/', pageOfFolder())
     releaseMemory()
     await telemetry.serve(world)
+    const socket = operatorSocket(config)
+    if (socket !== undefined)
+      opened.push(await listenForOperator(socket, performWith(operatorServices(world)), log))
     const { port, finish } = await listen(app, config, {
       log,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
@@ -107,6 +113,10 @@ async function main(): Promise<void> {
     await close()
     throw error
   }
+}
+
+function operatorServices(world: World): OperatorServices {
+  return { ...world, operatorAddresses: world.operators.all.map(({ address }) => address) }
 }
 
 /**

@@ -7,7 +7,7 @@ import { administer } from '../../src/cli/admin.ts'
 import { rows } from '../../src/db/database.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { type Service, startService } from '../support/service.ts'
-import { createKey, json, newWallet } from '../support/wallet.ts'
+import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
 import { collectingTerminal, temporaryFolder } from './latchkey.ts'
 
 async function administerWith(
@@ -149,6 +149,49 @@ describe('latchkey-admin', () => {
     await rows(service.world.db, sql`UPDATE api_keys SET permissions = '{}' WHERE id = ${keyId}`)
     const { exitCode, out } = await run('audit', 'check')
     expect([exitCode, out]).toEqual([1, expect.stringContaining(keyId)])
+  })
+
+  it('counts what there is, and shows the busiest keys', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    for (let n = 0; n < 3; n++) await use(apiKey)
+    const [statistics, top] = [await run('stats', '--json'), await run('top', '--json')]
+    expect(JSON.parse(statistics.out)).toMatchObject({ requests: { today: expect.any(Number) } })
+    expect(JSON.parse(top.out).keys).toContainEqual(
+      expect.objectContaining({ keyId, minute: 3, hour: 3, day: 3 }),
+    )
+    // A window that has passed counts nothing, although its number is still in the row.
+    service.clock.now += 3_600_000
+    const later = JSON.parse((await run('top', '--json')).out).keys
+    const found = later.find((key: { keyId: string }) => key.keyId === keyId)
+    expect(found === undefined || (found.minute === 0 && found.hour === 0)).toBe(true)
+  })
+
+  it('finds a transaction that is not mined, with what holds it up', async () => {
+    const wallet = newWallet(service)
+    const uuid = await createOrder(service, wallet)
+    const [operator] = service.world.operators.all
+    const db = service.world.db
+    await operator?.reconcile()
+    await rows(
+      db,
+      sql`INSERT INTO transactions (txid, order_uuid, operator, nonce, fee_in_micro_stx, raw_box, created_at)
+        SELECT 'stuck', ${uuid}, address, chain_nonce + 2, 3000, decode('00', 'hex'), to_timestamp(${service.clock.now / 1000 - 900}) FROM operators`,
+    )
+    const { exitCode, out } = await run('stuck', '--json')
+    expect([exitCode, JSON.parse(out)]).toEqual([
+      1,
+      [expect.objectContaining({ txid: 'stuck', orderUuid: uuid, behind: 2, ageSeconds: 900 })],
+    ])
+    expect((await run('stuck', '--older', '1000')).exitCode).toBe(0)
+    await rows(db, sql`DELETE FROM transactions WHERE txid = 'stuck'`)
+  })
+
+  it('says that balances need the chain', async () => {
+    expect(await run('balances')).toMatchObject({
+      exitCode: 1,
+      err: expect.stringContaining('STACKS_API_URL'),
+    })
   })
 
   it('says so when there is no such key or wallet', async () => {
