@@ -7,7 +7,7 @@ import { administer } from '../../src/cli/admin.ts'
 import { rows } from '../../src/db/database.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { type Service, startService } from '../support/service.ts'
-import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
+import { createKey, json, newWallet } from '../support/wallet.ts'
 import { collectingTerminal, temporaryFolder } from './latchkey.ts'
 
 async function administerWith(
@@ -168,20 +168,18 @@ describe('latchkey-admin', () => {
   })
 
   it('finds a transaction that is not mined, with what holds it up', async () => {
-    const wallet = newWallet(service)
-    const uuid = await createOrder(service, wallet)
     const [operator] = service.world.operators.all
     const db = service.world.db
     await operator?.reconcile()
     await rows(
       db,
-      sql`INSERT INTO transactions (txid, order_uuid, operator, nonce, fee_in_micro_stx, raw_box, created_at)
-        SELECT 'stuck', ${uuid}, address, chain_nonce + 2, 3000, decode('00', 'hex'), to_timestamp(${service.clock.now / 1000 - 900}) FROM operators`,
+      sql`INSERT INTO transactions (txid, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at)
+        SELECT 'stuck', 'filler', address, chain_nonce + 2, 3000, decode('00', 'hex'), to_timestamp(${service.clock.now / 1000 - 900}) FROM operators`,
     )
     const { exitCode, out } = await run('stuck', '--json')
     expect([exitCode, JSON.parse(out)]).toEqual([
       1,
-      [expect.objectContaining({ txid: 'stuck', orderUuid: uuid, behind: 2, ageSeconds: 900 })],
+      [expect.objectContaining({ txid: 'stuck', kind: 'filler', behind: 2, ageSeconds: 900 })],
     ])
     expect((await run('stuck', '--older', '1000')).exitCode).toBe(0)
     await rows(db, sql`DELETE FROM transactions WHERE txid = 'stuck'`)
