@@ -3,6 +3,7 @@ import { toHex } from './crypto/bytes.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
 import { allowOrigins, preflight } from './http/cors.ts'
 import { limitByAddress } from './http/credentials/address.ts'
+import { announceDeprecation } from './http/deprecation.ts'
 import { DOCS_HEADERS, type Docs } from './http/docs.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
 import type { ObserveRequest } from './http/observe.ts'
@@ -39,6 +40,8 @@ export interface AppOptions {
   /** The client address, as reported by the platform or by trusted proxies. */
   addressOf: (c: AppContext) => string
   allowedOrigins: readonly string[]
+  /** Headers that pages may send beside those of this API; any by default. */
+  allowedHeaders?: readonly string[]
   /** The page at /docs and its files. */
   docs?: Docs
   gzip?: Gzip
@@ -51,6 +54,7 @@ export function createApp({
   worldOf,
   addressOf,
   allowedOrigins,
+  allowedHeaders,
   docs,
   gzip,
   observe,
@@ -98,9 +102,9 @@ export function createApp({
       for (const [name, value] of Object.entries(baseHeaders(c))) c.header(name, value)
       return next()
     },
-    preflight(allowOrigin),
+    preflight(allowOrigin, allowedHeaders),
   )
-  for (const { method, path, handle } of endpoints)
+  for (const { method, path, handle } of endpoints.map(announceDeprecation))
     app.on(
       method.toUpperCase(),
       `/api/v1${honoPath(path)}`,

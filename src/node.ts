@@ -79,6 +79,7 @@ async function main(): Promise<void> {
       worldOf: () => world,
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
+      allowedHeaders: config.ALLOWED_HEADERS,
       docs: docsFiles(),
       gzip,
       observe: telemetry.observe,
@@ -91,6 +92,7 @@ async function main(): Promise<void> {
       opened.push(await listenForOperator(socket, performWith(operatorServices(world)), log))
     const { port, finish } = await listen(app, config, {
       log,
+      now: world.now,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
     })
     const closeStreams = async () => {

@@ -7,10 +7,15 @@ import { readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
-import { authenticateReader, readSignedBody, type Signable } from '../http/credentials/wallet.ts'
+import {
+  authenticateReader,
+  readSignedBody,
+  readSignedBodyOrHeaders,
+  type Signable,
+} from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
-import { respond } from '../http/respond.ts'
+import { respond, respondCreated } from '../http/respond.ts'
 import { createKey } from '../keys/create.ts'
 import { getKey, listKeys } from '../keys/find.ts'
 import { revokeKey, revokeSelf } from '../keys/revoke.ts'
@@ -116,7 +121,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      return respond(c, unwrap(await createKey(worldOfRequest(c), action, c.get('now'))), 201)
+      const created = unwrap(await createKey(worldOfRequest(c), action, c.get('now')))
+      return respondCreated(c, created, `/api-keys/${created.keyId}`)
     },
   },
   {
@@ -352,10 +358,12 @@ export const keyEndpoints: readonly Endpoint[] = [
     path: '/api-keys/{keyId}',
     operationId: 'deleteApiKey',
     summary: 'Revoke an API key',
-    description: 'Once this has answered, no process accepts the key again.',
+    description:
+      'Once this has answered, no process accepts the key again. Without a body, the signed message is read from the headers.',
     credentials: ['wallet'],
     params: wire.KeyParams,
-    body: { schema: SignedBody },
+    headers: SignedHeaders.partial(),
+    body: { schema: SignedBody, optional: true },
     messages: [wire.DeleteApiKey],
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: [
@@ -366,7 +374,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       'bodyTooLarge',
     ],
     async handle(c) {
-      const action = await signedForKey(c, remove)
+      const action = await signedForKey(c, remove, readSignedBodyOrHeaders)
       return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
@@ -405,9 +413,10 @@ type KeyMessage = z.ZodType<z.output<ActionSchema> & { keyId: string }>
 async function signedForKey<Schema extends KeyMessage>(
   c: AppContext,
   signableFor: (keyId: string) => Signable<Schema>,
+  read: typeof readSignedBodyOrHeaders = readSignedBody,
 ): Promise<SignedAction<z.output<Schema>>> {
   limitByAddress(c)
-  const action = await readSignedBody(c, signableFor(keyIdOf(c)))
+  const action = await read(c, signableFor(keyIdOf(c)))
   requireSameKey(c, action.members)
   return action
 }

@@ -15,7 +15,7 @@ import type { Endpoint } from '../http/endpoint.ts'
 import { eventStream } from '../http/event-stream.ts'
 import { limitKeys } from '../http/ip-limits.ts'
 import { unwrap } from '../http/problem.ts'
-import { respond, respondWithStream, respondWithText } from '../http/respond.ts'
+import { respond, respondCreated, respondWithStream, respondWithText } from '../http/respond.ts'
 import { cancelOrder } from '../orders/cancel.ts'
 import { createOrder } from '../orders/create.ts'
 import { getOrder, listOrders, presentEvent, presentOrder, viewerOfKey } from '../orders/find.ts'
@@ -88,11 +88,8 @@ export const orderEndpoints: readonly Endpoint[] = [
       const { row, created } = unwrap(
         await createOrder(worldOfRequest(c), order, credentials, c.get('now')),
       )
-      return respond(
-        c,
-        { status: 'success', data: presentOrder(row, c.get('now')) },
-        created ? 201 : 200,
-      )
+      const body = { status: 'success', data: presentOrder(row, c.get('now')) }
+      return created ? respondCreated(c, body, `/orders/${order.uuid}`) : respond(c, body)
     },
   },
   {

@@ -92,6 +92,7 @@ export async function startService(
     worldOf: () => world,
     addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',
     allowedOrigins: config.ALLOWED_ORIGINS,
+    allowedHeaders: config.ALLOWED_HEADERS,
     observe: observeRequests(() => performance.now(), access === undefined ? [] : [access]),
   })
   return {
