@@ -29,6 +29,7 @@ describe('The configuration', () => {
       KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',
       STACKS_NETWORK: 'devnet',
+      GATE_OBJECTS: 4,
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
       ROUTERS: [
         { contract: ROUTER, commits: false },

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
-import { truth, wholeNumber } from '../wire/query.ts'
+import { queryNumber, truth } from '../wire/query.ts'
 import { MAX_GRACE_SECONDS } from './form.ts'
 import type { CreatedKey, Key, RotatedKey } from './key.ts'
 import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
@@ -70,7 +70,7 @@ export const KeyQuery = z.strictObject({
   live: truth.meta({
     description: 'true: only active and suspended keys; false: only ended ones.',
   }),
-  limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 100 }),
+  limit: queryNumber({ minimum: 1, maximum: 100, byDefault: 100 }),
   cursor: KeyId.optional(),
 })
 
