@@ -7,6 +7,7 @@ import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
 import { DEVNET_ROUTERS, parseRouter, type Router } from './stacks/router.ts'
 import { parseIpRange } from './wire/ip.ts'
+import { isPublicHttp } from './wire/url.ts'
 
 /** Of secp256k1 (SEC 2, s2.4.1). Lower-case hex of one length sorts as the numbers do. */
 const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
@@ -166,7 +167,11 @@ const Environment = z.object({
   ACCESS_LOG: z.enum(['all', 'failures', 'none']).default('none'),
   METRICS_PORT: whole(0, 65_535).optional(),
   METRICS_HOST: text.default('127.0.0.1'),
+  OPERATOR_SOCKET: text.optional(),
 })
+
+/** Every variable that the service reads. */
+export const ENVIRONMENT_NAMES: readonly string[] = Object.keys(Environment.shape)
 
 type Read = z.output<typeof Environment>
 
@@ -272,6 +277,10 @@ function validateCombinations(given: Record<string, string | undefined>): string
   if (given.REQUIRE_SIGNED_DOMAIN === 'false')
     faults.push(
       `REQUIRE_SIGNED_DOMAIN: is always true on ${network}: a message without domain could be relayed by another site`,
+    )
+  if (network === 'mainnet' && isPublicHttp(given.QUOTE_URL ?? ''))
+    faults.push(
+      'QUOTE_URL: must be https://, or lead to a host of a private network: a quote decides what a swap pays at least',
     )
   for (const name of NEEDED_OFF_DEVNET)
     if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)

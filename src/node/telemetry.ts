@@ -49,7 +49,7 @@ export function openTelemetry({ config, env, ownLog, now }: TelemetryOptions): T
   const { settings, problems } = readOtelSettings(env)
   const metrics = wantsMetrics(config, settings) ? openProcessMetrics(config) : undefined
   const log = metrics === undefined ? ownLog : countEvents(ownLog, metrics)
-  for (const problem of problems) log('warn', 'setting_ignored', { problem })
+  for (const problem of problems) log('warn', 'setting_doubtful', { problem })
   const { traces } = settings
   const traced = traces === undefined ? undefined : openTraces({ ...settings, traces }, log)
   const sinks = [

@@ -12,6 +12,7 @@ import { postgresClock, timestamptz } from '../db/time.ts'
 import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
+import { findDoubts } from '../env-warnings.ts'
 import { REFUSALS } from '../errors.ts'
 import { type Limits, limitsOf } from '../gate/admit.ts'
 import { type Gate, openGate } from '../gate/gate.ts'
@@ -307,6 +308,8 @@ async function openIsolate(
 ): Promise<Isolate> {
   const config = readBindings(bindings)
   const log = openLog(config.LOG_LEVEL, write, ownNow)
+  for (const problem of findDoubts(textBindings(bindings), config))
+    log('warn', 'setting_doubtful', { problem })
   const limiters = { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT }
   for (const [bucket, limiter] of Object.entries(limiters))
     if (limiter === undefined) log('warn', 'rate_limit_binding_missing', { bucket })
@@ -373,12 +376,17 @@ function fileOf(c: Context, path: string): Promise<Response> {
 /** Required on Workers on every network: a worker has no folder in which it could keep generated values. */
 const NEEDED = ['STACKS_API_URL', 'QUOTE_URL', 'ENCRYPTION_KEY'] as const
 
-function readBindings(bindings: Bindings): Config {
+/** Variables and secrets: the bindings that are text. */
+function textBindings(bindings: Bindings): Record<string, string> {
   const variables = Object.entries(bindings).flatMap(([name, value]) =>
     ['string', 'number', 'boolean'].includes(typeof value) ? [[name, String(value)]] : [],
   )
+  return Object.fromEntries(variables)
+}
+
+function readBindings(bindings: Bindings): Config {
   const config = readConfig({
-    ...Object.fromEntries(variables),
+    ...textBindings(bindings),
     DATABASE_URL: bindings.HYPERDRIVE.connectionString,
   })
   const missing = NEEDED.filter((name) => config[name] === undefined)

