@@ -59,6 +59,8 @@ const HINTS: Record<ErrorCode, string> = {
     'End a session, or wait until the first of them ends by itself: the details say when. keys.revokeAll ends them all.',
   BODY_TOO_LARGE: 'Send less.',
   UNSUPPORTED_MEDIA_TYPE: 'Send JSON in UTF-8, and no Content-Encoding.',
+  REQUEST_TIMEOUT: 'Send the request at once; the connection may be slow.',
+  HEADERS_TOO_LARGE: 'Send fewer or shorter headers: cookies of another service, for example.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
   TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
   EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',

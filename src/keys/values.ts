@@ -22,10 +22,17 @@ const AMOUNT = 'must be a whole number above 0, as text, in the smallest unit'
 /** The last millisecond of the year 9999, as far as ISO 8601 reaches. Beyond Date's own range a time would compare as neither past nor future. */
 const MAX_TIME = 253_402_300_799_999
 
+const EXPIRY =
+  'must be ISO 8601 with a zone, as 2027-01-31T12:00:00Z, or milliseconds since 1970: of a local time, new Date(text).toISOString()'
+
 /** ISO 8601 with a zone, or milliseconds since 1970. */
 export const Expiry = z.union(
-  [z.iso.datetime({ offset: true }), z.int().check(z.positive(), z.maximum(MAX_TIME))],
-  'must be ISO 8601 with a zone, or milliseconds since 1970',
+  // Of a text zod shows the issue of the text's own member alone.
+  [
+    z.iso.datetime({ offset: true, error: EXPIRY }),
+    z.int().check(z.positive(), z.maximum(MAX_TIME)),
+  ],
+  EXPIRY,
 )
 
 const Amount = z.string(AMOUNT).check(z.regex(/^[1-9][0-9]{0,38}$/, AMOUNT))

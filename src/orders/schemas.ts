@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
+import { wholeNumber } from '../wire/query.ts'
+import { describeForeignMembers, describeForeignParameters } from './foreign-members.ts'
 import { type NewOrder, ORDER_STATUSES, type Order, type OrderChange } from './order.ts'
 
 const MAX_U128 = 2n ** 128n - 1n
@@ -18,16 +20,21 @@ export const AmountIn = z
 
 const Price = z
   .string()
-  .regex(/^(0|[1-9][0-9]{0,38})(\.[0-9]{1,18})?$/, 'must be a decimal with at most 18 places')
-  .refine((text) => /[1-9]/.test(text), 'must be above 0')
+  .regex(
+    /^(0|[1-9][0-9]{0,38})(\.[0-9]{1,18})?$/,
+    'must be a decimal with at most 18 places, not negative',
+  )
 
 /** Addresses and contract ids: their network and checksum are checked with the order's terms. */
 const Principal = z
   .string()
   .max(96)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII')
+/** What a datetime-local field of a page has is without zone. */
+const TIME_FORM =
+  'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z: of a local time, new Date(text).toISOString()'
 const Time = z.iso
-  .datetime({ offset: true, error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z' })
+  .datetime({ offset: true, error: TIME_FORM })
   .refine(isCommonEra, 'must be in the years 1 to 9999, in UTC')
 const Signature = z.string().regex(/^(0x)?[0-9a-fA-F]{130}$/, 'must be 65 bytes in hexadecimal')
 
@@ -46,36 +53,44 @@ const TERMS = {
 }
 
 export const NewOrderSchema = z
-  .strictObject({
-    owner: Principal,
-    inputToken: Principal,
-    outputToken: Principal,
-    amountIn: AmountIn,
-    recipient: Principal.optional(),
-    signature: Signature,
-    uuid: Uuid,
-    targetPrice: Price.optional(),
-    direction: z.enum(['gt', 'lt']).optional(),
-    conditionToken: Principal.optional(),
-    baseAsset: Principal.optional(),
-    validFrom: Time.optional(),
-    validTo: Time.optional(),
-    routerContract: Principal.optional(),
-    minAmountOut: AmountIn.optional(),
-    salt: z
-      .string()
-      .regex(/^[0-9a-f]{32}$/, 'must be 16 bytes in lower-case hexadecimal')
-      .optional(),
-    deadline: Time.refine(
-      (time) => Date.parse(time) % 1000 === 0,
-      'must be in whole seconds',
-    ).optional(),
-    executor: Principal.optional(),
-    message: z.string().optional().meta({
-      description: "The owner's create_order message; needed when recipient is not the owner.",
-    }),
-    messageSignature: z.string().optional(),
-  })
+  .strictObject(
+    {
+      owner: Principal,
+      inputToken: Principal,
+      outputToken: Principal,
+      amountIn: AmountIn,
+      recipient: Principal.optional(),
+      signature: Signature,
+      uuid: Uuid,
+      targetPrice: Price.optional(),
+      direction: z.enum(['gt', 'lt']).optional(),
+      conditionToken: Principal.optional(),
+      baseAsset: Principal.optional(),
+      validFrom: Time.optional(),
+      validTo: Time.optional(),
+      routerContract: Principal.optional(),
+      minAmountOut: AmountIn.optional(),
+      salt: z
+        .string()
+        .regex(/^[0-9a-f]{32}$/, 'must be 16 bytes in lower-case hexadecimal')
+        .optional(),
+      deadline: Time.refine(
+        (time) => Date.parse(time) % 1000 === 0,
+        'must be in whole seconds',
+      ).optional(),
+      executor: Principal.optional(),
+      message: z
+        .string()
+        .optional()
+        .meta({
+          description: "The owner's create_order message; needed when recipient is not the owner.",
+          contentMediaType: 'application/json',
+          contentSchema: { $ref: '#/components/schemas/create_order_message' },
+        }),
+      messageSignature: z.string().optional(),
+    },
+    { error: describeForeignMembers },
+  )
   .refine(
     ({ validFrom, validTo }) =>
       validFrom === undefined ||
@@ -91,6 +106,11 @@ export const NewOrderSchema = z
       path: ['conditionToken'],
       error: 'targetPrice, direction and conditionToken come together or not at all',
     },
+  )
+  .refine(
+    ({ targetPrice, direction }) =>
+      targetPrice === undefined || /[1-9]/.test(targetPrice) || direction === 'gt',
+    { path: ['targetPrice'], error: 'no price is below 0: an order at any price has direction gt' },
   )
   .refine(
     ({ minAmountOut, salt, deadline }) =>
@@ -114,18 +134,26 @@ export const NewOrderSchema = z
   )
   .meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
 
-export const CreateOrder = actionSchema('create_order', {
-  orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
-})
+export const CreateOrder = actionSchema(
+  'create_order',
+  {
+    orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
+  },
+  { orderHash: '0'.repeat(64) },
+)
 export const ListOrders = actionSchema('list_orders', {})
-export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid })
-export const CancelOrder = actionSchema('cancel_order', {
-  uuid: Uuid,
-  onChain: z
-    .boolean()
-    .optional()
-    .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
-})
+export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid }, { uuid: TERMS.uuid })
+export const CancelOrder = actionSchema(
+  'cancel_order',
+  {
+    uuid: Uuid,
+    onChain: z
+      .boolean()
+      .optional()
+      .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
+  },
+  { uuid: TERMS.uuid },
+)
 /** The body of a cancel by key. Another body is ignored, as that of every request with a key. */
 export const CancelBody = z.looseObject({ onChain: z.unknown().optional() })
 
@@ -193,7 +221,9 @@ export const OrderChangeSchema = z
     examples: [{ uuid: TERMS.uuid, status: 'executing', at: '2026-11-21T10:00:00.000Z' }],
   })
 
-export const OrderResponse = z.object({ status: z.literal('success'), data: OrderSchema })
+export const OrderResponse = z
+  .object({ status: z.literal('success'), data: OrderSchema })
+  .meta({ id: 'OrderResponse' })
 export const ExecutedResponse = z.object({
   status: z.literal('success'),
   txid: z.string(),
@@ -217,19 +247,18 @@ export const EventHeaders = z.object({
     .regex(/^[0-9]{1,15}$/, 'must be the id of an event')
     .optional(),
 })
-export const OrderQuery = z.strictObject({
-  owner: Principal.optional(),
-  status: z.enum(ORDER_STATUSES).optional(),
-  limit: z
-    .string()
-    .regex(/^([1-9][0-9]?|100)$/, 'must be a whole number from 1 to 100')
-    .default('50')
-    .transform(Number),
-  cursor: z
-    .string()
-    .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')
-    .optional(),
-})
+export const OrderQuery = z.strictObject(
+  {
+    owner: Principal.optional(),
+    status: z.enum(ORDER_STATUSES).optional(),
+    limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 50 }),
+    cursor: z
+      .string()
+      .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')
+      .optional(),
+  },
+  { error: describeForeignParameters },
+)
 
 /** The wire and the nouns say the same, or this does not compile. */
 type Same<A, B> = [A, B] extends [B, A] ? true : never

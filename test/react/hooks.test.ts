@@ -43,10 +43,6 @@ describe.skipIf(CHROMIUM === undefined)('The hooks', { timeout: 120_000 }, () =>
       await site?.stop()
     })
 
-    const sent = (method: string, path: string) =>
-      page.requests.filter((url) => url === `${service.url}/api/v1${path}` && method === 'GET')
-        .length
-
     it('render a page without a wallet on a server, and hydrate it, also where the tab has kept a session', async () => {
       expect(markup.replaceAll('<!-- -->', '')).toContain('The wallet is disconnected')
       await visitor.press('Connect')
