@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { CHROMIUM, openPage } from '../node/chromium.ts'
-import { ROOT } from '../node/entry.ts'
 import { startService } from '../support/server.ts'
 import { type Figures, measure } from './measure.ts'
 import { DESKTOP, PHONE } from './visitor.ts'
@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   } finally {
     await service.stop()
   }
-  const assets = join(ROOT, 'build/site/assets')
+  const assets = fileURLToPath(new URL('../../build/site/assets', import.meta.url))
   for (const file of readdirSync(assets).sort()) {
     const bytes = readFileSync(join(assets, file))
     const gzipped = gzipSync(bytes, { level: 9 }).length

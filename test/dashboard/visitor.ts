@@ -1,7 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from '../node/chromium.ts'
-import { emptyFolder } from '../node/entry.ts'
 
 export const DESKTOP = { width: 1280, height: 900 }
 export const PHONE = { width: 360, height: 740 }
@@ -105,7 +105,8 @@ export async function visit(page: Page, url: string): Promise<Visitor> {
   }
 
   async function saves(name: string): Promise<SavedFile> {
-    const folder = emptyFolder()
+    const folder = mkdtempSync(join(tmpdir(), 'latchkey-saved-'))
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
     await page.ask('Page.setDownloadBehavior', { behavior: 'allow', downloadPath: folder })
     const saved = new Promise<void>((resolve) =>
       page.on('Page.downloadProgress', ({ state }) => state === 'completed' && resolve()),
