@@ -5,7 +5,10 @@ declare const XverseProviders: { BitcoinProvider: { request: WalletRequest } } |
 
 /** The wallet that is installed, by the provider that its extension puts into the page; undefined where there is none. */
 export function installedWallet(): Signer | undefined {
-  if (typeof LeatherProvider !== 'undefined') return walletSigner(LeatherProvider.request)
+  if (typeof LeatherProvider !== 'undefined') {
+    const leather = LeatherProvider
+    return walletSigner((method, params) => leather.request(method, params))
+  }
   if (typeof XverseProviders === 'undefined') return undefined
   const { BitcoinProvider } = XverseProviders
   return walletSigner((method, params) => BitcoinProvider.request(method, params))

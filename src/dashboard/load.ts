@@ -10,8 +10,6 @@ const loads = createLoads()
 
 export const announceChange = loads.renew
 export const renewLive = loads.renewLive
-/** Whether something that is shown changes without the visitor. */
-export const showsLive = loads.hasLive
 
 /** How many first loads are under way: of a view, a filter or the next rows. What is only refreshed is not counted. */
 export const underway = createStore(0)

@@ -23,12 +23,12 @@ const asked = createStore<AskedSignature | undefined>(undefined)
 export function confirmedBy(signer: Signer): Signer {
   return {
     interactive: true,
-    getAddress: (network) => signer.getAddress(network),
-    signMessage: (message, network) =>
-      whenAgreed(actionOf(message), message, () => signer.signMessage(message, network)),
-    signIntent: (intent, network) =>
+    getAddress: (network, options) => signer.getAddress(network, options),
+    signMessage: (message, network, options) =>
+      whenAgreed(actionOf(message), message, () => signer.signMessage(message, network, options)),
+    signIntent: (intent, network, options) =>
       whenAgreed('intent', JSON.stringify({ ...intent, network }), () =>
-        signer.signIntent(intent, network),
+        signer.signIntent(intent, network, options),
       ),
   }
 }

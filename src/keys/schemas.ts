@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
 import { truth, wholeNumber } from '../wire/query.ts'
+import { MAX_GRACE_SECONDS } from './form.ts'
 import type { CreatedKey, Key, RotatedKey } from './key.ts'
 import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
 import { CHANGE_MEMBERS, Expiry, GRANT_MEMBERS, valueSchema } from './values.ts'
@@ -34,7 +35,7 @@ export const RotateApiKey = actionSchema(
   'rotate_api_key',
   {
     keyId: KeyId,
-    graceSeconds: z.int().min(0).max(604_800),
+    graceSeconds: z.int().min(0).max(MAX_GRACE_SECONDS),
     force: z.boolean().optional().meta({
       description:
         'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',

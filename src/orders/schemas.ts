@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
 import { wholeNumber } from '../wire/query.ts'
 import { describeForeignMembers, describeForeignParameters } from './foreign-members.ts'
+import { isCommonEra, ORDER_RULES, PRICE, SALT } from './form.ts'
 import { type NewOrder, ORDER_STATUSES, type Order, type OrderChange } from './order.ts'
 
 const MAX_U128 = 2n ** 128n - 1n
@@ -18,12 +19,7 @@ export const AmountIn = z
     'must be at most 2^128 - 1',
   )
 
-const Price = z
-  .string()
-  .regex(
-    /^(0|[1-9][0-9]{0,38})(\.[0-9]{1,18})?$/,
-    'must be a decimal with at most 18 places, not negative',
-  )
+const Price = z.string().regex(PRICE, 'must be a decimal with at most 18 places, not negative')
 
 /** Addresses and contract ids: their network and checksum are checked with the order's terms. */
 const Principal = z
@@ -38,12 +34,6 @@ const Time = z.iso
   .refine(isCommonEra, 'must be in the years 1 to 9999, in UTC')
 const Signature = z.string().regex(/^(0x)?[0-9a-fA-F]{130}$/, 'must be 65 bytes in hexadecimal')
 
-/** Postgres knows no year 0, and beyond 9999 ISO 8601 is written otherwise. */
-function isCommonEra(time: string): boolean {
-  const year = new Date(time).getUTCFullYear()
-  return year >= 1 && year <= 9999
-}
-
 const TERMS = {
   owner: 'ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG',
   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.key-token-subnet',
@@ -52,8 +42,9 @@ const TERMS = {
   uuid: '6f1c2b1e-5d0a-4a39-9d0e-2f6c6d8f7a10',
 }
 
-export const NewOrderSchema = z
-  .strictObject(
+export const NewOrderSchema = ORDER_RULES.reduce(
+  (schema, { path, message, holds }) => schema.refine(holds, { path: [path], error: message }),
+  z.strictObject(
     {
       owner: Principal,
       inputToken: Principal,
@@ -70,10 +61,7 @@ export const NewOrderSchema = z
       validTo: Time.optional(),
       routerContract: Principal.optional(),
       minAmountOut: AmountIn.optional(),
-      salt: z
-        .string()
-        .regex(/^[0-9a-f]{32}$/, 'must be 16 bytes in lower-case hexadecimal')
-        .optional(),
+      salt: z.string().regex(SALT, 'must be 16 bytes in lower-case hexadecimal').optional(),
       deadline: Time.refine(
         (time) => Date.parse(time) % 1000 === 0,
         'must be in whole seconds',
@@ -90,49 +78,8 @@ export const NewOrderSchema = z
       messageSignature: z.string().optional(),
     },
     { error: describeForeignMembers },
-  )
-  .refine(
-    ({ validFrom, validTo }) =>
-      validFrom === undefined ||
-      validTo === undefined ||
-      Date.parse(validFrom) < Date.parse(validTo),
-    { path: ['validTo'], error: 'must be after validFrom' },
-  )
-  .refine(
-    ({ targetPrice, direction, conditionToken }) =>
-      new Set([targetPrice, direction, conditionToken].map((field) => field === undefined)).size ===
-      1,
-    {
-      path: ['conditionToken'],
-      error: 'targetPrice, direction and conditionToken come together or not at all',
-    },
-  )
-  .refine(
-    ({ targetPrice, direction }) =>
-      targetPrice === undefined || /[1-9]/.test(targetPrice) || direction === 'gt',
-    { path: ['targetPrice'], error: 'no price is below 0: an order at any price has direction gt' },
-  )
-  .refine(
-    ({ minAmountOut, salt, deadline }) =>
-      new Set([minAmountOut, salt, deadline].map((field) => field === undefined)).size === 1,
-    { path: ['salt'], error: 'minAmountOut, salt and deadline come together or not at all' },
-  )
-  .refine(({ executor, salt }) => executor === undefined || salt !== undefined, {
-    path: ['executor'],
-    error: 'comes with minAmountOut, salt and deadline',
-  })
-  .refine(({ baseAsset, targetPrice }) => baseAsset === undefined || targetPrice !== undefined, {
-    path: ['baseAsset'],
-    error: 'comes with targetPrice, direction and conditionToken',
-  })
-  .refine(
-    ({ message, messageSignature }) => (message === undefined) === (messageSignature === undefined),
-    {
-      path: ['messageSignature'],
-      error: 'message and messageSignature come together or not at all',
-    },
-  )
-  .meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
+  ),
+).meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
 
 export const CreateOrder = actionSchema(
   'create_order',

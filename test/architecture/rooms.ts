@@ -156,7 +156,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['actions', 'wire', 'db', 'keys', 'orders', 'stacks', 'provenance'],
+    imports: ['actions', 'wire', 'db', 'keys', 'sessions', 'orders', 'stacks', 'provenance'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },

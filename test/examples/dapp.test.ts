@@ -8,10 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import { visit } from '../dashboard/visitor.ts'
-import { installWallet, type Wallet } from '../dashboard/wallet-provider.ts'
 import { CHROMIUM, openPage } from '../node/chromium.ts'
 import { emptyFolder, ROOT } from '../node/entry.ts'
 import { serveFiles } from '../react/serve.ts'
+import { browserWallet, installBrowserWallet } from '../support/browser-wallets.ts'
 import { type Service, startService } from '../support/server.ts'
 
 const EXAMPLE = join(ROOT, 'examples/dapp')
@@ -62,14 +62,8 @@ describe('The example dApp', { timeout: 180_000 }, () => {
     ])('creates a key, follows an order to its end and revokes the key, signed by %s', async (by) => {
       const page = await openPage(CHROMIUM ?? '')
       try {
-        const wallet: Wallet = {
-          privateKey: `${randomBytes(32).toString('hex')}01`,
-          networks: ['mainnet', 'devnet'],
-          declines: false,
-          asked: [],
-          texts: [],
-        }
-        if (by.startsWith('the provider')) await installWallet(page, wallet)
+        const wallet = browserWallet('Leather', `${randomBytes(32).toString('hex')}01`)
+        if (by.startsWith('the provider')) await installBrowserWallet(page, wallet)
         const { press, sees } = await visit(page, site.url)
         await press('Connect wallet')
         await press('Create a key')

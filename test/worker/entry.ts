@@ -1,5 +1,7 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
 import { gateObjectClass } from '../../src/worker/durable-object.ts'
+import type { GateObjectCalls } from '../../src/worker/gate-object.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 import { type Bindings, createWorker, type ExecutionContext } from '../../src/worker/serve.ts'
 
@@ -10,6 +12,7 @@ export interface Trace {
 }
 
 const PING = /FROM latchkey_releases\b/
+const inObject = new AsyncLocalStorage<true>()
 
 let now = 0
 let trace: Trace = { statements: [], logged: [] }
@@ -22,12 +25,20 @@ const worker = createWorker({
   write: (line) => trace.logged.push(line),
   onStatement(text) {
     // A gate object pings the database now and then, for no request.
-    if (!PING.test(text)) trace.statements.push(text)
+    if (inObject.getStore() === undefined || !PING.test(text)) trace.statements.push(text)
   },
 })
 
 /** The gate object of src/worker.ts, which a test can end. */
 export class GateObject extends gateObjectClass(worker) {
+  override probe(...given: Parameters<GateObjectCalls['probe']>) {
+    return inObject.run(true, () => super.probe(...given))
+  }
+
+  override decide(...given: Parameters<GateObjectCalls['decide']>) {
+    return inObject.run(true, () => super.decide(...given))
+  }
+
   die() {
     this.ctx.abort('killed by a test')
   }
