@@ -25,7 +25,9 @@ function send(
     const sent = request(url, {
       method,
       headers: {
-        ...(headers as Record<string, string>),
+        ...(headers instanceof Headers
+          ? Object.fromEntries(headers)
+          : (headers as Record<string, string>)),
         ...(bytes !== undefined && { 'Content-Length': bytes.byteLength }),
       },
     })

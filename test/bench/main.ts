@@ -133,10 +133,10 @@ async function main(plan: Plan): Promise<void> {
   const begun = performance.now()
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-bench-'))
   const [postgres, load] = await Promise.all([startPostgres(), startRemote<Load>(LOAD)])
+  const wrk = plan.only.has('wrk') ? await openWrk(folder, plan.smallKeys) : undefined
   await makeWorkerRole(postgres)
   const pooler = hasPgBouncer ? await startPooler(postgres) : undefined
-  const wrk = plan.only.has('wrk') ? await openWrk(folder, plan.smallKeys) : undefined
-  const bench = { plan, postgres, load: generatorOf(load), wrk, pooler, folder }
+  const bench = { plan, postgres, pooler, load: generatorOf(load), wrk, folder }
   try {
     await makeDatabases(bench)
     const results: Results = {
