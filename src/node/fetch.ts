@@ -1,6 +1,6 @@
 import { type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import type { FetchPeer, PeerResponse } from '../wire/response.ts'
+import type { PeerFetch, PeerResponse } from '../wire/response.ts'
 
 /** No response of a node or a quote service is larger. */
 const MAX_BYTES = 8 * 2 ** 20
@@ -9,7 +9,7 @@ const MAX_BYTES = 8 * 2 ** 20
  * As `fetch`, of node:http: the streams, events and headers of the platform's own cost three times its CPU, and an execute asks a node
  * five times. It reads a response whole, asks for no compression, follows no redirect, and sends nothing twice.
  */
-export const fetchPeer: FetchPeer = async (url, init = {}) => {
+export const fetchPeer: PeerFetch = async (url, init = {}) => {
   const { signal } = init
   signal?.throwIfAborted()
   return send(url, init)

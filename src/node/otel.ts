@@ -9,7 +9,7 @@ import type { OtelSettings } from '../otel/settings.ts'
 import type { TraceParent } from '../otel/trace-context.ts'
 import { openTracer, type TracerOptions, tracedFetch } from '../otel/tracer.ts'
 import { VERSION } from '../version.ts'
-import type { FetchPeer } from '../wire/response.ts'
+import type { PeerFetch } from '../wire/response.ts'
 import { fetchPeer } from './fetch.ts'
 
 /** How long the last export may take once the process stops. */
@@ -48,7 +48,7 @@ function logExports(log: Log, signal: Signal): (sent: Sent) => void {
 export function openTraces(
   settings: OtelSettings & Required<Pick<OtelSettings, 'traces'>>,
   log: Log,
-): Exporter & { beginSpan: BeginSpan; fetch: FetchPeer } {
+): Exporter & { beginSpan: BeginSpan; fetch: PeerFetch } {
   const { traces } = settings
   const resource = resourceOf(settings)
   const report = logExports(log, 'traces')

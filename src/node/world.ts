@@ -1,8 +1,11 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
+import { openStandby } from '../db/open.ts'
+import { openReplica, type Replica } from '../db/replica.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
+import type { Config } from '../env.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
@@ -16,7 +19,7 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
-import type { FetchPeer } from '../wire/response.ts'
+import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { fetchPeer } from './fetch.ts'
@@ -32,7 +35,7 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
   /** How the chain is reached. */
-  fetch?: FetchPeer
+  fetch?: PeerFetch
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -98,6 +101,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log),
+    replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db),
     feed: openOrderFeed(db, log, { now, pause }),
     walletFeed: openWalletFeed(db, log, { now, pause }),
@@ -107,6 +111,24 @@ export async function openWorld({
     now,
     randomBytes,
   }
+}
+
+function replicaOf(
+  { READ_DATABASE_URL: url, MAX_REPLICA_LAG_SECONDS }: Config,
+  { db, log, elapsed }: Pick<WorldOptions, 'db' | 'log' | 'elapsed'>,
+): Replica | undefined {
+  if (url === undefined) return undefined
+  const maxLagMs = MAX_REPLICA_LAG_SECONDS * 1_000
+  return openReplica({
+    primary: db,
+    open: () => openStandby(url),
+    maxLagMs,
+    elapsed,
+    onChange(change, fault) {
+      if (change === 'replica_read') log('info', 'replica_read')
+      else log('warn', 'replica_not_read', { fault })
+    },
+  })
 }
 
 /** Resolves once the input of this turn of the event loop has been read. */

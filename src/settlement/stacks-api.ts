@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { discard, type FetchPeer, type PeerResponse, readResponseJson } from '../wire/response.ts'
+import { discard, type PeerFetch, type PeerResponse, readResponseJson } from '../wire/response.ts'
 import { extendUrl } from '../wire/url.ts'
 
 /** Wait after a 429 without Retry-After. */
@@ -11,7 +11,7 @@ const MAX_BYTES = 8 * 2 ** 20
 
 export interface StacksApiOptions {
   apiUrl: string
-  fetch: FetchPeer
+  fetch: PeerFetch
   /** Milliseconds since 1970, for the end of a back-off. */
   now: () => number
   /** Longest wait for a response. */

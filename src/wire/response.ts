@@ -9,8 +9,8 @@ export interface PeerResponse extends Pick<Response, 'status' | 'ok' | 'text'> {
   body: ReadableStream<Uint8Array> | null
 }
 
-/** As much of `fetch` as requests to peers use: headers are an object or `Headers`, and a body is text or bytes. */
-export type FetchPeer = (url: string, init?: RequestInit) => Promise<PeerResponse>
+/** As much of `fetch` as requests to peers use: headers are an object, and a body is text or bytes. */
+export type PeerFetch = (url: string, init?: RequestInit) => Promise<PeerResponse>
 
 /** No response of a service, a node or a quote service is nested deeper. Writing a deeper value would overflow the stack. */
 const MAX_DEPTH = 64

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { INPUT_TOKEN, INTENT_VERIFIER, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { fetchPeer } from '../../src/node/fetch.ts'
 import { connectStacksNode, type StacksNodeOptions } from '../../src/settlement/stacks-node.ts'
-import type { FetchPeer } from '../../src/wire/response.ts'
+import type { PeerFetch } from '../../src/wire/response.ts'
 import { createOrder } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
@@ -13,11 +13,11 @@ const TXID = '00'.repeat(32)
 const OWNER = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
 
 /** Workers have the first, Node the second. */
-const FETCHES: [string, FetchPeer][] = [
+const FETCHES: [string, PeerFetch][] = [
   ['fetch', fetch],
   ['node:http', fetchPeer],
 ]
-let fetchUnderTest: FetchPeer = fetch
+let fetchUnderTest: PeerFetch = fetch
 
 const servers: Server[] = []
 afterEach(() => {
