@@ -66,10 +66,17 @@ describe('keys', () => {
     expect(refused.err).toMatch(/^PERMISSION_DENIED: /)
   })
 
-  it('that are refused leave no file behind', async () => {
+  it.each([
+    ['before anything is sent', '--expires-at 2020-01-01T00:00:00Z', '', 2],
+    ['by the service', '', '/no-such-route', 1],
+  ])('that are refused %s leave no file behind', async (_, terms, route, exitCode) => {
     const path = join(folder, 'refused.key')
-    const line = `keys create --name bot-3 --permissions execute --expires-at 2020-01-01T00:00:00Z`
-    expect((await latchkey(`${line} --save ${path}`, wallet)).exitCode).toBe(1)
+    const line = `keys create --name bot-3 --permissions execute ${terms} --save ${path}`
+    const refused = await latchkey(line.replaceAll(/ +/g, ' '), {
+      ...wallet,
+      LATCHKEY_URL: `${service.url}${route}`,
+    })
+    expect(refused.exitCode, refused.err).toBe(exitCode)
     expect(() => statSync(path)).toThrow()
   })
 
