@@ -1,3 +1,4 @@
+import { ClientRequest } from 'node:http'
 import { Socket } from 'node:net'
 
 /*
@@ -55,16 +56,16 @@ if (statement !== undefined) {
 
 const path = CALLS[step]
 if (path !== undefined) {
-  const ask = globalThis.fetch
-  globalThis.fetch = async (...given) => {
-    const isIt = path.test(String(given[0]))
+  const end = ClientRequest.prototype.end as (this: ClientRequest, ...given: unknown[]) => unknown
+  const spied = function (this: ClientRequest, ...given: unknown[]): unknown {
+    const isIt = path.test(this.path)
     if (isIt && moment === 'before') die()
-    const asked = ask(...given)
+    if (isIt && moment === 'after') this.prependOnceListener('response', die)
+    const ended = end.apply(this, given)
     if (isIt && moment === 'sent') setTimeout(die, SENT_FOR_MS)
-    const response = await asked
-    if (isIt && moment === 'after') die()
-    return response
+    return ended
   }
+  ClientRequest.prototype.end = spied as typeof ClientRequest.prototype.end
 }
 
 export const STEPS = [...Object.keys(CALLS), ...Object.keys(STATEMENTS)]
