@@ -5,7 +5,7 @@ import { Socket } from 'node:net'
  * Loaded into a service process ahead of its entry: FAULT_POINT names a step and when to die there. The steps are told
  * from what goes over the wire, so the service knows nothing of them.
  *
- * before: the step has not begun. sent: it is on its way, and nobody knows how far it came. after: it is done, and the
+ * before: the step has not begun. sent: it is on its way, as far as it came in a millisecond. after: it is done, and the
  * service does not know it yet.
  */
 
