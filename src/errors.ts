@@ -68,6 +68,7 @@ export const REFUSALS = {
     code: 'AUDIT_HEAD_UNKNOWN',
     error: 'Audit does not have the event that the message names',
   },
+  secretInUse: { status: 409, code: 'SECRET_IN_USE', error: 'Secret already in use' },
   keyNameTaken: { status: 409, code: 'DUPLICATE_KEY_NAME', error: 'API key name already in use' },
   orderConflict: {
     status: 409,
@@ -117,6 +118,101 @@ export type RefusalReason = keyof typeof REFUSALS
 
 /** The stable code of an error response. */
 export type ErrorCode = (typeof REFUSALS)[RefusalReason]['code']
+
+/** What is wrong with a member of a request. */
+type Issue = { path: string; message?: string | undefined }
+
+/** A message to sign, or the value that a member of it must have. */
+type Expected = Readonly<Record<string, unknown>>
+
+/**
+ * The facts of each refusal, by its code: what `refuse` takes, what `details` of a response holds, and what the errors of the SDK
+ * declare. A response without facts has no `details`, and a later release may add members.
+ */
+export type RefusalDetails = {
+  INVALID_REQUEST: {
+    problem?: string
+    issues?: readonly Issue[]
+    expected?: Expected
+    serverTime?: number
+    [more: string]: unknown
+  }
+  ORDER_NOT_OPEN: { status: string | null; txid?: string }
+  ORDER_NOT_YET_VALID: { validFrom: string; serverTime: number }
+  INVALID_API_KEY: { problem?: string; expected?: Expected }
+  API_KEY_INACTIVE: { reason: string | null }
+  INVALID_SIGNATURE: {
+    reason?: string
+    problem?: string
+    expected?: Expected | string | null
+    headers?: readonly string[]
+    field?: string
+    publicKey?: string
+    [more: string]: unknown
+  }
+  EXPIRED_TIMESTAMP: { reason: string; timestamp: number; serverTime: number }
+  UNAUTHORIZED_WALLET: {
+    apiKeyWallet?: string
+    orderOwner?: string
+    orderUuid?: string
+    recipient?: string
+    expected?: Expected
+  }
+  KEY_LIMIT_EXCEEDED: {
+    limit: string
+    value: unknown
+    allowed: unknown
+    left?: string
+    resetsAt?: string
+  }
+  SETTLEMENT_LIMIT_EXCEEDED: { limit: 'settling' | 'failed'; allowed: number }
+  WALLET_SUSPENDED: NoDetails
+  PERMISSION_DENIED: { required: string; granted: readonly string[] }
+  IP_NOT_ALLOWED: { observedIp: string | null }
+  INVALID_SESSION: { reason?: string }
+  KEY_NOT_FOUND: NoDetails
+  ORDER_NOT_FOUND: NoDetails
+  REQUEST_TIMEOUT: NoDetails
+  TOKEN_NOT_FOUND: NoDetails
+  NOT_FOUND: NoDetails
+  METHOD_NOT_ALLOWED: { allow: readonly string[] }
+  MESSAGE_REPLAYED: NoDetails
+  KEY_NOT_LIVE: { reason: string }
+  ROTATION_IN_GRACE: { previousUntil: string }
+  AUDIT_HEAD_UNKNOWN: { reason: string; auditHead: { sequence: number; hash: string } }
+  SECRET_IN_USE: NoDetails
+  DUPLICATE_KEY_NAME: { keyName: string }
+  ORDER_CONFLICT: NoDetails
+  ORDER_TAMPERED: { reason: string }
+  KEY_LIMIT_REACHED: { limit: number }
+  KEY_HISTORY_FULL: { limit: number }
+  SESSION_LIMIT_REACHED: { limit: number; until?: string }
+  BODY_TOO_LARGE: { maxBytes: number }
+  UNSUPPORTED_MEDIA_TYPE: { problem: string; accept: string; supported: readonly string[] }
+  HEADERS_TOO_LARGE: { maxBytes?: number }
+  RATE_LIMIT_EXCEEDED: { retryAfterSeconds: number }
+  TOO_MANY_STREAMS: { most: number }
+  EVENTS_UNSUPPORTED: NoDetails
+  EXECUTION_FAILED: {
+    reason: string
+    token?: string
+    amountIn?: string
+    amountOut?: string
+    balance?: string
+    minAmountOut?: string
+    minimumReceived?: string
+    targetPrice?: string | null
+    direction?: string | null
+  }
+  UNAVAILABLE: { reason?: string; [more: string]: unknown }
+  INTERNAL: NoDetails
+}
+
+type NoDetails = Readonly<Record<string, never>>
+
+/** The facts of a refusal, by its reason. */
+export type DetailsOfReason<Reason extends RefusalReason> =
+  RefusalDetails[(typeof REFUSALS)[Reason]['code']]
 
 /** The body of every error response. */
 export interface ErrorBody {

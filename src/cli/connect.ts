@@ -150,6 +150,8 @@ export function clientWith(
       },
     },
     ...credentials,
+    // What the environment holds was read above.
+    apiKey: credentials.apiKey ?? null,
   })
 }
 

@@ -61,7 +61,7 @@ function later(a: AuditHead | undefined, b: AuditHead | undefined): AuditHead | 
 export async function sendChange<T extends { auditHead?: AuditHead }>(
   transport: Transport,
   wallet: { keepHead(head: unknown): Promise<void> },
-  call: Call,
+  call: Call<T>,
 ): Promise<T> {
   const response = await transport.send<T>(call)
   await wallet.keepHead(response.auditHead)

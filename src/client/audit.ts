@@ -13,8 +13,9 @@ import {
 } from '../provenance/replay.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
 import { isAuditHead } from './audit-heads.ts'
-import { LatchkeyError } from './errors.ts'
-import type { CallOptions } from './keys.ts'
+import type { CallContext, CallOptions, CallPromise, Calls } from './call.ts'
+import { LatchkeyError, latchkeyError, requireWhole } from './errors.ts'
+import { type PagedList, pagedList } from './paging.ts'
 import type { Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
@@ -78,7 +79,7 @@ export interface Audit {
    * console.log(format, events.length)
    * ```
    */
-  export(options?: CallOptions): Promise<AuditExport>
+  export(options?: CallOptions): CallPromise<AuditExport>
   /**
    * Resolves with the newest event of the wallet's audit that the client knows, from its own changes and from its
    * `auditHeads`; undefined where it knows none. Nothing is sent but a request for the service's network.
@@ -94,7 +95,20 @@ export interface Audit {
    * console.log(verifyAudit(await client.audit.export(), { head }).ok)
    * ```
    */
-  head(): Promise<AuditHead | undefined>
+  head(options?: CallOptions): CallPromise<AuditHead | undefined>
+  /**
+   * Iterates over the events, oldest first. Signs as `export` does, and checks nothing: {@link verifyAudit} takes an export.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * for await (const { sequence, body } of client.audit.events()) console.log(sequence, JSON.parse(body).event)
+   * ```
+   */
+  events(options?: CallOptions & { limit?: number }): PagedList<AuditEvent>
 }
 
 interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'events'> {
@@ -106,54 +120,82 @@ interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'eve
   nextUnrecordedAfter?: string
 }
 
+/** What the audit of a client needs. */
+interface Context {
+  transport: Transport
+  wallet: Wallet
+  calls: Calls
+}
+
+const MAX_PAGE = 1_000
+
 /** Creates the `audit` of a client. */
-export function createAudit(transport: Transport, wallet: Wallet): Audit {
+export function createAudit({ transport, wallet, calls }: Context): Audit {
+  type Query = { after: number; limit?: number | undefined; unrecordedAfter?: string }
+  /** Reads pages, all with one proof. */
+  function reading() {
+    const proof = wallet.prove({ action: 'list_audit' })
+    return (query: Query, context: CallContext) =>
+      transport.send<AuditPage>({
+        method: 'GET',
+        path: '/audit',
+        query,
+        proof,
+        repeatable: true,
+        isLong: true,
+        context,
+      })
+  }
+
   return {
-    async export({ signal } = {}) {
-      const proof = wallet.prove({ action: 'list_audit' })
-      const read = (query: { after: number; limit: number; unrecordedAfter?: string }) =>
-        transport.send<AuditPage>({
-          method: 'GET',
-          path: '/audit',
-          query,
-          proof,
-          repeatable: true,
-          isLong: true,
-          signal,
-        })
-      const events: AuditEvent[] = []
-      let page: AuditPage
-      let after = 0
-      let length = 0
-      for (;;) {
-        page = await read({ after, limit: 1000 })
-        for (const event of page.events) events.push(event)
-        length += JSON.stringify(page.events).length
-        if (page.nextAfter === undefined) break
-        if (!(page.nextAfter > after && page.events.length > 0)) throw endlessAudit()
-        if (length > MAX_EXPORT_LENGTH) throw endlessAudit()
-        after = page.nextAfter
-      }
-      const { network, walletAddress, keys, serverTime } = page
-      if (keys === undefined || serverTime === undefined || page.unrecorded === undefined)
-        throw new LatchkeyError('BAD_RESPONSE', 'The service is of a release with another audit')
-      const unrecorded = [...page.unrecorded]
-      after = events.at(-1)?.sequence ?? 0
-      let { nextUnrecordedAfter: next } = page
-      for (let pages = 0; next !== undefined; pages++) {
-        const more = await read({ after, limit: 1, unrecordedAfter: next })
-        for (const action of more.unrecorded ?? []) unrecorded.push(action)
-        const { nextUnrecordedAfter } = more
-        const advances =
-          nextUnrecordedAfter === undefined || Number(nextUnrecordedAfter) > Number(next)
-        // A page may have looked at messages that all have their events: it is empty, and the next one is not.
-        if (!advances || pages === MAX_UNRECORDED_PAGES) throw endlessAudit()
-        next = nextUnrecordedAfter
-      }
-      const format = 'latchkey-audit 2'
-      return { format, network, walletAddress, events, keys, serverTime, unrecorded }
+    events({ limit, ...options } = {}) {
+      const read = reading()
+      return pagedList<AuditEvent>(calls, options, async (cursor, context) => {
+        requireWhole('limit', limit, 1, MAX_PAGE)
+        const { events, nextAfter } = await read({ after: Number(cursor ?? 0), limit }, context)
+        return {
+          items: events,
+          nextCursor: nextAfter === undefined ? undefined : String(nextAfter),
+        }
+      })
     },
-    head: () => wallet.head(),
+    export: (options) =>
+      calls.start(options, async (context) => {
+        const readWithin = reading()
+        const read = (query: Query) => readWithin(query, context)
+        const events: AuditEvent[] = []
+        let page: AuditPage
+        let after = 0
+        let length = 0
+        for (;;) {
+          page = await read({ after, limit: 1000 })
+          for (const event of page.events) events.push(event)
+          length += JSON.stringify(page.events).length
+          if (page.nextAfter === undefined) break
+          if (!(page.nextAfter > after && page.events.length > 0)) throw endlessAudit()
+          if (length > MAX_EXPORT_LENGTH) throw endlessAudit()
+          after = page.nextAfter
+        }
+        const { network, walletAddress, keys, serverTime } = page
+        if (keys === undefined || serverTime === undefined || page.unrecorded === undefined)
+          throw latchkeyError('BAD_RESPONSE', 'The service is of a release with another audit')
+        const unrecorded = [...page.unrecorded]
+        after = events.at(-1)?.sequence ?? 0
+        let { nextUnrecordedAfter: next } = page
+        for (let pages = 0; next !== undefined; pages++) {
+          const more = await read({ after, limit: 1, unrecordedAfter: next })
+          for (const action of more.unrecorded ?? []) unrecorded.push(action)
+          const { nextUnrecordedAfter } = more
+          const advances =
+            nextUnrecordedAfter === undefined || Number(nextUnrecordedAfter) > Number(next)
+          // A page may have looked at messages that all have their events: it is empty, and the next one is not.
+          if (!advances || pages === MAX_UNRECORDED_PAGES) throw endlessAudit()
+          next = nextUnrecordedAfter
+        }
+        const format = 'latchkey-audit 2' as const
+        return { format, network, walletAddress, events, keys, serverTime, unrecorded }
+      }),
+    head: (options) => calls.start(options, () => wallet.head()),
   }
 }
 
@@ -163,7 +205,7 @@ const MAX_EXPORT_LENGTH = 256 * 2 ** 20
 const MAX_UNRECORDED_PAGES = 10_000
 
 function endlessAudit(): LatchkeyError {
-  return new LatchkeyError('BAD_RESPONSE', 'The pages of the audit do not advance, or do not end')
+  return latchkeyError('BAD_RESPONSE', 'The pages of the audit do not advance, or do not end')
 }
 
 /** How far clocks may differ, as the service allows it for messages. */
@@ -192,7 +234,7 @@ export function verifyAudit(audit: AuditExport, options: VerifyOptions = {}): Au
     return judge(audit, options)
   } catch (error) {
     if (error instanceof LatchkeyError) throw error
-    throw new LatchkeyError(
+    throw latchkeyError(
       'INVALID_ARGUMENT',
       `This is no export of an audit: a member has a value that none has (${(error as Error).name})`,
     )
@@ -209,7 +251,7 @@ function judge(
     requireSameWallet(audit, older)
   }
   if (head !== undefined && !isAuditHead(head))
-    throw new LatchkeyError('INVALID_ARGUMENT', 'A head has a sequence and a hash')
+    throw latchkeyError('INVALID_ARGUMENT', 'A head has a sequence and a hash')
   const { walletAddress, network, events, keys, unrecorded = [] } = audit
   const faults: AuditFault[] = []
   const report = (fault: AuditFault | undefined) => {
@@ -240,15 +282,15 @@ function requireExport(audit: AuditExport): void {
     isListOf(keys, ({ keyId }) => typeof keyId === 'string') &&
     (isOld ? serverTime === undefined && unrecorded === undefined : Number.isFinite(serverTime)) &&
     (isOld || isListOf(unrecorded, ({ message }) => typeof message === 'string'))
-  if (!isWhole) throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
+  if (!isWhole) throw latchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
   if (!isNetwork(network))
-    throw new LatchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
+    throw latchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
 }
 
 /** Another wallet's chain would look like one that was replaced: an alarm without a cause. */
 function requireSameWallet(audit: AuditExport, older: AuditExport): void {
   if (older.walletAddress === audit.walletAddress && older.network === audit.network) return
-  throw new LatchkeyError('INVALID_ARGUMENT', 'The older export is of another wallet')
+  throw latchkeyError('INVALID_ARGUMENT', 'The older export is of another wallet')
 }
 
 function isListOf<Item>(list: Item[] | undefined, isItem: (item: Item) => boolean): boolean {

@@ -1,4 +1,4 @@
-import { LatchkeyError } from './errors.ts'
+import { type LatchkeyError, latchkeyError } from './errors.ts'
 
 /**
  * Returns the root of the API, without a slash at its end. Throws `INVALID_ARGUMENT` for what would send a key in the clear to
@@ -38,5 +38,5 @@ export function isLoopback(hostname: string): boolean {
 }
 
 function invalid(error: string): LatchkeyError {
-  return new LatchkeyError('INVALID_ARGUMENT', error)
+  return latchkeyError('INVALID_ARGUMENT', error)
 }

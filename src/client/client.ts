@@ -2,14 +2,17 @@ import type { Network } from '../stacks/network.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type AuditHeadStore, createAuditHeads } from './audit-heads.ts'
 import { apiRoot } from './base-url.ts'
+import { type CallOptions, type CallPromise, createCalls } from './call.ts'
 import { type Clock, followServiceClock, systemClock } from './clock.ts'
-import { LatchkeyError } from './errors.ts'
+import { latchkeyError } from './errors.ts'
 import type { ServiceInfo, TokenInfo } from './info.ts'
 import { createKeys } from './key-calls.ts'
-import type { CallOptions, Keys } from './keys.ts'
+import type { Keys } from './keys.ts'
+import { createObserver, type Hooks, type Logger, type LogLevel } from './observer.ts'
 import { createOrders, type Orders } from './orders.ts'
 import { readPins } from './pins.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { type AppInfo, environment, userAgent } from './runtime.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'
 import { createTransport, type Fetch } from './transport.ts'
@@ -17,10 +20,16 @@ import { createWallet } from './wallet.ts'
 
 /** Options of {@link createClient}. */
 export interface ClientOptions {
-  /** Base URL of the service, such as `https://dex.example`. http:// is accepted for loopback hosts only. */
-  baseUrl: string | URL
-  /** An API key, `ck_live_...`. Sent in the header X-API-Key, never in a URL. */
-  apiKey?: string | undefined
+  /**
+   * Base URL of the service, such as `https://dex.example`. http:// is accepted for loopback hosts only. By default LATCHKEY_URL of
+   * the environment.
+   */
+  baseUrl?: string | URL | undefined
+  /**
+   * An API key, `ck_live_...`. Sent in the header X-API-Key, never in a URL. A client without key, session and signer takes
+   * LATCHKEY_API_KEY of the environment, unless LATCHKEY_URL names another host than `baseUrl`; null is no key.
+   */
+  apiKey?: string | null | undefined
   /** The secret of a session, `cs_...`, from `sessions.open`. It authorizes reads and no change. */
   session?: string | undefined
   /** Signs for the wallet: manages keys, signs orders, and authenticates calls where there is no API key. */
@@ -43,12 +52,24 @@ export interface ClientOptions {
    * the service is one on this machine, and none elsewhere.
    */
   routers?: readonly string[] | undefined
-  /** How often a call is repeated after a 429, or after a 503 with `Retry-After`. 3 by default; 0 is never. */
+  /** How often a request is repeated. 3 by default; 0 is never. */
   maxRetries?: number
-  /** The longest wait before a repetition. A call that would have to wait longer rejects at once. 60 by default. */
-  maxRetryWaitSeconds?: number
-  /** The longest time for one response, waits between attempts not included. 30 by default. */
-  timeoutSeconds?: number
+  /** The longest wait before a repetition. A call that would have to wait longer rejects at once. 60,000 by default. */
+  maxRetryWaitMs?: number
+  /** The longest time for one response, waits between attempts not included. 30,000 by default. */
+  timeoutMs?: number
+  /** The longest time for a whole call: attempts, waits between them, and the wallet. None by default. */
+  deadlineMs?: number
+  /** Sent with every request: trace context, or what a proxy in front of the service needs. */
+  headers?: Readonly<Record<string, string>>
+  /** Called with each request, response and repetition. */
+  hooks?: Hooks
+  /** `console`, or any other logger. By default nothing is logged. */
+  logger?: Logger
+  /** What is logged: requests and responses from `debug` on, repetitions from `info` on. `warn` by default. */
+  logLevel?: LogLevel
+  /** The program that uses the client, for the user agent of runtimes that are no browsers. */
+  appInfo?: AppInfo
   /** Allows http:// to hosts that are not loopback: keys and signatures then travel unencrypted. */
   allowInsecure?: boolean
   /** Aborts every call of the client. */
@@ -79,10 +100,18 @@ export interface Client {
      * console.log((await client.info()).devnet?.inputToken) // what it has now
      * ```
      */
-    faucet(address: string, options?: CallOptions): Promise<void>
+    faucet(address: string, options?: CallOptions): CallPromise<void>
   }
-  /** The caller's quota as of the last response that had one; undefined before. */
+  /**
+   * The quota of the client's API key, or of its address where it has none, as of the last response that was counted by it;
+   * undefined before.
+   */
   readonly rateLimit: RateLimit | undefined
+  /** The quotas of both: requests without the key, as those that a wallet signs, are counted by address. */
+  readonly rateLimits: {
+    readonly apiKey: RateLimit | undefined
+    readonly address: RateLimit | undefined
+  }
   /**
    * Requests what the service is: network, router, limits, version.
    *
@@ -94,7 +123,7 @@ export interface Client {
    * console.log(network, limits.key.perMinute)
    * ```
    */
-  info(options?: CallOptions): Promise<ServiceInfo>
+  info(options?: CallOptions): CallPromise<ServiceInfo>
   /**
    * Requests the service's time. Messages are dated by it from then on, unless it is more than ten minutes from the client's
    * own clock: then nothing is signed.
@@ -107,7 +136,7 @@ export interface Client {
    * console.log(now.toISOString())
    * ```
    */
-  time(options?: CallOptions): Promise<Date>
+  time(options?: CallOptions): CallPromise<Date>
   /**
    * Requests how a token's amounts are written. Rejects with `TOKEN_NOT_FOUND` for what is no SIP-010 token of the network.
    *
@@ -120,16 +149,17 @@ export interface Client {
    * console.log(symbol, decimals) // STX 6
    * ```
    */
-  token(contractId: string, options?: CallOptions): Promise<TokenInfo>
+  token(contractId: string, options?: CallOptions): CallPromise<TokenInfo>
 }
 
 /**
  * Creates a client of a service. Nothing is sent yet: network, router and time are requested when a signature first needs
  * them.
  *
- * Repetition: a 429 was refused before it changed anything, so that every call is repeated after it, once `Retry-After` has
- * passed. A 503 with `Retry-After` is repeated where repeating is safe: reads, `orders.create`, `orders.execute`,
- * `orders.cancel` and `keys.delete`. Nothing is repeated after a lost connection.
+ * Repetition: a 429 was refused before it changed anything, and a request that found no connection was not sent: every call is
+ * repeated after them. After a lost connection, a timeout, 408, 500, 502, 503 or 504 the request may have taken effect: only reads
+ * are repeated, and changes that the service makes once however often they arrive, each documented with its call. The wait is
+ * that of `Retry-After`, else it doubles from half a second, half of it random.
  *
  * Signed messages: a message is sent again while it is fresh, and signed anew after that. A message that the service
  * refuses for a wrong clock is signed once more with the service's time, unless the signer is interactive.
@@ -138,7 +168,7 @@ export interface Client {
  * `routers`, and a time is good within ten minutes of the client's own clock. A service that says otherwise gets no signature:
  * `WRONG_DOMAIN`, `WRONG_NETWORK`, `WRONG_ROUTER`, `CLOCK_SKEW`.
  *
- * Every call rejects with a {@link LatchkeyError}, or with the reason of a signal that aborted. Throws a `LatchkeyError`
+ * Every call rejects with a {@link LatchkeyError}. Throws a `LatchkeyError`
  * with the code `INVALID_ARGUMENT` for a base URL that would send secrets in the clear, for a secret with characters that no
  * secret has, and for a router that is no contract id.
  *
@@ -157,8 +187,8 @@ export interface Client {
  * ```
  */
 export function createClient({
-  baseUrl,
-  apiKey,
+  baseUrl = environment('LATCHKEY_URL'),
+  apiKey: ownKey,
   session,
   signer,
   auditHeads,
@@ -166,60 +196,91 @@ export function createClient({
   network,
   routers,
   maxRetries = 3,
-  maxRetryWaitSeconds = 60,
-  timeoutSeconds = 30,
+  maxRetryWaitMs = 60_000,
+  timeoutMs = 30_000,
+  deadlineMs,
+  headers = {},
+  hooks,
+  logger,
+  logLevel,
+  appInfo,
   allowInsecure = false,
   signal,
   fetch = (url, init) => globalThis.fetch(url, init),
   clock: ownClock = systemClock,
-}: ClientOptions): Client {
+}: ClientOptions = {}): Client {
+  if (baseUrl === undefined)
+    throw latchkeyError('INVALID_ARGUMENT', 'There is no baseUrl, and no LATCHKEY_URL')
+  const hasCredential = session !== undefined || signer !== undefined || ownKey === null
+  const apiKey = ownKey ?? (hasCredential ? undefined : keyOfEnvironment(baseUrl))
   // fetch would quote a malformed header value, and so the secret, in its own error.
   for (const [name, secret] of Object.entries({ apiKey, session }))
     if (secret !== undefined && !/^[\x21-\x7e]+$/.test(secret))
-      throw new LatchkeyError(
+      throw latchkeyError(
         'INVALID_ARGUMENT',
         `${name} is empty, or has characters that no ${name === 'apiKey' ? 'key' : name} has`,
       )
   const clock = followServiceClock(ownClock)
+  const calls = createCalls({ signal, deadlineMs, headers, now: ownClock.now })
   const transport = createTransport({
     root: apiRoot(baseUrl, allowInsecure),
     apiKey,
     session,
     maxRetries,
-    maxRetryWaitSeconds,
-    timeoutSeconds,
+    maxRetryWaitMs,
+    timeoutMs,
     fetch,
-    signal,
     clock,
+    userAgent: userAgent(appInfo),
+    observer: createObserver(hooks, logger, logLevel),
   })
   const pins = readPins({ baseUrl, domain, network, routers })
   const heads = createAuditHeads(auditHeads)
   const wallet = createWallet({ transport, signer, pins, clock, heads })
+  const parts = { transport, wallet, clock, calls }
+  const hasApiKey = apiKey !== undefined
   return {
-    keys: createKeys(transport, wallet),
-    audit: createAudit(transport, wallet),
-    sessions: createSessions(transport, wallet, clock),
-    orders: createOrders(transport, wallet, apiKey !== undefined, clock),
+    keys: createKeys(parts),
+    audit: createAudit(parts),
+    sessions: createSessions(parts),
+    orders: createOrders({ ...parts, hasApiKey }),
     devnet: {
-      async faucet(address, { signal } = {}) {
-        await transport.send({ method: 'POST', path: '/devnet/faucet', body: { address }, signal })
-      },
+      faucet: (address, options) =>
+        calls.start(options, async (context) => {
+          const how = { body: { address }, context }
+          await transport.send({ method: 'POST', path: '/devnet/faucet', ...how })
+        }),
     },
     get rateLimit() {
-      return transport.rateLimit
+      return transport.rateLimit(hasApiKey ? 'apiKey' : 'address')
     },
-    info: ({ signal } = {}) => wallet.freshInfo(signal),
-    time: ({ signal } = {}) => wallet.time(signal),
-    async token(contractId, { signal } = {}) {
-      if (!/^[A-Za-z0-9._-]{1,96}$/.test(contractId))
-        throw new LatchkeyError('INVALID_ARGUMENT', 'A token is a contract id, or .stx')
-      const { symbol, decimals } = await transport.send<TokenInfo>({
-        method: 'GET',
-        path: `/tokens/${contractId}`,
-        repeatable: true,
-        signal,
-      })
-      return { contractId, symbol, decimals }
+    get rateLimits() {
+      return { apiKey: transport.rateLimit('apiKey'), address: transport.rateLimit('address') }
     },
+    info: (options) => calls.start(options, (context) => wallet.freshInfo(context)),
+    time: (options) => calls.start(options, (context) => wallet.time(context)),
+    token: (contractId, options) =>
+      calls.start(options, async (context) => {
+        if (!/^[A-Za-z0-9._-]{1,96}$/.test(contractId))
+          throw latchkeyError('INVALID_ARGUMENT', 'A token is a contract id, or .stx')
+        const { symbol, decimals } = await transport.send<TokenInfo>({
+          method: 'GET',
+          path: `/tokens/${contractId}`,
+          repeatable: true,
+          context,
+        })
+        return { contractId, symbol, decimals }
+      }),
   }
+}
+
+/** The key of the environment belongs to the service of the environment: no other host gets it. */
+function keyOfEnvironment(baseUrl: string | URL): string | undefined {
+  const url = environment('LATCHKEY_URL')
+  const isOther = url !== undefined && hostOf(url) !== hostOf(baseUrl)
+  return isOther ? undefined : environment('LATCHKEY_API_KEY')
+}
+
+function hostOf(url: string | URL): string {
+  return URL.canParse(url) ? new URL(url).origin : String(url)
 }

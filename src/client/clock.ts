@@ -1,4 +1,4 @@
-import { LatchkeyError } from './errors.ts'
+import { type LatchkeyError, latchkeyError } from './errors.ts'
 
 /** A clock and its timers. */
 export interface Clock {
@@ -79,7 +79,7 @@ export function followServiceClock(clock: Clock): ServiceClock {
 function clockSkew(offsetMs: number): LatchkeyError {
   const minutes = Math.round(Math.abs(offsetMs) / 60_000)
   const side = offsetMs > 0 ? 'ahead of' : 'behind'
-  return new LatchkeyError(
+  return latchkeyError(
     'CLOCK_SKEW',
     `The service's clock is ${minutes} minutes ${side} this one, and nothing is signed for a time that differs by more than 10`,
     { details: { skewSeconds: Math.round(offsetMs / 1_000) } },

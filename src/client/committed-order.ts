@@ -1,7 +1,7 @@
 import type { NewOrder } from '../orders/order.ts'
 import { checkCommittedTerms, committedUuid, type TermsFormReason } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
-import { LatchkeyError } from './errors.ts'
+import { type LatchkeyError, latchkeyError } from './errors.ts'
 
 const DAY_MS = 86_400_000
 const SALT_BYTES = 16
@@ -66,5 +66,5 @@ const MEMBERS: Readonly<Record<TermsFormReason, [member: string, rule: string]>>
 }
 
 function invalid(member: string, rule: string): LatchkeyError {
-  return new LatchkeyError('INVALID_ARGUMENT', `${member} ${rule}`, { details: { member } })
+  return latchkeyError('INVALID_ARGUMENT', `${member} ${rule}`, { details: { member } })
 }

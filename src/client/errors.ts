@@ -1,29 +1,143 @@
-import type { ErrorCode } from '../errors.ts'
+import type { ErrorCode, REFUSALS, RefusalDetails, RefusalReason } from '../errors.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { boundedDetails, oneLine } from './safe-text.ts'
 
+/** What a failure is, and so its class. */
+export type ErrorKind =
+  | 'authentication'
+  | 'permission'
+  | 'notFound'
+  | 'conflict'
+  | 'rateLimit'
+  | 'request'
+  | 'unavailable'
+  | 'execution'
+  | 'connection'
+  | 'timeout'
+  | 'aborted'
+  | 'signing'
+  | 'response'
+
+/** Failures on the client's side of the wire: what no service refused, and what to do about it. */
+const CLIENT_ERRORS = {
+  UNREACHABLE: {
+    kind: 'connection',
+    hint: 'Check the base URL, that the service runs and, in a page, that it allows the origin.',
+  },
+  TIMEOUT: {
+    kind: 'timeout',
+    hint: 'The service may have done what was asked: look before asking again.',
+  },
+  ABORTED: { kind: 'aborted', hint: 'The request may have been sent, and may have taken effect.' },
+  BAD_RESPONSE: {
+    kind: 'response',
+    hint: 'Check that the base URL leads to a Latchkey service, and not to a page or a proxy.',
+  },
+  INVALID_ARGUMENT: { kind: 'request', hint: 'Nothing was sent.' },
+  SIGNER_MISSING: {
+    kind: 'signing',
+    hint: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
+  },
+  SIGNING_FAILED: { kind: 'signing', hint: 'Nothing was sent.' },
+  SIGNING_CANCELLED: {
+    kind: 'signing',
+    hint: 'Nothing was signed; ask again when the user wants to.',
+  },
+  SIGNED_TOO_LATE: {
+    kind: 'signing',
+    hint: 'Nothing was done. Ask again, and confirm in the wallet within the time that the details name.',
+  },
+  WRONG_ACCOUNT: {
+    kind: 'signing',
+    hint: 'Nothing was sent. Select the account in the wallet and sign again, or call reset() of the signer to use the one that is selected.',
+  },
+  MULTISIG_ADDRESS: {
+    kind: 'signing',
+    hint: 'Nothing was signed. Select an account with one key.',
+  },
+  WALLET_UNSUPPORTED: { kind: 'signing', hint: 'Nothing was sent.' },
+  WALLET_FAULT: {
+    kind: 'signing',
+    hint: 'Nothing was sent. Update the wallet, or use another one.',
+  },
+  WRONG_NETWORK: { kind: 'signing', hint: 'Nothing was signed.' },
+  WRONG_DOMAIN: {
+    kind: 'signing',
+    hint: 'Nothing was signed: a signature for another service could be used there. Check the base URL, or pass the domain that the service documents as the option domain.',
+  },
+  WRONG_ROUTER: {
+    kind: 'signing',
+    hint: 'Nothing was signed: a router can spend what an intent names. Pass the contract ids of the routers that you trust, not those that the service names, as the option routers.',
+  },
+  CLOCK_SKEW: {
+    kind: 'signing',
+    hint: 'Set the clock of this machine; if it is right, the service is wrong, and nothing should be signed for it.',
+  },
+  KEY_NOT_CREATED: { kind: 'notFound', hint: 'Create it again.' },
+  ORDER_NOT_SETTLED: { kind: 'execution', hint: 'The details say what became of it.' },
+} as const satisfies Record<string, { kind: ErrorKind; hint: string }>
+
 /** A failure on the client's side of the wire: what no service refused. */
-export type ClientErrorCode =
-  | 'UNREACHABLE'
-  | 'TIMEOUT'
-  | 'BAD_RESPONSE'
-  | 'INVALID_ARGUMENT'
-  | 'SIGNER_MISSING'
-  | 'SIGNING_FAILED'
-  | 'SIGNING_CANCELLED'
-  | 'SIGNED_TOO_LATE'
-  | 'WRONG_ACCOUNT'
-  | 'MULTISIG_ADDRESS'
-  | 'WALLET_UNSUPPORTED'
-  | 'WALLET_FAULT'
-  | 'WRONG_NETWORK'
-  | 'WRONG_DOMAIN'
-  | 'WRONG_ROUTER'
-  | 'CLOCK_SKEW'
-  | 'ORDER_NOT_SETTLED'
+export type ClientErrorCode = keyof typeof CLIENT_ERRORS
+
+/** The code of a {@link LatchkeyError}. */
+export type LatchkeyErrorCode = ErrorCode | ClientErrorCode
+
+/** The facts of the client's own failures. */
+interface ClientErrorDetails {
+  TIMEOUT: { timeoutMs?: number; deadlineMs?: number }
+  INVALID_ARGUMENT: {
+    member?: string
+    reason?: string
+    issues?: readonly { path: string; message: string }[]
+  }
+  SIGNED_TOO_LATE: { seconds: number; maxAgeSeconds: number }
+  SIGNING_FAILED: WalletDetails
+  SIGNING_CANCELLED: WalletDetails
+  WALLET_UNSUPPORTED: WalletDetails
+  WALLET_FAULT: WalletDetails
+  WRONG_ACCOUNT: WalletDetails
+  MULTISIG_ADDRESS: WalletDetails
+  WRONG_DOMAIN: { domain?: string; signedDomain: string | null }
+  WRONG_ROUTER: { trusted: readonly string[]; offered: readonly string[] }
+  CLOCK_SKEW: { skewSeconds: number }
+  ORDER_NOT_SETTLED: { uuid: string; status: string; failureReason?: string; txid?: string }
+}
+
+/** What a wallet was asked, and what it said. */
+type WalletDetails = {
+  method?: string
+  walletCode?: number | string
+  address?: string
+  signedBy?: string
+}
+
+/** What `details` of an error with this code holds, where it has any. */
+export type ErrorDetails<Code extends LatchkeyErrorCode> = Code extends ErrorCode
+  ? RefusalDetails[Code]
+  : Code extends keyof ClientErrorDetails
+    ? ClientErrorDetails[Code]
+    : Readonly<Record<string, unknown>>
+
+/** An error whose code is known, and with it the type of its details. */
+export interface LatchkeyErrorOf<Code extends LatchkeyErrorCode> extends LatchkeyError {
+  readonly code: Code
+  readonly details: ErrorDetails<Code> | undefined
+}
+
+/** The codes that a service refuses with under a status. */
+type CodesOf<Status extends number> = Extract<
+  (typeof REFUSALS)[RefusalReason],
+  { status: Status }
+>['code']
+
+/** The client's own codes of a kind. */
+type ClientCodesOf<Kind extends ErrorKind> = {
+  [Code in ClientErrorCode]: (typeof CLIENT_ERRORS)[Code]['kind'] extends Kind ? Code : never
+}[ClientErrorCode]
 
 /** One sentence for each code of the service: what to do about it. */
-const HINTS: Record<ErrorCode, string> = {
+const HINTS: Readonly<Record<ErrorCode, string>> = {
   INVALID_REQUEST: 'The details name the member that is wrong.',
   ORDER_NOT_OPEN:
     'Only an open order can be executed or cancelled; read its status with orders.get.',
@@ -50,12 +164,14 @@ const HINTS: Record<ErrorCode, string> = {
   TOKEN_NOT_FOUND: 'Check the contract id and the network.',
   NOT_FOUND: 'Check that the base URL leads to a Latchkey service.',
   METHOD_NOT_ALLOWED: 'Client and service may differ in version.',
-  MESSAGE_REPLAYED: 'A signed message works once; sign a new one.',
+  MESSAGE_REPLAYED:
+    'A signed message works once, and what it says has been done; sign a new one for more.',
   AUDIT_HEAD_UNKNOWN:
     'The audit was cut or replaced since this client last saw it: ask the operator, and compare an export with an older one.',
   KEY_NOT_LIVE: 'Nothing changes a key that has ended; the details say why. Create another one.',
   ROTATION_IN_GRACE:
     'Use the secret that the rotation before returned; if it is lost, rotate with force, or wait until previousUntil of the details.',
+  SECRET_IN_USE: 'Draw another secret.',
   DUPLICATE_KEY_NAME: 'Choose another name, or revoke the key that has it.',
   ORDER_CONFLICT: 'Another order has this uuid; choose a new one.',
   KEY_LIMIT_REACHED: 'Revoke a key that is no longer used.',
@@ -75,39 +191,9 @@ const HINTS: Record<ErrorCode, string> = {
   INTERNAL: "Tell the service's operator the request id.",
 }
 
-/** As `HINTS`, for what no service refused. */
-const CLIENT_HINTS: Record<ClientErrorCode, string> = {
-  UNREACHABLE:
-    'Check the base URL, that the service runs and, in a page, that it allows the origin.',
-  TIMEOUT: 'The service may have done what was asked: look before asking again.',
-  BAD_RESPONSE:
-    'Check that the base URL leads to a Latchkey service, and not to a page or a proxy.',
-  INVALID_ARGUMENT: 'Nothing was sent.',
-  SIGNER_MISSING: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
-  SIGNING_FAILED: 'Nothing was sent.',
-  SIGNING_CANCELLED: 'Nothing was signed; ask again when the user wants to.',
-  SIGNED_TOO_LATE:
-    'Nothing was done. Ask again, and confirm in the wallet within the time that the details name.',
-  WRONG_ACCOUNT:
-    'Nothing was sent. Select the account in the wallet and sign again, or call reset() of the signer to use the one that is selected.',
-  MULTISIG_ADDRESS: 'Nothing was signed. Select an account with one key.',
-  WALLET_UNSUPPORTED: 'Nothing was sent.',
-  WALLET_FAULT: 'Nothing was sent. Update the wallet, or use another one.',
-  WRONG_NETWORK: 'Nothing was signed.',
-  WRONG_DOMAIN:
-    'Nothing was signed: a signature for another service could be used there. Check the base URL, or pass the domain that the service documents as the option domain.',
-  WRONG_ROUTER:
-    'Nothing was signed: a router can spend what an intent names. Pass the contract ids of the routers that you trust, not those that the service names, as the option routers.',
-  CLOCK_SKEW:
-    'Set the clock of this machine; if it is right, the service is wrong, and nothing should be signed for it.',
-  ORDER_NOT_SETTLED: 'The details say what became of it.',
-}
-
-const HINT_OF: Partial<Record<string, string>> = { ...HINTS, ...CLIENT_HINTS }
-
 /** Whether a text may be the code of a service. The client's own are none: some of them say that nothing was sent. */
 export function isServiceCode(code: string): code is ErrorCode {
-  return /^[A-Z][A-Z0-9_]{0,63}$/.test(code) && !Object.hasOwn(CLIENT_HINTS, code)
+  return /^[A-Z][A-Z0-9_]{0,63}$/.test(code) && !Object.hasOwn(CLIENT_ERRORS, code)
 }
 
 const MAX_MESSAGE_LENGTH = 1_000
@@ -115,54 +201,58 @@ const MAX_MESSAGE_LENGTH = 1_000
 /** The optional members of a {@link LatchkeyError}. */
 export interface LatchkeyErrorOptions {
   status?: number
-  details?: Record<string, unknown>
+  details?: Readonly<Record<string, unknown>>
   requestId?: string
   retryAfterSeconds?: number
   rateLimit?: RateLimit
+  headers?: Headers
+  cause?: unknown
 }
 
 /**
- * The error of every call that fails, except an abort, which rejects with the signal's reason. Nothing of it contains an API key,
- * a session or a signature that the client sent, in so far as a service repeats them as they were. Its texts are bounded,
- * and have neither control nor format characters: they can be logged as they are.
+ * The error of every call that fails. Its class says what kind of failure it is, and its code which one. Nothing of it, its
+ * `cause` and its `headers` included, contains an API key, a session or a signature that the client sent, in so far as a
+ * service repeats them as they were. Its texts are bounded, and have neither control nor format characters: it can be
+ * logged as it is, and `JSON.stringify` writes it.
  *
  * @example
  * ```ts
- * import { createClient, LatchkeyError } from 'latchkey/client'
+ * import { createClient, LatchkeyError, NotFoundError } from 'latchkey/client'
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * try {
  *   await client.orders.get('no-such-order')
  * } catch (error) {
  *   if (!(error instanceof LatchkeyError)) throw error
- *   console.log(error.code, error.status, error.message) // ORDER_NOT_FOUND 404 ...
+ *   console.log(error.code, error.status, error instanceof NotFoundError) // ORDER_NOT_FOUND 404 true
+ *   if (error.is('ORDER_NOT_OPEN')) console.log(error.details?.status) // the details of each code have a type
  * }
  * ```
  */
 export class LatchkeyError extends Error {
-  override readonly name = 'LatchkeyError'
+  override readonly name: string = 'LatchkeyError'
   /** Stable, for machines. A newer service may send a code that this type does not name. */
-  readonly code: ErrorCode | ClientErrorCode
+  readonly code: LatchkeyErrorCode
   /** What to do about it: one sentence, also the end of `message`. */
   readonly hint: string
   /** HTTP status; undefined when there was no response. */
   readonly status: number | undefined
-  /** The facts of the refusal; its members depend on `code`. */
-  readonly details: Record<string, unknown> | undefined
+  /** The facts of the failure; its members depend on `code`. */
+  readonly details: Readonly<Record<string, unknown>> | undefined
   /** Identifies the request in the service's logs. */
   readonly requestId: string | undefined
   /** From `Retry-After`, or the end of the window after a 429. */
   readonly retryAfterSeconds: number | undefined
   /** The caller's quota as of this response. */
   readonly rateLimit: RateLimit | undefined
+  /** The headers of the response; undefined when there was none. Not enumerable. */
+  declare readonly headers: Headers | undefined
 
-  constructor(
-    code: ErrorCode | ClientErrorCode,
-    error: string,
-    { status, details, requestId, retryAfterSeconds, rateLimit }: LatchkeyErrorOptions = {},
-  ) {
-    const hint = HINT_OF[code] ?? ''
-    super(`${oneLine(error, MAX_MESSAGE_LENGTH)}. ${hint}`.trim())
+  constructor(code: LatchkeyErrorCode, error: string, options: LatchkeyErrorOptions = {}) {
+    const { status, details, requestId, retryAfterSeconds, rateLimit, headers, cause } = options
+    const hint = hintOf(code)
+    const text = `${oneLine(error, MAX_MESSAGE_LENGTH)}. ${hint}`.trim()
+    super(text, cause === undefined ? undefined : { cause })
     this.code = code
     this.hint = hint
     this.status = status
@@ -170,14 +260,166 @@ export class LatchkeyError extends Error {
     this.requestId = requestId
     this.retryAfterSeconds = retryAfterSeconds
     this.rateLimit = rateLimit
+    Object.defineProperty(this, 'headers', { value: headers, enumerable: false })
   }
+
+  /**
+   * Returns whether the error has one of these codes, and narrows the type of its `details`.
+   *
+   * @example
+   * ```ts
+   * import { createClient, LatchkeyError } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * const error = await bot.orders.execute('no-such-order').catch((error) => error)
+   * if (error instanceof LatchkeyError && error.is('KEY_LIMIT_EXCEEDED')) console.log(error.details?.limit)
+   * ```
+   */
+  is<One extends LatchkeyErrorCode>(...codes: One[]): this is LatchkeyErrorOf<One> {
+    return (codes as LatchkeyErrorCode[]).includes(this.code)
+  }
+
+  /** What JSON shows of the error: everything but its stack, its headers and its cause. */
+  toJSON(): Record<string, unknown> {
+    const { name, message, code, hint, status, details, requestId, retryAfterSeconds, rateLimit } =
+      this
+    const shown = { status, details, requestId, retryAfterSeconds, rateLimit }
+    return { name, message, code, hint, ...shown }
+  }
+}
+
+/** No or no good credential: 401. */
+export class AuthenticationError extends LatchkeyError {
+  override readonly name = 'AuthenticationError'
+  declare readonly code: CodesOf<401>
+}
+
+/** The credential is good and does not allow this: 403. */
+export class PermissionError extends LatchkeyError {
+  override readonly name = 'PermissionError'
+  declare readonly code: CodesOf<403>
+}
+
+/** There is no such key, order or path: 404. */
+export class NotFoundError extends LatchkeyError {
+  override readonly name = 'NotFoundError'
+  declare readonly code: CodesOf<404> | ClientCodesOf<'notFound'>
+}
+
+/** Something else is in its place, or the message was used before: 409. */
+export class ConflictError extends LatchkeyError {
+  override readonly name = 'ConflictError'
+  declare readonly code: CodesOf<409>
+}
+
+/** Too many requests, settlements or streams: 429. */
+export class RateLimitError extends LatchkeyError {
+  override readonly name = 'RateLimitError'
+  declare readonly code: CodesOf<429>
+}
+
+/** What was asked is wrong: an argument, where nothing was sent, or any other status from 400 to 499. */
+export class InvalidRequestError extends LatchkeyError {
+  override readonly name = 'InvalidRequestError'
+  declare readonly code: CodesOf<400 | 405 | 413 | 415 | 431> | ClientCodesOf<'request'>
+}
+
+/** The service cannot serve the request now: 408, or a status from 500 on. */
+export class UnavailableError extends LatchkeyError {
+  override readonly name = 'UnavailableError'
+  declare readonly code: CodesOf<408 | 500 | 501 | 503>
+}
+
+/** The order could not be executed, or did not settle. */
+export class ExecutionError extends LatchkeyError {
+  override readonly name = 'ExecutionError'
+  declare readonly code: CodesOf<502> | ClientCodesOf<'execution'>
+}
+
+/** There was no response: `cause` says why. */
+export class ConnectionError extends LatchkeyError {
+  override readonly name: string = 'ConnectionError'
+  declare readonly code: ClientCodesOf<'connection' | 'timeout'>
+}
+
+/** There was no response in time. */
+export class TimeoutError extends ConnectionError {
+  override readonly name = 'TimeoutError'
+  declare readonly code: ClientCodesOf<'timeout'>
+}
+
+/** A signal aborted the call: `cause` is its reason. Its name is that of the platform's own error. */
+export class AbortError extends LatchkeyError {
+  override readonly name = 'AbortError'
+  declare readonly code: ClientCodesOf<'aborted'>
+}
+
+/** Nothing was signed: by the wallet, or because the service is not the one that is signed for. */
+export class SigningError extends LatchkeyError {
+  override readonly name = 'SigningError'
+  declare readonly code: ClientCodesOf<'signing'>
+}
+
+/** The response is not a Latchkey service's. */
+export class BadResponseError extends LatchkeyError {
+  override readonly name = 'BadResponseError'
+  declare readonly code: ClientCodesOf<'response'>
+}
+
+const CLASSES = {
+  authentication: AuthenticationError,
+  permission: PermissionError,
+  notFound: NotFoundError,
+  conflict: ConflictError,
+  rateLimit: RateLimitError,
+  request: InvalidRequestError,
+  unavailable: UnavailableError,
+  execution: ExecutionError,
+  connection: ConnectionError,
+  timeout: TimeoutError,
+  aborted: AbortError,
+  signing: SigningError,
+  response: BadResponseError,
+} as const satisfies Record<ErrorKind, unknown>
+
+const KIND_OF_STATUS: Readonly<Record<number, ErrorKind>> = {
+  401: 'authentication',
+  403: 'permission',
+  404: 'notFound',
+  408: 'unavailable',
+  409: 'conflict',
+  429: 'rateLimit',
+}
+
+/** Creates the error of a code, in the class of its kind. A code that this client does not know has the kind of its status. */
+export function latchkeyError(
+  code: LatchkeyErrorCode,
+  error: string,
+  options: LatchkeyErrorOptions = {},
+): LatchkeyError {
+  const kind = isClientCode(code) ? CLIENT_ERRORS[code].kind : kindOfRefusal(code, options.status)
+  const Class = CLASSES[kind] as unknown as typeof LatchkeyError
+  return new Class(code, error, options)
+}
+
+function kindOfRefusal(code: ErrorCode, status = 500): ErrorKind {
+  if (code === 'EXECUTION_FAILED') return 'execution'
+  return KIND_OF_STATUS[status] ?? (status < 500 ? 'request' : 'unavailable')
+}
+
+function isClientCode(code: LatchkeyErrorCode): code is ClientErrorCode {
+  return Object.hasOwn(CLIENT_ERRORS, code)
+}
+
+function hintOf(code: LatchkeyErrorCode): string {
+  return isClientCode(code) ? CLIENT_ERRORS[code].hint : (HINTS[code] ?? '')
 }
 
 /** Throws `INVALID_ARGUMENT` with what the service would refuse, in its words, before a wallet is asked to sign it. */
 export function requireNoIssues(issues: readonly { path: string; message: string }[]): void {
   const [first] = issues
   if (first === undefined) return
-  throw new LatchkeyError('INVALID_ARGUMENT', `${first.path} ${first.message}`, {
+  throw latchkeyError('INVALID_ARGUMENT', `${first.path} ${first.message}`, {
     details: { issues: issues.map(({ path, message }) => ({ path, message })) },
   })
 }

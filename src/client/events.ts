@@ -1,3 +1,4 @@
+import { createParser } from 'eventsource-parser'
 import { discard } from '../wire/response.ts'
 import { LatchkeyError } from './errors.ts'
 import type { Transport } from './transport.ts'
@@ -10,54 +11,80 @@ const SILENCE_MS = 45_000
 const MAX_EVENT_LENGTH = 16_384
 const MAX_CONNECTION_BYTES = 2 ** 20
 
+/** An event of a stream. */
+export interface StreamEvent {
+  id: string
+  data: string
+}
+
 /** A stream of events, over as many connections as it takes. */
 export interface EventConnections {
   /**
-   * Connects once, after the last event that arrived. Yields whenever events have arrived, and ends with the connection,
-   * however that ends. Ends at once where the service has no stream or a proxy buffers it.
+   * Connects once, after the last event that arrived. Yields the events that have arrived together, and ends with the
+   * connection, however that ends. Ends at once where the service has no stream or a proxy buffers it.
    */
-  connect(): AsyncGenerator<void, void, undefined>
+  connect(): AsyncGenerator<StreamEvent[], void, undefined>
+  /** Whether the service said that there is nothing more to come. */
+  readonly hasEnded: boolean
+  /** Whether there is no stream: changes must be polled. */
+  readonly isUnavailable: boolean
+}
+
+/** Whose stream it is, and where it goes on. */
+interface StreamOptions {
+  signal: AbortSignal
+  headers?: Readonly<Record<string, string>>
+  auth?: 'session'
+  lastEventId?: string | undefined
 }
 
 /** Opens the events of a path: no request is sent before `connect` is iterated. */
 export function openEvents(
   transport: Transport,
   path: string,
-  signal: AbortSignal,
-  auth?: 'session',
+  { signal, headers = {}, auth, lastEventId }: StreamOptions,
 ): EventConnections {
   let isUnavailable = false
-  let lastEventId: string | undefined
+  let hasEnded = false
 
-  async function* connect(): AsyncGenerator<void, void, undefined> {
-    if (isUnavailable) return
+  async function* connect(): AsyncGenerator<StreamEvent[], void, undefined> {
+    if (isUnavailable || hasEnded) return
     const silence = startTimeout(FIRST_LINE_MS)
     let hasArrived = false
     try {
-      const connection = AbortSignal.any([signal, silence.signal])
+      const connection = { signal: AbortSignal.any([signal, silence.signal]), headers }
       const response = await transport.listen(path, lastEventId, connection, auth)
       // 204: the order has ended, and its last event was received.
-      hasArrived = response.status === 204
+      hasEnded = response.status === 204
+      hasArrived = hasEnded
       isUnavailable = response.status !== 200 && !hasArrived
       if (response.status !== 200) return void (await discard(response))
       for await (const events of eventsOf(response)) {
         hasArrived = true
         silence.restart(SILENCE_MS)
-        const id = lastIdIn(events)
-        if (id === undefined) continue
-        lastEventId = id
-        yield
+        const last = events.at(-1)
+        if (last === undefined) continue
+        lastEventId = last.id
+        yield events
       }
     } catch (error) {
       if (error instanceof LatchkeyError) throw error
       signal.throwIfAborted()
       if (silence.signal.aborted && !hasArrived) isUnavailable = true
     } finally {
-      silence.abort()
+      silence.abort() // It closes the socket, also where the reader leaves the loop.
     }
   }
 
-  return { connect }
+  return {
+    connect,
+    get hasEnded() {
+      return hasEnded
+    },
+    get isUnavailable() {
+      return isUnavailable
+    },
+  }
 }
 
 /** A timer that aborts a connection, when it runs out or when the reader leaves. */
@@ -78,27 +105,31 @@ function startTimeout(ms: number) {
 }
 
 /**
- * Yields the complete events of each chunk that arrives: an empty text when there is none in it. Ends with what no service
- * sends: an event that is too long, or too much in all.
+ * Yields the events of each chunk that arrives that have an id: none when there is none in it. Ends with what no service sends: an
+ * event that is too long, or too much in all.
  */
-async function* eventsOf(response: Response): AsyncGenerator<string, void, undefined> {
+async function* eventsOf(response: Response): AsyncGenerator<StreamEvent[], void, undefined> {
   const reader = response.body?.getReader()
   if (reader === undefined) return
+  let events: StreamEvent[] = []
+  let isTooLong = false
+  const parser = createParser({
+    maxBufferSize: MAX_EVENT_LENGTH,
+    onError: ({ type }) => {
+      isTooLong ||= type === 'max-buffer-size-exceeded'
+    },
+    onEvent: ({ id, data }) => {
+      if (id !== undefined && /^\S{1,80}$/.test(id)) events.push({ id, data })
+    },
+  })
   const decoder = new TextDecoder()
-  let text = ''
   let bytes = 0
-  while (text.length <= MAX_EVENT_LENGTH && bytes <= MAX_CONNECTION_BYTES) {
+  while (!isTooLong && bytes <= MAX_CONNECTION_BYTES) {
     const { done, value } = await reader.read()
     if (done) return
     bytes += value.length
-    text += decoder.decode(value, { stream: true })
-    const end = text.lastIndexOf('\n\n') + 2
-    const events = end >= 2 ? text.slice(0, end) : ''
-    text = text.slice(events.length)
+    parser.feed(decoder.decode(value, { stream: true }))
     yield events
+    events = []
   }
-}
-
-function lastIdIn(events: string): string | undefined {
-  return [...events.matchAll(/^id: (\S{1,80})$/gm)].at(-1)?.[1]
 }

@@ -48,19 +48,50 @@ export {
 } from './audit.ts'
 export type { AuditHeadStore } from './audit-heads.ts'
 export { isLoopback } from './base-url.ts'
+export type { CallOptions, CallPromise, WithResponse } from './call.ts'
 export { type Client, type ClientOptions, createClient } from './client.ts'
 export type { Clock } from './clock.ts'
-export { type ClientErrorCode, LatchkeyError, type LatchkeyErrorOptions } from './errors.ts'
+export {
+  AbortError,
+  AuthenticationError,
+  BadResponseError,
+  type ClientErrorCode,
+  ConflictError,
+  ConnectionError,
+  type ErrorDetails,
+  ExecutionError,
+  InvalidRequestError,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  type LatchkeyErrorOf,
+  type LatchkeyErrorOptions,
+  NotFoundError,
+  PermissionError,
+  RateLimitError,
+  SigningError,
+  TimeoutError,
+  UnavailableError,
+} from './errors.ts'
 export type { DevnetInfo, ServiceInfo, ServiceLimits, TokenInfo } from './info.ts'
 export type {
-  CallOptions,
+  CreateKeyOptions,
   KeyChange,
   KeyFilter,
   Keys,
   NewKey,
   NewKeyLimits,
+  RecoveredKey,
   RevocationCertificate,
 } from './keys.ts'
+export type {
+  Hooks,
+  Logger,
+  LogLevel,
+  RequestFacts,
+  ResponseFacts,
+  RetryFacts,
+} from './observer.ts'
+export type { OrderChange, OrderChanges } from './order-events.ts'
 export type {
   AuthOptions,
   CancelOrderOptions,
@@ -70,7 +101,9 @@ export type {
   OrderPage,
   Orders,
 } from './orders.ts'
+export type { ListPage, PagedList } from './paging.ts'
 export type { RateLimit } from './rate-limit.ts'
+export type { AppInfo } from './runtime.ts'
 export type { Sessions } from './sessions.ts'
 export {
   type MessageSignature,

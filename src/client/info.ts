@@ -19,6 +19,8 @@ export interface ServiceInfo {
   signedDomain?: string
   /** Every permission that a key may have here. */
   scopes: Permission[]
+  /** What every secret of a key begins with. Absent in an earlier release, which makes the secrets itself. */
+  keyPrefix?: string
   limits: ServiceLimits
   /** The version of the service. */
   version: string

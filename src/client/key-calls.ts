@@ -2,6 +2,7 @@ import type { AuditHead } from '../audit/event.ts'
 import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
+import { hashSecret } from '../keys/secret.ts'
 import {
   KEY_TERMS,
   memberOf,
@@ -14,11 +15,14 @@ import {
 } from '../keys/terms.ts'
 import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
-import { LatchkeyError, requireNoIssues, requireWhole } from './errors.ts'
-import type { CallOptions, KeyFilter, Keys } from './keys.ts'
+import type { CallContext, Calls } from './call.ts'
+import type { ServiceClock } from './clock.ts'
+import { type LatchkeyError, latchkeyError, requireNoIssues, requireWhole } from './errors.ts'
+import type { KeyFilter, Keys } from './keys.ts'
+import { createLostKeys } from './lost-keys.ts'
 import type { ActionMembers } from './message.ts'
-import { collect, eachOf } from './paging.ts'
-import type { Proof, Transport } from './transport.ts'
+import { collect, eachItem, pagedList } from './paging.ts'
+import type { Call, Proof, Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
 interface Message {
@@ -39,6 +43,8 @@ interface ChangedKey {
 interface Context {
   transport: Transport
   wallet: Wallet
+  calls: Calls
+  clock: ServiceClock
 }
 
 const MAX_CERTIFICATE_DAYS = 366
@@ -47,206 +53,278 @@ const MAX_USAGE_DAYS = 90
 const DAY_MS = 86_400_000
 
 /** Creates the `keys` of a client. No request is sent before one of them is called. */
-export function createKeys(transport: Transport, wallet: Wallet): Keys {
-  const context = { transport, wallet }
+export function createKeys(context: Context): Keys {
   return {
     ...reads(context),
+    ...grants(context),
     ...changes(context),
     ...revocations(context),
-    ...ownKey(transport),
+    ...ownKey(context),
   }
 }
 
-function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage' | 'usageOfAll'> {
-  async function* listAll({ signal, live, limit }: CallOptions & KeyFilter = {}) {
-    requireWhole('limit', limit, 1, MAX_PAGE)
-    const proof = context.wallet.prove({ action: 'list_api_keys' })
-    const options = signal === undefined ? {} : { signal }
-    yield* eachOf<Key>(async (cursor) => {
+function reads({
+  transport,
+  wallet,
+  calls,
+}: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage' | 'usageOfAll'> {
+  /** Sends a read, with the signed message in its headers. */
+  const read = <T>(
+    path: string,
+    proof: Proof,
+    context: CallContext,
+    query: Record<string, string | number | undefined> = {},
+  ) => {
+    const how = { repeatable: true, isLong: true, context }
+    return transport.send<T>({ method: 'GET', path, query, proof, ...how })
+  }
+  /** Reads the pages of a list, all with one proof. */
+  function pages({ live, limit }: KeyFilter) {
+    const proof = wallet.prove({ action: 'list_api_keys' })
+    return async (cursor: string | undefined, context: CallContext) => {
+      requireWhole('limit', limit, 1, MAX_PAGE)
       const query = { live: live === undefined ? undefined : String(live), limit, cursor }
-      const page = await read<KeyPage>(context, '/api-keys', proof, options, query)
+      const page = await read<KeyPage>('/api-keys', proof, context, query)
       return { items: page.apiKeys, nextCursor: page.nextCursor }
-    })
+    }
   }
   return {
-    listAll,
-    list: (options) => collect(listAll(options)),
-    async get(keyId, options) {
-      const proof = context.wallet.prove({ action: 'get_api_key', keyId })
-      const { apiKey } = await read<{ apiKey: Key }>(context, keyPath(keyId), proof, options)
-      return apiKey
-    },
-    async usage(keyId, filter = {}, options) {
-      requireWhole('days', filter.days, 1, MAX_USAGE_DAYS)
-      const proof = context.wallet.prove({ action: 'get_api_key', keyId })
-      return read<KeyUsage>(context, `${keyPath(keyId)}/usage`, proof, options, { ...filter })
-    },
-    async usageOfAll(filter = {}, options) {
-      requireWhole('days', filter.days, 1, MAX_USAGE_DAYS)
-      const proof = context.wallet.prove({ action: 'list_api_keys' })
-      return read<WalletUsage>(context, '/usage', proof, options, { ...filter })
-    },
+    listAll: (options = {}) => pagedList<Key>(calls, options, pages(options)),
+    list: (options = {}) =>
+      calls.start(options, (context) => {
+        const page = pages(options)
+        return collect(eachItem<Key>((cursor) => page(cursor, context)))
+      }),
+    get: (keyId, options) =>
+      calls.start(options, async (context) => {
+        const proof = wallet.prove({ action: 'get_api_key', keyId })
+        const { apiKey } = await read<{ apiKey: Key }>(keyPath(keyId), proof, context)
+        return apiKey
+      }),
+    usage: (keyId, filter = {}, options) =>
+      calls.start(options, async (context) => {
+        requireWhole('days', filter.days, 1, MAX_USAGE_DAYS)
+        const proof = wallet.prove({ action: 'get_api_key', keyId })
+        return read<KeyUsage>(`${keyPath(keyId)}/usage`, proof, context, { ...filter })
+      }),
+    usageOfAll: (filter = {}, options) =>
+      calls.start(options, async (context) => {
+        requireWhole('days', filter.days, 1, MAX_USAGE_DAYS)
+        const proof = wallet.prove({ action: 'list_api_keys' })
+        return read<WalletUsage>('/usage', proof, context, { ...filter })
+      }),
   }
 }
 
-function changes(
-  context: Context,
-): Pick<Keys, 'create' | 'update' | 'rotate' | 'suspend' | 'resume'> {
+function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> {
+  const { transport, wallet, calls } = context
+  const lostKeys = createLostKeys(context)
   return {
-    async create({ name, permissions, expiresAt, ...limits }, options) {
-      const terms = writeTerms({
-        keyName: writeText(name),
-        permissions,
-        ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
-        ...writeTexts(limits),
-      })
-      await requireTerms(context.wallet, terms, false, options)
-      const message = { action: 'create_api_key' as const, ...terms }
-      return change<CreatedKey>(context, 'POST', '/api-keys', message, options)
-    },
-    async update(keyId, { name, expiresAt, ...limits }, options) {
-      const path = keyPath(keyId)
-      const terms = writeTerms({
-        ...(name !== undefined && { keyName: writeText(name) }),
-        ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
-        ...writeTexts(limits),
-      })
-      await requireTerms(context.wallet, terms, true, options)
-      const message = { action: 'update_api_key' as const, keyId, ...terms }
-      const { apiKey } = await change<ChangedKey>(context, 'PATCH', path, message, options)
-      return apiKey
-    },
-    async rotate(keyId, graceSeconds, { force, ...options } = {}) {
-      requireNoIssues(
-        Number.isSafeInteger(graceSeconds)
-          ? []
-          : [{ path: 'graceSeconds', message: 'must be a whole number' }],
-      )
-      requireWhole('graceSeconds', graceSeconds, 0, MAX_GRACE_SECONDS)
-      const message = {
-        action: 'rotate_api_key' as const,
-        keyId,
-        graceSeconds,
-        ...(force === true && { force }),
-      }
-      const path = `${keyPath(keyId)}/rotate`
-      return change<RotatedKey>(context, 'POST', path, message, options)
-    },
-    async suspend(keyId, options) {
-      const message = { action: 'suspend_api_key' as const, keyId }
-      const path = `${keyPath(keyId)}/suspend`
-      const { apiKey } = await change<ChangedKey>(context, 'POST', path, message, options)
-      return apiKey
-    },
-    async resume(keyId, options) {
-      const message = { action: 'resume_api_key' as const, keyId }
-      const path = `${keyPath(keyId)}/resume`
-      const { apiKey } = await change<ChangedKey>(context, 'POST', path, message, options)
-      return apiKey
-    },
+    create: ({ name, permissions, expiresAt, ...limits }, { onSecret, ...options } = {}) =>
+      calls.start(options, async (context) => {
+        const terms = writeTerms({
+          keyName: writeText(name),
+          permissions,
+          ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
+          ...writeTexts(limits),
+        })
+        await requireTerms(wallet, terms, false, context)
+        const secret = await wallet.newSecret()
+        const named = secret === undefined ? {} : { keyHash: hashSecret(secret) }
+        const proof = wallet.prove({ action: 'create_api_key' as const, ...terms, ...named })
+        if (secret === undefined)
+          return sendChange<CreatedKey>(transport, wallet, {
+            ...{ method: 'POST', path: '/api-keys', proof, context },
+          })
+        await onSecret?.(secret)
+        const lost = { secret, proof }
+        context.onFailure = (error) => {
+          if (context.isUncertain) lostKeys.keep(error, lost)
+        }
+        return lostKeys.send(lost, context)
+      }),
+    recover: (error, options) =>
+      calls.start(options, (context) => lostKeys.recover(error, context)),
+    discard: (error, options) =>
+      calls.start(options, (context) => lostKeys.discard(error, context)),
   }
 }
+
+function changes(context: Context): Pick<Keys, 'update' | 'rotate' | 'suspend' | 'resume'> {
+  const { wallet, calls } = context
+
+  /** The key as it is now, after a change whose response was lost. A person is not asked to sign for it. */
+  async function keyNow(keyId: string, refusal: LatchkeyError, of: CallContext) {
+    const proof = wallet.prove({ action: 'get_api_key', keyId })
+    if (refusal.code !== 'MESSAGE_REPLAYED' || proof.interactive) return undefined
+    const path = keyPath(keyId)
+    const how = { repeatable: true, proof, context: of }
+    return context.transport.send<ChangedKey>({ method: 'GET', path, ...how })
+  }
+
+  async function changeKey(
+    method: 'POST' | 'PATCH',
+    path: string,
+    message: ActionMembers & { keyId: string },
+    of: CallContext,
+  ): Promise<Key> {
+    const { apiKey } = await change<ChangedKey>(context, method, path, message, of, {
+      repeatable: true,
+      tookEffect: (refusal) => keyNow(message.keyId, refusal, of),
+    })
+    return apiKey
+  }
+
+  return {
+    update: (keyId, { name, expiresAt, ...limits }, options) =>
+      calls.start(options, async (of) => {
+        const path = keyPath(keyId)
+        const terms = writeTerms({
+          ...(name !== undefined && { keyName: writeText(name) }),
+          ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
+          ...writeTexts(limits),
+        })
+        await requireTerms(wallet, terms, true, of)
+        return changeKey('PATCH', path, { action: 'update_api_key', keyId, ...terms }, of)
+      }),
+    rotate: (keyId, graceSeconds, { force, ...options } = {}) =>
+      calls.start(options, async (of) => {
+        requireNoIssues(
+          Number.isSafeInteger(graceSeconds)
+            ? []
+            : [{ path: 'graceSeconds', message: 'must be a whole number' }],
+        )
+        requireWhole('graceSeconds', graceSeconds, 0, MAX_GRACE_SECONDS)
+        const message = {
+          action: 'rotate_api_key' as const,
+          keyId,
+          graceSeconds,
+          ...(force === true && { force }),
+        }
+        const path = `${keyPath(keyId)}/rotate`
+        return change<RotatedKey>(context, 'POST', path, message, of)
+      }),
+    suspend: (keyId, options) =>
+      calls.start(options, async (of) => {
+        const path = `${keyPath(keyId)}/suspend`
+        return changeKey('POST', path, { action: 'suspend_api_key', keyId }, of)
+      }),
+    resume: (keyId, options) =>
+      calls.start(options, async (of) => {
+        const path = `${keyPath(keyId)}/resume`
+        return changeKey('POST', path, { action: 'resume_api_key', keyId }, of)
+      }),
+  }
+}
+
+/** A message works once, in the transaction of its change: a refusal because it was used says that the change was made. */
+const wasUsed = (refusal: LatchkeyError) => refusal.code === 'MESSAGE_REPLAYED'
 
 function revocations(
   context: Context,
 ): Pick<Keys, 'delete' | 'revokeAll' | 'certificate' | 'useCertificate'> {
-  const { transport, wallet } = context
+  const { transport, wallet, calls } = context
   return {
-    async delete(keyId, { signal } = {}) {
-      const { message } = await sendChange<Message>(transport, wallet, {
-        method: 'DELETE',
-        path: keyPath(keyId),
-        proof: wallet.prove({ action: 'delete_api_key', keyId }),
-        repeatable: true,
-        signal,
-      })
-      return { message }
-    },
-    async revokeAll(cancelOpenOrders, options) {
-      if (typeof cancelOpenOrders !== 'boolean')
-        requireNoIssues([{ path: 'cancelOpenOrders', message: 'must be true or false' }])
-      const { keyIds, cancelledOrders } = await change<{
-        keyIds: string[]
-        cancelledOrders: number
-        auditHead?: AuditHead
-      }>(
-        context,
-        'POST',
-        '/api-keys/revoke-all',
-        { action: 'revoke_all_api_keys', cancelOpenOrders },
-        options,
-      )
-      return { keyIds, cancelledOrders }
-    },
-    async certificate(keyId, days = 365, { signal } = {}) {
-      requireKeyId(keyId)
-      const goodForMs = Math.floor(days * DAY_MS)
-      if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
-        throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
-      const notAfter = (await wallet.timeToSign(signal)) + goodForMs
-      const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter })
-      const { message, signature, walletAddress } = await proof.sign(signal)
-      return { keyId, message, signature, walletAddress }
-    },
-    async useCertificate({ keyId, ...body }, { signal } = {}) {
-      const path = `${keyPath(keyId)}/revoke`
-      const { message } = await transport.send<{ message: string }>({
-        method: 'POST',
-        path,
-        body,
-        secrets: [body.signature],
-        signal,
-      })
-      return { message }
-    },
+    delete: (keyId, options) =>
+      calls.start(options, async (of) => {
+        const { message } = await sendChange<Message>(transport, wallet, {
+          method: 'DELETE',
+          path: keyPath(keyId),
+          proof: wallet.prove({ action: 'delete_api_key', keyId }),
+          repeatable: true,
+          tookEffect: (refusal) => (wasUsed(refusal) ? revoked(keyId) : undefined),
+          context: of,
+        })
+        return { message }
+      }),
+    revokeAll: (cancelOpenOrders, options) =>
+      calls.start(options, async (of) => {
+        if (typeof cancelOpenOrders !== 'boolean')
+          requireNoIssues([{ path: 'cancelOpenOrders', message: 'must be true or false' }])
+        const { keyIds, cancelledOrders } = await change<{
+          keyIds: string[]
+          cancelledOrders: number
+          auditHead?: AuditHead
+        }>(
+          context,
+          'POST',
+          '/api-keys/revoke-all',
+          { action: 'revoke_all_api_keys', cancelOpenOrders },
+          of,
+          { repeatable: true },
+        )
+        return { keyIds, cancelledOrders }
+      }),
+    certificate: (keyId, days = 365, options) =>
+      calls.start(options, async (of) => {
+        requireKeyId(keyId)
+        const goodForMs = Math.floor(days * DAY_MS)
+        if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
+          throw latchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
+        const notAfter = (await wallet.timeToSign(of)) + goodForMs
+        const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter })
+        const { message, signature, walletAddress } = await proof.sign(of.signal)
+        return { keyId, message, signature, walletAddress }
+      }),
+    useCertificate: ({ keyId, ...body }, options) =>
+      calls.start(options, async (of) => {
+        const path = `${keyPath(keyId)}/revoke`
+        const { message } = await transport.send<Message>({
+          method: 'POST',
+          path,
+          body,
+          secrets: [body.signature],
+          repeatable: true,
+          tookEffect: (refusal) => (wasUsed(refusal) ? revoked(keyId) : undefined),
+          context: of,
+        })
+        return { message }
+      }),
   }
 }
 
-function ownKey(transport: Transport): Pick<Keys, 'me' | 'deleteSelf'> {
+function revoked(keyId: string): Message {
+  return { message: `API key ${keyId} has been revoked` }
+}
+
+function ownKey({ transport, calls }: Context): Pick<Keys, 'me' | 'deleteSelf'> {
   return {
-    async me({ signal } = {}) {
-      return transport.send<Me>({
-        method: 'GET',
-        path: '/me',
-        apiKey: true,
-        repeatable: true,
-        signal,
-      })
-    },
-    async deleteSelf({ signal } = {}) {
-      const { message } = await transport.send<{ message: string }>({
-        method: 'DELETE',
-        path: '/api-keys/self',
-        apiKey: true,
-        signal,
-      })
-      return { message }
-    },
+    me: (options) =>
+      calls.start(options, (context) =>
+        transport.send<Me>({ method: 'GET', path: '/me', apiKey: true, repeatable: true, context }),
+      ),
+    deleteSelf: (options) =>
+      calls.start(options, async (context) => {
+        const { message } = await transport.send<Message>({
+          method: 'DELETE',
+          path: '/api-keys/self',
+          apiKey: true,
+          repeatable: true,
+          tookEffect: (refusal) =>
+            refusal.is('API_KEY_INACTIVE') && refusal.details?.reason === 'revoked'
+              ? { message: 'The API key has been revoked' }
+              : undefined,
+          context,
+        })
+        return { message }
+      }),
   }
 }
 
-/** Sends a read, with the signed message in its headers. */
-function read<T>(
-  { transport }: Context,
-  path: string,
-  proof: Proof,
-  { signal }: CallOptions = {},
-  query: Record<string, string | number | undefined> = {},
-): Promise<T> {
-  const how = { repeatable: true, isLong: true, signal }
-  return transport.send<T>({ method: 'GET', path, query, proof, ...how })
-}
-
-/** Sends a change, with the signed message in its body. Not repeatable: a second message would be a second change. */
+/**
+ * Sends a change, with the signed message in its body. By default not repeatable where no response says what became of it: the result
+ * cannot be had again.
+ */
 function change<T extends { auditHead?: AuditHead }>(
   { transport, wallet }: Context,
   method: 'POST' | 'PATCH',
   path: string,
   message: ActionMembers,
-  { signal }: CallOptions = {},
+  context: CallContext,
+  how: Pick<Call<T>, 'repeatable' | 'tookEffect'> = {},
 ): Promise<T> {
   const proof = wallet.prove(message)
-  return sendChange<T>(transport, wallet, { method, path, proof, signal })
+  return sendChange<T>(transport, wallet, { method, path, proof, context, ...how })
 }
 
 function keyPath(keyId: string): string {
@@ -257,7 +335,7 @@ function keyPath(keyId: string): string {
 // An API key in a URL would end in logs on the way.
 function requireKeyId(keyId: string): void {
   if (/^key_[0-9A-Za-z]{1,40}$/.test(keyId)) return
-  throw new LatchkeyError('INVALID_ARGUMENT', 'A key id looks like key_123abc; it is not the key')
+  throw latchkeyError('INVALID_ARGUMENT', 'A key id looks like key_123abc; it is not the key')
 }
 
 function writeTime(time: Date | string): string {
@@ -299,10 +377,10 @@ async function requireTerms(
   wallet: Wallet,
   terms: Record<string, unknown>,
   isChange: boolean,
-  { signal }: CallOptions = {},
+  context: CallContext,
 ): Promise<void> {
   requireNoIssues(formIssues(terms, isChange))
-  const policy = await wallet.policy(signal)
+  const policy = await wallet.policy(context)
   // A change says nothing of the terms that stay: a key with every permission and no limit contradicts none of it.
   const before = { ...termsAfter({}), permissions: policy.scopes as Permission[] }
   const after = isChange ? termsAfter(terms, before) : termsAfter(terms)

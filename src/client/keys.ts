@@ -2,12 +2,8 @@ import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import type { KeyTerms, LimitTerms, NoteTerms } from '../keys/terms.ts'
 import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
-
-/** Options of every call. */
-export interface CallOptions {
-  /** Aborts the call and every wait in it. The call then rejects with the signal's reason. */
-  signal?: AbortSignal
-}
+import type { CallOptions, CallPromise } from './call.ts'
+import type { PagedList } from './paging.ts'
 
 /** Which keys a list contains. */
 export interface KeyFilter {
@@ -53,6 +49,18 @@ export interface NewKey extends NewKeyLimits {
   expiresAt?: Date | string
 }
 
+/** Options of `keys.create`. */
+export interface CreateKeyOptions extends CallOptions {
+  /**
+   * Called, and waited for, with the secret before the wallet is asked: what it stored survives the end of the process, and after
+   * any failure that has an unknown outcome `me` shows whether the key exists. Where it throws, nothing is signed.
+   */
+  onSecret?: (apiKey: string) => void | Promise<void>
+}
+
+/** A key that was found again. Of one whose message is no longer fresh, the event and the notes are not known. */
+export type RecoveredKey = Omit<CreatedKey, 'auditHead'> & Partial<Pick<CreatedKey, 'auditHead'>>
+
 /**
  * The API keys of the signer's wallet. The wallet signs every call but `me`, `deleteSelf` and `useCertificate`; an API key
  * cannot manage keys. A call rejects with `SIGNER_MISSING` where the client has no signer, with `INVALID_ARGUMENT` for a
@@ -62,9 +70,10 @@ export interface Keys {
   /**
    * Creates a key. `apiKey` in the result is the secret: no later response contains it.
    *
-   * Not repeated after a 503. Where the response was lost, `DUPLICATE_KEY_NAME` on a second attempt means that the key
-   * exists and its secret is lost: revoke it and create another. Rejects with `KEY_LIMIT_REACHED` when the wallet has as
-   * many live keys as the service allows.
+   * The client makes the secret, and the wallet signs its hash. So the same request is repeated after a lost connection or a 503, and
+   * creates one key. Where all attempts are lost, {@link recover} and {@link discard} take the error: neither asks the wallet
+   * again. Rejects with `KEY_LIMIT_REACHED` when the wallet has as many live keys as the service allows. A service of an
+   * earlier release makes the secret itself: there nothing is repeated.
    *
    * @example
    * ```ts
@@ -80,7 +89,41 @@ export interface Keys {
    * console.log(apiKey.length, keyId) // hand apiKey to the bot: it is shown this once
    * ```
    */
-  create(key: NewKey, options?: CallOptions): Promise<CreatedKey>
+  create(key: NewKey, options?: CreateKeyOptions): CallPromise<CreatedKey>
+  /**
+   * Resolves with the key that a failed `create` may have created, secret included. While the signed message is fresh it is sent
+   * again, and then the key exists for certain; after that the secret itself shows whether it does. Rejects with
+   * `KEY_NOT_CREATED` where it does not, and with `INVALID_ARGUMENT` for an error after which no key can exist. Where it fails
+   * for another reason, its own error can be passed again.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { apiKey } = await client.keys
+   *   .create({ name: 'Found again', permissions: ['execute'] }, { timeoutMs: 5_000 })
+   *   .catch((error) => client.keys.recover(error)) // no second prompt
+   * console.log(apiKey.length)
+   * ```
+   */
+  recover(error: unknown, options?: CallOptions): CallPromise<RecoveredKey>
+  /**
+   * Revokes the key that a failed `create` may have created, and sees to it that none comes of its message later.
+   *
+   * @example
+   * ```ts
+   * import { createClient, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * await client.keys
+   *   .create({ name: 'Now or never', permissions: ['execute'] }, { deadlineMs: 5_000 })
+   *   .catch((error) => client.keys.discard(error))
+   * ```
+   */
+  discard(error: unknown, options?: CallOptions): CallPromise<{ message: string }>
   /**
    * Lists the wallet's keys, newest first, ended ones included. Requests page after page, and resolves with all of them; the
    * wallet signs once for them, and again when its message is no longer fresh. {@link listAll} holds one page at a time.
@@ -94,7 +137,7 @@ export interface Keys {
    * for (const { name, status, keyPreview } of await client.keys.list()) console.log(name, status, keyPreview)
    * ```
    */
-  list(options?: CallOptions & KeyFilter): Promise<Key[]>
+  list(options?: CallOptions & KeyFilter): CallPromise<Key[]>
   /**
    * Iterates over the wallet's keys, newest first. Requests a page when the one before was consumed, and signs as `list` does.
    *
@@ -107,7 +150,7 @@ export interface Keys {
    * for await (const { name, revokedAt } of client.keys.listAll()) console.log(name, revokedAt ?? 'not revoked')
    * ```
    */
-  listAll(options?: CallOptions & KeyFilter): AsyncGenerator<Key, void, undefined>
+  listAll(options?: CallOptions & KeyFilter): PagedList<Key>
   /**
    * Resolves with one key of the wallet, live or ended.
    *
@@ -121,10 +164,10 @@ export interface Keys {
    * console.log(status, usageStats.totalRequests)
    * ```
    */
-  get(keyId: string, options?: CallOptions): Promise<Key>
+  get(keyId: string, options?: CallOptions): CallPromise<Key>
   /**
    * Revokes a key, at once and for ever: no process accepts it after this call has resolved. Idempotent, and repeated
-   * after a 503.
+   * after a lost connection.
    *
    * @example
    * ```ts
@@ -136,10 +179,11 @@ export interface Keys {
    * console.log(message)
    * ```
    */
-  delete(keyId: string, options?: CallOptions): Promise<{ message: string }>
+  delete(keyId: string, options?: CallOptions): CallPromise<{ message: string }>
   /**
-   * Changes a live key and resolves with it as it is now. Not repeated after a 503. Rejects with `KEY_NOT_LIVE` once the
-   * key has ended.
+   * Changes a live key and resolves with it as it is now. The same message is sent again after a lost connection, and works once.
+   * Where the first attempt had taken effect, the key is read, for which a private key signs; a browser wallet is not asked, and the call rejects
+   * with `MESSAGE_REPLAYED`. Rejects with `KEY_NOT_LIVE` once the key has ended.
    *
    * @example
    * ```ts
@@ -151,10 +195,10 @@ export interface Keys {
    * console.log(label, rateLimit)
    * ```
    */
-  update(keyId: string, change: KeyChange, options?: CallOptions): Promise<Key>
+  update(keyId: string, change: KeyChange, options?: CallOptions): CallPromise<Key>
   /**
    * Replaces the secret of a key. Only this result contains the new one. The old secret works for `graceSeconds` more (0
-   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a 503. While the grace of an
+   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a lost connection. While the grace of an
    * earlier rotation lasts it rejects with `ROTATION_IN_GRACE` and `details.previousUntil`, because the secret that works until
    * then would end at once; `force` ends it.
    *
@@ -172,9 +216,9 @@ export interface Keys {
     keyId: string,
     graceSeconds: number,
     options?: CallOptions & { force?: boolean },
-  ): Promise<RotatedKey>
+  ): CallPromise<RotatedKey>
   /**
-   * Suspends a key: every request with it is refused until it is resumed. Not repeated after a 503.
+   * Suspends a key: every request with it is refused until it is resumed. Repeated as {@link update}.
    *
    * @example
    * ```ts
@@ -186,9 +230,9 @@ export interface Keys {
    * console.log(status, suspendedAt) // suspended 2026-11-21T12:00:00.000Z
    * ```
    */
-  suspend(keyId: string, options?: CallOptions): Promise<Key>
+  suspend(keyId: string, options?: CallOptions): CallPromise<Key>
   /**
-   * Resumes a key that its owner suspended. Not repeated after a 503. Rejects with `KEY_NOT_LIVE` where the operator
+   * Resumes a key that its owner suspended. Repeated as {@link update}. Rejects with `KEY_NOT_LIVE` where the operator
    * suspended it, or where it has ended.
    *
    * @example
@@ -201,10 +245,11 @@ export interface Keys {
    * console.log((await client.keys.resume('key_123abc')).status) // active
    * ```
    */
-  resume(keyId: string, options?: CallOptions): Promise<Key>
+  resume(keyId: string, options?: CallOptions): CallPromise<Key>
   /**
    * Revokes every key and ends every session of the wallet, in one transaction; with `cancelOpenOrders` it cancels the
-   * wallet's open orders too. Resolves with the ids of the keys that were live. Not repeated after a 503.
+   * wallet's open orders too. Resolves with the ids of the keys that were live. The same message is sent again after
+   * a lost connection: `MESSAGE_REPLAYED` then says that all of it was done.
    *
    * @example
    * ```ts
@@ -219,7 +264,7 @@ export interface Keys {
   revokeAll(
     cancelOpenOrders: boolean,
     options?: CallOptions,
-  ): Promise<{ keyIds: string[]; cancelledOrders: number }>
+  ): CallPromise<{ keyIds: string[]; cancelledOrders: number }>
   /**
    * Signs a revocation in advance, for a day on which the wallet is not at hand. It is good for `days` (more than 0, at
    * most 366; 365 by default). Nothing is sent but a request for the service's time.
@@ -236,14 +281,19 @@ export interface Keys {
    * console.log(message)
    * ```
    */
-  certificate(keyId: string, days?: number, options?: CallOptions): Promise<RevocationCertificate>
-  /** Sends a revocation that {@link certificate} signed. Needs neither signer nor API key. Not repeated after a 503. */
+  certificate(
+    keyId: string,
+    days?: number,
+    options?: CallOptions,
+  ): CallPromise<RevocationCertificate>
+  /** Sends a revocation that {@link certificate} signed. Needs neither signer nor API key. Repeated after a lost connection. */
   useCertificate(
     certificate: RevocationCertificate,
     options?: CallOptions,
-  ): Promise<{ message: string }>
+  ): CallPromise<{ message: string }>
   /**
-   * Revokes the client's own API key: the one change that a key may make to a key. Not repeated after a 503.
+   * Revokes the client's own API key: the one change that a key may make to a key. Repeated after a lost
+   * connection.
    *
    * @example
    * ```ts
@@ -253,7 +303,7 @@ export interface Keys {
    * console.log((await bot.keys.deleteSelf()).message)
    * ```
    */
-  deleteSelf(options?: CallOptions): Promise<{ message: string }>
+  deleteSelf(options?: CallOptions): CallPromise<{ message: string }>
   /**
    * Resolves with what the client's own API key may do, and with what is left of its windows and daily amounts.
    *
@@ -266,7 +316,7 @@ export interface Keys {
    * console.log(permissions, windows.map(({ name, remaining }) => `${remaining} in this ${name}`))
    * ```
    */
-  me(options?: CallOptions): Promise<Me>
+  me(options?: CallOptions): CallPromise<Me>
   /**
    * Resolves with how a key was used in the last `days` (1 to 90; 30 by default), by the hour or by the UTC day.
    *
@@ -284,7 +334,7 @@ export interface Keys {
     keyId: string,
     filter?: { by?: 'hour' | 'day'; days?: number },
     options?: CallOptions,
-  ): Promise<KeyUsage>
+  ): CallPromise<KeyUsage>
   /**
    * Resolves with how all keys of the wallet were used in the last `days` (1 to 90; 30 by default), by the UTC day.
    *
@@ -298,5 +348,5 @@ export interface Keys {
    * console.log(keys.map(({ keyId, days }) => `${keyId} was used on ${days.length} days`))
    * ```
    */
-  usageOfAll(filter?: { days?: number }, options?: CallOptions): Promise<WalletUsage>
+  usageOfAll(filter?: { days?: number }, options?: CallOptions): CallPromise<WalletUsage>
 }

@@ -3,11 +3,12 @@ import type { NewOrder, Order, OrderStatus } from '../orders/order.ts'
 import { orderHash, validateOrder } from '../orders/validate.ts'
 import { isIntentUuid } from '../stacks/intent.ts'
 import type { Network } from '../stacks/network.ts'
+import type { CallContext, CallOptions, CallPromise, Calls } from './call.ts'
 import type { ServiceClock } from './clock.ts'
 import { commitOrder, type UnsignedOrder } from './committed-order.ts'
-import { LatchkeyError, requireNoIssues, requireWhole } from './errors.ts'
-import type { CallOptions } from './keys.ts'
-import { eachOf } from './paging.ts'
+import { type LatchkeyError, latchkeyError, requireNoIssues, requireWhole } from './errors.ts'
+import { followOrder, type OrderChanges } from './order-events.ts'
+import { type PagedList, pagedList } from './paging.ts'
 import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
 import type { Wallet } from './wallet.ts'
@@ -35,7 +36,7 @@ export interface OrderDraft extends Omit<NewOrder, 'owner' | 'uuid' | 'signature
 /** Options of a call that an API key or the wallet authenticates. */
 export interface AuthOptions extends CallOptions {
   /** What authenticates the call: by default the client's API key, if it has one, else its signer. */
-  auth?: 'apiKey' | 'signature'
+  auth?: 'apiKey' | 'signature' | undefined
 }
 
 /** Options of `orders.cancel`. */
@@ -44,7 +45,7 @@ export interface CancelOrderOptions extends AuthOptions {
    * Uses the uuid up on chain as well, so that the signed intent is worthless. It may be asked for an order that has ended
    * unsettled too. The service pays for the transaction, within its limits.
    */
-  onChain?: boolean
+  onChain?: boolean | undefined
 }
 
 /** Which orders a list contains. */
@@ -89,8 +90,8 @@ export interface Orders {
    * `INVALID_ARGUMENT` where no router fits: `minAmountOut` without a committed router, or none with nothing else.
    *
    * Idempotent by uuid: the same order again resolves with the stored one, another order with that uuid rejects with
-   * `ORDER_CONFLICT`. The client repeats it after a 503. To repeat it after a lost connection, pass a uuid, or `salt` and
-   * `deadline` of a committed order. The API key is sent if the client has one, and then needs the permission `create`;
+   * `ORDER_CONFLICT`. The client repeats it after a 503 or a lost connection. To repeat it in another call, pass a uuid, or
+   * `salt` and `deadline` of a committed order. The API key is sent if the client has one, and then needs the permission `create`;
    * `auth: 'signature'` leaves it out.
    *
    * @example
@@ -108,7 +109,7 @@ export interface Orders {
    * console.log(order.uuid, order.status, order.deadline) // .. open ..
    * ```
    */
-  create(order: OrderDraft, options?: AuthOptions): Promise<Order>
+  create(order: OrderDraft, options?: AuthOptions): CallPromise<Order>
   /**
    * Resolves with one order. Needs neither API key nor signer.
    *
@@ -121,7 +122,7 @@ export interface Orders {
    * console.log(status, amountIn)
    * ```
    */
-  get(uuid: string, options?: CallOptions): Promise<Order>
+  get(uuid: string, options?: CallOptions): CallPromise<Order>
   /**
    * Lists one page of orders, newest first. An open order has its `uuid` only where the owner's API key, or the owner with
    * `auth: 'signature'`, requests it: a third party that knows the uuid could use it up on chain.
@@ -135,7 +136,7 @@ export interface Orders {
    * console.log(orders.length, nextCursor === undefined ? 'all of them' : 'and more')
    * ```
    */
-  list(filter?: OrderFilter & { cursor?: string }, options?: AuthOptions): Promise<OrderPage>
+  list(filter?: OrderFilter & { cursor?: string }, options?: AuthOptions): CallPromise<OrderPage>
   /**
    * Iterates over all orders, newest first. Requests a page when the one before was consumed.
    *
@@ -147,10 +148,10 @@ export interface Orders {
    * for await (const order of client.orders.listAll({ status: 'open' })) console.log(order.createdAt, order.amountIn)
    * ```
    */
-  listAll(filter?: OrderFilter, options?: AuthOptions): AsyncGenerator<Order, void, undefined>
+  listAll(filter?: OrderFilter, options?: AuthOptions): PagedList<Order>
   /**
-   * Executes an order: it becomes one Stacks transaction, or none. The client repeats the call after a 503. Where the first
-   * attempt did execute the order, the second rejects with `ORDER_NOT_OPEN`, and `get` resolves with its txid.
+   * Executes an order: it becomes one Stacks transaction, or none. The client repeats the call after a 503 or a lost connection.
+   * Where an attempt had executed the order, it resolves with that transaction.
    *
    * @example
    * ```ts
@@ -161,11 +162,11 @@ export interface Orders {
    * console.log(txid, bot.rateLimit?.remaining)
    * ```
    */
-  execute(uuid: string, options?: AuthOptions): Promise<Executed>
+  execute(uuid: string, options?: AuthOptions): CallPromise<Executed>
   /**
    * Cancels an open order: the service will not execute it. The signed intent stays valid on chain, that of a committed order
    * until its `deadline` and on its terms, unless its uuid is used up there, which `onChain` asks for: `burn` of the order
-   * says `requested`, later `mined`. Repeated after a 503, like `execute`.
+   * says `requested`, later `mined`. Repeated after a 503 or a lost connection, like `execute`.
    *
    * @example
    * ```ts
@@ -178,7 +179,7 @@ export interface Orders {
    * console.log(burn) // requested
    * ```
    */
-  cancel(uuid: string, options?: CancelOrderOptions): Promise<Order>
+  cancel(uuid: string, options?: CancelOrderOptions): CallPromise<Order>
   /**
    * Resolves with an order once it is confirmed, or has reached `until`. Needs neither API key nor signer. Follows the
    * order's event stream; without one it requests the order every 0.5 s at first and every 5 s later. It outlasts outages:
@@ -201,18 +202,43 @@ export interface Orders {
    * console.log(settled.blockHeight, settled.amountOut)
    * ```
    */
-  waitFor(uuid: string, options?: WaitOptions): Promise<Order>
+  waitFor(uuid: string, options?: WaitOptions): CallPromise<Order>
+  /**
+   * Yields the changes of an order, from its creation on or from after `lastEventId`, and ends once the order has ended. Needs
+   * neither API key nor signer. It follows the order's event stream, over as many connections as it takes, and resumes after
+   * the last change that it yielded. Without a stream, as on Workers, it requests the order now and then: a change then has no
+   * `id`, the time at which it was seen, and those between two requests are missing. It outlasts outages: pass a `signal`
+   * for an end. Leaving the loop closes the connection.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const client = createClient({ baseUrl: 'https://dex.example' })
+   * for await (const { status, at, txid } of client.orders.events('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162'))
+   *   console.log(at, status, txid) // until it is confirmed, has failed, was cancelled or expired
+   * ```
+   */
+  events(uuid: string, options?: CallOptions & { lastEventId?: string }): OrderChanges
+}
+
+/** What the orders of a client need. */
+interface Context {
+  transport: Transport
+  wallet: Wallet
+  hasApiKey: boolean
+  clock: ServiceClock
+  calls: Calls
 }
 
 /** Creates the `orders` of a client. */
-export function createOrders(
-  transport: Transport,
-  wallet: Wallet,
-  hasApiKey: boolean,
-  clock: ServiceClock,
-): Orders {
-  async function create(draft: OrderDraft, { signal, auth }: AuthOptions = {}): Promise<Order> {
-    const order = await complete(draft, signal)
+export function createOrders({ transport, wallet, hasApiKey, clock, calls }: Context): Orders {
+  async function create(
+    draft: OrderDraft,
+    { auth }: AuthOptions,
+    context: CallContext,
+  ): Promise<Order> {
+    const order = await complete(draft, context.signal)
     const { data } = await transport.send<{ data: Order }>({
       method: 'POST',
       path: '/orders/new',
@@ -221,7 +247,7 @@ export function createOrders(
       secrets: [order.signature, order.messageSignature ?? ''],
       ...proofOfRecipient(order),
       repeatable: true,
-      signal,
+      context,
     })
     return data
   }
@@ -232,7 +258,7 @@ export function createOrders(
       return { ...draft, owner, uuid: draft.uuid ?? crypto.randomUUID(), signature }
     const signerAddress = await wallet.address(signal)
     if (owner !== signerAddress)
-      throw new LatchkeyError(
+      throw latchkeyError(
         'INVALID_ARGUMENT',
         `The order's owner is ${owner}; ${signerAddress} cannot sign for it`,
       )
@@ -276,29 +302,22 @@ export function createOrders(
     }
   }
 
-  async function list(
-    { owner, status, limit, cursor }: OrderFilter & { cursor?: string } = {},
-    { signal, auth }: AuthOptions = {},
-    proof: Proof = wallet.prove({ action: 'list_orders' }),
-  ): Promise<OrderPage> {
+  async function readPage(
+    { owner, status, limit }: OrderFilter,
+    cursor: string | undefined,
+    { auth }: AuthOptions,
+    proof: Proof,
+    context: CallContext,
+  ): Promise<{ data: Order[]; nextCursor?: string }> {
     requireWhole('limit', limit, 1, 100)
-    const { data, nextCursor } = await transport.send<{ data: Order[]; nextCursor?: string }>({
+    return transport.send<{ data: Order[]; nextCursor?: string }>({
       method: 'GET',
       path: '/orders',
       query: { owner, status, limit, cursor },
       apiKey: hasApiKey && auth !== 'signature',
       ...(auth === 'signature' && { proof }),
       repeatable: true,
-      signal,
-    })
-    return nextCursor === undefined ? { orders: data } : { orders: data, nextCursor }
-  }
-
-  async function* listAll(filter: OrderFilter = {}, options: AuthOptions = {}) {
-    const proof = wallet.prove({ action: 'list_orders' })
-    yield* eachOf<Order>(async (cursor) => {
-      const page = await list(cursor === undefined ? filter : { ...filter, cursor }, options, proof)
-      return { items: page.orders, nextCursor: page.nextCursor }
+      context,
     })
   }
 
@@ -310,59 +329,99 @@ export function createOrders(
   ) {
     const asked = onChain === true && { onChain }
     if (auth === 'apiKey' && !hasApiKey)
-      throw new LatchkeyError('INVALID_ARGUMENT', 'This client has no API key to authenticate with')
+      throw latchkeyError('INVALID_ARGUMENT', 'This client has no API key to authenticate with')
     if (hasApiKey && auth !== 'signature') return { apiKey: true, ...(asked && { body: asked }) }
     if (!hasApiKey && !wallet.hasSigner)
-      throw new LatchkeyError(
-        'SIGNER_MISSING',
-        'This needs an API key, or the signature of the wallet',
-      )
+      throw latchkeyError('SIGNER_MISSING', 'This needs an API key, or the signature of the wallet')
     return { proof: wallet.prove({ action, uuid, ...asked }) }
   }
 
-  async function get(uuid: string, { signal }: CallOptions = {}): Promise<Order> {
+  async function get(uuid: string, context: CallContext): Promise<Order> {
     const { data } = await transport.send<{ data: Order }>({
       method: 'GET',
       path: uuidPath(uuid),
       repeatable: true,
-      signal,
+      context,
     })
     return data
   }
 
+  const prove = () => wallet.prove({ action: 'list_orders' })
+  const source = (uuid: string, context: CallContext) => {
+    return { transport, clock, context, get: () => get(uuid, context) }
+  }
+
   return {
-    create,
-    list: (filter, options) => list(filter, options),
-    listAll,
-    get,
+    create: (draft, options = {}) =>
+      calls.start(options, (context) => create(draft, options, context)),
+    list: ({ cursor, ...filter } = {}, options = {}) =>
+      calls.start(options, async (context) => {
+        const page = await readPage(filter, cursor, options, prove(), context)
+        const { data: orders, nextCursor } = page
+        return nextCursor === undefined ? { orders } : { orders, nextCursor }
+      }),
+    listAll(filter = {}, options = {}) {
+      const proof = prove()
+      return pagedList<Order>(calls, options, async (cursor, context) => {
+        const { data, nextCursor } = await readPage(filter, cursor, options, proof, context)
+        return { items: data, nextCursor }
+      })
+    },
+    get: (uuid, options) => calls.start(options, (context) => get(uuid, context)),
     waitFor: (uuid, options = {}) =>
-      waitForOrder(
-        { transport, clock, get: () => get(uuid, options.signal && { signal: options.signal }) },
-        uuid,
-        options,
-      ),
-    async execute(uuid, { signal, auth } = {}) {
-      const { data, ...settled } = await transport.send<Omit<Executed, 'order'> & { data: Order }>({
-        method: 'POST',
-        path: `${uuidPath(uuid)}/execute`,
-        ...authenticate('execute_order', uuid, { ...(auth && { auth }) }),
-        repeatable: true,
-        signal,
-      })
-      return { ...settled, order: data }
-    },
-    async cancel(uuid, { signal, ...options } = {}) {
-      const { data } = await transport.send<{ data: Order }>({
-        method: 'PATCH',
-        path: `${uuidPath(uuid)}/cancel`,
-        ...authenticate('cancel_order', uuid, options),
-        repeatable: true,
-        signal,
-      })
-      return data
-    },
+      calls.start(options, (context) => waitForOrder(source(uuid, context), uuid, options)),
+    events: (uuid, { lastEventId, ...options } = {}) =>
+      calls.iterate(options, (context) => {
+        uuidPath(uuid)
+        return followOrder(source(uuid, context), uuid, lastEventId)
+      }),
+    execute: (uuid, options = {}) =>
+      calls.start(options, async (context) => {
+        const { auth } = options
+        const { data, ...settled } = await transport.send<
+          Omit<Executed, 'order'> & { data: Order }
+        >({
+          method: 'POST',
+          path: `${uuidPath(uuid)}/execute`,
+          ...authenticate('execute_order', uuid, { auth }),
+          repeatable: true,
+          tookEffect: async (refusal) => {
+            const order = await orderAfter(refusal, uuid, context)
+            const { status = 'open', txid } = order ?? {}
+            if (order === undefined || txid === undefined || !WAS_EXECUTED.includes(status))
+              return undefined
+            return { status: status === 'executing' ? 'pending' : 'success', txid, data: order }
+          },
+          context,
+        })
+        return { ...settled, order: data }
+      }),
+    cancel: (uuid, options = {}) =>
+      calls.start(options, async (context) => {
+        const { auth, onChain } = options
+        const { data } = await transport.send<{ data: Order }>({
+          method: 'PATCH',
+          path: `${uuidPath(uuid)}/cancel`,
+          ...authenticate('cancel_order', uuid, { auth, onChain }),
+          repeatable: true,
+          tookEffect: async (refusal) => {
+            const order = await orderAfter(refusal, uuid, context)
+            return order?.status === 'cancelled' ? { data: order } : undefined
+          },
+          context,
+        })
+        return data
+      }),
+  }
+
+  /** The order, after a refusal that an attempt which took effect would explain. */
+  async function orderAfter({ code }: LatchkeyError, uuid: string, context: CallContext) {
+    return code === 'ORDER_NOT_OPEN' || code === 'MESSAGE_REPLAYED' ? get(uuid, context) : undefined
   }
 }
+
+/** Statuses of an order that is, or was, one transaction. */
+const WAS_EXECUTED: readonly OrderStatus[] = ['executing', 'broadcasted', 'confirmed']
 
 /** Throws on terms that only a committed order has. */
 function requireNoTerms(draft: OrderDraft): void {
@@ -370,7 +429,7 @@ function requireNoTerms(draft: OrderDraft): void {
     (name) => draft[name] !== undefined,
   )
   if (given === undefined) return
-  throw new LatchkeyError(
+  throw latchkeyError(
     'INVALID_ARGUMENT',
     `${given} is a term of a committed order, which needs minAmountOut, the least that the recipient is to gain`,
     { details: { member: given } },
@@ -380,5 +439,5 @@ function requireNoTerms(draft: OrderDraft): void {
 // A text that is no uuid may be an API key, which must not become part of a URL.
 function uuidPath(uuid: string): string {
   if (isIntentUuid(uuid)) return `/orders/${uuid}`
-  throw new LatchkeyError('INVALID_ARGUMENT', 'A uuid is 1-36 characters of A-Z a-z 0-9 _ -')
+  throw latchkeyError('INVALID_ARGUMENT', 'A uuid is 1-36 characters of A-Z a-z 0-9 _ -')
 }

@@ -2,7 +2,7 @@ import { isContractId } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
 import { DEVNET_ROUTERS, parseRouter, type Router } from '../stacks/router.ts'
 import { isLoopback } from './base-url.ts'
-import { LatchkeyError } from './errors.ts'
+import { type LatchkeyError, latchkeyError } from './errors.ts'
 import type { ServiceInfo } from './info.ts'
 
 /** What binds the client's signatures. It comes from the caller and the base URL, never from the service. */
@@ -30,7 +30,7 @@ export function readPins({ baseUrl, domain, network, routers }: PinOptions): Pin
   const pinned = routers?.map((text) => parseRouter(text.trim()))
   for (const { contract } of pinned ?? [])
     if (!(['mainnet', 'testnet'] as const).some((one) => isContractId(contract, one)))
-      throw new LatchkeyError(
+      throw latchkeyError(
         'INVALID_ARGUMENT',
         `${contract} is no contract id; a router looks like SP...x-multihop, or committed:SP...committed-router`,
       )
@@ -45,7 +45,7 @@ export function readPins({ baseUrl, domain, network, routers }: PinOptions): Pin
 /** Throws `WRONG_NETWORK` where the service is on another network than the pinned one. */
 export function requireNetwork(pins: Pins, { network }: ServiceInfo): void {
   if (pins.network === undefined || pins.network === network) return
-  throw new LatchkeyError(
+  throw latchkeyError(
     'WRONG_NETWORK',
     `The service is on ${network}, and this client signs for ${pins.network} only`,
   )
@@ -60,7 +60,7 @@ export function domainFor(pins: Pins, { network, signedDomain }: ServiceInfo): s
   const [domain] = pins.domains
   const agreed = pins.domains.find((one) => one === signedDomain)
   if (agreed !== undefined) return agreed
-  throw new LatchkeyError(
+  throw latchkeyError(
     'WRONG_DOMAIN',
     signedDomain === undefined
       ? `The service at ${domain} names no domain, which messages need on ${network}`
@@ -96,7 +96,7 @@ export function routerFor(
   const router = agreed.find((one) => one.commits === commits)
   if (router !== undefined) return router
   if (agreed.length === 0) throw wrongRouter(info.network, trusted, offered, routerContract)
-  throw new LatchkeyError(
+  throw latchkeyError(
     'INVALID_ARGUMENT',
     commits
       ? 'No router here enforces minAmountOut; without it, and without deadline, salt and executor, the order can be placed, and its minimum is left to the service'
@@ -117,7 +117,7 @@ function wrongRouter(
 ): LatchkeyError {
   const asked = routerContract ?? offered.map(textOf).join(', ')
   const known = trusted.map(textOf).join(', ')
-  return new LatchkeyError(
+  return latchkeyError(
     'WRONG_ROUTER',
     known === ''
       ? `The service settles through ${asked}, and this client has no routers of ${network} that it signs for`

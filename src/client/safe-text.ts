@@ -33,6 +33,24 @@ export function redactionOf(secrets: readonly (string | undefined)[]): Redaction
   return { text, value }
 }
 
+const MAX_CAUSES = 4
+
+/**
+ * Returns a copy of what fetch rejected with, to be a cause: its names, texts and codes without the secrets, and nothing else, because
+ * some implementations keep the whole request in their errors.
+ */
+export function safeCause(error: unknown, secrets: Redaction, depth = 0): Error | undefined {
+  if (!(error instanceof Error) || depth === MAX_CAUSES) return undefined
+  const cause = safeCause(error.cause, secrets, depth + 1)
+  const copy = new Error(oneLine(secrets.text(error.message), MAX_STRING_LENGTH), { cause })
+  copy.name = oneLine(secrets.text(String(error.name)), MAX_NAME_LENGTH)
+  copy.stack = secrets.text(String(error.stack ?? '')).slice(0, MAX_STRING_LENGTH)
+  const code = 'code' in error ? error.code : undefined
+  if (typeof code === 'number') return Object.assign(copy, { code })
+  if (typeof code !== 'string') return copy
+  return Object.assign(copy, { code: oneLine(secrets.text(code), MAX_NAME_LENGTH) })
+}
+
 /**
  * Returns a text as one line of at most `maxLength` characters. A service chooses much of what errors contain, and errors are
  * written to terminals and logs: control and format characters would steer the one and add lines to the other.

@@ -1,7 +1,7 @@
 import type { Intent } from '../stacks/intent.ts'
 import type { Network } from '../stacks/network.ts'
 import { addressOf, publicKeyOf, signIntent, signMessage } from '../stacks/sign.ts'
-import { LatchkeyError } from './errors.ts'
+import { latchkeyError } from './errors.ts'
 
 /** Signs for one Stacks address: a browser wallet, a private key, or an implementation of the caller's. */
 export interface Signer {
@@ -60,7 +60,7 @@ export function privateKeySigner(privateKey: string, network: Network): PrivateK
   const publicKey = publicKeyOf(key)
   const requireNetwork = (asked: Network) => {
     if (asked !== network)
-      throw new LatchkeyError(
+      throw latchkeyError(
         'WRONG_NETWORK',
         `The service is on ${asked}, and this signer signs for ${network} only`,
       )
@@ -87,7 +87,7 @@ export function privateKeySigner(privateKey: string, network: Network): PrivateK
 function compressedKey(privateKey: string): string {
   const key = privateKey.trim()
   if (/^(?:0x)?[0-9a-f]{64}01$/i.test(key)) return key
-  throw new LatchkeyError(
+  throw latchkeyError(
     'INVALID_ARGUMENT',
     /^(?:0x)?[0-9a-f]{64}$/i.test(key)
       ? 'To Stacks, a private key of 64 characters is an uncompressed one, whose intents the chain refuses; end it in 01'

@@ -1,15 +1,14 @@
 import { ORDER_STATUSES, type Order, type OrderStatus, orderHasEnded } from '../orders/order.ts'
+import type { CallContext, CallOptions } from './call.ts'
 import type { ServiceClock } from './clock.ts'
-import { LatchkeyError } from './errors.ts'
+import { LatchkeyError, latchkeyError } from './errors.ts'
 import { openEvents } from './events.ts'
 import type { Transport } from './transport.ts'
 
-/** Options of `orders.waitFor`. */
-export interface WaitOptions {
+/** Options of `orders.waitFor`. The signal ends the wait; the order itself goes on. */
+export interface WaitOptions extends CallOptions {
   /** The status to wait for; `confirmed` by default. A later status satisfies it too, unless the order failed. */
   until?: 'executing' | 'broadcasted' | 'confirmed'
-  /** Ends the wait, which rejects with the signal's reason. The order itself goes on. */
-  signal?: AbortSignal
   /** Called with the order as it is at first, and again after each change of status, txid or block. */
   onUpdate?: (order: Order) => void
 }
@@ -18,6 +17,7 @@ export interface WaitOptions {
 export interface WaitSource {
   transport: Transport
   clock: ServiceClock
+  context: CallContext
   get(): Promise<Order>
 }
 
@@ -43,12 +43,13 @@ const TRANSIENT: readonly string[] = [
  * that each request returns. Rejects with `ORDER_NOT_SETTLED` once the order can no longer get there.
  */
 export async function waitForOrder(
-  { transport, clock, get }: WaitSource,
+  { transport, clock, context, get }: WaitSource,
   uuid: string,
-  { until = 'confirmed', signal = new AbortController().signal, onUpdate }: WaitOptions,
+  { until = 'confirmed', onUpdate }: WaitOptions,
 ): Promise<Order> {
+  const { signal, headers } = context
   const observer = observe(get, uuid, until, onUpdate)
-  const events = openEvents(transport, `/orders/${uuid}/events`, signal)
+  const events = openEvents(transport, `/orders/${uuid}/events`, { signal, headers })
   const arrived = await observer.look()
   if (arrived !== undefined) return arrived
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = longerPause(pauseMs)) {
@@ -99,6 +100,11 @@ function observe(
   }
 }
 
+/** Whether an error is one that a wait outlasts. */
+export function isTransient(error: unknown): error is LatchkeyError {
+  return error instanceof LatchkeyError && TRANSIENT.includes(error.code)
+}
+
 interface Followed {
   settled: Order | undefined
   /** The least time to wait before the next connection. */
@@ -108,7 +114,7 @@ interface Followed {
 }
 
 /** Requests the order after each event, and once more after the stream has ended. */
-async function follow(observer: Observer, events: AsyncIterable<void>): Promise<Followed> {
+async function follow(observer: Observer, events: AsyncIterable<unknown>): Promise<Followed> {
   let looks = 0
   try {
     for await (const _ of events) {
@@ -119,7 +125,7 @@ async function follow(observer: Observer, events: AsyncIterable<void>): Promise<
     }
     return { settled: await observer.look(), restMs: 0, isFlooded: false }
   } catch (error) {
-    if (!(error instanceof LatchkeyError) || !TRANSIENT.includes(error.code)) throw error
+    if (!isTransient(error)) throw error
     const restMs = Math.min((error.retryAfterSeconds ?? 0) * 1_000, LONGEST_REST_MS)
     return { settled: undefined, restMs, isFlooded: false }
   }
@@ -139,7 +145,7 @@ function hasChanged(before: Order, now: Order): boolean {
 function notSettled(uuid: string, { status, failureReason, txid }: Order): LatchkeyError {
   const what = status === 'open' ? 'is open again, and no execution is under way' : `is ${status}`
   const why = failureReason === undefined ? '' : ` (${failureReason})`
-  return new LatchkeyError('ORDER_NOT_SETTLED', `The order ${what}${why}`, {
+  return latchkeyError('ORDER_NOT_SETTLED', `The order ${what}${why}`, {
     details: {
       uuid,
       status,

@@ -1,6 +1,6 @@
 import { isStacksAddress, isWalletAddress } from '../stacks/address.ts'
 import { NETWORKS, type Network } from '../stacks/network.ts'
-import { LatchkeyError } from './errors.ts'
+import { type LatchkeyError, latchkeyError } from './errors.ts'
 import {
   ACCESS_DENIED,
   INVALID_PARAMS,
@@ -90,11 +90,8 @@ export function accountFor(accounts: readonly WalletAccount[], network: Network)
   const shared = stacks.find((address) => isStacksAddress(address, network))
   if (shared !== undefined || (stacks.length > 0 && !stacks.some(isSingle)))
     throw multisigAddress(shared ?? stacks[0] ?? '')
-  if (stacks.length > 0) throw new LatchkeyError('WRONG_NETWORK', `Switch the wallet to ${network}`)
-  throw new LatchkeyError(
-    'WRONG_ACCOUNT',
-    'The selected account of the wallet has no Stacks address',
-  )
+  if (stacks.length > 0) throw latchkeyError('WRONG_NETWORK', `Switch the wallet to ${network}`)
+  throw latchkeyError('WRONG_ACCOUNT', 'The selected account of the wallet has no Stacks address')
 }
 
 /** Throws unless an address that the caller named can sign on a network. */
@@ -104,11 +101,11 @@ export function requireAccount(address: string, network: Network): void {
     (one) => isStacksAddress(address, one) && !isWalletAddress(address, one),
   )
   if (isShared) throw multisigAddress(address)
-  throw new LatchkeyError('WRONG_NETWORK', `${address} is not an address of ${network}`)
+  throw latchkeyError('WRONG_NETWORK', `${address} is not an address of ${network}`)
 }
 
 function multisigAddress(address: string): LatchkeyError {
-  return new LatchkeyError(
+  return latchkeyError(
     'MULTISIG_ADDRESS',
     `${address} belongs to several keys, and a message is signed by one`,
     { details: { address } },

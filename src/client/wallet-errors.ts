@@ -1,4 +1,4 @@
-import { type ClientErrorCode, LatchkeyError } from './errors.ts'
+import { type ClientErrorCode, LatchkeyError, latchkeyError } from './errors.ts'
 
 /** JSON-RPC 2.0 and its wallets: after these codes no dialog was open, so that another form of the request may follow. */
 export const METHOD_NOT_FOUND = -32601
@@ -27,7 +27,7 @@ export function walletRefused(method: string, cause: unknown): LatchkeyError {
   const walletCode = typeof code === 'number' ? code : undefined
   const isDeclined = (walletCode ?? UNKNOWN) === UNKNOWN && DECLINED.test(said)
   const meaning = isDeclined ? 'SIGNING_CANCELLED' : CODES[walletCode ?? UNKNOWN]
-  return new LatchkeyError(
+  return latchkeyError(
     meaning ?? 'SIGNING_FAILED',
     `The wallet refused ${method}${said === '' ? '' : `: ${said}`}`,
     { details: { method, ...(walletCode !== undefined && { walletCode }) } },
@@ -43,7 +43,7 @@ function readRefusal(cause: unknown): { message?: unknown; code?: unknown } {
 
 /** The error of a wallet whose answer is of no use. */
 export function walletFault(method: string, what: string): LatchkeyError {
-  return new LatchkeyError('WALLET_FAULT', `The wallet answered ${method} with ${what}`, {
+  return latchkeyError('WALLET_FAULT', `The wallet answered ${method} with ${what}`, {
     details: { method },
   })
 }

@@ -5,7 +5,7 @@ import type { Network } from '../stacks/network.ts'
 import { parseSignature, recoverKeys } from '../stacks/recover.ts'
 import { verifyMessage } from '../stacks/signature.ts'
 import { untilAborted } from './abort.ts'
-import { LatchkeyError } from './errors.ts'
+import { type LatchkeyError, latchkeyError } from './errors.ts'
 import type { Signer } from './signer.ts'
 import {
   type AskWallet,
@@ -244,14 +244,14 @@ function wrongSignature(facts: {
   const keys = keysOf(digest, signed.signature)
   const owns = (publicKey: string) => addressOfPublicKey(publicKey, network) === address
   if (keys.some(owns))
-    return new LatchkeyError(
+    return latchkeyError(
       'WALLET_UNSUPPORTED',
       `${address} has an uncompressed public key, whose intents the chain refuses`,
       { details },
     )
   const asText = method === 'stx_signStructuredMessage' && messageHash(params.message)
   if (asText && keysOf(asText, signed.signature).some(owns))
-    return new LatchkeyError(
+    return latchkeyError(
       'WALLET_UNSUPPORTED',
       'The wallet signed the data as a text, as Xverse does for an account on a Ledger. Connect the Ledger with Leather, or use an account that is not on a Ledger',
       { details },
@@ -266,11 +266,9 @@ function wrongSignature(facts: {
   if (key === undefined || (signedBy === undefined && signed.publicKey !== undefined))
     return walletFault(method, 'the signature of something else')
   const other = signedBy?.address ?? addressOfPublicKey(key, network)
-  return new LatchkeyError(
-    'WRONG_ACCOUNT',
-    `The wallet did not sign as ${address}, but as ${other}`,
-    { details: { ...details, signedBy: other } },
-  )
+  return latchkeyError('WRONG_ACCOUNT', `The wallet did not sign as ${address}, but as ${other}`, {
+    details: { ...details, signedBy: other },
+  })
 }
 
 function keysOf(digest: Uint8Array, signature: string): string[] {
@@ -305,7 +303,7 @@ function follow(
 
 function requireWallet(wallet: WalletRequest | WalletProvider | undefined): void {
   if (typeof wallet === 'function' || typeof wallet?.request === 'function') return
-  throw new LatchkeyError(
+  throw latchkeyError(
     'INVALID_ARGUMENT',
     'A wallet is request of @stacks/connect, or a provider with a method request; where it is undefined, no such wallet is installed',
   )

@@ -1,13 +1,15 @@
 import { MAX_MESSAGE_BYTES } from '../actions/action.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
+import { makeSecret, type Secret } from '../keys/secret.ts'
 import type { TermsPolicy } from '../keys/terms.ts'
 import { checkIntent, type Intent } from '../stacks/intent.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
 import { untilAborted } from './abort.ts'
 import type { AuditHeads } from './audit-heads.ts'
+import type { CallContext } from './call.ts'
 import type { ServiceClock } from './clock.ts'
-import { LatchkeyError } from './errors.ts'
+import { latchkeyError } from './errors.ts'
 import type { ServiceInfo } from './info.ts'
 import { type ActionMembers, asciiJson, type SignedMessage } from './message.ts'
 import { domainFor, type Pins, type RouterNeeds, requireNetwork, routerFor } from './pins.ts'
@@ -23,11 +25,11 @@ export interface Wallet {
   /** Resolves with what the service is. Requested once. */
   info(): Promise<ServiceInfo>
   /** As `info`, requested every time. */
-  freshInfo(signal?: AbortSignal): Promise<ServiceInfo>
+  freshInfo(context?: CallContext): Promise<ServiceInfo>
   /** Requests the service's time and sets the clock to it. */
-  time(signal?: AbortSignal): Promise<Date>
+  time(context?: CallContext): Promise<Date>
   /** As `time`, for what is signed. Rejects with `CLOCK_SKEW` for a time that the client's own clock contradicts. */
-  timeToSign(signal?: AbortSignal): Promise<number>
+  timeToSign(context?: CallContext): Promise<number>
   /** Resolves with the signer's address on the service's network. Rejects with `WRONG_NETWORK` where that is another one. */
   address(signal?: AbortSignal): Promise<string>
   /** Resolves with the newest event of the signer's audit that the client knows. */
@@ -35,7 +37,9 @@ export interface Wallet {
   /** Keeps the head of a response. Never rejects. */
   keepHead(head: unknown): Promise<void>
   /** Resolves with what a key's terms may be here: what the service would refuse is not signed. */
-  policy(signal?: AbortSignal): Promise<TermsPolicy>
+  policy(context?: CallContext): Promise<TermsPolicy>
+  /** Makes the secret of a new key. Resolves with undefined where the service is of a release that makes them itself. */
+  newSecret(): Promise<Secret | undefined>
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers): Proof
   /** Resolves with the router of an order, one that the client trusts, or rejects with `WRONG_ROUTER`. */
@@ -72,18 +76,15 @@ const DEFAULT_MAX_AGE_SECONDS = 300
 export function createWallet({ transport, signer, pins, clock, heads }: WalletOptions): Wallet {
   let known: Promise<ServiceInfo> | undefined
 
-  async function freshInfo(signal?: AbortSignal): Promise<ServiceInfo> {
+  async function freshInfo(context?: CallContext): Promise<ServiceInfo> {
     const info = await transport.send<ServiceInfo>({
       method: 'GET',
       path: '/info',
       repeatable: true,
-      signal,
+      context,
     })
     if (!isNetwork(info.network))
-      throw new LatchkeyError(
-        'BAD_RESPONSE',
-        'The service does not say which Stacks network it is on',
-      )
+      throw latchkeyError('BAD_RESPONSE', 'The service does not say which Stacks network it is on')
     known = Promise.resolve(info)
     return info
   }
@@ -96,20 +97,20 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     return known
   }
 
-  async function time(signal?: AbortSignal): Promise<Date> {
+  async function time(context?: CallContext): Promise<Date> {
     const answer = await transport.send<{ serverTime: number }>({
       method: 'GET',
       path: '/time',
       repeatable: true,
-      signal,
+      context,
     })
     if (!clock.correct(answer.serverTime))
-      throw new LatchkeyError('BAD_RESPONSE', 'The service does not say what time it is')
+      throw latchkeyError('BAD_RESPONSE', 'The service does not say what time it is')
     return new Date(clock.now())
   }
 
-  async function timeToSign(signal?: AbortSignal): Promise<number> {
-    await time(signal)
+  async function timeToSign(context?: CallContext): Promise<number> {
+    await time(context)
     return clock.nowToSign()
   }
 
@@ -122,7 +123,7 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
 
   function requireSigner(): Signer {
     if (signer === undefined)
-      throw new LatchkeyError('SIGNER_MISSING', 'This needs the signature of the wallet')
+      throw latchkeyError('SIGNER_MISSING', 'This needs the signature of the wallet')
     return signer
   }
 
@@ -132,13 +133,21 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
   }
 
   /** With a wrong clock, a person would confirm a message that the service then refuses. */
-  async function requireTime(signal?: AbortSignal): Promise<void> {
-    if (requireSigner().interactive && !clock.isKnown) await time(signal)
+  async function requireTime(context?: CallContext): Promise<void> {
+    if (requireSigner().interactive && !clock.isKnown) await time(context)
   }
 
-  async function policy(signal?: AbortSignal): Promise<TermsPolicy> {
+  async function newSecret(): Promise<Secret | undefined> {
+    const { keyPrefix } = await agreedInfo()
+    if (keyPrefix === undefined) return undefined
+    if (!/^[a-z0-9_]{1,32}$/.test(keyPrefix))
+      throw latchkeyError('BAD_RESPONSE', 'The service names a prefix that no key can have')
+    return makeSecret(keyPrefix, crypto.getRandomValues(new Uint8Array(32)))
+  }
+
+  async function policy(context?: CallContext): Promise<TermsPolicy> {
     const { network, scopes, limits } = await agreedInfo()
-    await requireTime(signal)
+    await requireTime(context)
     const maxRateLimit = limits?.key?.perMinute ?? Number.MAX_SAFE_INTEGER
     return { network, scopes, maxRateLimit, now: clock.nowToSign() }
   }
@@ -150,7 +159,7 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
       const { network, limits } = said
       const domain = domainFor(pins, said)
       const walletAddress = await address(signal)
-      await requireTime(signal)
+      await untilAborted(requireTime(), signal)
       const timestamp = clock.nowToSign()
       const auditHead = namesHead(members) ? await heads.get(walletAddress) : undefined
       // What it does first, and for whom: the screen of a hardware wallet shows the beginning only.
@@ -186,7 +195,7 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     const checked = checkIntent(intent, network)
     if (checked.ok) return checked.value
     const { reason } = checked
-    throw new LatchkeyError(
+    throw latchkeyError(
       'INVALID_ARGUMENT',
       `No wallet of ${network} can sign this order: ${reason.replaceAll('_', ' ')}`,
       { details: { reason } },
@@ -209,6 +218,7 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     head: async () => heads.get(await address()),
     keepHead: async (head) => heads.keep(await address(), head),
     policy,
+    newSecret,
     prove,
     route,
     requireIntent,

@@ -13,10 +13,9 @@ export async function requestInfo(): Promise<ServiceInfo> {
     apiKey: undefined,
     session: undefined,
     maxRetries: 0,
-    maxRetryWaitSeconds: 0,
-    timeoutSeconds: 30,
+    maxRetryWaitMs: 0,
+    timeoutMs: 30_000,
     fetch: (url, init) => globalThis.fetch(url, init),
-    signal: undefined,
     clock: followServiceClock(systemClock),
   })
   return transport.send<ServiceInfo>({ method: 'GET', path: '/info', repeatable: true })

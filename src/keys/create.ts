@@ -6,7 +6,7 @@ import type { AuditHead } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
-import { timestamptz } from '../db/time.ts'
+import { milliseconds, timestamptz } from '../db/time.ts'
 import { ok, type Refused, type Result, refuse } from '../result.ts'
 import { ownerEntry } from './change.ts'
 import type { CreatedKey } from './key.ts'
@@ -14,7 +14,7 @@ import { isUnendedSql } from './liveness-sql.ts'
 import { type RightsValues, readRights, rightsText } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
 import { catalogue } from './scope.ts'
-import { hashSecret, makeSecret, previewOf } from './secret.ts'
+import { hashSecret, makeSecret, previewOf, type Secret } from './secret.ts'
 import type { KeyServices } from './services.ts'
 import {
   type KeyTerms,
@@ -31,6 +31,7 @@ type CreateReason =
   | ConsumeReason
   | 'auditHeadUnknown'
   | 'keyNameTaken'
+  | 'secretInUse'
   | 'keyLimitReached'
   | 'keyHistoryFull'
   | 'walletSuspended'
@@ -41,14 +42,34 @@ interface NewKeyRow {
   keyHash: string
   keyPreview: string
   terms: KeyTerms
+  /** Whether the signer made the secret: then it may be one that is in use. */
+  isOwnSecret: boolean
 }
 
-/** Grants a key to the wallet that signed for it. The secret is in the response; only its hash is stored. */
+/** What a key was made with, by the message that granted it. */
+interface Grant {
+  keyId: string
+  createdAt: number
+  auditHead: AuditHead
+}
+
+/** A key, and whether this message had created it before. */
+export interface Created {
+  key: CreatedKey
+  isRepeated: boolean
+}
+
+/**
+ * Grants a key to the wallet that signed for it. The secret is in the response; only its hash is stored. `ownSecret` is the one
+ * that the message names by its hash. The same message then resolves with the same key for as long as it is fresh and the key
+ * is live: whoever sends both has the secret already.
+ */
 export async function createKey(
   services: KeyServices,
   action: SignedAction<KeyGrant>,
   now: number,
-): Promise<Result<CreatedKey, CreateReason>> {
+  ownSecret?: Secret,
+): Promise<Result<Created, CreateReason>> {
   const terms = termsAfter(action.members)
   const issues = validateTerms(terms, policyOf(services.config, now))
   if (issues.length > 0)
@@ -58,32 +79,60 @@ export async function createKey(
     })
 
   const { KEY_PREFIX, RATE_LIMIT_PER_MINUTE } = services.config
-  const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const apiKey = ownSecret ?? makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const keyHash = hashSecret(apiKey)
+  const isOwnSecret = ownSecret !== undefined
   const keyId = `key_${toBase62(services.randomBytes(12), 17)}`
   const keyPreview = previewOf(KEY_PREFIX, apiKey)
   const stored = await storeKey(
     services,
     action,
-    { keyId, keyHash: hashSecret(apiKey), keyPreview, terms },
+    { keyId, keyHash, keyPreview, terms, isOwnSecret },
     now,
   )
-  if (!stored.ok) return stored
-  const auditHead = stored.value
-
-  services.log('info', 'api_key_created', { keyId, walletAddress: action.walletAddress })
-  await services.keepHead(action.walletAddress, auditHead)
-  return ok({
+  const present = (grant: Grant): CreatedKey => ({
     status: 'success',
     apiKey,
-    keyId,
+    keyId: grant.keyId,
     name: terms.name,
     permissions: terms.permissions,
     rateLimit: terms.rateLimit ?? RATE_LIMIT_PER_MINUTE,
     ...presentTerms(terms),
     ...(terms.expiresAt !== null && { expiresAt: new Date(terms.expiresAt).toISOString() }),
-    createdAt: new Date(now).toISOString(),
-    auditHead,
+    createdAt: new Date(grant.createdAt).toISOString(),
+    auditHead: grant.auditHead,
   })
+  if (!stored.ok) {
+    const isReplay = stored.reason === 'messageReplayed' && isOwnSecret
+    const before = isReplay ? await grantBefore(services.db, action, keyHash, now) : undefined
+    return before === undefined ? stored : ok({ key: present(before), isRepeated: true })
+  }
+  const auditHead = stored.value
+  services.log('info', 'api_key_created', { keyId, walletAddress: action.walletAddress })
+  await services.keepHead(action.walletAddress, auditHead)
+  return ok({ key: present({ keyId, createdAt: now, auditHead }), isRepeated: false })
+}
+
+/** The live key that this very message created with this secret; undefined where it has ended or has another secret by now. */
+async function grantBefore(
+  db: Database,
+  { walletAddress, messageHash }: SignedAction<KeyGrant>,
+  keyHash: string,
+  now: number,
+): Promise<Grant | undefined> {
+  const [grant] = await rows<{ keyId: string; createdAt: number } & AuditHead>(
+    db,
+    sql`SELECT api_keys.id AS "keyId", ${milliseconds(sql`api_keys.created_at`)} AS "createdAt",
+        made.sequence::int AS sequence, encode(made.hash, 'hex') AS hash
+      FROM api_keys
+      JOIN signed_actions AS granting ON granting.id = api_keys.grant_id
+      JOIN audit_events AS made ON made.action_id = granting.id
+      WHERE api_keys.key_hash = decode(${keyHash}, 'hex') AND ${isUnendedSql(timestamptz(now))}
+        AND granting.wallet_address = ${walletAddress} AND granting.message_hash = ${messageHash}::bytea`,
+  )
+  if (grant === undefined) return undefined
+  const { keyId, createdAt, sequence, hash } = grant
+  return { keyId, createdAt, auditHead: { sequence, hash } }
 }
 
 /**
@@ -93,7 +142,7 @@ export async function createKey(
 function storeKey(
   services: KeyServices,
   action: SignedAction<KeyGrant>,
-  { keyId, keyHash, keyPreview, terms }: NewKeyRow,
+  { keyId, keyHash, keyPreview, terms, isOwnSecret }: NewKeyRow,
   now: number,
 ): Promise<Result<AuditHead, CreateReason>> {
   const { walletAddress } = action
@@ -113,9 +162,12 @@ function storeKey(
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
           AND ${madeSql(walletAddress, MAX_KEYS_PER_WALLET)} < ${MAX_KEYS_PER_WALLET}::int
           AND NOT EXISTS (SELECT FROM suspended_wallets WHERE wallet_address = ${walletAddress})
+        ON CONFLICT ON CONSTRAINT api_keys_hash DO NOTHING
         RETURNING ${RIGHTS} AS rights`,
     )
-    if (inserted === undefined) return refusalOf(tx, services, walletAddress)
+    if (inserted === undefined) return refusalOf(tx, services, walletAddress, keyHash)
+    // Only now: a rotation that moved the hash there in the meantime has committed, or the INSERT would still wait for it.
+    if (isOwnSecret && (await isPreviousSecret(tx, keyHash))) return refuse('secretInUse')
     const mac = services.mac(rightsText(readRights(inserted.rights)))
     const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
     return ok(await appendAudit(tx, entry, [{ keyId, mac }]))
@@ -127,8 +179,14 @@ async function refusalOf(
   tx: Database,
   { config }: Pick<KeyServices, 'config'>,
   walletAddress: string,
+  keyHash: string,
 ): Promise<Refused<CreateReason>> {
   if (await isSuspended(tx, walletAddress)) return refuse('walletSuspended')
+  const holders = await rows(
+    tx,
+    sql`SELECT FROM api_keys WHERE key_hash = decode(${keyHash}, 'hex')`,
+  )
+  if (holders.length > 0) return refuse('secretInUse')
   const limit = config.MAX_KEYS_PER_WALLET
   const [wallet] = await rows<{ made: number }>(
     tx,
@@ -174,6 +232,15 @@ export async function isNameTaken(
   )
   const skeleton = nameSkeleton(name)
   return live.some((key) => key.name === name || nameSkeleton(key.name) === skeleton)
+}
+
+/** Whether a secret is the one before the last rotation of some key: it still leads to that key. */
+async function isPreviousSecret(tx: Database, keyHash: string): Promise<boolean> {
+  const holders = await rows(
+    tx,
+    sql`SELECT FROM api_keys WHERE previous_key_hash = decode(${keyHash}, 'hex')`,
+  )
+  return holders.length > 0
 }
 
 async function isSuspended(tx: Database, walletAddress: string): Promise<boolean> {

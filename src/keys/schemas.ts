@@ -11,11 +11,26 @@ export const KeyId = z.string().regex(/^key_[0-9A-Za-z]{1,40}$/, 'must look like
 /** A message that changes keys may name the newest event of the wallet's audit that its signer knows. */
 const HEAD = { auditHead: AuditHeadSchema.optional() }
 
+/**
+ * The secret of a key that its owner made: SHA-256 of the whole text, which is sent beside the message. What is signed has only the
+ * hash, so that the message may be kept and shown, and may be sent again without telling anyone a secret.
+ */
+const OWN_SECRET = {
+  keyHash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal')
+    .optional()
+    .meta({
+      description:
+        'SHA-256 of a secret that the signer made and sends in X-API-Key. The same message may then be sent again.',
+    }),
+}
+
 const OF_KEY = { keyId: 'key_4Yc1xQ7mB2' }
 
 export const CreateApiKey = actionSchema(
   'create_api_key',
-  { ...GRANT_MEMBERS, ...HEAD },
+  { ...GRANT_MEMBERS, ...OWN_SECRET, ...HEAD },
   { keyName: 'My Trading Bot', permissions: ['create', 'execute', 'cancel'] },
 )
 export type KeyGrant = z.output<typeof CreateApiKey>

@@ -84,6 +84,7 @@ type SignedMembers = TermMembers & {
   timestamp?: unknown
   notAfter?: string | number
   auditHead?: unknown
+  keyHash?: unknown
 }
 
 /** An event whose place in the chain and whose signature were checked. `signed` is undefined where no owner signed. */
@@ -346,6 +347,9 @@ function createKey(
   signed: SignedMembers,
 ): string | undefined {
   if (keyId === null || messageHash === null || keys.has(keyId)) return 'creates no new key'
+  // The owner may have made the secret: then it is proven too.
+  if (signed.keyHash !== undefined && signed.keyHash !== details.keyHash)
+    return 'has another secret than the signed one'
   // A backfilled key existed before its event, whose details are its state at that time.
   const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details
   keys.set(keyId, {
@@ -409,6 +413,7 @@ const OTHER_MEMBERS = [
   'network',
   'walletAddress',
   'auditHead',
+  'keyHash',
 ]
 
 /** A later release may have terms that this one does not know: what the owner signed is then not proven here. */

@@ -32,6 +32,7 @@ const InfoResponse = z
     intentDomain: z.object({ name: z.string(), version: z.string(), 'chain-id': z.int() }),
     signedDomain: z.string().optional(),
     scopes: z.array(z.string()),
+    keyPrefix: z.string().meta({ description: 'What every secret of a key begins with.' }),
     limits: z.object({
       key: Limits,
       ipPerMinute: z.int(),
@@ -258,6 +259,7 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
     intentDomain: { ...INTENT_DOMAIN, 'chain-id': chainId(network) },
     ...(config.SIGNED_DOMAIN !== undefined && { signedDomain: config.SIGNED_DOMAIN }),
     scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),
+    keyPrefix: config.KEY_PREFIX,
     limits: {
       key: {
         perMinute: config.RATE_LIMIT_PER_MINUTE,

@@ -6,7 +6,7 @@ import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateKey, readKeyHash, readNamedSecret } from '../http/credentials/key.ts'
 import {
   authenticateReader,
   readSignedBody,
@@ -104,16 +104,23 @@ export const keyEndpoints: readonly Endpoint[] = [
     operationId: 'createApiKey',
     summary: 'Create an API key',
     description:
-      'The wallet signs a create_api_key message. Only this response contains the secret.',
+      'The wallet signs a create_api_key message. Only this response contains the secret. A client that makes the secret itself signs its SHA-256 as keyHash and sends it in X-API-Key: it may send the same message again where the response was lost.',
     credentials: ['wallet'],
     body: { schema: SignedBody },
     messages: [wire.CreateApiKey],
-    responses: { 201: { description: 'The key and its secret', schema: wire.CreatedKeySchema } },
+    responses: {
+      201: { description: 'The key and its secret', schema: wire.CreatedKeySchema },
+      200: {
+        description: 'The same, of a message with keyHash that was sent again',
+        schema: wire.CreatedKeySchema,
+      },
+    },
     refusals: [
       ...signatureRefusals,
       'messageReplayed',
       'auditHeadUnknown',
       'keyNameTaken',
+      'secretInUse',
       'keyLimitReached',
       'keyHistoryFull',
       'walletSuspended',
@@ -122,8 +129,11 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      const created = unwrap(await createKey(worldOfRequest(c), action, c.get('now')))
-      return respondCreated(c, created, `/api-keys/${created.keyId}`)
+      const ownSecret = readNamedSecret(c, action.members.keyHash)
+      const { key, isRepeated } = unwrap(
+        await createKey(worldOfRequest(c), action, c.get('now'), ownSecret),
+      )
+      return isRepeated ? respond(c, key) : respondCreated(c, key, `/api-keys/${key.keyId}`)
     },
   },
   {

@@ -6,7 +6,7 @@
  */
 
 import { type Client, type ClientOptions, createClient } from '../client/client.ts'
-import { LatchkeyError } from '../client/errors.ts'
+import { LatchkeyError, latchkeyError } from '../client/errors.ts'
 import type { Signer } from '../client/signer.ts'
 import type { Key } from '../keys/key.ts'
 import { type Order, orderHasEnded } from '../orders/order.ts'
@@ -50,7 +50,10 @@ export const DISCONNECTED: WalletState = Object.freeze({
 })
 
 /** Options of {@link createWalletStore}: those of `createClient`, and how a wallet is remembered. */
-export interface WalletStoreOptions extends Omit<ClientOptions, 'apiKey' | 'session' | 'signer'> {
+export interface WalletStoreOptions
+  extends Omit<ClientOptions, 'apiKey' | 'baseUrl' | 'session' | 'signer'> {
+  /** Base URL of the service. */
+  baseUrl: string | URL
   /** How long a session lasts: 1 to 3600, the default. */
   sessionSeconds?: number
   /**
@@ -198,7 +201,7 @@ export function createWalletStore({
   const loads = createLoads()
   const wallet = createStore(DISCONNECTED)
   const kept = keep === 'tab' ? tabOf(String(options.baseUrl)) : undefined
-  const visitor = createClient(options)
+  const visitor = createClient({ ...options, apiKey: null })
   let connection: Connection | undefined
   /** Identifies the latest attempt to connect or disconnect: an earlier one must not undo it. */
   let attempt: object | undefined
@@ -284,7 +287,7 @@ export function createWalletStore({
 
   async function change<T>(work: (owner: Client) => Promise<T>): Promise<T> {
     if (connection === undefined)
-      throw new LatchkeyError('SIGNER_MISSING', 'No wallet is connected to this page')
+      throw latchkeyError('SIGNER_MISSING', 'No wallet is connected to this page')
     try {
       return await work(connection.owner)
     } finally {

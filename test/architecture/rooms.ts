@@ -172,7 +172,18 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['actions', 'wire', 'db', 'keys', 'sessions', 'orders', 'stacks', 'provenance'],
+    imports: [
+      'version',
+      'actions',
+      'wire',
+      'db',
+      'keys',
+      'sessions',
+      'orders',
+      'stacks',
+      'provenance',
+    ],
+    packages: ['eventsource-parser'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
@@ -292,7 +303,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 }
 
 /** The packages that the SDK, with every file that it imports a value from, may bring into a bundle. */
-export const CLIENT_PACKAGES = NOBLE
+export const CLIENT_PACKAGES = [...NOBLE, 'eventsource-parser']
 
 /** What the rest of cli/ may import values from. */
 export const CLI_ROOMS = ['client', 'version', 'wire']

@@ -78,7 +78,7 @@ describe('An answer that is not the service', () => {
       new Promise<never>((_, reject) => {
         signal?.addEventListener('abort', () => reject(signal.reason))
       })
-    const { client } = scripted([never], { timeoutSeconds: 0.001 })
+    const { client } = scripted([never], { timeoutMs: 1 })
     expect(await fail(client.orders.get('uuid-1'))).toMatchObject({ code: 'TIMEOUT' })
   })
 

@@ -102,7 +102,7 @@ describe('A response that does not end', () => {
     })
     const deaf = (url: string, { signal: _, ...init }: RequestInit) => fetch(url, init)
     for (const own of [fetch, deaf]) {
-      const client = createClient({ baseUrl, fetch: own as typeof deaf, timeoutSeconds: 0.2 })
+      const client = createClient({ baseUrl, fetch: own as typeof deaf, timeoutMs: 200 })
       expect(await fail(client.orders.get('uuid-1'))).toMatchObject({ code: 'TIMEOUT' })
     }
   })

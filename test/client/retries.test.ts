@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/client/clock.ts'
-import { LatchkeyError, walletSigner } from '../../src/client/index.ts'
+import { AbortError, type Client, LatchkeyError, walletSigner } from '../../src/client/index.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { API_KEY, DRAFT, info, NOON, PRIVATE_KEY, refusal, scripted, signer } from './scripted.ts'
 
@@ -47,14 +47,14 @@ describe('A call that is refused for its rate', () => {
     expect(waits).toEqual([ms])
   })
 
-  it('fails at once when the wait would be longer than maxRetryWaitSeconds', async () => {
+  it('fails at once when the wait would be longer than maxRetryWaitMs', async () => {
     const script = [limited({ 'Retry-After': '61' })]
     const { client, waits } = scripted(script, { apiKey: API_KEY })
     await expect(client.orders.execute('uuid-1')).rejects.toMatchObject({ retryAfterSeconds: 61 })
     expect(waits).toEqual([])
   })
 
-  it('stops waiting when its signal aborts, with the reason of the signal', async () => {
+  it('stops waiting when its signal aborts, and says with which reason', async () => {
     const controller = new AbortController()
     const reason = new Error('enough')
     const clock = {
@@ -65,16 +65,21 @@ describe('A call that is refused for its rate', () => {
       },
     }
     const { client, sent } = scripted([limited(), executed], { apiKey: API_KEY, clock })
-    await expect(client.orders.execute('uuid-1', { signal: controller.signal })).rejects.toBe(
-      reason,
-    )
+    const error = await client.orders
+      .execute('uuid-1', { signal: controller.signal })
+      .catch((error) => error)
+    expect(error).toBeInstanceOf(AbortError)
+    expect(error).toMatchObject({ code: 'ABORTED', name: 'AbortError', cause: reason })
     expect(sent).toHaveLength(1)
   })
 
   it('is not made at all once the signal of the client has aborted', async () => {
     const signal = AbortSignal.abort(new Error('closed'))
     const { client, sent } = scripted([executed], { apiKey: API_KEY, signal })
-    await expect(client.orders.execute('uuid-1')).rejects.toThrow('closed')
+    await expect(client.orders.execute('uuid-1')).rejects.toMatchObject({
+      code: 'ABORTED',
+      cause: new Error('closed'),
+    })
     expect(sent).toEqual([])
   })
 })
@@ -105,24 +110,72 @@ describe('A service that is away for a moment', () => {
     expect(sent).toHaveLength(2)
   })
 
-  it('is not asked for a second key: the secret of the first may be lost', async () => {
+  it('is not asked for a second key where it makes the secrets itself: that of the first may be lost', async () => {
     const { client, sent } = scripted([away()], { signer })
     const creating = client.keys.create({ name: 'bot', permissions: [] })
     await expect(creating).rejects.toMatchObject({ code: 'UNAVAILABLE', retryAfterSeconds: 2 })
     expect(sent).toHaveLength(1)
   })
 
-  it('is not asked again when it does not say when', async () => {
-    const script = [away({ 'X-RateLimit-Reset': String(NOON / 1000 + 9) })]
-    const { client, sent } = scripted(script, { apiKey: API_KEY })
+  it('is asked again after waits that double, half of each at random, when it does not say when', async () => {
+    const script = Array.from({ length: 8 }, () => away({}))
+    const { client, waits } = scripted(script, { apiKey: API_KEY, maxRetries: 7 })
     await expect(client.orders.get('uuid-1')).rejects.toMatchObject({ status: 503 })
+    const longest = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]
+    expect(waits).toHaveLength(longest.length)
+    for (const [at, most] of longest.entries()) {
+      expect(waits[at]).toBeGreaterThanOrEqual(most / 2)
+      expect(waits[at]).toBeLessThanOrEqual(most)
+    }
+    expect(new Set(waits.map((wait, at) => wait / (longest[at] ?? 1))).size).toBeGreaterThan(1)
+  })
+
+  it.each([
+    ['a lost connection', new TypeError('fetch failed')],
+    ['a fault of the service', refusal(500, 'INTERNAL')],
+    ['a request that came too slowly', refusal(408, 'REQUEST_TIMEOUT')],
+    ['a fault of a proxy', { status: 502, body: '<html>Bad Gateway</html>' }],
+    ['the patience of a proxy', { status: 504, body: '' }],
+    ['a response that was cut short', { body: '{"data": {"uuid": "uu' }],
+  ])('is asked again after %s', async (_, answer) => {
+    const { client, sent } = scripted([answer, order], { apiKey: API_KEY })
+    await client.orders.get('uuid-1')
+    expect(sent).toHaveLength(2)
+  })
+
+  it.each([
+    ['an execution that failed', refusal(502, 'EXECUTION_FAILED')],
+    ['a page that is no API', { body: '<html>Welcome</html>' }],
+    ['a refusal', refusal(400, 'ORDER_NOT_OPEN')],
+  ])('is not asked again after %s', async (_, answer) => {
+    const { client, sent } = scripted([answer], { apiKey: API_KEY })
+    await expect(client.orders.execute('uuid-1')).rejects.toBeInstanceOf(LatchkeyError)
     expect(sent).toHaveLength(1)
   })
 
-  it('is not asked again after a lost connection', async () => {
-    const { client, sent } = scripted([new TypeError('fetch failed')], { apiKey: API_KEY })
-    await expect(client.orders.execute('uuid-1')).rejects.toMatchObject({ code: 'UNREACHABLE' })
+  it('is asked again for anything when the connection was refused: nothing had been sent', async () => {
+    const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+    const failed = new TypeError('fetch failed', { cause })
+    const { client, sent } = scripted([failed, { status: 201, body: {} }], { signer })
+    await client.sessions.open(60)
+    expect(sent[1]?.body).toEqual(sent[0]?.body)
+  })
+
+  it.each([
+    ['sessions.open', (client: Client) => client.sessions.open(60)],
+    ['keys.rotate', (client: Client) => client.keys.rotate('key_1', 60)],
+    ['devnet.faucet', (client: Client) => client.devnet.faucet(signer.address)],
+  ])('is not asked again by %s, whose result would be lost or doubled', async (_, call) => {
+    const { client, sent } = scripted([new TypeError('fetch failed')], { signer })
+    await expect(call(client)).rejects.toMatchObject({ code: 'UNREACHABLE' })
     expect(sent).toHaveLength(1)
+  })
+
+  it('is not asked with another message when the outcome of the first is unknown', async () => {
+    const script = [new TypeError('fetch failed'), away({ 'Retry-After': '300' })]
+    const { client, sent } = scripted(script, { signer, maxRetryWaitMs: 600_000 })
+    await expect(client.keys.suspend('key_1')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(sent.map(({ body }) => body.message)).toEqual(Array(2).fill(sent[0]?.body.message))
   })
 })
 
@@ -137,7 +190,7 @@ describe('A signed message', () => {
 
   it('is signed anew once it has become stale', async () => {
     const script = [limited({ 'Retry-After': '241' }), created]
-    const { client, sent } = scripted(script, { signer, maxRetryWaitSeconds: 600 })
+    const { client, sent } = scripted(script, { signer, maxRetryWaitMs: 600_000 })
     await client.keys.create({ name: 'bot', permissions: [] })
     const [first, second] = sent.map(({ body }) => JSON.parse(body.message).timestamp)
     expect([first, second]).toEqual([NOON, NOON + 241_000])
@@ -160,7 +213,7 @@ describe('A signed message', () => {
   it('is fresh for the usual time where the service does not say for how long', async () => {
     const { limits: _, ...older } = info
     const script = [limited({ 'Retry-After': '200' }), created]
-    const { client, sent } = scripted(script, { signer, info: older, maxRetryWaitSeconds: 600 })
+    const { client, sent } = scripted(script, { signer, info: older, maxRetryWaitMs: 600_000 })
     await client.keys.create({ name: 'bot', permissions: [] })
     expect(sent[1]?.body).toEqual(sent[0]?.body)
   })

@@ -156,7 +156,12 @@ describe('Waiting for an order', () => {
         return order('open')
       },
     ])
-    await expect(client.orders.waitFor('uuid-1', { signal: leaving.signal })).rejects.toBe(reason)
+    await expect(client.orders.waitFor('uuid-1', { signal: leaving.signal })).rejects.toMatchObject(
+      {
+        code: 'ABORTED',
+        cause: reason,
+      },
+    )
   })
 })
 
@@ -213,7 +218,10 @@ describe('Against the service itself, waiting', () => {
     const { owner, uuid } = await newOrder()
     const impatient = owner.orders.waitFor(uuid, { signal: AbortSignal.timeout(300) })
     const waiting = owner.orders.waitFor(uuid)
-    await expect(impatient).rejects.toMatchObject({ name: 'TimeoutError' })
+    await expect(impatient).rejects.toMatchObject({
+      code: 'ABORTED',
+      cause: { name: 'TimeoutError' },
+    })
     await owner.orders.cancel(uuid)
     await expect(waiting).rejects.toMatchObject({
       code: 'ORDER_NOT_SETTLED',

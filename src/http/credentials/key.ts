@@ -1,6 +1,6 @@
 import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
-import { type KeyHash, parseSecret } from '../../keys/secret.ts'
+import { type KeyHash, parseSecret, type Secret } from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
@@ -55,6 +55,24 @@ export function readKeyHash(c: AppContext): KeyHash {
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
   return unwrap(sentTwice(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
+}
+
+/**
+ * The secret of a key to be made, whose hash its owner signed. It is sent as every key is, so that what keeps keys out of logs
+ * keeps it out too. Knowing the secret is what entitles to the key: a party that only read the message gets nothing for it.
+ */
+export function readNamedSecret(c: AppContext, keyHash: string | undefined): Secret | undefined {
+  if (keyHash === undefined) return undefined
+  const world = c.get('world')
+  const text = presentedKey(c)
+  const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
+  if (secret !== undefined && world.hashSecret(secret) === keyHash) return secret
+  return unwrap(
+    sentTwice(c) ??
+      refuse('invalidRequest', {
+        problem: `the message names keyHash: X-API-Key must be the secret that it is the SHA-256 of, in the form of a key, with the prefix ${world.config.KEY_PREFIX}`,
+      }),
+  )
 }
 
 /** A header that is sent twice arrives as one, joined by commas (RFC 9110 s5.3). No key has a comma; credentials of other schemes do. */
