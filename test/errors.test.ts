@@ -33,6 +33,7 @@ const CONTRACT: Record<string, [number, string]> = {
   'Previous secret still in its grace': [409, 'ROTATION_IN_GRACE'],
   'Order cannot be trusted': [409, 'ORDER_TAMPERED'],
   'Too many settlements of this wallet': [429, 'SETTLEMENT_LIMIT_EXCEEDED'],
+  'Secret already in use': [409, 'SECRET_IN_USE'],
   'API key name already in use': [409, 'DUPLICATE_KEY_NAME'],
   'Another order has this uuid': [409, 'ORDER_CONFLICT'],
   'API key limit reached': [409, 'KEY_LIMIT_REACHED'],

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout } from 'node:timers/promises'
 import { Option } from 'commander'
 import {
   type Client,
@@ -142,11 +141,10 @@ export function clientWith(
     domain: options.domain ?? (terminal.env.LATCHKEY_DOMAIN || undefined),
     routers: options.router ?? routersOf(terminal.env.LATCHKEY_ROUTERS),
     ...(terminal.fetch !== undefined && { fetch: terminal.fetch }),
-    clock: {
-      now: () => Date.now(),
-      async wait(ms, signal) {
-        await context.note(`The service asks to wait ${ms / 1000} s.`)
-        await setTimeout(ms, undefined, { signal })
+    hooks: {
+      onRetry({ error, waitMs }) {
+        if (error.retryAfterSeconds !== undefined)
+          void context.note(`The service asks to wait ${waitMs / 1000} s.`)
       },
     },
     ...credentials,

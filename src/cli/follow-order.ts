@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { LatchkeyError, type Order } from '../client/index.ts'
 import { openClient, type ServiceContext } from './connect.ts'
 import { paint } from './layout.ts'
@@ -25,13 +24,8 @@ export async function followOrder(
           const error = `The order is ${last} after ${seconds} s; it goes on without being waited for`
           leaving.abort(new LatchkeyError('TIMEOUT', error))
         }, seconds * 1_000)
-  // Unlike the clock of other clients it writes no note: here it is the client that waits between two looks.
-  const clock = {
-    now: () => Date.now(),
-    wait: (ms: number, signal: AbortSignal) => pause(ms, undefined, { signal }),
-  }
   try {
-    const client = await openClient(context, { clock })
+    const client = await openClient(context)
     return await client.orders.waitFor(uuid, {
       signal: leaving.signal,
       onUpdate(order) {

@@ -8,7 +8,7 @@ import { latchkeyError } from './errors.ts'
 import type { ServiceInfo, TokenInfo } from './info.ts'
 import { createKeys } from './key-calls.ts'
 import type { Keys } from './keys.ts'
-import { createObserver, type Hooks, type Logger, type LogLevel } from './observer.ts'
+import { createObserver, type Hooks, type Logger, type LoggerLevel } from './observer.ts'
 import { createOrders, type Orders } from './orders.ts'
 import { readPins } from './pins.ts'
 import type { RateLimit } from './rate-limit.ts'
@@ -67,7 +67,7 @@ export interface ClientOptions {
   /** `console`, or any other logger. By default nothing is logged. */
   logger?: Logger
   /** What is logged: requests and responses from `debug` on, repetitions from `info` on. `warn` by default. */
-  logLevel?: LogLevel
+  logLevel?: LoggerLevel
   /** The program that uses the client, for the user agent of runtimes that are no browsers. */
   appInfo?: AppInfo
   /** Allows http:// to hosts that are not loopback: keys and signatures then travel unencrypted. */

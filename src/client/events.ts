@@ -12,7 +12,7 @@ const MAX_EVENT_LENGTH = 16_384
 const MAX_CONNECTION_BYTES = 2 ** 20
 
 /** An event of a stream. */
-export interface StreamEvent {
+export interface ReceivedEvent {
   id: string
   data: string
 }
@@ -23,7 +23,7 @@ export interface EventConnections {
    * Connects once, after the last event that arrived. Yields the events that have arrived together, and ends with the
    * connection, however that ends. Ends at once where the service has no stream or a proxy buffers it.
    */
-  connect(): AsyncGenerator<StreamEvent[], void, undefined>
+  connect(): AsyncGenerator<ReceivedEvent[], void, undefined>
   /** Whether the service said that there is nothing more to come. */
   readonly hasEnded: boolean
   /** Whether there is no stream: changes must be polled. */
@@ -47,7 +47,7 @@ export function openEvents(
   let isUnavailable = false
   let hasEnded = false
 
-  async function* connect(): AsyncGenerator<StreamEvent[], void, undefined> {
+  async function* connect(): AsyncGenerator<ReceivedEvent[], void, undefined> {
     if (isUnavailable || hasEnded) return
     const silence = startTimeout(FIRST_LINE_MS)
     let hasArrived = false
@@ -108,10 +108,10 @@ function startTimeout(ms: number) {
  * Yields the events of each chunk that arrives that have an id: none when there is none in it. Ends with what no service sends: an
  * event that is too long, or too much in all.
  */
-async function* eventsOf(response: Response): AsyncGenerator<StreamEvent[], void, undefined> {
+async function* eventsOf(response: Response): AsyncGenerator<ReceivedEvent[], void, undefined> {
   const reader = response.body?.getReader()
   if (reader === undefined) return
-  let events: StreamEvent[] = []
+  let events: ReceivedEvent[] = []
   let isTooLong = false
   const parser = createParser({
     maxBufferSize: MAX_EVENT_LENGTH,

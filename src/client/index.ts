@@ -86,12 +86,12 @@ export type {
 export type {
   Hooks,
   Logger,
-  LogLevel,
+  LoggerLevel,
   RequestFacts,
   ResponseFacts,
   RetryFacts,
 } from './observer.ts'
-export type { OrderChange, OrderChanges } from './order-events.ts'
+export type { OrderUpdate, OrderUpdates } from './order-events.ts'
 export type {
   AuthOptions,
   CancelOrderOptions,

@@ -44,8 +44,8 @@ export interface Logger {
 }
 
 /** From which level on the logger is called. */
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'off'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
+export const LOGGER_LEVELS = ['debug', 'info', 'warn', 'error', 'off'] as const
+export type LoggerLevel = (typeof LOGGER_LEVELS)[number]
 
 /** Tells hooks and logger what happens. Never throws. */
 export type Observer = Required<Hooks>
@@ -67,13 +67,13 @@ export function shownHeaders(headers: Readonly<Record<string, string>>): Record<
 export function createObserver(
   hooks: Hooks = {},
   logger: Logger | undefined,
-  level: LogLevel = 'warn',
+  level: LoggerLevel = 'warn',
 ): Observer {
-  if (!LOG_LEVELS.includes(level))
-    throw latchkeyError('INVALID_ARGUMENT', `logLevel is one of ${LOG_LEVELS.join(', ')}`)
+  if (!LOGGER_LEVELS.includes(level))
+    throw latchkeyError('INVALID_ARGUMENT', `logLevel is one of ${LOGGER_LEVELS.join(', ')}`)
 
-  function log(at: Exclude<LogLevel, 'off'>, message: string, facts: object): void {
-    if (logger === undefined || LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(level)) return
+  function log(at: Exclude<LoggerLevel, 'off'>, message: string, facts: object): void {
+    if (logger === undefined || LOGGER_LEVELS.indexOf(at) < LOGGER_LEVELS.indexOf(level)) return
     try {
       logger[at](message, facts)
     } catch {

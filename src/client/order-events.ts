@@ -1,22 +1,22 @@
 import {
   ORDER_STATUSES,
   type Order,
+  type OrderChange,
   type OrderStatus,
   orderHasEnded,
-  type OrderChange as ServiceChange,
 } from '../orders/order.ts'
 import { parseBounded } from '../wire/response.ts'
-import { openEvents, type StreamEvent } from './events.ts'
+import { openEvents, type ReceivedEvent } from './events.ts'
 import { isTransient, type WaitSource } from './wait.ts'
 
 /** A change of an order. */
-export interface OrderChange extends ServiceChange {
+export interface OrderUpdate extends OrderChange {
   /** Pass it as `lastEventId` to go on after this change; absent where the service has no stream. */
   id?: string
 }
 
 /** The changes of an order, oldest first. */
-export type OrderChanges = AsyncGenerator<OrderChange, void, undefined>
+export type OrderUpdates = AsyncGenerator<OrderUpdate, void, undefined>
 
 // Between two connections, and between two requests where there is no stream.
 const PAUSE_MS = 2_000
@@ -25,11 +25,11 @@ const LONGEST_PAUSE_MS = 60_000
 const MAX_CHANGES = 1_000
 
 /** Yields the changes of an order until it has ended. */
-export async function* followOrder(
+export async function* readUpdates(
   { transport, clock, context, get }: WaitSource,
   uuid: string,
   lastEventId?: string,
-): OrderChanges {
+): OrderUpdates {
   const { signal, headers } = context
   const events = openEvents(transport, `/orders/${uuid}/events`, { signal, headers, lastEventId })
   let last: OrderStatus | undefined
@@ -68,21 +68,21 @@ export async function* followOrder(
 }
 
 /** The change in an event; undefined for what is none. */
-function readChange({ id, data }: StreamEvent, uuid: string): OrderChange | undefined {
+function readChange({ id, data }: ReceivedEvent, uuid: string): OrderUpdate | undefined {
   try {
-    const change = parseBounded(data) as Partial<ServiceChange> | null
+    const change = parseBounded(data) as Partial<OrderChange> | null
     const isChange =
       change?.uuid === uuid &&
       typeof change.at === 'string' &&
       (ORDER_STATUSES as readonly unknown[]).includes(change.status)
-    return isChange ? { ...(change as ServiceChange), id } : undefined
+    return isChange ? { ...(change as OrderChange), id } : undefined
   } catch {
     return undefined
   }
 }
 
 /** A change that a request showed. */
-function seenChange(order: Order, uuid: string, now: number): OrderChange {
+function seenChange(order: Order, uuid: string, now: number): OrderUpdate {
   const { status, txid, blockHeight, amountOut, failureReason } = order
   return {
     uuid,

@@ -7,7 +7,7 @@ import type { CallContext, CallOptions, CallPromise, Calls } from './call.ts'
 import type { ServiceClock } from './clock.ts'
 import { commitOrder, type UnsignedOrder } from './committed-order.ts'
 import { type LatchkeyError, latchkeyError, requireNoIssues, requireWhole } from './errors.ts'
-import { followOrder, type OrderChanges } from './order-events.ts'
+import { type OrderUpdates, readUpdates } from './order-events.ts'
 import { type PagedList, pagedList } from './paging.ts'
 import type { Proof, Transport } from './transport.ts'
 import { type WaitOptions, waitForOrder } from './wait.ts'
@@ -219,7 +219,7 @@ export interface Orders {
    *   console.log(at, status, txid) // until it is confirmed, has failed, was cancelled or expired
    * ```
    */
-  events(uuid: string, options?: CallOptions & { lastEventId?: string }): OrderChanges
+  events(uuid: string, options?: CallOptions & { lastEventId?: string }): OrderUpdates
 }
 
 /** What the orders of a client need. */
@@ -373,7 +373,7 @@ export function createOrders({ transport, wallet, hasApiKey, clock, calls }: Con
     events: (uuid, { lastEventId, ...options } = {}) =>
       calls.iterate(options, (context) => {
         uuidPath(uuid)
-        return followOrder(source(uuid, context), uuid, lastEventId)
+        return readUpdates(source(uuid, context), uuid, lastEventId)
       }),
     execute: (uuid, options = {}) =>
       calls.start(options, async (context) => {

@@ -1,4 +1,5 @@
 import { VERSION } from '../version.ts'
+import { latchkeyError } from './errors.ts'
 
 /** As much of the platforms' globals as tells them apart. None of them has a type here: the client compiles on web standards. */
 interface Platform {
@@ -36,11 +37,14 @@ function runtimeName(): string | undefined {
 
 /**
  * Returns the user agent of the client; undefined in browsers, which send their own: a header of a script would need a preflight
- * there. Throws for an app whose name or version no header can carry.
+ * there. Throws `INVALID_ARGUMENT` for an app that no header can name.
  */
 export function userAgent({ name, version, url }: Partial<AppInfo> = {}): string | undefined {
   const runtime = runtimeName()
   if (runtime === undefined) return undefined
+  for (const part of [name, version, url])
+    if (part !== undefined && !/^[\x21-\x7e]*$/.test(part))
+      throw latchkeyError('INVALID_ARGUMENT', 'appInfo is printable ASCII without spaces')
   const app = name && `${name}${version === undefined ? '' : `/${version}`}`
   return [`latchkey-js/${VERSION}`, runtime, app, app && url && `(${url})`]
     .filter(Boolean)

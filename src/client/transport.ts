@@ -1,5 +1,6 @@
 import type { ErrorBody } from '../errors.ts'
 import { parseBounded, ResponseTooLarge, readResponse } from '../wire/response.ts'
+import { untilAborted } from './abort.ts'
 import type { CallContext } from './call.ts'
 import type { ServiceClock } from './clock.ts'
 import { isServiceCode, LatchkeyError, latchkeyError } from './errors.ts'
@@ -68,7 +69,7 @@ export interface TransportOptions {
 }
 
 /** What a request is counted by: the client's API key, or the address that it comes from. */
-export type Credential = 'apiKey' | 'address'
+export type CountedBy = 'apiKey' | 'address'
 
 /** Sends the requests of a client. */
 export interface Transport {
@@ -85,7 +86,7 @@ export interface Transport {
     auth?: 'session',
   ): Promise<Response>
   /** Returns the quota of a credential, as of the last response that was counted by it. */
-  rateLimit(credential: Credential): RateLimit | undefined
+  rateLimit(credential: CountedBy): RateLimit | undefined
 }
 
 // After decompression. A page of the audit is the longest response: 1,000 events with their messages.
@@ -126,7 +127,7 @@ interface Attempt {
 /** Creates the transport of a client. */
 export function createTransport(options: TransportOptions): Transport {
   const { root, apiKey, session, fetch, clock, observer, userAgent } = options
-  const rateLimits: { [One in Credential]?: RateLimit } = {}
+  const rateLimits: { [One in CountedBy]?: RateLimit } = {}
   // No response contains them: errors that are made of a response's members need no redaction of their own.
   const credentials = redactionOf([apiKey, session])
 
@@ -215,7 +216,8 @@ export function createTransport(options: TransportOptions): Transport {
     let text: string
     const ended = AbortSignal.any([signal, timeout])
     try {
-      response = await fetch(facts.url, { ...init, signal: ended })
+      // A fetch of the caller may not heed the signal.
+      response = await untilAborted(fetch(facts.url, { ...init, signal: ended }), ended)
       text = await readResponse(response, maxBytesOf(call, response), ended)
     } catch (error) {
       signal.throwIfAborted()
@@ -256,7 +258,7 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   /** The credential that a response was counted by: a key has three windows, an address has one. */
-  function credentialOf<T>(call: Call<T>, headers: Headers): Credential | undefined {
+  function credentialOf<T>(call: Call<T>, headers: Headers): CountedBy | undefined {
     const isKeys = headers.get('ratelimit-policy')?.includes('"hour"') ?? call.apiKey === true
     if (!isKeys) return 'address'
     // A key that is being made or recovered is not the client's.
@@ -366,7 +368,8 @@ function readAnswer(
   nowMs: number,
 ): object | Failure {
   const { status, headers } = response
-  const body = (response.ok ? credentials : secrets).value(parseObject(text)) as object | undefined
+  const { value, isCut } = parseObject(text)
+  const body = (response.ok ? credentials : secrets).value(value) as object | undefined
   if (response.ok && body !== undefined) return body
   const requestId = requestIdOf(response, secrets)
   const rateLimit = readRateLimit(headers)
@@ -380,12 +383,11 @@ function readAnswer(
   }
   // A refusal says that nothing was done. A fault, of the service or of a proxy before it, says nothing.
   const isFault = status === 408 || status >= 500
-  // Without a length, a body that was cut short ends like a whole one.
-  const isCut = response.ok && text.startsWith('{')
   const fails = (error: LatchkeyError): Failure => ({
     error,
     isUncertain: !VERDICTS.includes(error.code) && (isFault || response.ok),
-    isTransient: !VERDICTS.includes(error.code) && (isFault || isCut || status === 429),
+    isTransient:
+      !VERDICTS.includes(error.code) && (isFault || (response.ok && isCut) || status === 429),
   })
   if (response.type === 'opaqueredirect' || (status >= 300 && status < 400))
     return fails(latchkeyError('BAD_RESPONSE', 'The service answered with a redirect', facts))
@@ -416,12 +418,14 @@ function isErrorBody(body: Partial<ErrorBody> | undefined): body is ErrorBody {
   )
 }
 
-function parseObject(text: string): object | undefined {
+/** The object of a JSON text, or whether it looks like one that was cut short: without a length, such a body ends like a whole one. */
+function parseObject(text: string): { value: object | undefined; isCut: boolean } {
   try {
     const value = parseBounded(text)
-    return typeof value === 'object' && value !== null ? value : undefined
-  } catch {
-    return undefined
+    const isObject = typeof value === 'object' && value !== null
+    return { value: isObject ? value : undefined, isCut: false }
+  } catch (error) {
+    return { value: undefined, isCut: error instanceof SyntaxError && text.startsWith('{') }
   }
 }
 

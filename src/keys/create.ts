@@ -62,7 +62,7 @@ export interface Created {
 /**
  * Grants a key to the wallet that signed for it. The secret is in the response; only its hash is stored. `ownSecret` is the one
  * that the message names by its hash. The same message then resolves with the same key for as long as it is fresh and the key
- * is live: whoever sends both has the secret already.
+ * is live: a sender of both has the secret already.
  */
 export async function createKey(
   services: KeyServices,

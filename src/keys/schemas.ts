@@ -80,6 +80,13 @@ export const RevokeAllApiKeys = actionSchema(
   { cancelOpenOrders: true },
 )
 
+/** What is sent beside a message that names `keyHash`. */
+export const OwnSecretHeaders = z.object({
+  'X-API-Key': z.string().optional().meta({
+    description: 'The secret that keyHash of the message is the SHA-256 of, in the form of a key.',
+  }),
+})
+
 export const KeyParams = z.object({ keyId: KeyId })
 export const KeyQuery = z.strictObject({
   live: booleanParameter.meta({

@@ -106,6 +106,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     description:
       'The wallet signs a create_api_key message. Only this response contains the secret. A client that makes the secret itself signs its SHA-256 as keyHash and sends it in X-API-Key: it may send the same message again where the response was lost.',
     credentials: ['wallet'],
+    headers: wire.OwnSecretHeaders,
     body: { schema: SignedBody },
     messages: [wire.CreateApiKey],
     responses: {

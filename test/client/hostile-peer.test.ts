@@ -142,9 +142,8 @@ describe('A stream of events', () => {
     }
     const client = createClient({ baseUrl, clock })
     const growth = await growthOf(async () => {
-      await expect(client.orders.waitFor('uuid-1', { signal: leaving.signal })).rejects.toThrow(
-        'enough',
-      )
+      const waiting = client.orders.waitFor('uuid-1', { signal: leaving.signal })
+      await expect(waiting).rejects.toMatchObject({ cause: new Error('enough') })
     })
     return { waits, requests, growth }
   }
@@ -409,6 +408,7 @@ describe('What an error carries', () => {
       baseUrl: 'https://dex.example',
       apiKey: API_KEY,
       session,
+      maxRetries: 0,
       fetch: own as typeof fetch,
     })
     for (const call of [client.orders.execute('uuid-1'), client.keys.list()]) {

@@ -15,7 +15,7 @@ let proxy: BreakingProxy
 beforeAll(async () => {
   service = await startService({ MAX_ACTIVE_KEYS_PER_WALLET: '1000' })
   proxy = await startBreakingProxy(service.url)
-})
+}, 240_000)
 afterAll(async () => {
   await proxy?.close()
   await service?.stop()
@@ -104,9 +104,7 @@ describe.each(MOMENTS)('A connection that is reset %s', (moment) => {
     const bot = broken(/execute/, moment, { apiKey })
     const { txid, order } = await bot.orders.execute(uuid)
     expect(order.txid).toBe(txid)
-    const changes = await Array.fromAsync(
-      createClient({ baseUrl: service.url }).orders.events(uuid),
-    )
+    const changes = await all(createClient({ baseUrl: service.url }).orders.events(uuid))
     expect(changes.filter(({ status }) => status === 'executing')).toHaveLength(1)
     expect(new Set(changes.flatMap(({ txid }) => txid ?? []))).toEqual(new Set([txid]))
   })
@@ -125,7 +123,7 @@ describe.each(MOMENTS)('A connection that is reset %s', (moment) => {
     expect((await eachOnce(/suspend/).keys.suspend(keyId)).status).toBe('suspended')
     expect((await eachOnce(/resume/).keys.resume(keyId)).status).toBe('active')
     expect((await eachOnce(/DELETE/).keys.delete(keyId)).message).toContain('revoked')
-    const events = await Array.fromAsync(direct(signer).audit.events())
+    const events = await all(direct(signer).audit.events())
     const acts = events.map(({ body }) => JSON.parse(body).event)
     expect(acts).toEqual([
       'create_api_key',
@@ -208,6 +206,12 @@ it('A key that was refused is none that can be recovered', async () => {
   expect(error).toMatchObject({ code: 'DUPLICATE_KEY_NAME' })
   await expect(client.keys.recover(error)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
 })
+
+async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const collected: Item[] = []
+  for await (const item of items) collected.push(item)
+  return collected
+}
 
 async function funded() {
   const signer = countingSigner(false)

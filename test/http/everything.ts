@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
 import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import type { Service } from '../support/service.ts'
 import { createKey, fund, json, newWallet } from '../support/wallet.ts'
@@ -36,6 +38,15 @@ export async function useEverything(
       }),
     ),
   )) as { apiKey: string; keyId: string }
+  const own = makeSecret('ck_live_', randomBytes(32))
+  const granted = wallet.sign({
+    action: 'create_api_key',
+    keyName: 'own secret',
+    permissions: [],
+    keyHash: hashSecret(own),
+  })
+  for (const _ of ['created', 'sent again'])
+    await call('/api-keys', '/api-keys', json(granted, { 'X-API-Key': own }))
   const key = { 'X-API-Key': apiKey }
   const first = wallet.order({
     targetPrice: '1.5',

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
+import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
 import { type Service, secretsOf, startService } from '../support/service.ts'
 import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -66,6 +68,67 @@ describe('of many at once, on Postgres, through two services with 24 connections
       sql`SELECT api_keys.id FROM api_keys JOIN signed_actions a ON grant_id = a.id WHERE message = ${signed.message}`,
     )
     expect(made).toHaveLength(1)
+  })
+
+  it.each(
+    rounds(),
+  )('one message and its secret make one key, which all of its senders get (round %i)', async () => {
+    const secret = makeSecret('ck_live_', randomBytes(32))
+    const owner = newWallet(one)
+    const signed = owner.sign({
+      action: 'create_api_key',
+      keyName: 'raced',
+      permissions: [],
+      keyHash: hashSecret(secret),
+    })
+    const answers = await race((service) =>
+      service.call('/api-keys', json(signed, { 'X-API-Key': secret })),
+    )
+    expect(answers.map(({ status }) => status)).toEqual([...Array(CALLERS - 1).fill(200), 201])
+    expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1)
+    const made = await rows(
+      one.world.db,
+      sql`SELECT id FROM api_keys WHERE wallet_address = ${owner.address}`,
+    )
+    expect(made).toHaveLength(1)
+  })
+
+  it.each(rounds())('one secret is of one key, whichever wallets name it (round %i)', async () => {
+    const secret = makeSecret('ck_live_', randomBytes(32))
+    const keyHash = hashSecret(secret)
+    const answers = await race((service) => {
+      const members = { action: 'create_api_key', keyName: 'bot', permissions: [], keyHash }
+      const signed = newWallet(one).sign(members)
+      return service.call('/api-keys', json(signed, { 'X-API-Key': secret }))
+    })
+    expect(winners(answers)).toHaveLength(1)
+    expect(new Set(answers.slice(1).map(({ body }) => body.code))).toEqual(
+      new Set(['SECRET_IN_USE']),
+    )
+  })
+
+  it.each(
+    rounds(),
+  )('a secret that is being rotated away is not taken by another wallet meanwhile (round %i)', async () => {
+    const secret = makeSecret('ck_live_', randomBytes(32))
+    const keyHash = hashSecret(secret)
+    const owner = newWallet(one)
+    const named = { action: 'create_api_key', keyName: 'bot', permissions: [], keyHash }
+    const made = await one.call('/api-keys', json(owner.sign(named), { 'X-API-Key': secret }))
+    const { keyId } = (await made.json()) as { keyId: string }
+    const rotate = { action: 'rotate_api_key', keyId, graceSeconds: 3_600 }
+    const answers = await race((service, caller) =>
+      caller === 0
+        ? service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(rotate)))
+        : service.call('/api-keys', json(newWallet(one).sign(named), { 'X-API-Key': secret })),
+    )
+    expect(winners(answers)).toHaveLength(1)
+    const holders = await rows(
+      one.world.db,
+      sql`SELECT id FROM api_keys
+        WHERE key_hash = decode(${keyHash}, 'hex') OR previous_key_hash = decode(${keyHash}, 'hex')`,
+    )
+    expect(holders).toHaveLength(1)
   })
 
   it.each(

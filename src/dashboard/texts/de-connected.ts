@@ -392,6 +392,7 @@ export const deConnected: ConnectedTexts = {
   'verify.bad': 'Das Protokoll stimmt nicht: {n} Fehler | Das Protokoll stimmt nicht: {n} Fehler',
   'verify.bad.text':
     'Laden Sie dieses Protokoll herunter, widerrufen Sie, was Sie nicht erklären können, und fragen Sie den Betreiber. Verlassen Sie sich nicht auf das, was diese Seite von Ihren Schlüsseln zeigt.',
+  'code.SECRET_IN_USE': 'Ein Schlüssel hat dieses Geheimnis schon. Versuchen Sie es noch einmal.',
   'code.DUPLICATE_KEY_NAME': 'Ein gültiger Schlüssel hat diesen Namen. Wählen Sie einen anderen.',
   'code.KEY_LIMIT_REACHED':
     'Diese Wallet hat so viele gültige Schlüssel, wie der Dienst erlaubt. Widerrufen Sie zuerst einen.',

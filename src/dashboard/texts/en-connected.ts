@@ -373,6 +373,7 @@ export const enConnected = {
     'The audit does not check out: {n} fault | The audit does not check out: {n} faults',
   'verify.bad.text':
     'Download this audit, revoke what you cannot explain, and ask the operator. Do not rely on what this page shows of your keys.',
+  'code.SECRET_IN_USE': 'A key has this secret already. Try again.',
   'code.DUPLICATE_KEY_NAME': 'A live key has this name. Choose another one.',
   'code.KEY_LIMIT_REACHED':
     'This wallet has as many live keys as the service allows. Revoke one first.',

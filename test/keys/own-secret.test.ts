@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rows } from '../../src/db/database.ts'
+import type { CreatedKey, Key } from '../../src/keys/key.ts'
+import { hashSecret, makeSecret, type Secret } from '../../src/keys/secret.ts'
+import { startService } from '../http/documented.ts'
+import { answered, refused } from '../support/assertions.ts'
+import { ENGINES, type Service } from '../support/service.ts'
+import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
+
+const PREFIX = 'ck_live_'
+const newSecret = () => makeSecret(PREFIX, randomBytes(32))
+let names = 0
+const grant = (wallet: Wallet, secret: Secret, members = {}) =>
+  wallet.sign({
+    action: 'create_api_key',
+    keyName: `own ${++names}`,
+    permissions: ['execute'],
+    keyHash: hashSecret(secret),
+    ...members,
+  })
+
+describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
+  let service: Service
+  beforeAll(async () => {
+    service = await startService(engine)
+  }, 240_000)
+  afterAll(() => service.close())
+
+  const send = (signed: object, secret?: string) =>
+    service.call('/api-keys', json(signed, secret === undefined ? {} : { 'X-API-Key': secret }))
+  const created = async (signed: object, secret: string) =>
+    answered<CreatedKey>(await send(signed, secret), 201)
+  const me = (secret: string) => service.call('/me', { headers: { 'X-API-Key': secret } })
+  const keysOf = async (wallet: Wallet) => {
+    const headers = wallet.signHeaders({ action: 'list_api_keys' })
+    const page = await answered<{ apiKeys: Key[] }>(await service.call('/api-keys', { headers }))
+    return page.apiKeys
+  }
+
+  it('works with that secret, which the service showed no more than it got it', async () => {
+    const [wallet, secret] = [newWallet(service), newSecret()]
+    const key = await created(grant(wallet, secret), secret)
+    expect(key.apiKey).toBe(secret)
+    expect(await answered(await me(secret))).toMatchObject({
+      keyId: key.keyId,
+      owner: wallet.address,
+    })
+    const [{ keyPreview } = { keyPreview: '' }] = await keysOf(wallet)
+    expect(keyPreview).toBe(`${secret.slice(0, 12)}...${secret.slice(-4)}`)
+  })
+
+  it('is made once of a message that is sent again, and is the same key each time', async () => {
+    const [wallet, secret] = [newWallet(service), newSecret()]
+    const signed = grant(wallet, secret, { label: 'host 7', expiresAt: '2099-01-01T00:00:00Z' })
+    const first = await created(signed, secret)
+    service.clock.now += 60_000
+    expect(await answered(await send(signed, secret), 200)).toEqual(first)
+    expect(await keysOf(wallet)).toHaveLength(1)
+  })
+
+  it('is given to no party that has the message and not the secret', async () => {
+    const [wallet, secret] = [newWallet(service), newSecret()]
+    const signed = grant(wallet, secret)
+    for (const guess of [undefined, newSecret(), 'ck_live_x', `${secret}x`])
+      await refused(await send(signed, guess), 'invalidRequest')
+    expect(await keysOf(wallet)).toEqual([])
+    await created(signed, secret)
+    for (const guess of [undefined, newSecret()]) {
+      const body = JSON.stringify(await refused(await send(signed, guess), 'invalidRequest'))
+      expect(body).not.toMatch(/ck_live_\w|key_/)
+    }
+  })
+
+  it('is a secret of the form that keys have, so that a mistyped one is known as such', async () => {
+    const wallet = newWallet(service)
+    const secret = newSecret()
+    const mistyped = `${secret.slice(0, -1)}${secret.endsWith('a') ? 'b' : 'a'}` as Secret
+    const other = makeSecret('ck_test_', randomBytes(32))
+    for (const wrong of [mistyped, other, 'hunter2' as Secret])
+      await refused(await send(grant(wallet, wrong), wrong), 'invalidRequest')
+    expect(await keysOf(wallet)).toEqual([])
+  })
+
+  it.each([
+    'A'.repeat(64),
+    'a'.repeat(63),
+    '',
+    7,
+    null,
+  ])('is named by a hash: %j is none', async (keyHash) => {
+    const wallet = newWallet(service)
+    await refused(
+      await send(grant(wallet, newSecret(), { keyHash }), newSecret()),
+      'invalidRequest',
+    )
+  })
+
+  it('is not brought back by its message once it has ended, or has another secret', async () => {
+    const [wallet, secret] = [newWallet(service), newSecret()]
+    const signed = grant(wallet, secret)
+    const { keyId } = await created(signed, secret)
+    const rotate = { action: 'rotate_api_key', keyId, graceSeconds: 0 }
+    await answered(await service.call(`/api-keys/${keyId}/rotate`, json(wallet.sign(rotate))))
+    await refused(await send(signed, secret), 'messageReplayed')
+    const second = newSecret()
+    const revoked = grant(wallet, second)
+    await created(revoked, second)
+    await service.call('/api-keys/self', { method: 'DELETE', headers: { 'X-API-Key': second } })
+    await refused(await send(revoked, second), 'messageReplayed')
+    await refused(await me(second), 'apiKeyInactive')
+  })
+
+  it('is answered for as long as its message is fresh', async () => {
+    const [wallet, secret] = [newWallet(service), newSecret()]
+    const signed = grant(wallet, secret)
+    await created(signed, secret)
+    service.clock.now += 301_000
+    await refused(await send(signed, secret), 'timestampExpired')
+  })
+
+  it('has a secret that no other key has, of whatever wallet, even as one before its last', async () => {
+    const [wallet, thief, secret] = [newWallet(service), newWallet(service), newSecret()]
+    const { keyId } = await created(grant(wallet, secret), secret)
+    for (const owner of [wallet, thief])
+      await refused(await send(grant(owner, secret), secret), 'secretInUse')
+    const rotate = { action: 'rotate_api_key', keyId, graceSeconds: 3_600 }
+    await answered(await service.call(`/api-keys/${keyId}/rotate`, json(wallet.sign(rotate))))
+    for (const owner of [wallet, thief])
+      await refused(await send(grant(owner, secret), secret), 'secretInUse')
+    expect(await answered(await me(secret))).toMatchObject({ keyId, owner: wallet.address })
+    expect(await keysOf(thief)).toEqual([])
+  })
+
+  it('is not asked for where the service makes the secret, whatever key is sent beside', async () => {
+    const wallet = newWallet(service)
+    const { apiKey } = await createKey(service, wallet)
+    const signed = wallet.sign({ action: 'create_api_key', keyName: 'plain', permissions: [] })
+    const key = await created(signed, apiKey)
+    expect(key.apiKey).not.toBe(apiKey)
+    await refused(await send(signed, key.apiKey), 'messageReplayed')
+  })
+
+  it('is stored as a hash alone', async () => {
+    const [wallet, secret] = [newWallet(service), newSecret()]
+    await created(grant(wallet, secret), secret)
+    const stored = await rows<{ text: string }>(
+      service.world.db,
+      sql`SELECT to_jsonb(k)::text AS text FROM api_keys k WHERE wallet_address = ${wallet.address}
+        UNION ALL SELECT to_jsonb(a)::text FROM signed_actions a WHERE wallet_address = ${wallet.address}
+        UNION ALL SELECT to_jsonb(e)::text FROM audit_events e WHERE wallet_address = ${wallet.address}`,
+    )
+    expect(stored.length).toBeGreaterThanOrEqual(3)
+    for (const { text } of stored) expect(text).not.toContain(secret.slice(8, -6))
+  })
+})
