@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks'
-import type { CreatedKey, ServiceInfo } from '../client/index.ts'
+import type { RecoveredKey, ServiceInfo } from '../client/index.ts'
 import type { TermsPolicy } from '../client/terms.ts'
 import { owner } from './clients.ts'
 import { connection, service } from './connection.ts'
@@ -49,12 +49,17 @@ function NewKeyForm({ info }: { info: ServiceInfo }) {
   const [template, setTemplate] = useState<Template>(asked)
   const [draft, setDraft] = useState<KeyDraft>(() => draftOf(asked, NAMES(), Date.now()))
   const [isTried, setTried] = useState(false)
-  const [created, setCreated] = useState<CreatedKey>()
+  const [created, setCreated] = useState<RecoveredKey>()
   const current = useStore(connection)
   const read = readDraft(draft, decimalsOf, termsPolicyOf(info))
   const isSound = read.faults.size === 0
   const { isBusy, error, run, dismiss } = useAct(async () => {
-    setCreated(await owner().keys.create(newKeyOf(read.terms)))
+    const { keys } = owner()
+    // Of an answer that was lost: the same message, without a second prompt. Of a refusal it sends nothing.
+    const made = await keys
+      .create(newKeyOf(read.terms))
+      .catch((error) => keys.recover(error).catch(() => Promise.reject(error)))
+    setCreated(made)
     announceChange()
   })
   const choose = (next: Template) => {

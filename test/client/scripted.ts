@@ -107,5 +107,6 @@ export function scripted(
 
 function respond({ status = 200, headers = {}, body = {} }: Answer): Response {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
-  return new Response(text, { status, headers })
+  // A response without content has no body, not even an empty one.
+  return new Response(status === 204 ? null : text, { status, headers })
 }

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
+import { createClient, privateKeySigner, verifyAudit } from '../../src/client/index.ts'
 import { rows } from '../../src/db/database.ts'
 import type { CreatedKey, Key } from '../../src/keys/key.ts'
 import { hashSecret, makeSecret, type Secret } from '../../src/keys/secret.ts'
@@ -140,6 +142,29 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
     const key = await created(signed, apiKey)
     expect(key.apiKey).not.toBe(apiKey)
     await refused(await send(signed, key.apiKey), 'messageReplayed')
+  })
+
+  it('is proven to have the secret that its owner signed, whatever the service says later', async () => {
+    const wallet = newWallet(service)
+    service.clock.now = Date.now()
+    const client = createClient({
+      baseUrl: 'http://localhost',
+      signer: privateKeySigner(wallet.privateKey, 'devnet'),
+      fetch: (url, init) => service.call(`/${new URL(url).pathname}${new URL(url).search}`, init),
+    })
+    await client.keys.create({ name: 'proven', permissions: [] })
+    const audit = await client.audit.export()
+    expect(verifyAudit(audit)).toMatchObject({ ok: true, vouched: [] })
+    const events = audit.events.map((event) => {
+      const body = JSON.parse(event.body)
+      const details = { ...body.details, keyHash: hashSecret(newSecret()) }
+      const text = bodyText({ ...body, details })
+      return { ...event, body: text, hash: chainHash(FIRST_HASH, text) }
+    })
+    expect(verifyAudit({ ...audit, events }).faults).toContainEqual({
+      sequence: 1,
+      fault: 'has another secret than the signed one',
+    })
   })
 
   it('is stored as a hash alone', async () => {
