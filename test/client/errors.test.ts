@@ -61,13 +61,13 @@ describe('An answer that is not the service', () => {
     ['JSON of another make', { status: 400, body: { message: 'no' } }],
     ['a redirect', { status: 302, headers: { location: 'https://elsewhere.example' } }],
   ])('is BAD_RESPONSE: %s', async (_, answer) => {
-    const { client } = scripted([answer])
+    const { client } = scripted([answer], { maxRetries: 0 })
     expect(await fail(client.orders.get('uuid-1'))).toMatchObject({ code: 'BAD_RESPONSE' })
   })
 
   it('is UNREACHABLE when there is none, and says why', async () => {
     const cause = new Error('connect ECONNREFUSED 127.0.0.1:1')
-    const { client } = scripted([new TypeError('fetch failed', { cause })])
+    const { client } = scripted([new TypeError('fetch failed', { cause })], { maxRetries: 0 })
     const error = await fail(client.orders.get('uuid-1'))
     expect(error.code).toBe('UNREACHABLE')
     expect(error.message).toContain('https://dex.example/api/v1: connect ECONNREFUSED')
@@ -78,7 +78,7 @@ describe('An answer that is not the service', () => {
       new Promise<never>((_, reject) => {
         signal?.addEventListener('abort', () => reject(signal.reason))
       })
-    const { client } = scripted([never], { timeoutMs: 1 })
+    const { client } = scripted([never], { timeoutMs: 1, maxRetries: 0 })
     expect(await fail(client.orders.get('uuid-1'))).toMatchObject({ code: 'TIMEOUT' })
   })
 
