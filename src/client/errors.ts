@@ -288,79 +288,222 @@ export class LatchkeyError extends Error {
   }
 }
 
-/** No or no good credential: 401. */
+/**
+ * No or no good credential: 401.
+ *
+ * @example
+ * ```ts
+ * import { AuthenticationError, createClient } from 'latchkey/client'
+ *
+ * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+ * const error: unknown = await bot.keys.me().catch((error) => error)
+ * if (error instanceof AuthenticationError) console.log(error.code) // INVALID_API_KEY, API_KEY_INACTIVE
+ * ```
+ */
 export class AuthenticationError extends LatchkeyError {
   override readonly name = 'AuthenticationError'
   declare readonly code: CodesOf<401>
 }
 
-/** The credential is good and does not allow this: 403. */
+/**
+ * The credential is good and does not allow this: 403.
+ *
+ * @example
+ * ```ts
+ * import { createClient, PermissionError } from 'latchkey/client'
+ *
+ * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+ * const error: unknown = await bot.orders.cancel('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162').catch((error) => error)
+ * if (error instanceof PermissionError) console.log(error.code, error.details) // PERMISSION_DENIED { required: 'cancel' .. }
+ * ```
+ */
 export class PermissionError extends LatchkeyError {
   override readonly name = 'PermissionError'
   declare readonly code: CodesOf<403>
 }
 
-/** There is no such key, order or path: 404. */
+/**
+ * There is no such key, order or path: 404.
+ *
+ * @example
+ * ```ts
+ * import { createClient, NotFoundError } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.orders.get('no-such-order').catch((error) => error)
+ * if (error instanceof NotFoundError) console.log(error.code) // ORDER_NOT_FOUND
+ * ```
+ */
 export class NotFoundError extends LatchkeyError {
   override readonly name = 'NotFoundError'
   declare readonly code: CodesOf<404> | ClientCodesOf<'notFound'>
 }
 
-/** Something else is in its place, or the message was used before: 409. */
+/**
+ * Something else is in its place, or the message was used before: 409.
+ *
+ * @example
+ * ```ts
+ * import { ConflictError, createClient } from 'latchkey/client'
+ *
+ * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+ * const error: unknown = await bot.orders.execute('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162').catch((error) => error)
+ * if (error instanceof ConflictError) console.log(error.code) // ORDER_TAMPERED
+ * ```
+ */
 export class ConflictError extends LatchkeyError {
   override readonly name = 'ConflictError'
   declare readonly code: CodesOf<409>
 }
 
-/** Too many requests, settlements or streams: 429. */
+/**
+ * Too many requests, settlements or streams: 429.
+ *
+ * @example
+ * ```ts
+ * import { createClient, RateLimitError } from 'latchkey/client'
+ *
+ * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+ * const error: unknown = await bot.keys.me({ maxRetries: 0 }).catch((error) => error)
+ * if (error instanceof RateLimitError) console.log(error.retryAfterSeconds, error.rateLimit) // 7 ..
+ * ```
+ */
 export class RateLimitError extends LatchkeyError {
   override readonly name = 'RateLimitError'
   declare readonly code: CodesOf<429>
 }
 
-/** What was asked is wrong: an argument, where nothing was sent, or any other status from 400 to 499. */
+/**
+ * What was asked is wrong: an argument, where nothing was sent, or any other status from 400 to 499.
+ *
+ * @example
+ * ```ts
+ * import { createClient, InvalidRequestError } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.orders.get('no uuid').catch((error) => error)
+ * if (error instanceof InvalidRequestError) console.log(error.code, error.status) // INVALID_ARGUMENT undefined
+ * ```
+ */
 export class InvalidRequestError extends LatchkeyError {
   override readonly name = 'InvalidRequestError'
   declare readonly code: CodesOf<400 | 405 | 413 | 415 | 431> | ClientCodesOf<'request'>
 }
 
-/** The service cannot serve the request now: 408, or a status from 500 on. */
+/**
+ * The service cannot serve the request now: 408, or a status from 500 on.
+ *
+ * @example
+ * ```ts
+ * import { createClient, UnavailableError } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.info().catch((error) => error)
+ * if (error instanceof UnavailableError) console.log(error.code, error.retryAfterSeconds) // UNAVAILABLE 1
+ * ```
+ */
 export class UnavailableError extends LatchkeyError {
   override readonly name = 'UnavailableError'
   declare readonly code: CodesOf<408 | 500 | 501 | 503>
 }
 
-/** The order could not be executed, or did not settle. */
+/**
+ * The order could not be executed, or did not settle.
+ *
+ * @example
+ * ```ts
+ * import { createClient, ExecutionError } from 'latchkey/client'
+ *
+ * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+ * const error: unknown = await bot.orders.execute('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162').catch((error) => error)
+ * if (error instanceof ExecutionError) console.log(error.details?.reason) // minimum_output
+ * ```
+ */
 export class ExecutionError extends LatchkeyError {
   override readonly name = 'ExecutionError'
   declare readonly code: CodesOf<502> | ClientCodesOf<'execution'>
 }
 
-/** There was no response: `cause` says why. */
+/**
+ * There was no response: `cause` says why.
+ *
+ * @example
+ * ```ts
+ * import { ConnectionError, createClient } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.info({ maxRetries: 0 }).catch((error) => error)
+ * if (error instanceof ConnectionError) console.log(error.code, error.cause) // UNREACHABLE ..
+ * ```
+ */
 export class ConnectionError extends LatchkeyError {
   override readonly name: string = 'ConnectionError'
   declare readonly code: ClientCodesOf<'connection' | 'timeout'>
 }
 
-/** There was no response in time. */
+/**
+ * There was no response in time.
+ *
+ * @example
+ * ```ts
+ * import { createClient, TimeoutError } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.info({ deadlineMs: 20_000 }).catch((error) => error)
+ * if (error instanceof TimeoutError) console.log(error.details) // { deadlineMs: 20000 }
+ * ```
+ */
 export class TimeoutError extends ConnectionError {
   override readonly name = 'TimeoutError'
   declare readonly code: ClientCodesOf<'timeout'>
 }
 
-/** A signal aborted the call: `cause` is its reason. Its name is that of the platform's own error. */
+/**
+ * A signal aborted the call: `cause` is its reason. Its name is that of the platform's own error.
+ *
+ * @example
+ * ```ts
+ * import { AbortError, createClient } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.info({ signal: AbortSignal.abort('enough') }).catch((error) => error)
+ * if (error instanceof AbortError) console.log(error.cause) // enough
+ * ```
+ */
 export class AbortError extends LatchkeyError {
   override readonly name = 'AbortError'
   declare readonly code: ClientCodesOf<'aborted'>
 }
 
-/** Nothing was signed: by the wallet, or because the service is not the one that is signed for. */
+/**
+ * Nothing was signed: by the wallet, or because the service is not the one that is signed for.
+ *
+ * @example
+ * ```ts
+ * import { createClient, SigningError } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.keys.list().catch((error) => error)
+ * if (error instanceof SigningError) console.log(error.code) // SIGNER_MISSING
+ * ```
+ */
 export class SigningError extends LatchkeyError {
   override readonly name = 'SigningError'
   declare readonly code: ClientCodesOf<'signing'>
 }
 
-/** The response is not a Latchkey service's. */
+/**
+ * The response is not a Latchkey service's.
+ *
+ * @example
+ * ```ts
+ * import { BadResponseError, createClient } from 'latchkey/client'
+ *
+ * const client = createClient({ baseUrl: 'https://dex.example' })
+ * const error: unknown = await client.info().catch((error) => error)
+ * if (error instanceof BadResponseError) console.log(error.status) // 502, of a proxy
+ * ```
+ */
 export class BadResponseError extends LatchkeyError {
   override readonly name = 'BadResponseError'
   declare readonly code: ClientCodesOf<'response'>

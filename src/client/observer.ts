@@ -43,8 +43,10 @@ export interface Logger {
   error(message: string, facts?: object): void
 }
 
+/** The levels of a logger, from which on it is called. */
+const LOGGER_LEVELS = ['debug', 'info', 'warn', 'error', 'off'] as const
+
 /** From which level on the logger is called. */
-export const LOGGER_LEVELS = ['debug', 'info', 'warn', 'error', 'off'] as const
 export type LoggerLevel = (typeof LOGGER_LEVELS)[number]
 
 /** Tells hooks and logger what happens. Never throws. */
