@@ -20,7 +20,7 @@ beforeAll(async () => {
   clone = await mkdtemp(join(tmpdir(), 'latchkey-clone-'))
   await copyFile(join(ROOT, 'package.json'), join(clone, 'package.json'))
   await mkdir(join(clone, 'node_modules'))
-  for (const part of ['src', 'node_modules/@noble'])
+  for (const part of ['src', 'node_modules/@noble', 'node_modules/eventsource-parser'])
     await symlink(join(ROOT, part), join(clone, part))
   service = await startService()
 }, 60_000)
