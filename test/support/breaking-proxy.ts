@@ -1,7 +1,12 @@
 import { createServer, connect as openSocket, type Socket } from 'node:net'
 
-/** When a connection breaks: before the request is passed on, once it was answered, or within the answer. */
-export const MOMENTS = ['before the request', 'before the answer', 'within the answer'] as const
+/** When a connection breaks: before the request is passed on, once it was answered, or within the answer, which may seem to end. */
+export const MOMENTS = [
+  'before the request',
+  'before the answer',
+  'within the answer',
+  'within the answer, as if it were whole',
+] as const
 export type Moment = (typeof MOMENTS)[number]
 
 export interface BreakingProxy {
@@ -57,7 +62,10 @@ export async function startBreakingProxy(target: string): Promise<BreakingProxy>
       if (moment === undefined) return void client.write(chunk)
       if (moment === 'before the answer') return breakOff()
       // The headers, and the beginning of the body.
-      client.write(chunk.subarray(0, chunk.length - 5), breakOff)
+      const part = chunk.subarray(0, chunk.length - 5)
+      if (moment === 'within the answer') return void client.write(part, breakOff)
+      broken += 1
+      client.end(part, () => service.destroy())
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
