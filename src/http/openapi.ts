@@ -52,8 +52,18 @@ const EXTRA_HEADERS: typeof HEADERS = [
   ['Retry-After', 'RetryAfter', 'Seconds to wait before retrying'],
   ['WWW-Authenticate', 'Challenge', 'The missing credential or scope (RFC 6750)'],
 ]
-const LAG = {
-  [REPLICA_LAG]: {
+/** On every response to an API key that ends within 14 days. */
+const KEY_END = { 'X-API-Key-Expires': { $ref: '#/components/headers/KeyEnd' } }
+const LAG = { [REPLICA_LAG]: { $ref: '#/components/headers/ReplicaLag' } }
+
+/** The components of headers that a response may lack. */
+const OPTIONAL_HEADERS = {
+  KeyEnd: {
+    description: 'When the API key ends; present in its last 14 days',
+    required: false,
+    schema: { type: 'string', format: 'date-time' },
+  },
+  ReplicaLag: {
     description:
       'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
     required: false,
@@ -131,12 +141,15 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
     ],
     paths,
     components: {
-      headers: Object.fromEntries(
-        [...HEADERS, ...EXTRA_HEADERS].map(([, component, description]) => [
-          component,
-          { description, schema: { type: 'string' } },
-        ]),
-      ),
+      headers: {
+        ...Object.fromEntries(
+          [...HEADERS, ...EXTRA_HEADERS].map(([, component, description]) => [
+            component,
+            { description, schema: { type: 'string' } },
+          ]),
+        ),
+        ...OPTIONAL_HEADERS,
+      },
       parameters: shared,
       responses: refusalComponents(reasons, schemaOf),
       securitySchemes: {
@@ -188,7 +201,10 @@ function operation(
         required: body.optional !== true,
         content: {
           'application/json': {
-            schema: signedBody(schemaOf(body.schema, 'input'), signed, schemas),
+            schema: eitherOf(
+              signedBody(schemaOf(body.schema, 'input'), signed, schemas),
+              body.byKey && schemaOf(body.byKey, 'input'),
+            ),
           },
         },
       },
@@ -199,7 +215,11 @@ function operation(
           status,
           {
             description: response.description,
-            headers: { ...headersOf(status), ...(endpoint.mayLag === true && LAG) },
+            headers: {
+              ...headersOf(status),
+              ...(endpoint.credentials.includes('key') && KEY_END),
+              ...(endpoint.mayLag === true && LAG),
+            },
             ...(response.schema !== undefined && {
               content: {
                 [response.contentType ?? 'application/json']: {
@@ -261,6 +281,10 @@ function signedBody(
   const own = `signed_${name.replace(/_message$/, '')}`
   schemas[own] = { allOf: [schema, { properties: { message: contentOf(signed) } }] }
   return { $ref: `#/components/schemas/${own}` }
+}
+
+function eitherOf(schema: JsonObject, other: JsonObject | undefined): JsonObject {
+  return other === undefined ? schema : { anyOf: [schema, other] }
 }
 
 function refOf(schema: JsonObject): string {
@@ -343,7 +367,7 @@ function refusalComponents(
       RESPONSES[status],
       {
         description: describe(those),
-        headers: headersOf(String(status)),
+        headers: { ...headersOf(String(status)), ...KEY_END },
         content: {
           'application/json': {
             schema: schemaOf(ErrorSchema, 'output'),
