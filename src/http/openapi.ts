@@ -50,11 +50,20 @@ const HEADERS: readonly [name: string, component: string, description: string][]
 const EXTRA_HEADERS: typeof HEADERS = [
   ['Location', 'Location', 'The path of what was created'],
   ['Retry-After', 'RetryAfter', 'Seconds to wait before retrying'],
-  ['WWW-Authenticate', 'Challenge', 'The missing credential or scope (RFC 6750)'],
+  ['WWW-Authenticate', 'Challenge', 'The missing credential (RFC 6750)'],
 ]
 /** On every response to an API key that ends within 14 days. */
 const KEY_END = { 'X-API-Key-Expires': { $ref: '#/components/headers/KeyEnd' } }
 const LAG = { [REPLICA_LAG]: { $ref: '#/components/headers/ReplicaLag' } }
+
+/** By status: what some of its refusals say beside their body. */
+const HINTS: Record<number, JsonObject> = {
+  403: { 'WWW-Authenticate': { $ref: '#/components/headers/Scope' } },
+  415: {
+    Accept: { $ref: '#/components/headers/Accepted' },
+    'Accept-Encoding': { $ref: '#/components/headers/Accepted' },
+  },
+}
 
 /** The components of headers that a response may lack. */
 const OPTIONAL_HEADERS = {
@@ -63,9 +72,15 @@ const OPTIONAL_HEADERS = {
     required: false,
     schema: { type: 'string', format: 'date-time' },
   },
+  Scope: {
+    description: 'With PERMISSION_DENIED: the missing scope (RFC 6750)',
+    required: false,
+    schema: { type: 'string' },
+  },
+  Accepted: { description: 'What is understood', required: false, schema: { type: 'string' } },
   ReplicaLag: {
     description:
-      'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
+      'Read from a replica: what was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
     required: false,
     schema: { type: 'integer' },
   },
@@ -367,7 +382,7 @@ function refusalComponents(
       RESPONSES[status],
       {
         description: describe(those),
-        headers: { ...headersOf(String(status)), ...KEY_END },
+        headers: { ...headersOf(String(status)), ...KEY_END, ...HINTS[status] },
         content: {
           'application/json': {
             schema: schemaOf(ErrorSchema, 'output'),
