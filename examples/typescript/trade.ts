@@ -32,7 +32,11 @@ const pins = {
   routers: isDevnet ? undefined : needed('LATCHKEY_ROUTERS').split(','),
 }
 const wallet = createClient({ ...pins, signer })
-const { devnet } = await wallet.info()
+const { devnet, ...info } = await wallet.info()
+if (info.network !== network) {
+  console.error(`${baseUrl} is on ${info.network}, and LATCHKEY_NETWORK is ${network}`)
+  process.exit(1)
+}
 const terms = {
   inputToken: needed('INPUT_TOKEN', devnet?.inputToken),
   outputToken: needed('OUTPUT_TOKEN', devnet?.outputToken),

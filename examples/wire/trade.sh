@@ -8,6 +8,7 @@
 #   LATCHKEY_ROUTERS     the router that may spend what is signed, from its operator; committed:ROUTER for a committed one
 #   INPUT_TOKEN, OUTPUT_TOKEN, AMOUNT_IN, and for a committed router MIN_AMOUNT_OUT
 set -euo pipefail
+shopt -s inherit_errexit
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 url=${LATCHKEY_URL:-http://127.0.0.1:8787}/api/v1
@@ -48,6 +49,7 @@ amount=$(needed AMOUNT_IN 1000000)
 # A router can spend what an intent names: off devnet it is not the service that says which.
 router=$(needed LATCHKEY_ROUTERS "$(member routerContract <<<"$info")")
 router=${router%%,*}
+minimum=$([ "$router" = "${router#committed:}" ] || needed MIN_AMOUNT_OUT 490000)
 [ "$LATCHKEY_NETWORK" != devnet ] || call "$url/devnet/faucet" -d "{\"address\":\"$address\"}" >/dev/null
 
 permissions='"permissions":["create","execute","cancel"]'
@@ -62,12 +64,11 @@ place() {
     uuid=$(stacks uuid)
   else
     # Binds the order to its recipient, a minimum and a deadline: no party can execute it otherwise.
-    local min salt until
-    min=$(needed MIN_AMOUNT_OUT 490000)
+    local salt until
     salt=$(stacks uuid | tr -d -)
     until=$(($(date +%s) + 3600))
-    uuid=$(stacks committed "$address" "$output" "$min" "$salt" "$until")
-    terms=",\"minAmountOut\":\"$min\",\"salt\":\"$salt\",\"deadline\":\"$(python3 -c 'import sys,time; print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(sys.argv[1]))))' "$until")\""
+    uuid=$(stacks committed "$address" "$output" "$minimum" "$salt" "$until")
+    terms=",\"minAmountOut\":\"$minimum\",\"salt\":\"$salt\",\"deadline\":\"$(python3 -c 'import sys,time; print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(sys.argv[1]))))' "$until")\""
   fi
   signature=$(stacks intent "$input" "$amount" "$uuid" "$contract")
   call "$url/orders/new" -H "X-API-Key: $key" -d "{\"owner\":\"$address\",\"inputToken\":\"$input\",\"outputToken\":\"$output\",\"amountIn\":\"$amount\",\"uuid\":\"$uuid\",\"routerContract\":\"$contract\",\"signature\":\"$signature\"$terms}" | member data.uuid
