@@ -128,7 +128,7 @@ export function createApp({
     }),
   )
   const docs = readDocsFile && openDocs(() => referencePage(endpoints), readDocsFile, gzip)
-  for (const path of docs === undefined ? [] : ['/docs', '/docs/:file'])
+  for (const path of docs === undefined ? [] : ['/docs', '/docs/', '/docs/:file'])
     app.get(
       path,
       withContext('/docs', async (c) => {

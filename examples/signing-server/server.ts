@@ -2,8 +2,10 @@
  * An authorized signing server: its callers ask for orders, it signs them with the wallet's key and places them with an API key. It
  * decides by itself who may ask, and for what: a caller has a token of its own, and a limit.
  *
- * LATCHKEY_URL, LATCHKEY_API_KEY (with the permission `create`), SIGNING_PRIVATE_KEY, and in CALLERS a JSON object by name:
- * {"desk": {"token": "32 characters or more", "maxAmountIn": "5000000", "inputTokens": ["ST..token"]}}.
+ * It needs LATCHKEY_API_KEY (with the permission `create`, and that wallet's), SIGNING_PRIVATE_KEY, and in CALLERS a JSON object by name:
+ * {"desk": {"token": "32 characters or more", "maxAmountIn": "5000000", "inputTokens": ["ST..token"]}}. LATCHKEY_URL is
+ * http://127.0.0.1:8787 by default, a devnet. For a testnet or mainnet: LATCHKEY_NETWORK; LATCHKEY_ROUTERS with a committed router, from
+ * its operator, as `committed:ROUTER`; and LATCHKEY_DOMAIN where the service is not called as its host. PORT is 8788 by default.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
@@ -27,13 +29,22 @@ interface Request {
 const MAX_BODY_BYTES = 4_096
 const MIN_TOKEN_LENGTH = 32
 
+const NETWORKS = ['devnet', 'testnet', 'mainnet'] as const
+const network = NETWORKS.find((one) => one === (process.env.LATCHKEY_NETWORK || 'devnet'))
+if (network === undefined) throw new Error(`LATCHKEY_NETWORK is one of ${NETWORKS.join(', ')}`)
+const routers = process.env.LATCHKEY_ROUTERS?.split(',')
+if (network !== 'devnet' && routers === undefined)
+  throw new Error('LATCHKEY_ROUTERS is needed: the routers that may spend what is signed')
 const callers = Object.entries(JSON.parse(process.env.CALLERS ?? '{}') as Record<string, Caller>)
 if (callers.length === 0 || callers.some(([, { token }]) => token.length < MIN_TOKEN_LENGTH))
   throw new Error(`CALLERS needs callers with tokens of ${MIN_TOKEN_LENGTH} characters or more`)
 const client = createClient({
-  baseUrl: process.env.LATCHKEY_URL ?? 'http://127.0.0.1:8787',
+  baseUrl: process.env.LATCHKEY_URL || 'http://127.0.0.1:8787',
+  network,
+  routers,
+  domain: process.env.LATCHKEY_DOMAIN,
   apiKey: process.env.LATCHKEY_API_KEY ?? '',
-  signer: privateKeySigner(process.env.SIGNING_PRIVATE_KEY ?? '', 'devnet'),
+  signer: privateKeySigner(process.env.SIGNING_PRIVATE_KEY ?? '', network),
 })
 
 /** The caller whose token a request carries. Digests are compared, so that neither time nor length tells of a token. */

@@ -3,10 +3,14 @@
 It is written to be read, and slow: 0.1 s a signature, with timing that depends on the key. A bot that signs all day, or next to
 strangers, uses a library in its place, as coincurve; the bytes that are signed stay the same.
 
+WALLET_PRIVATE_KEY is 32 bytes in hexadecimal and 01. LATCHKEY_NETWORK is devnet (the default), testnet or mainnet.
+
     python3 stacks.py address                      the address of WALLET_PRIVATE_KEY
     python3 stacks.py message 'text'               the signature of a text
     python3 stacks.py intent TOKEN AMOUNT UUID ROUTER
     python3 stacks.py uuid                         a uuid for an order
+    python3 stacks.py committed TO TOKEN MIN SALT UNTIL
+                                                   the uuid of an order that is committed to these terms
     python3 stacks.py check vectors.json           compares everything here with docs/vectors.json
 """
 
@@ -292,7 +296,7 @@ def committed_terms(terms):
             "salt": buffer(bytes.fromhex(terms["salt"])),
             "to": principal(terms["to"]),
             "token": principal(terms["token"]),
-            "until": uint(terms["until"]),
+            "until": uint(int(terms["until"])),
         }
     )
 
@@ -335,12 +339,14 @@ def check(path):
 
 def main(command, *given):
     key = os.environ.get("WALLET_PRIVATE_KEY", "")
-    network = os.environ.get("STACKS_NETWORK", "devnet")
+    network = os.environ.get("LATCHKEY_NETWORK", "devnet")
+    names = ("to", "token", "min", "salt", "until")
     commands = {
         "address": lambda: address(key, network),
         "message": lambda text: sign_message(key, text),
         "intent": lambda *intent: sign_intent(key, network, *intent),
         "uuid": lambda: str(uuids.uuid4()),
+        "committed": lambda *terms: committed_uuid({"by": None, **dict(zip(names, terms))}),
         "check": lambda path: f"{check(path)} vectors are as they should be",
     }
     print(commands[command](*given))

@@ -1,4 +1,13 @@
-"""A key, an order and its end, in Python without packages: LATCHKEY_URL and WALLET_PRIVATE_KEY say where and for whom."""
+"""A key, an order and its end, in Python without packages.
+
+WALLET_PRIVATE_KEY says for whom, and LATCHKEY_URL where: by default http://127.0.0.1:8787, a devnet, whose faucet pays. The others
+are for a testnet or mainnet, where the wallet holds the input token and the order trades it for real:
+
+    LATCHKEY_NETWORK     testnet or mainnet
+    LATCHKEY_DOMAIN      what its operator calls the service: signedDomain of GET /api/v1/info
+    LATCHKEY_ROUTERS     the router that may spend what is signed, from its operator; committed:ROUTER for a committed one
+    INPUT_TOKEN, OUTPUT_TOKEN, AMOUNT_IN, and for a committed router MIN_AMOUNT_OUT
+"""
 
 import json
 import os
@@ -10,9 +19,18 @@ import uuid
 
 import stacks
 
-URL = os.environ.get("LATCHKEY_URL", "http://127.0.0.1:8787") + "/api/v1"
-KEY = os.environ["WALLET_PRIVATE_KEY"]
-NETWORK = os.environ.get("STACKS_NETWORK", "devnet")
+URL = os.environ.get("LATCHKEY_URL", "http://127.0.0.1:8787").rstrip("/") + "/api/v1"
+NETWORK = os.environ.get("LATCHKEY_NETWORK", "devnet")
+HOUR = 3600
+
+
+def needed(name, on_devnet=None):
+    """A variable. On a devnet the service may name the value; elsewhere nothing that is signed is the service's choice."""
+    value = os.environ.get(name) or (on_devnet if NETWORK == "devnet" else None)
+    return value or sys.exit(f"{name} is not set: the first lines of {sys.argv[0]} say what it is")
+
+
+KEY = needed("WALLET_PRIVATE_KEY")
 ADDRESS = stacks.address(KEY, NETWORK)
 
 
@@ -28,12 +46,14 @@ def call(method, path, body=None, headers=None):
     except urllib.error.HTTPError as error:
         refusal = json.load(error)
         sys.exit(f"{method} {path}: {refusal['code']} {json.dumps(refusal.get('details'))}")
+    except urllib.error.URLError as error:
+        sys.exit(f"{URL} cannot be reached: {error.reason}")
 
 
 def signed(action, **members):
-    """The text is sent exactly as it was signed. Off devnet it names the service: domain=.. of the site that is traded on."""
-    if "LATCHKEY_DOMAIN" in os.environ:
-        members["domain"] = os.environ["LATCHKEY_DOMAIN"]
+    """The text is sent exactly as it was signed. Off devnet it names the service."""
+    if NETWORK != "devnet" or "LATCHKEY_DOMAIN" in os.environ:
+        members["domain"] = needed("LATCHKEY_DOMAIN")
     message = json.dumps({"action": action, **members, "timestamp": int(time.time() * 1000)})
     return {
         "message": message,
@@ -43,19 +63,42 @@ def signed(action, **members):
 
 
 def place(info, api_key):
-    # Off devnet compare network and router with what you know: a router can spend what an intent names.
+    devnet = info.get("devnet", {})
     order = {
         "owner": ADDRESS,
-        "inputToken": info["devnet"]["inputToken"],
-        "outputToken": info["devnet"]["outputToken"],
-        "amountIn": "1000000",
+        "inputToken": needed("INPUT_TOKEN", devnet.get("inputToken")),
+        "outputToken": needed("OUTPUT_TOKEN", devnet.get("outputToken")),
+        "amountIn": needed("AMOUNT_IN", "1000000"),
         "uuid": str(uuid.uuid4()),
     }
-    router = info["routerContract"]
+    # A router can spend what an intent names: off devnet it is not the service that says which.
+    router = needed("LATCHKEY_ROUTERS", info["routerContract"]).split(",")[0]
+    if router.startswith("committed:"):
+        router = router.removeprefix("committed:")
+        commit(order)
+    order["routerContract"] = router
     order["signature"] = stacks.sign_intent(
         KEY, NETWORK, order["inputToken"], order["amountIn"], order["uuid"], router
     )
     return call("POST", "/orders/new", order, {"X-API-Key": api_key})["data"]["uuid"]
+
+
+def commit(order):
+    """Binds the order to its recipient, a minimum and a deadline: no party can execute it otherwise."""
+    until = int(time.time()) + HOUR
+    order["minAmountOut"] = needed("MIN_AMOUNT_OUT", "490000")
+    order["salt"] = os.urandom(16).hex()
+    order["deadline"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
+    order["uuid"] = stacks.committed_uuid(
+        {
+            "by": None,
+            "min": order["minAmountOut"],
+            "salt": order["salt"],
+            "to": order["owner"],
+            "token": order["outputToken"],
+            "until": until,
+        }
+    )
 
 
 def watch(order):
@@ -64,13 +107,16 @@ def watch(order):
         for line in stream:
             if line.startswith(b"data: "):
                 change = json.loads(line[6:])
-                print("  ", change["status"], change.get("txid", ""))
+                print("  ", change["status"], change.get("txid", ""), flush=True)
                 yield change["status"]
 
 
 def main():
     info = call("GET", "/info")
-    call("POST", "/devnet/faucet", {"address": ADDRESS})
+    if info["network"] != NETWORK:
+        sys.exit(f"{URL} is on {info['network']}, and LATCHKEY_NETWORK is {NETWORK}")
+    if NETWORK == "devnet":
+        call("POST", "/devnet/faucet", {"address": ADDRESS})
     members = {"keyName": f"python {uuid.uuid4()}", "permissions": ["create", "execute", "cancel"]}
     key = call("POST", "/api-keys", signed("create_api_key", **members))
     bot = {"X-API-Key": key["apiKey"]}

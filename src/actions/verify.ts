@@ -63,7 +63,7 @@ export function verifyAction<Schema extends ActionSchema>(
     recover,
     ...(publicKey !== undefined && { publicKey }),
   })
-  if (!proof.ok) return refuse('signatureInvalid', { reason: proof.reason })
+  if (!proof.ok) return refuse('signatureInvalid', { reason: proof.reason, ...proof.details })
   return ok({
     action: members.action,
     members,

@@ -102,8 +102,9 @@ export class CliCommand extends Command {
   }
 
   override outputHelp(): never {
-    // `keyz --help` reaches the group above with the unknown name in its arguments; alone, that name is an error.
-    const [name = '-'] = this.args
+    // `keyz --help` reaches the group above with the unknown name in its arguments; alone, that name is an error. `keys help` arrives
+    // here with its own word as the first one.
+    const [name = '-'] = this.args[0] === 'help' ? this.args.slice(1) : this.args
     if (this.commands.length > 0 && !name.startsWith('-')) this.parse([name], { from: 'user' })
     throw new PrintRequest('help', this.helpInformation())
   }

@@ -8,13 +8,15 @@ interface Toast {
 }
 
 const SHOWN_MS = 6_000
+/** More of them would cover what they are about. */
+const MAX_SHOWN = 2
 const toasts = createStore<readonly Toast[]>([])
 let last = 0
 
 /** Tells what was done, for a few seconds. What needs a decision is no toast. */
 export function toast(text: string): void {
   const id = ++last
-  toasts.set([...toasts.get(), { id, text }])
+  toasts.set([...toasts.get(), { id, text }].slice(-MAX_SHOWN))
   setTimeout(() => dismiss(id), SHOWN_MS)
 }
 

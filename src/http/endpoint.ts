@@ -28,7 +28,8 @@ export interface Endpoint {
   params?: z.ZodObject
   query?: z.ZodObject
   headers?: z.ZodObject
-  body?: { schema: z.ZodType; optional?: boolean }
+  /** `byKey` is what a key sends in place of a signed message. */
+  body?: { schema: z.ZodType; byKey?: z.ZodType; optional?: boolean }
   /** The messages that a wallet may sign for it. */
   messages?: readonly z.ZodType[]
   /** Responses by status: JSON, or a stream of events with JSON data; no body where there is no schema. */

@@ -50,12 +50,37 @@ const HEADERS: readonly [name: string, component: string, description: string][]
 const EXTRA_HEADERS: typeof HEADERS = [
   ['Location', 'Location', 'The path of what was created'],
   ['Retry-After', 'RetryAfter', 'Seconds to wait before retrying'],
-  ['WWW-Authenticate', 'Challenge', 'The missing credential or scope (RFC 6750)'],
+  ['WWW-Authenticate', 'Challenge', 'The missing credential (RFC 6750)'],
 ]
-const LAG = {
-  [REPLICA_LAG]: {
+/** On every response to an API key that ends within 14 days. */
+const KEY_END = { 'X-API-Key-Expires': { $ref: '#/components/headers/KeyEnd' } }
+const LAG = { [REPLICA_LAG]: { $ref: '#/components/headers/ReplicaLag' } }
+
+/** By status: what some of its refusals say beside their body. */
+const HINTS: Record<number, JsonObject> = {
+  403: { 'WWW-Authenticate': { $ref: '#/components/headers/Scope' } },
+  415: {
+    Accept: { $ref: '#/components/headers/Accepted' },
+    'Accept-Encoding': { $ref: '#/components/headers/Accepted' },
+  },
+}
+
+/** The components of headers that a response may lack. */
+const OPTIONAL_HEADERS = {
+  KeyEnd: {
+    description: 'When the API key ends; present in its last 14 days',
+    required: false,
+    schema: { type: 'string', format: 'date-time' },
+  },
+  Scope: {
+    description: 'With PERMISSION_DENIED: the missing scope (RFC 6750)',
+    required: false,
+    schema: { type: 'string' },
+  },
+  Accepted: { description: 'What is understood', required: false, schema: { type: 'string' } },
+  ReplicaLag: {
     description:
-      'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
+      'Read from a replica: what was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
     required: false,
     schema: { type: 'integer' },
   },
@@ -131,12 +156,15 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
     ],
     paths,
     components: {
-      headers: Object.fromEntries(
-        [...HEADERS, ...EXTRA_HEADERS].map(([, component, description]) => [
-          component,
-          { description, schema: { type: 'string' } },
-        ]),
-      ),
+      headers: {
+        ...Object.fromEntries(
+          [...HEADERS, ...EXTRA_HEADERS].map(([, component, description]) => [
+            component,
+            { description, schema: { type: 'string' } },
+          ]),
+        ),
+        ...OPTIONAL_HEADERS,
+      },
       parameters: shared,
       responses: refusalComponents(reasons, schemaOf),
       securitySchemes: {
@@ -188,7 +216,10 @@ function operation(
         required: body.optional !== true,
         content: {
           'application/json': {
-            schema: signedBody(schemaOf(body.schema, 'input'), signed, schemas),
+            schema: eitherOf(
+              signedBody(schemaOf(body.schema, 'input'), signed, schemas),
+              body.byKey && schemaOf(body.byKey, 'input'),
+            ),
           },
         },
       },
@@ -199,7 +230,11 @@ function operation(
           status,
           {
             description: response.description,
-            headers: { ...headersOf(status), ...(endpoint.mayLag === true && LAG) },
+            headers: {
+              ...headersOf(status),
+              ...(endpoint.credentials.includes('key') && KEY_END),
+              ...(endpoint.mayLag === true && LAG),
+            },
             ...(response.schema !== undefined && {
               content: {
                 [response.contentType ?? 'application/json']: {
@@ -261,6 +296,10 @@ function signedBody(
   const own = `signed_${name.replace(/_message$/, '')}`
   schemas[own] = { allOf: [schema, { properties: { message: contentOf(signed) } }] }
   return { $ref: `#/components/schemas/${own}` }
+}
+
+function eitherOf(schema: JsonObject, other: JsonObject | undefined): JsonObject {
+  return other === undefined ? schema : { anyOf: [schema, other] }
 }
 
 function refOf(schema: JsonObject): string {
@@ -343,7 +382,7 @@ function refusalComponents(
       RESPONSES[status],
       {
         description: describe(those),
-        headers: headersOf(String(status)),
+        headers: { ...headersOf(String(status)), ...KEY_END, ...HINTS[status] },
         content: {
           'application/json': {
             schema: schemaOf(ErrorSchema, 'output'),

@@ -91,7 +91,12 @@ async function prepareRow(
   if (!owned.ok) return refuse('keyOfAnotherWallet', owned.details)
   const claim = { owner, inputToken, amountIn, uuid, router, signature, network, recover }
   const intent = proveIntent(claim)
-  if (!intent.ok) return refuse('signatureInvalid', { reason: intent.reason, field: 'signature' })
+  if (!intent.ok)
+    return refuse('signatureInvalid', {
+      reason: intent.reason,
+      field: 'signature',
+      ...intent.details,
+    })
   const limits = key === undefined ? {} : presentLimits(key.rights)
   const createdBy = key?.keyId ?? null
   const violation = findLimitViolation({ ...order, recipient, createdBy }, limits)

@@ -101,7 +101,16 @@ export const CancelOrder = actionSchema(
   },
   { uuid: TERMS.uuid },
 )
-/** The body of a cancel by key. Another body is ignored, as that of every request with a key. */
+/** What a key may send with a cancel, as clients should read of it. */
+export const CancelByKey = z
+  .strictObject({
+    onChain: z
+      .boolean()
+      .optional()
+      .meta({ description: 'Whether the uuid is used up on chain, too.' }),
+  })
+  .meta({ id: 'CancelByKey', examples: [{ onChain: true }] })
+/** What is read of it. Another body is ignored, as that of every request with a key. */
 export const CancelBody = z.looseObject({ onChain: z.unknown().optional() })
 
 const time = z.iso.datetime()

@@ -23,6 +23,17 @@ export interface WatchedOrder {
   follow: ((to: Pick<Subscriber, 'next' | 'heartbeat' | 'close'>) => () => void) | undefined
 }
 
+/**
+ * Reads an order's events after an id. An id that is none of its events, as one of another order or of a database that was restored,
+ * says nothing of what the caller has: it gets all of them, and not an end that it never saw.
+ */
+async function eventsAfter(services: OrderServices, uuid: string, after: number) {
+  const later = await eventsOf(services, uuid, after)
+  if (later.length > 0 || after === 0) return later
+  const all = await eventsOf(services, uuid, 0)
+  return all.at(-1)?.id === after ? [] : all
+}
+
 /** Reads an order's events after an id. Knowing the uuid is the only authorization that this needs. */
 export async function watchOrder(
   services: OrderServices,
@@ -39,7 +50,7 @@ export async function watchOrder(
   try {
     const order = await getOrder(services, uuid)
     if (!order.ok) return order
-    const past = await eventsOf(services, uuid, after)
+    const past = await eventsAfter(services, uuid, after)
     if (keyId !== undefined) await recordSuccess(services.db, keyId)
     const last = past.at(-1)
     if (orderHasEnded(last?.status ?? order.value.status)) return ok({ past, follow: undefined })

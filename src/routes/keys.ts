@@ -87,15 +87,16 @@ const signatureRefusals = [
   'timestampExpired',
 ] as const
 
-const changeRefusals = [
+/** Of what protects, which the owner of a suspended wallet may do too. */
+const protectionRefusals = [
   ...signatureRefusals,
   'messageReplayed',
-  'walletSuspended',
   'auditHeadUnknown',
   'keyNotFound',
   'keyNotLive',
   'bodyTooLarge',
 ] as const
+const changeRefusals = [...protectionRefusals, 'walletSuspended'] as const
 
 export const keyEndpoints: readonly Endpoint[] = [
   {
@@ -333,7 +334,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.SuspendApiKey],
     responses: { 200: { description: 'The key as it is now', schema: wire.ChangedKeyResponse } },
-    refusals: changeRefusals,
+    refusals: protectionRefusals,
     async handle(c) {
       const action = await signedForKey(c, suspend)
       const auditHead = unwrap(await suspendKey(worldOfRequest(c), action, c.get('now')))

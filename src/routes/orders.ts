@@ -39,10 +39,10 @@ const cancel = (uuid: string) => ({
 const LIST = { schema: wire.ListOrders, example: { action: 'list_orders' } }
 
 const signatureRefusals = ['invalidRequest', 'signatureInvalid', 'timestampExpired'] as const
+/** What a key is refused that reads; any of its permissions will do. */
+const readerRefusals = ['apiKeyInvalid', 'apiKeyInactive', 'ipNotAllowed'] as const
 const keyRefusals = [
-  'apiKeyInvalid',
-  'apiKeyInactive',
-  'ipNotAllowed',
+  ...readerRefusals,
   'permissionDenied',
   'keyOfAnotherWallet',
   'limitExceeded',
@@ -138,7 +138,7 @@ export const orderEndpoints: readonly Endpoint[] = [
       'The service will never execute it. The signed intent itself stays valid on chain until its uuid is used up there: onChain requests that, of an order that has ended unsettled too. A key sends it as the body, a wallet signs it.',
     credentials: ['key', 'wallet'],
     params: wire.OrderParams,
-    body: { schema: SignedBody, optional: true },
+    body: { schema: SignedBody, byKey: wire.CancelByKey, optional: true },
     messages: [wire.CancelOrder],
     responses: { 200: { description: 'The cancelled order', schema: wire.OrderResponse } },
     refusals: [...actRefusals, 'walletSuspended'],
@@ -189,7 +189,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     },
     refusals: [
       'invalidRequest',
-      ...keyRefusals,
+      ...readerRefusals,
       'orderNotFound',
       'tooManyStreams',
       'eventsUnsupported',
@@ -233,7 +233,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     headers: SignedHeaders.partial(),
     messages: [wire.ListOrders],
     responses: { 200: { description: 'A page of orders', schema: wire.OrderListResponse } },
-    refusals: ['signatureMissing', ...signatureRefusals, ...keyRefusals, 'sessionInvalid'],
+    refusals: ['signatureMissing', ...signatureRefusals, ...readerRefusals, 'sessionInvalid'],
     mayLag: true,
     async handle(c) {
       const viewer = await viewerOf(c)

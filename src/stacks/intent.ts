@@ -1,6 +1,12 @@
 import { memoize } from '../memoize.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { type AddressReason, isContractId, isKeyOf, parseWalletAddress } from './address.ts'
+import {
+  type AddressReason,
+  addressOfPublicKey,
+  isContractId,
+  isKeyOf,
+  parseWalletAddress,
+} from './address.ts'
 import {
   type ClarityHex,
   contractPrincipal,
@@ -168,7 +174,9 @@ export function proveIntent(
   const isUncompressed = keys.some((key) =>
     isKeyOf(uncompressPublicKey(key.publicKey), wallet.value),
   )
-  return refuse(isUncompressed ? 'uncompressed_key' : 'another_wallet')
+  if (isUncompressed) return refuse('uncompressed_key')
+  const recovered = keys.map((key) => addressOfPublicKey(key.publicKey, network))
+  return refuse('another_wallet', { recovered })
 }
 
 /** Serializes a validated intent: the tuple that the verifier contract hashes. */

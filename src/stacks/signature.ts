@@ -1,5 +1,11 @@
 import { ok, type Result, refuse } from '../result.ts'
-import { type AddressReason, isKeyOf, type ParsedAddress, parseWalletAddress } from './address.ts'
+import {
+  type AddressReason,
+  addressOfPublicKey,
+  isKeyOf,
+  type ParsedAddress,
+  parseWalletAddress,
+} from './address.ts'
 import { isSignable, messageHash } from './message.ts'
 import { isNetwork, type Network } from './network.ts'
 import { uncompressPublicKey } from './public-key.ts'
@@ -57,7 +63,10 @@ export function verifyMessage(claim: MessageClaim): Result<RecoveredSigner, Sign
   const keys = recoverKeys(messageHash(message), readings.value, recover)
   if (keys.length === 0) return refuse('unrecoverable')
   const signer = keys.map((key) => key.publicKey).find((key) => controls(key, wallet.value))
-  if (signer === undefined) return refuse('another_wallet')
+  if (signer === undefined)
+    return refuse('another_wallet', {
+      recovered: keys.map((key) => addressOfPublicKey(key.publicKey, network)),
+    })
   if (claimedKey !== undefined && !isSameKey(claimedKey, signer)) {
     return refuse('public_key_mismatch')
   }

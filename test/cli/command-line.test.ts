@@ -25,7 +25,7 @@ describe('help', () => {
     expect(shown).toMatchObject({ exitCode: 0, err: '' })
     expect(shown.out).toContain('keys revoke-all')
     expect(shown.out).not.toContain('orders')
-    for (const line of ['keys --help', 'keys -h', 'help keys'])
+    for (const line of ['keys --help', 'keys -h', 'help keys', 'keys help', 'keys help help'])
       expect(await latchkey(line)).toEqual(shown)
   })
 
@@ -51,6 +51,7 @@ describe('a mistyped line is refused with the nearest name', () => {
     ['keyz --help', "Unknown command 'keyz'. Did you mean keys? See latchkey --help.\n"],
     ['help keyz', "Unknown command 'keyz'. Did you mean keys? See latchkey --help.\n"],
     ['keys lst', "Unknown command 'lst'. Did you mean list? See latchkey keys --help.\n"],
+    ['keys help lst', "Unknown command 'lst'. Did you mean list? See latchkey keys --help.\n"],
     ['help keys lst', "Unknown command 'lst'. Did you mean list? See latchkey keys --help.\n"],
     [
       'keys list --jsn',
@@ -136,8 +137,11 @@ describe('the command line', () => {
   it.each([
     ['keys delete key_1', 'revokes the key for ever'],
     ['keys delete-self', 'revokes for ever the key that it is run with'],
-    ['keys revoke-all', 'revokes every key of the wallet, ends its sessions, which'],
-    ['keys revoke-all --cancel-open-orders', 'and cancels its open orders'],
+    ['keys revoke-all', 'revokes every key of the wallet and ends its sessions, which'],
+    [
+      'keys revoke-all --cancel-open-orders',
+      'the wallet, ends its sessions and cancels its open orders, which',
+    ],
     ['keys rotate key_1 --grace-seconds 0', 'ends the present secret of the key at once'],
   ])('%s needs --yes where there is no terminal to ask on', async (line, what) => {
     const wallet = {

@@ -47,6 +47,22 @@ describe.each(programs)('every command of %s', (name, create) => {
     }
   })
 
+  it('has the help of its group, with and without its own name behind it', () => {
+    const groups = new Set(leaves.map((leaf) => leaf.parent as CliCommand))
+    groups.delete(program)
+    expect(groups.size).toBeGreaterThan(3)
+    const helpOf = (...line: string[]) => {
+      const parsed = parseLine(create(), line)
+      return 'printed' in parsed ? parsed.printed.lines?.join('\n') : parsed.command.path()
+    }
+    for (const group of groups) {
+      const names = group.path().split(' ').slice(1)
+      expect(helpOf(...names, 'help')).toBe(group.helpInformation())
+      for (const leaf of group.leaves())
+        expect(helpOf(...names, 'help', leaf.name())).toBe(leaf.helpInformation())
+    }
+  })
+
   it('describes each of its options and arguments', () => {
     for (const command of [program, ...leaves]) {
       for (const { flags, description } of command.options)

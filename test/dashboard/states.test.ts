@@ -16,6 +16,16 @@ import { connectThrowaway, DESKTOP, PHONE, type Visitor, visit } from './visitor
 const run = promisify(execFile)
 const newPrivateKey = () => `${randomBytes(31).toString('hex').padStart(64, '0')}01`
 
+/** What a toast lies over, of all that begins a view or leads elsewhere. */
+const COVERED_BY_TOASTS = `
+  [...document.querySelectorAll('h1, h2, h3, .header, .nav')].filter((one) => {
+    const place = one.getBoundingClientRect()
+    return [...document.querySelectorAll('.toast')].some((toast) => {
+      const { top, bottom, left, right } = toast.getBoundingClientRect()
+      return top < place.bottom && place.top < bottom && left < place.right && place.left < right
+    })
+  }).map((one) => one.innerText)`
+
 describe.skipIf(CHROMIUM === undefined)(
   'The page says what is wrong, and what to do',
   {
@@ -79,6 +89,19 @@ describe.skipIf(CHROMIUM === undefined)(
       await enter()
       await visitor.sees('No orders yet')
       expect(await page.evaluate('document.title')).toBe('Orders · Latchkey')
+    })
+
+    it('what was done, on a phone, beside headings, navigation and the buttons of the header', async () => {
+      await page.show(PHONE)
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await visitor.go('#/funds')
+      for (let time = 0; time < 3; time++) {
+        await visitor.press('Get tokens')
+        await visitor.sees('Tokens have arrived')
+      }
+      expect(await page.evaluate(COVERED_BY_TOASTS)).toEqual([])
+      expect(await page.evaluate('document.querySelectorAll(".toast").length')).toBeLessThan(3)
     })
 
     it('offline: what is shown stays, and comes back by itself', async () => {

@@ -247,7 +247,7 @@ const KINDS = [
   /^npx wrangler .*$/,
   /^openssl rand -base64 32$/,
   /^export WALLET_PRIVATE_KEY=\$\(openssl rand -hex 32\)01$/,
-  /^(python3|bash|node) examples\/[\w/.-]+$/,
+  /^(python3|bash|npx node) examples\/[\w/.-]+$/,
   /^(pg_dump|pg_restore|cp -a) .*$/,
   /^(cd deploy|cat \.env\.example \.\.\/\.env\.example > \.env|docker compose .*)$/,
 ]

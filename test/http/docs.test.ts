@@ -122,6 +122,7 @@ it('the page and all that it loads are less than 250 KB, and less than 60 KB com
 it('the page has every operation, code and schema, and links only to what it has', async () => {
   const { service, get } = await open('1000')
   const page = await (await get('/docs')).text()
+  expect(await (await get('/docs/')).text()).toBe(page)
   const ids = new Set([...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id))
   for (const { operationId } of endpoints) expect(ids).toContain(operationId)
   for (const { code } of Object.values(REFUSALS)) expect(ids).toContain(code)

@@ -11,7 +11,16 @@ import {
 
 type JsonObject = Record<string, unknown>
 interface Operation {
+  security: JsonObject[]
+  parameters?: Parameter[]
+  requestBody?: { required: boolean; content: Record<string, { schema: JsonObject }> }
   responses: Record<string, Documented>
+}
+interface Parameter {
+  $ref?: string
+  name: string
+  in: string
+  schema: JsonObject
 }
 interface Documented {
   $ref?: string
@@ -22,11 +31,19 @@ interface Documented {
 
 const document = openApiDocument(endpoints) as {
   paths: Record<string, Record<string, Operation>>
-  components: { schemas: JsonObject; responses: Record<string, Documented> }
+  components: {
+    schemas: JsonObject
+    parameters: Record<string, Parameter>
+    headers: Record<string, { required?: boolean }>
+    responses: Record<string, Documented>
+  }
 }
 const schemas = new Map<JsonObject, z.ZodType>()
 
-/** Starts a service whose every answer is held against /openapi.json: its status, its code and its whole body. */
+/**
+ * Starts a service whose every answer is held against /openapi.json: its status, its code, its headers and its whole body; and of each
+ * success what was sent for it.
+ */
 export async function startService(engine: Engine, options?: ServiceOptions): Promise<Service> {
   const service = await startBareService(engine, options)
   return {
@@ -35,13 +52,67 @@ export async function startService(engine: Engine, options?: ServiceOptions): Pr
       const response = await service.call(path, init)
       if (!path.startsWith('//'))
         await isDocumented(init?.method ?? 'GET', path.split('?')[0] ?? '', response.clone())
+      if (!path.startsWith('//') && response.ok) requestIsDocumented(path, init)
       return response
     },
   }
 }
 
+/** Expects the document to know all that a request was served for: its query, its headers and its body. */
+function requestIsDocumented(path: string, init: RequestInit = {}): void {
+  const { pathname, searchParams } = new URL(`http://service${path}`)
+  const method = init.method ?? 'GET'
+  const operation = operationOf(method, pathname)
+  if (operation === undefined) return
+  const where = `${method} ${pathname}`
+  const parameters = (operation.parameters ?? []).map(
+    ({ $ref, ...one }) =>
+      document.components.parameters[$ref?.replace('#/components/parameters/', '') ?? ''] ?? one,
+  )
+  const named = (place: string) =>
+    parameters.filter((one) => one.in === place).map(({ name }) => name)
+  expect(named('query'), where).toEqual(expect.arrayContaining([...searchParams.keys()]))
+  const sent = [...new Headers(init.headers).keys()].filter((name) => !OF_EVERY_REQUEST.has(name))
+  const schemes = operation.security.flatMap(Object.keys)
+  const known = [
+    ...named('header'),
+    ...schemes.flatMap((scheme) => HEADERS_OF_SCHEME[scheme] ?? []),
+  ]
+  expect(
+    known.map((name) => name.toLowerCase()),
+    `${where}: headers`,
+  ).toEqual(expect.arrayContaining(sent))
+  // Where a wallet may sign in its place, a key needs no body, and one that it is sent with is ignored.
+  const isIgnored = sent.includes('x-api-key') && operation.requestBody?.required === false
+  if (typeof init.body !== 'string' || init.body === '' || isIgnored) return
+  const schema = operation.requestBody?.content['application/json']?.schema
+  expect(schema, `${where} takes a body`).toBeDefined()
+  const parsed = zodOf(schema ?? {}).safeParse(JSON.parse(init.body))
+  expect(parsed.error, `${where}: ${init.body}`).toBeUndefined()
+}
+
+/** Request headers of HTTP, and of what is before the service. */
+const OF_EVERY_REQUEST = new Set(
+  ['Accept', 'Content-Type', 'Origin', 'User-Agent', 'X-Request-Id', 'Cache-Control'].map((name) =>
+    name.toLowerCase(),
+  ),
+)
+const HEADERS_OF_SCHEME: Record<string, string[]> = {
+  apiKey: ['X-API-Key'],
+  bearer: ['Authorization'],
+  session: ['Authorization'],
+}
+
+/** Response headers of HTTP and CORS, which documents of an API do not list (OpenAPI 3.1 s4.8.17). */
+const OF_EVERY_RESPONSE =
+  /^(access-control-[a-z-]+|allow|cache-control|content-(type|length)|vary|x-accel-buffering)$/
+
 /** Headers are of every response that has them, unless the document says otherwise. */
-const isOptional = (header: unknown) => (header as { required?: boolean }).required === false
+const isOptional = (header: unknown) => {
+  const { $ref = '', required } = header as { $ref?: string; required?: boolean }
+  const shared = document.components.headers[$ref.replace('#/components/headers/', '')]
+  return (shared?.required ?? required) === false
+}
 
 /** Expects the document to foresee an answer. Answers to paths and methods that are not mounted are not its matter. */
 export async function isDocumented(
@@ -53,6 +124,12 @@ export async function isDocumented(
   if (operation === undefined) return
   const status = response.status
   const documented = resolved(operation.responses[String(status)])
+  const named = Object.keys(documented?.headers ?? {}).map((name) => name.toLowerCase())
+  const unnamed = [...response.headers.keys()].filter(
+    (name) => !OF_EVERY_RESPONSE.test(name) && !named.includes(name),
+  )
+  if (documented !== undefined)
+    expect(unnamed, `${method} ${path} ${status}: headers that are not documented`).toEqual([])
   const [contentType] = Object.keys(documented?.content ?? {})
   if (documented !== undefined && contentType !== 'application/json') {
     expect(response.headers.get('Content-Type') ?? undefined, `${method} ${path}`).toBe(contentType)

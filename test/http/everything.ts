@@ -77,10 +77,14 @@ export async function useEverything(
     headers: key,
   })
   await call(`/orders/${first.uuid}`, '/orders/{uuid}')
-  for (const known of hasStreams ? ['0', '999999'] : [])
-    await call(`/orders/${second.uuid}/events`, '/orders/{uuid}/events', {
-      headers: { 'Last-Event-ID': known },
-    })
+  if (hasStreams) {
+    const watch = (known: string) =>
+      call(`/orders/${second.uuid}/events`, '/orders/{uuid}/events', {
+        headers: { 'Last-Event-ID': known },
+      })
+    const events = String(await watch('0'))
+    await watch([...events.matchAll(/^id: (\d+)$/gm)].at(-1)?.[1] ?? '')
+  }
   await call(`/orders?owner=${wallet.address}&limit=1`, '/orders', { headers: key })
   const headers = wallet.signHeaders({ action: 'list_api_keys' })
   await call('/api-keys', '/api-keys', { headers })

@@ -210,6 +210,12 @@ describe('/openapi.json', () => {
       const wrong = JSON.parse(JSON.stringify({ ...order, ...changed }))
       expect(create.safeParse(wrong).success, JSON.stringify(changed)).toBe(false)
     }
+    const cancel = body('/api/v1/orders/{uuid}/cancel', 'patch')
+    for (const given of [{}, { onChain: true }, wallet.sign({ action: 'cancel_order' })])
+      expect(cancel.safeParse(given).success, JSON.stringify(given)).toBe(true)
+    for (const given of [{ onChain: 'yes' }, { onchain: true }, { message: 'a' }])
+      expect(cancel.safeParse(given).success, JSON.stringify(given)).toBe(false)
+
     const grant = body('/api/v1/api-keys', 'post')
     const signed = wallet.sign({ action: 'list_api_keys' })
     expect(grant.safeParse(signed).success).toBe(true)

@@ -159,6 +159,20 @@ describe.each(ENGINES)('a stream of events on %s', (engine) => {
     expect(statuses(rest)).toEqual(['cancelled'])
   })
 
+  it('tells all of it to a client whose last event is none of its own, ended or open', async () => {
+    const service = await start(engine)
+    const wallet = newWallet(service)
+    const { apiKey } = await createKey(service, wallet, { permissions: ['cancel'] })
+    const uuid = await createOrder(service, wallet)
+    const headers = { 'Last-Event-ID': '999999999' }
+    const events = reader(await service.call(`/orders/${uuid}/events`, { headers }))
+    expect(statuses(await events.next(1))).toEqual(['open'])
+    expect((await cancel(service, uuid, apiKey)).status).toBe(200)
+    expect(statuses(await events.all())).toEqual(['open', 'cancelled'])
+    const again = reader(await service.call(`/orders/${uuid}/events`, { headers }))
+    expect(statuses(await again.all())).toEqual(['open', 'cancelled'])
+  })
+
   it('hears something now and then although nothing happens', async () => {
     const service = await start(engine, { heartbeatMs: 30 })
     const uuid = await createOrder(service, newWallet(service))

@@ -227,16 +227,14 @@ async function revokeAll(
 ): Promise<CommandResult> {
   const cancelsOrders = context.options.cancelOpenOrders === true
   const client = await openClient(context)
-  const andOrders = cancelsOrders ? ' and cancels its open orders' : ''
-  await confirm(
-    context,
-    `revokes every key of the wallet, ends its sessions${andOrders}`,
-    async () => {
-      const live = await client.keys.list({ live: true })
-      const names = live.map(({ name }) => `'${name}'`).join(', ') || 'none'
-      return `This revokes every live API key of the wallet (${names}), ends its sessions${andOrders}, at once and for ever.`
-    },
-  )
+  const andMore = cancelsOrders
+    ? ', ends its sessions and cancels its open orders'
+    : ' and ends its sessions'
+  await confirm(context, `revokes every key of the wallet${andMore}`, async () => {
+    const live = await client.keys.list({ live: true })
+    const names = live.map(({ name }) => `'${name}'`).join(', ') || 'none'
+    return `This revokes every live API key of the wallet (${names})${andMore}, at once and for ever.`
+  })
   const revoked = await client.keys.revokeAll(cancelsOrders)
   return {
     json: revoked,
