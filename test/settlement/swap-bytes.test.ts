@@ -91,7 +91,7 @@ function anyNetworkAndSwap() {
 
 function anySwap(network: Network): fc.Arbitrary<Swap> {
   const address = fc
-    .oneof(hex(20, 20), fc.constant('00'.repeat(20)), fc.constant('00'.repeat(19) + '01'))
+    .oneof(hex(20, 20), fc.constant('00'.repeat(20)), fc.constant(`${'00'.repeat(19)}01`))
     .map((hash160) => encodeC32({ version: singleSigVersion(network), hash160 }))
   const contract = fc.tuple(address, contractName).map(([of, name]) => `${of}.${name}`)
   const recipient = fc.oneof(address, contract)
