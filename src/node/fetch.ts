@@ -37,11 +37,11 @@ function send(
       settled()
     }
     signal?.addEventListener('abort', abort, { once: true })
+    const fail = (error: unknown) => settle(() => reject(signal?.aborted ? signal.reason : error))
     sent.once('response', (response) => {
-      read(response).then(
-        (text) => settle(() => resolve(responseOf(response, text))),
-        (error) => settle(() => reject(signal?.aborted ? signal.reason : error)),
-      )
+      const done = (text: string) => settle(() => resolve(responseOf(response, text)))
+      // The rest of a response whose request was destroyed is thrown away, also where it had arrived.
+      read(response, (text) => (signal?.aborted ? fail(signal.reason) : done(text)), fail)
     })
     // Not once: destroying it after its response emits another one.
     sent.on('error', (error) => settle(() => reject(error)))
@@ -54,15 +54,22 @@ function bytesOf(body: RequestInit['body']): Uint8Array | undefined {
   return typeof body === 'string' ? Buffer.from(body) : (body as Uint8Array)
 }
 
-async function read(response: IncomingMessage): Promise<string> {
+/** By events: an iterator of a stream costs a fifth of a request. */
+function read(
+  response: IncomingMessage,
+  done: (text: string) => void,
+  fail: (error: unknown) => void,
+): void {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of response) {
+  response.on('data', (chunk: Buffer) => {
     bytes += chunk.length
-    if (bytes > MAX_BYTES) throw new Error(`The response is larger than ${MAX_BYTES} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString()
+    if (bytes > MAX_BYTES)
+      response.destroy(new Error(`The response is larger than ${MAX_BYTES} bytes`))
+    else chunks.push(chunk)
+  })
+  response.once('end', () => done(Buffer.concat(chunks).toString()))
+  response.on('error', fail) // Also of one that ends early.
 }
 
 function responseOf({ statusCode = 0, headers }: IncomingMessage, text: string): PeerResponse {

@@ -8,6 +8,7 @@ import {
   type Mined,
   recordAccepted,
   recordAttempt,
+  recordConfirmation,
   recordMined,
   recordNonceLost,
   recordReorganised,
@@ -138,6 +139,9 @@ async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined)
         firstMs,
       )
     : retryPauseMs(0, firstMs)
+  // Nothing is left to record of a swap that is where it was, but that it was found.
+  if (due.status === 'mined' && due.kind === 'swap' && due.isSettled && isDeep && !isElsewhere)
+    return recordConfirmation(services, due.txid, checkInMs)
   const isUuidUsed = await isUsedAfter(pass, due, seen)
   const { isExposed } = await recordMined(services, due, seen, { isDeep, checkInMs, isUuidUsed })
   if (isExposed)

@@ -27,6 +27,8 @@ export interface DueTransaction {
   firstSignedAt: number
   /** When its order ends by its validTo; undefined where it has none. */
   orderEndsAt: number | undefined
+  /** Whether its order is confirmed, and its uuid stored as used. */
+  isSettled: boolean
   /** The nonce that the chain expects next of the operator, and since when. */
   chainNonce: number
   chainNonceAt: number
@@ -70,6 +72,8 @@ export async function leaseDue(
         (SELECT ${milliseconds(sql`min(first.created_at)`)} FROM transactions AS first
           WHERE first.operator = transactions.operator AND first.nonce = transactions.nonce) AS "firstSignedAt",
         (SELECT ${milliseconds(sql`valid_to`)} FROM orders WHERE uuid = order_uuid) AS ends,
+        EXISTS (SELECT FROM orders WHERE uuid = order_uuid AND orders.status = 'confirmed' AND uuid_used_at IS NOT NULL)
+          AS "isSettled",
         chain_nonce::float8 AS "chainNonce", ${milliseconds(sql`chain_nonce_at`)} AS "chainNonceAt"`,
   )
   return found.map(({ order_uuid, box, height, mined, ends, ...row }) => ({

@@ -3,7 +3,7 @@ import type { Quote } from './chain.ts'
 import { meetsTarget, minimumOutput } from './price.ts'
 import type { SettlementServices } from './services.ts'
 import type { RoutableOrder, Route } from './swap.ts'
-import { MAX_CONDITION_AMOUNT } from './transaction.ts'
+import { MAX_CONDITION_AMOUNT } from './swap-bytes.ts'
 
 export type PreviewReason = 'executionFailed' | 'unavailable'
 

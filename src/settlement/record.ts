@@ -95,6 +95,19 @@ export async function recordAttempt(
   )
 }
 
+/** Reschedules the check of a swap that is in its block still, or makes it final where no further check is due. */
+export async function recordConfirmation(
+  { db, databaseTime }: RecordServices,
+  txid: string,
+  checkInMs: number | undefined,
+): Promise<void> {
+  const checkAt = checkInMs === undefined ? sql`NULL` : later(databaseTime(), checkInMs)
+  await rows(
+    db,
+    sql`UPDATE transactions SET check_at = ${checkAt}, misses = 0 WHERE txid = ${txid} AND status = 'mined'`,
+  )
+}
+
 export type Mined = Extract<ChainStatus, { kind: 'mined' }>
 
 export interface MinedOptions {
@@ -109,7 +122,8 @@ export interface MinedOptions {
 /**
  * The transaction is in a block. Once the block is deep enough the order ends: a successful swap confirms it, even one that
  * was taken for failed; a swap that aborted, and whatever replaced a swap, fail it. Other transactions for the nonce are
- * replaced. `isExposed`: the order's intent is public and its uuid is not used, so its burn was requested.
+ * replaced. `isExposed`: the order's intent is public and its uuid is not used, so its burn was requested. The order that ends
+ * has the use of its uuid stored with it; a statement of its own stores that of another one.
  */
 export async function recordMined(
   services: RecordServices,
@@ -124,7 +138,7 @@ export async function recordMined(
   const details = sql`jsonb_strip_nulls(jsonb_build_object('txid', txid, 'blockHeight', block_height,
     'amountOut', amount_out::text, 'reason', failure_reason))`
   const status = sql`CASE WHEN succeeded THEN 'confirmed' ELSE 'failed' END`
-  await rows(
+  const ended = await rows(
     services.db,
     sql`WITH ${lockOperator(operator)}, mined AS (
         UPDATE transactions SET status = 'mined', outcome = ${outcome}, block_height = ${height}::bigint, misses = 0,
@@ -148,7 +162,8 @@ export async function recordMined(
           confirmed_at = CASE WHEN succeeded THEN ${at} END,
           amount_out = CASE WHEN succeeded THEN ${amountOut ?? null}::numeric END,
           failed_at = CASE WHEN succeeded THEN NULL ELSE ${at} END,
-          failure_reason = CASE WHEN succeeded THEN NULL ELSE ${failure} END
+          failure_reason = CASE WHEN succeeded THEN NULL ELSE ${failure} END,
+          uuid_used_at = coalesce(uuid_used_at, CASE WHEN ${isUuidUsed}::boolean THEN ${at} END)
         FROM ending
         WHERE ${isDeep}::boolean AND uuid = order_uuid AND orders.status <> 'confirmed'
           AND (succeeded OR orders.status IN ('executing', 'broadcasted'))
@@ -159,7 +174,8 @@ export async function recordMined(
       ), event AS (${insertOrderEvent(sql`ended`, at, details)})
       SELECT uuid FROM ended`,
   )
-  if (!isDeep || orderUuid === undefined) return { isExposed: false }
+  const isUseStored = isUuidUsed && ended.length > 0
+  if (!isDeep || orderUuid === undefined || isUseStored) return { isExposed: false }
   return { isExposed: await recordUuid(services, orderUuid, isUuidUsed) }
 }
 

@@ -63,7 +63,7 @@ async function claim(
   requester: Requester,
 ): Promise<Result<Claim, SettleReason>> {
   const { STACKS_NETWORK: network, MAX_FEE_IN_MICRO_STX: ceiling } = services.config
-  const swap = await buildSwap({ ...order, ...route }, network)
+  const swap = buildSwap({ ...order, ...route }, network)
   const estimate = await services.chain.estimateFee(swap.payload(), swap.byteLength)
   const feeInMicroStx = swapFee(swap.byteLength, estimate, ceiling)
   const request = { requestedBy: requester.keyId, action: requester.action }

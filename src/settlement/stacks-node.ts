@@ -1,12 +1,7 @@
-import {
-  type ClarityValue,
-  deserializeCV,
-  principalCV,
-  serializeCV,
-  stringAsciiCV,
-} from '@stacks/transactions'
+import { type ClarityValue, deserializeCV } from '@stacks/transactions'
 import * as z from 'zod'
 import { toHex } from '../crypto/bytes.ts'
+import { type ClarityHex, principal, stringAscii } from '../stacks/clarity.ts'
 import type { Network } from '../stacks/network.ts'
 import { discard, type PeerResponse } from '../wire/response.ts'
 import { type Chain, type ChainStatus, type Nonces, OUTCOMES, type TokenFacts } from './chain.ts'
@@ -95,13 +90,14 @@ export function connectStacksNode({
   ...options
 }: StacksNodeOptions): Chain {
   const api = openStacksApi({ ...options, timeoutMs, apiHeaders })
-  const { fetch } = options
+  const { fetch, now } = options
   return {
-    ...transactions(api),
+    ...transactions(api, now),
     ...accounts(api),
     ...contracts(api),
-    quote: (tokenIn, tokenOut, amountIn) =>
+    quote: shareUnderWay((tokenIn, tokenOut, amountIn) =>
       requestQuote({ network, quoteUrl, fetch, timeoutMs }, tokenIn, tokenOut, amountIn),
+    ),
     async isReachable() {
       const response = await api.send('/v2/info').catch(() => undefined)
       if (response !== undefined) await discard(response)
@@ -116,7 +112,78 @@ export function connectStacksNode({
   }
 }
 
-function transactions(api: StacksApi): Pick<Chain, 'submit' | 'find' | 'height' | 'estimateFee'> {
+/**
+ * Concurrent calls with equal arguments share one request. Nothing is kept once it has ended: an execute that begins later looks
+ * anew, and a failure fails only those that waited for it.
+ */
+function shareUnderWay<Args extends string[], T>(
+  request: (...args: Args) => Promise<T>,
+): (...args: Args) => Promise<T> {
+  const underWay = new Map<string, Promise<T>>()
+  return (...args) => {
+    const name = args.join(' ')
+    const known = underWay.get(name)
+    if (known !== undefined) return known
+    const begun = request(...args).finally(() => underWay.delete(name))
+    underWay.set(name, begun)
+    return begun
+  }
+}
+
+/** A block takes as long, and an estimate follows from past blocks. */
+const ESTIMATE_MAX_AGE_MS = 5_000
+const MAX_ESTIMATES = 1_000
+
+/** Of a payload (SIP-005): its type, the address of a contract, and the names of the contract and the function. */
+const PAYLOAD_CONTRACT_CALL = 2
+const CONTRACT_NAME_AT = 22
+
+/** What a node's estimate depends on: the size, and the function that is called. Undefined for what calls none. */
+function estimateName(payload: Uint8Array, byteLength: number): string | undefined {
+  if (payload[0] !== PAYLOAD_CONTRACT_CALL) return undefined
+  const functionNameAt = CONTRACT_NAME_AT + 1 + (payload[CONTRACT_NAME_AT] ?? 0)
+  const end = functionNameAt + 1 + (payload[functionNameAt] ?? 0)
+  return `${toHex(payload.subarray(0, end))} ${byteLength}`
+}
+
+/** The node's estimates of fees, each kept for a moment. That there is none is not kept. */
+function feeEstimates(api: StacksApi, now: () => number): Chain['estimateFee'] {
+  const kept = new Map<string, { fee: Promise<number | undefined>; readAt: number }>()
+  return async (payload, byteLength) => {
+    const name = estimateName(payload, byteLength)
+    if (name === undefined) return requestEstimate(api, payload, byteLength)
+    const known = kept.get(name)
+    if (known !== undefined && Math.abs(now() - known.readAt) < ESTIMATE_MAX_AGE_MS)
+      return known.fee
+    if (kept.size >= MAX_ESTIMATES) kept.delete(kept.keys().next().value as string)
+    const one = { fee: requestEstimate(api, payload, byteLength), readAt: now() }
+    kept.set(name, one)
+    const fee = await one.fee
+    if (fee === undefined && kept.get(name) === one) kept.delete(name)
+    return fee
+  }
+}
+
+async function requestEstimate(
+  api: StacksApi,
+  payload: Uint8Array,
+  byteLength: number,
+): Promise<number | undefined> {
+  const found = await api.request(
+    '/v2/fees/transaction',
+    Estimate,
+    post({ transaction_payload: toHex(payload), estimated_len: byteLength }),
+  )
+  if (found === undefined || found === 'absent') return undefined
+  const [low, middle] = found.estimations
+  const estimate = middle ?? low
+  return estimate === undefined ? undefined : Math.ceil(estimate.fee)
+}
+
+function transactions(
+  api: StacksApi,
+  now: () => number,
+): Pick<Chain, 'submit' | 'find' | 'height' | 'estimateFee'> {
   return {
     submit: (raw) => submit(api, raw),
     async find(txid) {
@@ -131,17 +198,7 @@ function transactions(api: StacksApi): Pick<Chain, 'submit' | 'find' | 'height' 
       const info = await api.request('/v2/info', Info)
       return info === 'absent' ? undefined : info?.stacks_tip_height
     },
-    async estimateFee(payload, byteLength) {
-      const found = await api.request(
-        '/v2/fees/transaction',
-        Estimate,
-        post({ transaction_payload: toHex(payload), estimated_len: byteLength }),
-      )
-      if (found === undefined || found === 'absent') return undefined
-      const [low, middle] = found.estimations
-      const estimate = middle ?? low
-      return estimate === undefined ? undefined : Math.ceil(estimate.fee)
-    },
+    estimateFee: feeEstimates(api, now),
   }
 }
 
@@ -196,16 +253,16 @@ function contracts(
   const allowedInputs = new Set<string>()
   const tokenFacts = new Map<string, TokenFacts>()
   return {
-    async tokenBalance(contractId, owner) {
-      const value = await callReadOnly(api, contractId, 'get-balance', [principalCV(owner)])
+    tokenBalance: shareUnderWay(async (contractId, owner) => {
+      const value = await callReadOnly(api, contractId, 'get-balance', [principal(owner)])
       if (value === undefined) return undefined
       if (value === 'absent') return 0n
       const balance = value.type === 'ok' ? value.value : value
       return balance.type === 'uint' ? BigInt(balance.value) : 0n
-    },
+    }),
     async isUuidUsed(verifier, uuid) {
       for (const name of USED_FUNCTIONS) {
-        const value = await callReadOnly(api, verifier, name, [stringAsciiCV(uuid)])
+        const value = await callReadOnly(api, verifier, name, [stringAscii(uuid)])
         if (value === undefined) return undefined
         if (value === 'absent') continue
         const used = value.type === 'ok' || value.type === 'some' ? value.value : value
@@ -217,7 +274,7 @@ function contracts(
     async isInputAllowed(router, token) {
       const name = `${router} ${token}`
       if (allowedInputs.has(name)) return true
-      const value = await callReadOnly(api, router, 'is-input', [principalCV(token)])
+      const value = await callReadOnly(api, router, 'is-input', [principal(token)])
       if (value === undefined) return undefined
       if (value === 'absent' || value.type !== 'true') return false
       allowedInputs.add(name) // What a router allows it allows for ever.
@@ -271,13 +328,13 @@ async function callReadOnly(
   api: StacksApi,
   contractId: string,
   name: string,
-  args: ClarityValue[],
+  args: readonly ClarityHex[],
 ): Promise<ClarityValue | 'absent' | undefined> {
   const [address = '', contract = ''] = contractId.split('.')
   const found = await api.request(
     `/v2/contracts/call-read/${address}/${contract}/${name}`,
     ReadOnly,
-    post({ sender: address, arguments: args.map((arg) => `0x${serializeCV(arg)}`) }),
+    post({ sender: address, arguments: args.map((arg) => `0x${arg}`) }),
   )
   if (found === undefined || found === 'absent') return found
   try {

@@ -8,14 +8,12 @@ import {
   makeContractCall,
   makeContractDeploy,
   makeSTXTokenTransfer,
-  makeUnsignedContractCall,
   noneCV,
   type PostCondition,
   PostConditionMode,
   principalCV,
   type StacksTransactionWire,
   serializePayloadBytes,
-  someCV,
   stringAsciiCV,
   TransactionSigner,
   tupleCV,
@@ -25,7 +23,6 @@ import {
 import type { ContractSource } from '../contracts/committed-router.ts'
 import { fromHex, sha512_256, toHex } from '../crypto/bytes.ts'
 import { memoize } from '../memoize.ts'
-import { committedTermsTuple, swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
 import { hash160 } from '../stacks/public-key.ts'
 import {
@@ -34,8 +31,7 @@ import {
   publicKeyOf as publicKeyOfSecret,
   type SignDigest,
 } from '../stacks/sign.ts'
-import type { Hop } from './chain.ts'
-import type { RoutableOrder, Route } from './swap.ts'
+import { type Swap, swapBytes } from './swap-bytes.ts'
 
 /** A signed transaction. Its txid is a hash of its bytes, so it is known before they are sent. */
 export interface SignedTransaction {
@@ -44,20 +40,6 @@ export interface SignedTransaction {
   nonce: number
   feeInMicroStx: number
 }
-
-/** What a swap is built from: a verified order and its route. */
-export type Swap = Pick<
-  RoutableOrder,
-  | 'router'
-  | 'inputToken'
-  | 'amountIn'
-  | 'signature'
-  | 'uuid'
-  | 'outputToken'
-  | 'recipient'
-  | 'terms'
-> &
-  Pick<Route, 'hops' | 'outputAsset' | 'minimumReceived'>
 
 /** A swap that is not signed yet. */
 export interface UnsignedSwap {
@@ -109,47 +91,11 @@ const BURN_ADDRESS = {
 /** The x of the generator of secp256k1. */
 const GENERATOR_X = '79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798'
 
-/** Any public key: a transaction's size does not depend on it. */
-const PLACEHOLDER_PUBLIC_KEY = `02${GENERATOR_X}`
-
-/**
- * Builds `x-swap-N` of the router: one tuple for the input, one for each hop, one for the output. For a committed router the
- * output is the terms, and a hop before the last names the token that it pays, where the quote says it.
- */
-export async function buildSwap(swap: Swap, network: Network): Promise<UnsignedSwap> {
-  const functionArgs = [
-    tupleCV({
-      token: contractOf(swap.inputToken),
-      amount: uintCV(BigInt(swap.amountIn)),
-      signature: bufferCV(swap.signature),
-      uuid: stringAsciiCV(swap.uuid),
-    }),
-    ...swap.hops.map((hop, at) =>
-      tupleCV({
-        vault: contractOf(hop.vault),
-        opcode: bufferCV(fromHex(hop.opcode.replace(/^0x/, ''))),
-        ...(swap.terms !== undefined && at < swap.hops.length - 1 && { token: tokenPaidBy(hop) }),
-      }),
-    ),
-    swap.terms === undefined
-      ? tupleCV({ token: contractOf(swap.outputToken), to: principalCV(swap.recipient) })
-      : deserializeCV(committedTermsTuple(swap.terms, network)),
-  ]
-  const call: Call = {
-    contract: swap.router,
-    functionName: `x-swap-${swap.hops.length}`,
-    functionArgs,
-    postConditions: postConditionsOf(swap),
-  }
-  const unsigned = await makeUnsignedContractCall({
-    ...callOptions(call, network),
-    publicKey: PLACEHOLDER_PUBLIC_KEY,
-    nonce: 0,
-    fee: 0,
-  })
-  const bytes = unsigned.serializeBytes()
+/** Builds the router call of a swap. */
+export function buildSwap(swap: Swap, network: Network): UnsignedSwap {
+  const { bytes, payloadAt } = swapBytes(swap, network)
   return {
-    payload: () => serializePayloadBytes(unsigned.payload),
+    payload: () => bytes.subarray(payloadAt),
     byteLength: bytes.length,
     sign: signerOf(bytes),
   }
@@ -162,6 +108,8 @@ const FEE_AT = 35
 const KEY_ENCODING_AT = 43
 const SIGNATURE_AT = 44
 const UNCOMPRESSED = 1
+/** Hex digits of a compressed public key. */
+const COMPRESSED_LENGTH = 66
 
 /**
  * Signs the bytes of a transaction for operators, nonces and fees. They are written once, without them: stacks.js would decode every
@@ -171,7 +119,7 @@ function signerOf(unsigned: Uint8Array): UnsignedSwap['sign'] {
   const signedBy = memoize(1, (publicKey) => {
     const bytes = new Uint8Array(unsigned)
     bytes.set(fromHex(hash160(publicKey)), SIGNER_AT)
-    if (publicKey.length > PLACEHOLDER_PUBLIC_KEY.length) bytes[KEY_ENCODING_AT] = UNCOMPRESSED
+    if (publicKey.length > COMPRESSED_LENGTH) bytes[KEY_ENCODING_AT] = UNCOMPRESSED
     return { bytes, digest: sha512_256(bytes) }
   })
   return async ({ privateKey, nonce, feeInMicroStx, signDigest = nobleSign }) => {
@@ -345,43 +293,6 @@ export function amountOutOf(resultHex: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-/**
- * Deny mode with these exceptions: the last vault pays at least the minimum, the other vaults pay any amount, and the
- * router passes it on. A malicious token contract in a trader's order cannot move the operator's own assets.
- */
-function postConditionsOf(swap: Swap): PostCondition[] {
-  const output = `${swap.outputToken}::${swap.outputAsset}`
-  const last = swap.hops.length - 1
-  const trader = swap.terms === undefined ? swap.router : swapAccountOf(swap.router)
-  return swap.hops.flatMap((hop, at) => {
-    const asset = at === last ? output : hop.asset
-    if (asset === undefined) return []
-    return [
-      sends(hop.vault, asset, at === last ? swap.minimumReceived : '0'),
-      sends(trader, asset, '0'),
-    ]
-  })
-}
-
-/** The most that a post-condition can name: Clarity's amounts have 128 bits, those of post-conditions 64. */
-export const MAX_CONDITION_AMOUNT = 2n ** 64n - 1n
-
-function sends(address: string, asset: string, atLeast: string): PostCondition {
-  const amount = BigInt(atLeast)
-  return {
-    type: 'ft-postcondition',
-    address,
-    condition: 'gte',
-    amount: amount < MAX_CONDITION_AMOUNT ? amount : MAX_CONDITION_AMOUNT,
-    asset: asset as `${string}.${string}::${string}`,
-  }
-}
-
-function tokenPaidBy({ asset }: Hop): ClarityValue {
-  const [token] = asset?.split('::') ?? []
-  return token === undefined ? noneCV() : someCV(contractOf(token))
 }
 
 /** Its check of the address takes as long as a native signature. Few contracts are traded. */

@@ -1,4 +1,5 @@
-import { toHex } from '../crypto/bytes.ts'
+import { asciiToHex } from '../crypto/bytes.ts'
+import { memoize } from '../memoize.ts'
 import { decodeC32 } from './c32.ts'
 
 declare const brand: unique symbol
@@ -32,7 +33,7 @@ export function uint(value: bigint): ClarityHex {
  */
 export function stringAscii(text: string): ClarityHex {
   if (!ASCII.test(text)) throw new TypeError('A string-ascii has no character beyond ASCII.')
-  return `0d${hexOf(text.length, 4)}${asciiHex(text)}` as ClarityHex
+  return `0d${hexOf(text.length, 4)}${asciiToHex(text)}` as ClarityHex
 }
 
 /** A `buff`, of its hex in lower case. */
@@ -42,13 +43,18 @@ export function buffer(hex: string): ClarityHex {
 
 /** The `principal` of a contract. Throws a TypeError when the text is no contract id. */
 export function contractPrincipal(contractId: string): ClarityHex {
+  return contractHex(contractId)
+}
+
+/** Few contracts are traded. */
+const contractHex = memoize(1_000, (contractId): ClarityHex => {
   const dot = contractId.indexOf('.')
   const address = decodeC32(contractId.slice(0, dot))
   const name = contractId.slice(dot + 1)
   if (address === undefined || name === '' || name.length > 255 || !ASCII.test(name))
     throw new TypeError('A contract id is a Stacks address, a dot and a name.')
-  return `06${hexOf(address.version, 1)}${address.hash160}${prefixed(name)}` as ClarityHex
-}
+  return `06${hexOf(address.version, 1)}${address.hash160}${asciiName(name)}` as ClarityHex
+})
 
 /** The `principal` of an address, or of a contract. Throws a TypeError when the text is neither. */
 export function principal(text: string): ClarityHex {
@@ -62,18 +68,16 @@ export function principal(text: string): ClarityHex {
 /** A `tuple`, with its members in the order of their names. The names are ASCII, at most 128 characters. */
 export function tuple(members: Readonly<Record<string, ClarityHex>>): ClarityHex {
   const names = Object.keys(members).sort()
-  const entries = names.map((name) => `${prefixed(name)}${members[name]}`)
+  const entries = names.map((name) => `${asciiName(name)}${members[name]}`)
   return `0c${hexOf(names.length, 4)}${entries.join('')}` as ClarityHex
 }
 
-/** A name and the byte that says how long it is. */
-function prefixed(name: string): string {
-  return hexOf(name.length, 1) + asciiHex(name)
+/** A name of ASCII characters, after the byte that says how long it is. */
+export function asciiName(name: string): string {
+  return nameHex(name)
 }
 
-function asciiHex(text: string): string {
-  return toHex(new TextEncoder().encode(text))
-}
+const nameHex = memoize(1_000, (name) => hexOf(name.length, 1) + asciiToHex(name))
 
 function hexOf(number: number, bytes: number): string {
   return number.toString(16).padStart(2 * bytes, '0')

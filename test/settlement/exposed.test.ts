@@ -42,7 +42,7 @@ describe('an intent that a broadcast made public', () => {
     const box = Uint8Array.from(Buffer.from(order.box, 'hex'))
     const quote = await service.world.chain.quote(order.input, OUTPUT_TOKEN, order.amount)
     if (!quote.ok) throw new Error('no route')
-    const swap = await buildSwap(
+    const swap = buildSwap(
       {
         router: ROUTER,
         inputToken: order.input,

@@ -8,11 +8,11 @@ import {
   OUTPUT_TOKEN,
   ROUTER,
 } from '../../src/devnet/constants.ts'
+import type { Swap } from '../../src/settlement/swap-bytes.ts'
 import {
   amountOutOf,
   buildSwap,
   type SignedTransaction,
-  type Swap,
   signAgain,
   signBurn,
 } from '../../src/settlement/transaction.ts'
@@ -46,7 +46,7 @@ async function mined({ raw, txid }: SignedTransaction): Promise<Answer> {
 }
 
 async function signSwap(swap: Swap, operator: ReturnType<typeof signing>) {
-  const built = await buildSwap(swap, 'devnet')
+  const built = buildSwap(swap, 'devnet')
   const transaction = await built.sign(operator)
   expect(transaction.raw).toHaveLength(built.byteLength)
   return transaction
