@@ -11,13 +11,13 @@ export interface Ping {
 }
 
 /**
- * Resolves when the database can be written to, and rejects when it cannot. The UPDATE changes nothing: where the session or
+ * Resolves when the database can be written to, and rejects when it cannot. The UPDATE changes nothing, on one shard: where the session or
  * the server is read-only it is refused, and the pool replaces the session.
  */
 export async function pingDatabase(db: Database): Promise<Ping> {
   const [ping] = await rows<Ping>(
     db,
-    sql`WITH written AS (UPDATE wallets SET address = address WHERE false)
+    sql`WITH written AS (UPDATE wallets SET address = address WHERE address = '' AND shard = 0)
       SELECT ${milliseconds(sql`clock_timestamp()`)} AS now,
         coalesce((SELECT oldest FROM latchkey_releases ORDER BY release DESC LIMIT 1), 0) AS oldest`,
   )

@@ -33,8 +33,8 @@ export interface PostgresRoute {
 
 export interface PostgresOptions {
   maxConnections?: number | undefined
-  /** Receives the text of every statement, for counting. */
-  onStatement?: ((text: string) => void) | undefined
+  /** Receives the text of every statement, for counting, and its parameters. */
+  onStatement?: ((text: string, parameters: readonly unknown[]) => void) | undefined
 }
 
 const TEXT_ARRAY = 1009
@@ -102,7 +102,7 @@ export function connectPostgres(
   const db = drizzle({
     client,
     schema,
-    ...(onStatement !== undefined && { logger: { logQuery: (text) => onStatement(text) } }),
+    ...(onStatement !== undefined && { logger: { logQuery: onStatement } }),
   })
   return { db: db as unknown as Database, close: pool.end }
 }

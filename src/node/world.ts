@@ -1,5 +1,6 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
+import { readDistribution } from '../db/distribution.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
@@ -41,6 +42,7 @@ export async function openWorld({
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
   await watch.read(db)
+  const distribution = await readDistribution(db)
   const now = fixedTime ?? watch.now
   const chain = connectStacksNode({
     network: config.STACKS_NETWORK,
@@ -62,12 +64,14 @@ export async function openWorld({
   return {
     config,
     db,
+    distribution,
     databaseTime,
     gate: openGate(db, limitsOf(config), {
       mac,
       log,
       now,
       fixedTime,
+      distribution,
       ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
     }),
     watch,
@@ -84,10 +88,10 @@ export async function openWorld({
     encryption,
     hashSecret: hashSecretNatively,
     mac,
-    usage: openUsage(log),
-    insertOrder: openInserts(db),
-    feed: openOrderFeed(db, log, { now, pause }),
-    walletFeed: openWalletFeed(db, log, { now, pause }),
+    usage: openUsage(log, distribution),
+    insertOrder: openInserts(db, distribution),
+    feed: openOrderFeed(db, log, { now, pause, distribution }),
+    walletFeed: openWalletFeed(db, log, { now, pause, distribution }),
     recover,
     log,
     keepHead: await openHeads(config.AUDIT_HEADS_FILE, log, now),

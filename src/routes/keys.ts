@@ -6,7 +6,7 @@ import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateKey, readPresentedKey } from '../http/credentials/key.ts'
 import { authenticateReader, readSignedBody, type Signable } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
@@ -195,7 +195,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       const query = unwrap(readQuery(c, UsageQuery))
       const [world, now] = [c.get('world'), c.get('now')]
       unwrap(await getKey(world, walletAddress, keyId, now))
-      return respond(c, await findUsage(world, keyId, query, now))
+      return respond(c, await findUsage(world, { keyId, walletAddress }, query, now))
     },
   },
   {
@@ -245,8 +245,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
-      const hash = readKeyHash(c)
-      const revoked = await revokeSelf(c.get('world'), hash, c.get('now'))
+      const secret = readPresentedKey(c)
+      const revoked = await revokeSelf(c.get('world'), secret, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },

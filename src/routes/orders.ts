@@ -3,7 +3,7 @@ import { recordSuccess } from '../gate/counters.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, presentsKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateKey, presentsKey, readPresentedKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
 import {
   authenticateKeyOrWallet,
@@ -208,8 +208,7 @@ export const orderEndpoints: readonly Endpoint[] = [
             names:
               key === undefined ? limitKeys(c.get('clientIp')) : [key.keyId, key.walletAddress],
           },
-          keyId: key?.keyId,
-          hash: key && readKeyHash(c),
+          key: key && { ...key, hash: readPresentedKey(c).hash },
         }),
       )
       if (follow === undefined && past.length === 0) return respondWithText(c, null, 204)
@@ -240,7 +239,8 @@ export const orderEndpoints: readonly Endpoint[] = [
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
       const page = await listOrders(c.get('world'), query, viewer, c.get('now'))
-      if (viewer?.keyId !== undefined) await recordSuccess(c.get('world').db, viewer.keyId)
+      if (viewer?.keyId !== undefined)
+        await recordSuccess(c.get('world').db, { ...viewer, keyId: viewer.keyId })
       return respond(c, { status: 'success', ...page })
     },
   },

@@ -6,6 +6,7 @@ import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
+import { type Distribution, readDistribution } from '../db/distribution.ts'
 import { connectPostgres, type PostgresRoute } from '../db/postgres.ts'
 import { findRoleRoute } from '../db/role-route.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
@@ -67,6 +68,8 @@ interface Isolate {
   /** Configured, and checked against the database with the first statement that reaches it. */
   keys: EncryptionKeys
   areKeysChecked: boolean
+  /** Read with the first session. */
+  distribution: Distribution | undefined
   /** Found out with the first session. */
   route: PostgresRoute | undefined
   encryption: Encryption
@@ -136,11 +139,13 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     })
     const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
     const outlive = (rest: Promise<unknown>) => context.waitUntil(rest)
-    const world: World = {
+    /** Of an isolate that has checked its database. */
+    const openWorld = ({ distribution }: Isolate): World => ({
       config,
       db,
+      distribution,
       databaseTime,
-      gate: openGate(db, limitsOf(config), { mac, log, now, fixedTime, knownKeys }),
+      gate: openGate(db, limitsOf(config), { mac, log, now, fixedTime, knownKeys, distribution }),
       watch,
       chain,
       operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
@@ -154,13 +159,13 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       mac,
       usage,
       recover: engine.recover,
-      insertOrder: openInserts(db),
+      insertOrder: openInserts(db, distribution),
       log,
       keepHead: logHeads(log),
       now,
       randomBytes,
-    }
-    const done = checkDatabase(one, db, readWatch).then(() => work(world))
+    })
+    const done = checkDatabase(one, db, readWatch).then(() => work(openWorld(one)))
     // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
     const finished = done.catch(() => {}).then(() => finish(one, db, now()))
     outlive(finished.then(close, close))
@@ -214,6 +219,7 @@ async function checkDatabase(
   if (isolate.areKeysChecked) return
   await checkEncryptionKeys(db, isolate.keys)
   await readWatch(isolate, db)
+  isolate.distribution = await readDistribution(db)
   isolate.areKeysChecked = true
 }
 
@@ -261,6 +267,7 @@ async function openIsolate(
     knownKeys: openKnownKeys(mac),
     keys,
     areKeysChecked: false,
+    distribution: undefined,
     route: undefined,
     usage: openUsage(log),
     log,

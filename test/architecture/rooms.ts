@@ -35,7 +35,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'what a wallet can prove is pure and knows nothing of keys',
   },
   db: {
-    imports: ['result', 'crypto'],
+    imports: ['result', 'memoize', 'crypto'],
     packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
     readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts', 'pglite.ts'],
     rule: 'the database room holds tables, connections and SQL that several rooms share',
