@@ -3,8 +3,10 @@ import { toHex } from './crypto/bytes.ts'
 import type { AppContext, AppEnv } from './http/context.ts'
 import { allowOrigins, preflight } from './http/cors.ts'
 import { limitByAddress } from './http/credentials/address.ts'
+import { announceDeprecation } from './http/deprecation.ts'
 import { DOCS_HEADERS, type Docs } from './http/docs.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
+import type { ObserveRequest } from './http/observe.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
 import { baseHeaders } from './http/respond.ts'
@@ -38,9 +40,13 @@ export interface AppOptions {
   /** The client address, as reported by the platform or by trusted proxies. */
   addressOf: (c: AppContext) => string
   allowedOrigins: readonly string[]
+  /** Headers that pages may send beside those of this API; any by default. */
+  allowedHeaders?: readonly string[]
   /** The page at /docs and its files. */
   docs?: Docs
   gzip?: Gzip
+  /** Told of every request but preflights; absent where requests are not observed. */
+  observe?: ObserveRequest | undefined
 }
 
 /** Mounts the routes. Reads no environment, opens no socket, keeps no state between requests. */
@@ -48,8 +54,10 @@ export function createApp({
   worldOf,
   addressOf,
   allowedOrigins,
+  allowedHeaders,
   docs,
   gzip,
+  observe,
 }: AppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>({ router: new RouteTable() })
   const requestId = createRequestIds()
@@ -64,13 +72,24 @@ export function createApp({
     c.set('origin', allowOrigin(c.req.header('origin')))
   }
   // A wrapper instead of middleware: Hono composes handlers anew for each request where several match a path.
-  const withContext = (handle: Endpoint['handle']) => (c: AppContext) => {
-    prepareContext(c)
-    return handle(c)
+  const withContext = (route: string, handle: Endpoint['handle']): Endpoint['handle'] => {
+    const run = (c: AppContext) => {
+      prepareContext(c)
+      return handle(c)
+    }
+    if (observe === undefined) return run
+    return (c) =>
+      observe(c, route, async () => {
+        try {
+          return await run(c)
+        } catch (error) {
+          return onError(error, c)
+        }
+      })
   }
   /** A release that the database no longer admits must not read and write as if it were alone. */
-  const withDatabase = (handle: Endpoint['handle']) =>
-    withContext((c) =>
+  const withDatabase = (route: string, handle: Endpoint['handle']) =>
+    withContext(route, (c) =>
       c.get('world').watch.isSuperseded()
         ? unwrap(refuse('unavailable', { reason: 'release' }))
         : handle(c),
@@ -83,21 +102,21 @@ export function createApp({
       for (const [name, value] of Object.entries(baseHeaders(c))) c.header(name, value)
       return next()
     },
-    preflight(allowOrigin),
+    preflight(allowOrigin, allowedHeaders),
   )
-  for (const { method, path, handle } of endpoints)
+  for (const { method, path, handle } of endpoints.map(announceDeprecation))
     app.on(
       method.toUpperCase(),
       `/api/v1${honoPath(path)}`,
-      (USES_NO_DATABASE.has(path) ? withContext : withDatabase)(handle),
+      (USES_NO_DATABASE.has(path) ? withContext : withDatabase)(`/api/v1${path}`, handle),
     )
 
-  app.get('/health', withContext(health))
-  app.get('/ready', withDatabase(ready))
+  app.get('/health', withContext('/health', health))
+  app.get('/ready', withDatabase('/ready', ready))
   let document: SharedDocument | undefined
   app.get(
     '/openapi.json',
-    withContext(async (c) => {
+    withContext('/openapi.json', async (c) => {
       limitByAddress(c)
       document ??= await shareDocument(
         JSON.stringify(openApiDocument(endpoints)),
@@ -110,7 +129,7 @@ export function createApp({
   for (const path of docs === undefined ? [] : ['/docs', '/docs/:file'])
     app.get(
       path,
-      withContext(async (c) => {
+      withContext('/docs', async (c) => {
         limitByAddress(c)
         const file = await docs?.(c, c.req.param('file') ?? '')
         if (file === undefined) return unwrap(refuse('routeNotFound'))
@@ -119,7 +138,7 @@ export function createApp({
     )
 
   app.notFound(
-    withContext((c) => {
+    withContext('unmatched', (c) => {
       if (!c.req.path.startsWith('/api/')) return unwrap(refuse('routeNotFound'))
       limitByAddress(c)
       return unwrap(notFound(c))

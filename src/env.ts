@@ -86,6 +86,10 @@ const origin = z
     'must be * or origins as https://dex.example, separated by commas',
   )
 
+const headerName = z
+  .string()
+  .regex(/^(\*|[A-Za-z0-9!#$%&'*+.^_`|~-]+)$/, 'must be * or names of headers, separated by commas')
+
 const Environment = z.object({
   PORT: whole(0, 65_535).default(8787),
   HOST: text.default('127.0.0.1'),
@@ -131,6 +135,7 @@ const Environment = z.object({
   RATE_LIMIT_PER_HOUR: whole(1, 10_000_000).default(1_000),
   RATE_LIMIT_PER_DAY: whole(1, 100_000_000).default(10_000),
   IP_RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).default(300),
+  GATE_OBJECTS: whole(0, 256).default(4),
   MAX_ACTIVE_KEYS_PER_WALLET: whole(1, 10_000).default(10),
   MAX_KEYS_PER_WALLET: whole(1, 100_000).default(10_000),
   KEY_PREFIX: z
@@ -151,8 +156,12 @@ const Environment = z.object({
     .default([]),
   TRUSTED_PROXIES: list.pipe(z.array(ipRange)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
+  ALLOWED_HEADERS: list.pipe(z.array(headerName)).default(['*']),
   AUDIT_HEADS_FILE: text.optional(),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  ACCESS_LOG: z.enum(['all', 'failures', 'none']).default('none'),
+  METRICS_PORT: whole(0, 65_535).optional(),
+  METRICS_HOST: text.default('127.0.0.1'),
 })
 
 type Read = z.output<typeof Environment>

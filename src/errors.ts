@@ -48,6 +48,11 @@ export const REFUSALS = {
   sessionInvalid: { status: 401, code: 'INVALID_SESSION', error: 'Invalid or ended session' },
   keyNotFound: { status: 404, code: 'KEY_NOT_FOUND', error: 'API key not found' },
   orderNotFound: { status: 404, code: 'ORDER_NOT_FOUND', error: 'Order not found' },
+  requestTimeout: {
+    status: 408,
+    code: 'REQUEST_TIMEOUT',
+    error: 'Request took too long to arrive',
+  },
   tokenNotFound: { status: 404, code: 'TOKEN_NOT_FOUND', error: 'Token not found' },
   routeNotFound: { status: 404, code: 'NOT_FOUND', error: 'Not found' },
   methodNotAllowed: { status: 405, code: 'METHOD_NOT_ALLOWED', error: 'Method not allowed' },
@@ -90,6 +95,11 @@ export const REFUSALS = {
     status: 415,
     code: 'UNSUPPORTED_MEDIA_TYPE',
     error: 'Unsupported media type or coding',
+  },
+  headersTooLarge: {
+    status: 431,
+    code: 'HEADERS_TOO_LARGE',
+    error: 'Request headers too large',
   },
   rateLimited: { status: 429, code: 'RATE_LIMIT_EXCEEDED', error: 'Rate limit exceeded' },
   tooManyStreams: { status: 429, code: 'TOO_MANY_STREAMS', error: 'Too many event streams' },

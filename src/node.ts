@@ -14,6 +14,7 @@ import { pageOfFolder } from './node/page.ts'
 import { addressReader, inRanges } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
+import { openTelemetry } from './node/telemetry.ts'
 import { openWorld } from './node/world.ts'
 import { VERSION } from './version.ts'
 import { extendUrl, originOf } from './wire/url.ts'
@@ -32,8 +33,14 @@ const now = () => Date.now()
 
 async function main(): Promise<void> {
   const given = readConfig(process.env)
-  const log = openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now)
-  const opened: (() => Promise<void>)[] = []
+  const telemetry = openTelemetry({
+    config: given,
+    env: process.env,
+    ownLog: openLog(given.LOG_LEVEL, (line) => process.stdout.write(`${line}\n`), now),
+    now,
+  })
+  const { log } = telemetry
+  const opened: (() => Promise<void>)[] = [telemetry.close]
   const close = async () => {
     for (const closeOne of opened.splice(0).reverse()) await closeOne()
   }
@@ -61,25 +68,30 @@ async function main(): Promise<void> {
       ownNow: now,
       elapsed: () => performance.now(),
       recover: engine.recover,
+      fetch: telemetry.fetch,
     })
     const app = createApp({
       worldOf: () => world,
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
+      allowedHeaders: config.ALLOWED_HEADERS,
       docs: docsFiles(),
       gzip,
+      observe: telemetry.observe,
     })
     app.route('/', pageOfFolder())
     releaseMemory()
+    await telemetry.serve(world)
     const { port, finish } = await listen(app, config, {
       log,
+      now: world.now,
       isExempt: inRanges([...LOOPBACK, ...config.TRUSTED_PROXIES]),
     })
     const closeStreams = async () => {
       world.feed?.close()
       world.walletFeed?.close()
     }
-    opened.push(runJobs(world), finish, closeStreams)
+    opened.push(runJobs(world, telemetry.onPass), finish, closeStreams)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
     if (process.env.npm_lifecycle_event !== undefined) stopWithParent(() => stop('PARENT_ENDED'))

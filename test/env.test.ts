@@ -58,6 +58,7 @@ describe('The configuration', () => {
       EXTRA_SCOPES: [],
       TRUSTED_PROXIES: [],
       ALLOWED_ORIGINS: ['*'],
+      ALLOWED_HEADERS: ['*'],
       LOG_LEVEL: 'info',
     })
   })
@@ -111,6 +112,12 @@ describe('The configuration', () => {
   it.each(['a b', 'a\nb', 'é'])('refuses a STACKS_API_KEY that no header can carry: %j', (key) => {
     expect(() => readConfig({ STACKS_API_KEY: key })).toThrow(
       /STACKS_API_KEY: must be printable ASCII/,
+    )
+  })
+
+  it.each(['a b', 'a:', 'é'])('refuses ALLOWED_HEADERS that no header is called: %j', (name) => {
+    expect(() => readConfig({ ALLOWED_HEADERS: `traceparent, ${name}` })).toThrow(
+      /ALLOWED_HEADERS: must be \* or names of headers/,
     )
   })
 

@@ -39,6 +39,8 @@ const CONTRACT: Record<string, [number, string]> = {
   'Wallet has made as many API keys as it may': [409, 'KEY_HISTORY_FULL'],
   'Session limit reached': [409, 'SESSION_LIMIT_REACHED'],
   'Request body too large': [413, 'BODY_TOO_LARGE'],
+  'Request headers too large': [431, 'HEADERS_TOO_LARGE'],
+  'Request took too long to arrive': [408, 'REQUEST_TIMEOUT'],
   'Unsupported media type or coding': [415, 'UNSUPPORTED_MEDIA_TYPE'],
   'Rate limit exceeded': [429, 'RATE_LIMIT_EXCEEDED'],
   'Execution failed': [502, 'EXECUTION_FAILED'],

@@ -21,10 +21,14 @@ export const AuditHeadSchema = z
   .meta({ id: 'AuditHead' })
 
 /** The members of one action's message. Unknown members are refused: nothing that a wallet signed is silently ignored. */
-export function actionSchema<Members extends z.ZodRawShape>(action: Action, members: Members) {
+export function actionSchema<Members extends z.ZodRawShape>(
+  action: Action,
+  members: Members,
+  example: Record<string, unknown> = {},
+) {
   return z.strictObject({ action: z.literal(action), ...members, ...commonMembers }).meta({
     id: `${action}_message`,
-    description: `The JSON text that a wallet signs to ${action.replaceAll('_', ' ')}.`,
+    examples: [{ action, ...example, timestamp: 1_795_240_980_000 }],
   })
 }
 

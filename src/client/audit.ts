@@ -65,8 +65,8 @@ export interface AuditVerdict {
 /** The audit of the signer's wallet. */
 export interface Audit {
   /**
-   * Exports everything that happened to the wallet's keys, in pages of up to 1,000 events. The wallet signs once for each page,
-   * or a session authorizes it.
+   * Exports everything that happened to the wallet's keys, in pages of up to 1,000 events. The wallet signs once for them,
+   * and again when its message is no longer fresh, or a session authorizes it.
    *
    * @example
    * ```ts
@@ -110,12 +110,13 @@ interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'eve
 export function createAudit(transport: Transport, wallet: Wallet): Audit {
   return {
     async export({ signal } = {}) {
+      const proof = wallet.prove({ action: 'list_audit' })
       const read = (query: { after: number; limit: number; unrecordedAfter?: string }) =>
         transport.send<AuditPage>({
           method: 'GET',
           path: '/audit',
           query,
-          proof: wallet.prove({ action: 'list_audit' }),
+          proof,
           repeatable: true,
           isLong: true,
           signal,

@@ -10,6 +10,12 @@ export type ClientErrorCode =
   | 'INVALID_ARGUMENT'
   | 'SIGNER_MISSING'
   | 'SIGNING_FAILED'
+  | 'SIGNING_CANCELLED'
+  | 'SIGNED_TOO_LATE'
+  | 'WRONG_ACCOUNT'
+  | 'MULTISIG_ADDRESS'
+  | 'WALLET_UNSUPPORTED'
+  | 'WALLET_FAULT'
   | 'WRONG_NETWORK'
   | 'WRONG_DOMAIN'
   | 'WRONG_ROUTER'
@@ -59,6 +65,8 @@ const HINTS: Record<ErrorCode, string> = {
     'End a session, or wait until the first of them ends by itself: the details say when. keys.revokeAll ends them all.',
   BODY_TOO_LARGE: 'Send less.',
   UNSUPPORTED_MEDIA_TYPE: 'Send JSON in UTF-8, and no Content-Encoding.',
+  REQUEST_TIMEOUT: 'Send the request at once; the connection may be slow.',
+  HEADERS_TOO_LARGE: 'Send fewer or shorter headers: cookies of another service, for example.',
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
   TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
   EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',
@@ -77,6 +85,14 @@ const CLIENT_HINTS: Record<ClientErrorCode, string> = {
   INVALID_ARGUMENT: 'Nothing was sent.',
   SIGNER_MISSING: 'Pass a signer (privateKeySigner, walletSigner) or an apiKey to createClient.',
   SIGNING_FAILED: 'Nothing was sent.',
+  SIGNING_CANCELLED: 'Nothing was signed; ask again when the user wants to.',
+  SIGNED_TOO_LATE:
+    'Nothing was done. Ask again, and confirm in the wallet within the time that the details name.',
+  WRONG_ACCOUNT:
+    'Nothing was sent. Select the account in the wallet and sign again, or call reset() of the signer to use the one that is selected.',
+  MULTISIG_ADDRESS: 'Nothing was signed. Select an account with one key.',
+  WALLET_UNSUPPORTED: 'Nothing was sent.',
+  WALLET_FAULT: 'Nothing was sent. Update the wallet, or use another one.',
   WRONG_NETWORK: 'Nothing was signed.',
   WRONG_DOMAIN:
     'Nothing was signed: a signature for another service could be used there. Check the base URL, or pass the domain that the service documents as the option domain.',
@@ -155,4 +171,24 @@ export class LatchkeyError extends Error {
     this.retryAfterSeconds = retryAfterSeconds
     this.rateLimit = rateLimit
   }
+}
+
+/** Throws `INVALID_ARGUMENT` with what the service would refuse, in its words, before a wallet is asked to sign it. */
+export function requireNoIssues(issues: readonly { path: string; message: string }[]): void {
+  const [first] = issues
+  if (first === undefined) return
+  throw new LatchkeyError('INVALID_ARGUMENT', `${first.path} ${first.message}`, {
+    details: { issues: issues.map(({ path, message }) => ({ path, message })) },
+  })
+}
+
+/** Throws `INVALID_ARGUMENT` unless a number is a whole one within bounds. An absent one is not checked. */
+export function requireWhole(
+  path: string,
+  value: number | undefined,
+  min: number,
+  max: number,
+): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= min && value <= max)) return
+  requireNoIssues([{ path, message: `must be a whole number from ${min} to ${max}` }])
 }

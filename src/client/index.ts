@@ -77,9 +77,14 @@ export {
   type PrivateKeySigner,
   privateKeySigner,
   type Signer,
-  type WalletRequest,
-  type WalletSignerOptions,
-  walletSigner,
+  type SignOptions,
 } from './signer.ts'
 export type { Fetch } from './transport.ts'
 export type { WaitOptions } from './wait.ts'
+export {
+  type WalletProvider,
+  type WalletRequest,
+  type WalletSigner,
+  type WalletSignerOptions,
+  walletSigner,
+} from './wallet-signer.ts'

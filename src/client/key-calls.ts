@@ -1,13 +1,24 @@
 import type { AuditHead } from '../audit/event.ts'
+import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
 import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
-import { NOTE_NAMES, type NoteTerms } from '../keys/terms.ts'
+import type { Permission } from '../keys/scope.ts'
+import {
+  KEY_TERMS,
+  memberOf,
+  NOTE_NAMES,
+  type NoteTerms,
+  TERM_NAMES,
+  type TermName,
+  termsAfter,
+  validateTerms,
+} from '../keys/terms.ts'
 import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import { sendChange } from './audit-heads.ts'
-import { LatchkeyError } from './errors.ts'
+import { LatchkeyError, requireNoIssues, requireWhole } from './errors.ts'
 import type { CallOptions, KeyFilter, Keys } from './keys.ts'
 import type { ActionMembers } from './message.ts'
 import { collect, eachOf } from './paging.ts'
-import type { Transport } from './transport.ts'
+import type { Proof, Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
 interface Message {
@@ -31,6 +42,8 @@ interface Context {
 }
 
 const MAX_CERTIFICATE_DAYS = 366
+const MAX_PAGE = 100
+const MAX_USAGE_DAYS = 90
 const DAY_MS = 86_400_000
 
 /** Creates the `keys` of a client. No request is sent before one of them is called. */
@@ -46,11 +59,12 @@ export function createKeys(transport: Transport, wallet: Wallet): Keys {
 
 function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage' | 'usageOfAll'> {
   async function* listAll({ signal, live, limit }: CallOptions & KeyFilter = {}) {
-    const message = { action: 'list_api_keys' as const }
+    requireWhole('limit', limit, 1, MAX_PAGE)
+    const proof = context.wallet.prove({ action: 'list_api_keys' })
     const options = signal === undefined ? {} : { signal }
     yield* eachOf<Key>(async (cursor) => {
       const query = { live: live === undefined ? undefined : String(live), limit, cursor }
-      const page = await read<KeyPage>(context, '/api-keys', message, options, query)
+      const page = await read<KeyPage>(context, '/api-keys', proof, options, query)
       return { items: page.apiKeys, nextCursor: page.nextCursor }
     })
   }
@@ -58,17 +72,19 @@ function reads(context: Context): Pick<Keys, 'list' | 'listAll' | 'get' | 'usage
     listAll,
     list: (options) => collect(listAll(options)),
     async get(keyId, options) {
-      const message = { action: 'get_api_key' as const, keyId }
-      const { apiKey } = await read<{ apiKey: Key }>(context, keyPath(keyId), message, options)
+      const proof = context.wallet.prove({ action: 'get_api_key', keyId })
+      const { apiKey } = await read<{ apiKey: Key }>(context, keyPath(keyId), proof, options)
       return apiKey
     },
     async usage(keyId, filter = {}, options) {
-      const message = { action: 'get_api_key' as const, keyId }
-      return read<KeyUsage>(context, `${keyPath(keyId)}/usage`, message, options, { ...filter })
+      requireWhole('days', filter.days, 1, MAX_USAGE_DAYS)
+      const proof = context.wallet.prove({ action: 'get_api_key', keyId })
+      return read<KeyUsage>(context, `${keyPath(keyId)}/usage`, proof, options, { ...filter })
     },
     async usageOfAll(filter = {}, options) {
-      const message = { action: 'list_api_keys' as const }
-      return read<WalletUsage>(context, '/usage', message, options, { ...filter })
+      requireWhole('days', filter.days, 1, MAX_USAGE_DAYS)
+      const proof = context.wallet.prove({ action: 'list_api_keys' })
+      return read<WalletUsage>(context, '/usage', proof, options, { ...filter })
     },
   }
 }
@@ -78,30 +94,35 @@ function changes(
 ): Pick<Keys, 'create' | 'update' | 'rotate' | 'suspend' | 'resume'> {
   return {
     async create({ name, permissions, expiresAt, ...limits }, options) {
-      const message = {
-        action: 'create_api_key' as const,
+      const terms = writeTerms({
         keyName: writeText(name),
         permissions,
         ...(expiresAt !== undefined && { expiresAt: writeTime(expiresAt) }),
         ...writeTexts(limits),
-      }
-      requireNumbers(limits)
+      })
+      await requireTerms(context.wallet, terms, false, options)
+      const message = { action: 'create_api_key' as const, ...terms }
       return change<CreatedKey>(context, 'POST', '/api-keys', message, options)
     },
     async update(keyId, { name, expiresAt, ...limits }, options) {
-      const message = {
-        action: 'update_api_key' as const,
-        keyId,
+      const path = keyPath(keyId)
+      const terms = writeTerms({
         ...(name !== undefined && { keyName: writeText(name) }),
         ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
         ...writeTexts(limits),
-      }
-      requireNumbers(limits)
-      const path = keyPath(keyId)
+      })
+      await requireTerms(context.wallet, terms, true, options)
+      const message = { action: 'update_api_key' as const, keyId, ...terms }
       const { apiKey } = await change<ChangedKey>(context, 'PATCH', path, message, options)
       return apiKey
     },
     async rotate(keyId, graceSeconds, { force, ...options } = {}) {
+      requireNoIssues(
+        Number.isSafeInteger(graceSeconds)
+          ? []
+          : [{ path: 'graceSeconds', message: 'must be a whole number' }],
+      )
+      requireWhole('graceSeconds', graceSeconds, 0, MAX_GRACE_SECONDS)
       const message = {
         action: 'rotate_api_key' as const,
         keyId,
@@ -142,6 +163,8 @@ function revocations(
       return { message }
     },
     async revokeAll(cancelOpenOrders, options) {
+      if (typeof cancelOpenOrders !== 'boolean')
+        requireNoIssues([{ path: 'cancelOpenOrders', message: 'must be true or false' }])
       const { keyIds, cancelledOrders } = await change<{
         keyIds: string[]
         cancelledOrders: number
@@ -204,13 +227,12 @@ function ownKey(transport: Transport): Pick<Keys, 'me' | 'deleteSelf'> {
 
 /** Sends a read, with the signed message in its headers. */
 function read<T>(
-  { transport, wallet }: Context,
+  { transport }: Context,
   path: string,
-  message: ActionMembers,
+  proof: Proof,
   { signal }: CallOptions = {},
   query: Record<string, string | number | undefined> = {},
 ): Promise<T> {
-  const proof = wallet.prove(message)
   const how = { repeatable: true, isLong: true, signal }
   return transport.send<T>({ method: 'GET', path, query, proof, ...how })
 }
@@ -257,9 +279,32 @@ function writeTexts<Limits extends Partial<Record<keyof NoteTerms, string | null
   }
 }
 
-/** Throws on NaN and infinity, which JSON writes as null: in a change, null lifts the limit that the number should set. */
-function requireNumbers(limits: object): void {
-  for (const [name, value] of Object.entries(limits))
-    if (typeof value === 'number' && !Number.isFinite(value))
-      throw new LatchkeyError('INVALID_ARGUMENT', `${name} is no number`)
+/**
+ * The terms of a message in the order in which the small screen of a hardware wallet shows them: what narrows the key, then how it
+ * is called. JSON writes NaN and infinity as null, which in a change lifts a limit; here they are refused as they are.
+ */
+function writeTerms(members: Record<string, unknown>): Record<string, unknown> {
+  const names = [...TERM_NAMES.filter((name) => !isText(name)), ...TERM_NAMES.filter(isText)]
+  const ordered = names.map(memberOf).filter((member) => members[member] !== undefined)
+  const others = Object.keys(members).filter(
+    (member) => members[member] !== undefined && !ordered.some((one) => one === member),
+  )
+  return Object.fromEntries([...ordered, ...others].map((member) => [member, members[member]]))
+}
+
+const isText = (name: TermName) => KEY_TERMS[name].type === 'text'
+
+/** Rejects with what the service would refuse: no wallet is asked to sign it. */
+async function requireTerms(
+  wallet: Wallet,
+  terms: Record<string, unknown>,
+  isChange: boolean,
+  { signal }: CallOptions = {},
+): Promise<void> {
+  requireNoIssues(formIssues(terms, isChange))
+  const policy = await wallet.policy(signal)
+  // A change says nothing of the terms that stay: a key with every permission and no limit contradicts none of it.
+  const before = { ...termsAfter({}), permissions: policy.scopes as Permission[] }
+  const after = isChange ? termsAfter(terms, before) : termsAfter(terms)
+  requireNoIssues(validateTerms(after, policy))
 }

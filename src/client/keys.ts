@@ -83,7 +83,7 @@ export interface Keys {
   create(key: NewKey, options?: CallOptions): Promise<CreatedKey>
   /**
    * Lists the wallet's keys, newest first, ended ones included. Requests page after page, and resolves with all of them; the
-   * wallet signs once for each page of 100. {@link listAll} holds one page at a time.
+   * wallet signs once for them, and again when its message is no longer fresh. {@link listAll} holds one page at a time.
    *
    * @example
    * ```ts
@@ -96,7 +96,7 @@ export interface Keys {
    */
   list(options?: CallOptions & KeyFilter): Promise<Key[]>
   /**
-   * Iterates over the wallet's keys, newest first. Requests a page when the one before was consumed, and signs for it.
+   * Iterates over the wallet's keys, newest first. Requests a page when the one before was consumed, and signs as `list` does.
    *
    * @example
    * ```ts

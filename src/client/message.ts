@@ -13,6 +13,8 @@ export interface SignedMessage {
   timestamp: number
   /** Until when it may be sent, in milliseconds since 1970. */
   freshUntil: number
+  /** When the service refuses it, in milliseconds since 1970. */
+  goodUntil: number
 }
 
 /**

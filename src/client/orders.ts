@@ -1,9 +1,11 @@
+import { orderFormIssues } from '../orders/form.ts'
 import type { NewOrder, Order, OrderStatus } from '../orders/order.ts'
-import { orderHash } from '../orders/validate.ts'
+import { orderHash, validateOrder } from '../orders/validate.ts'
 import { isIntentUuid } from '../stacks/intent.ts'
+import type { Network } from '../stacks/network.ts'
 import type { ServiceClock } from './clock.ts'
 import { commitOrder, type UnsignedOrder } from './committed-order.ts'
-import { LatchkeyError } from './errors.ts'
+import { LatchkeyError, requireNoIssues, requireWhole } from './errors.ts'
 import type { CallOptions } from './keys.ts'
 import { eachOf } from './paging.ts'
 import type { Proof, Transport } from './transport.ts'
@@ -210,7 +212,7 @@ export function createOrders(
   clock: ServiceClock,
 ): Orders {
   async function create(draft: OrderDraft, { signal, auth }: AuthOptions = {}): Promise<Order> {
-    const order = await complete(draft)
+    const order = await complete(draft, signal)
     const { data } = await transport.send<{ data: Order }>({
       method: 'POST',
       path: '/orders/new',
@@ -224,25 +226,31 @@ export function createOrders(
     return data
   }
 
-  async function complete(draft: OrderDraft): Promise<NewOrder> {
-    const { owner = await wallet.address(), signature } = draft
+  async function complete(draft: OrderDraft, signal?: AbortSignal): Promise<NewOrder> {
+    const { owner = await wallet.address(signal), signature } = draft
     if (signature !== undefined)
       return { ...draft, owner, uuid: draft.uuid ?? crypto.randomUUID(), signature }
-    const signerAddress = await wallet.address()
+    const signerAddress = await wallet.address(signal)
     if (owner !== signerAddress)
       throw new LatchkeyError(
         'INVALID_ARGUMENT',
         `The order's owner is ${owner}; ${signerAddress} cannot sign for it`,
       )
-    const { order, router } = await routed({ ...draft, owner })
+    const { order, router, network } = await routed({ ...draft, owner })
     const { inputToken, amountIn } = order
     const intent = { inputToken, amountIn, uuid: order.uuid, router }
-    return { ...order, signature: await wallet.signIntent(intent) }
+    wallet.requireIntent(intent, network)
+    requireNoIssues(orderFormIssues({ ...order }))
+    const unsigned = { ...order, signature: '' }
+    // Only the service knows whether it enforces a price.
+    const now = clock.now()
+    requireNoIssues(validateOrder(unsigned, network, { enforcesTargetPrice: true, now }))
+    return { ...order, signature: await wallet.signIntent(intent, signal) }
   }
 
   async function routed(
     draft: OrderDraft & { owner: string },
-  ): Promise<{ order: UnsignedOrder; router: string }> {
+  ): Promise<{ order: UnsignedOrder; router: string; network: Network }> {
     const { minAmountOut, routerContract, uuid = crypto.randomUUID() } = draft
     const commits = minAmountOut !== undefined
     if (!commits) requireNoTerms(draft)
@@ -251,7 +259,7 @@ export function createOrders(
     const order = commits
       ? commitOrder({ ...terms, minAmountOut }, network, clock.own.now())
       : { ...terms, uuid }
-    return { order, router }
+    return { order, router, network }
   }
 
   // An intent that does not commit binds no recipient: without this signature, a thief of it could redirect the output.
@@ -271,13 +279,15 @@ export function createOrders(
   async function list(
     { owner, status, limit, cursor }: OrderFilter & { cursor?: string } = {},
     { signal, auth }: AuthOptions = {},
+    proof: Proof = wallet.prove({ action: 'list_orders' }),
   ): Promise<OrderPage> {
+    requireWhole('limit', limit, 1, 100)
     const { data, nextCursor } = await transport.send<{ data: Order[]; nextCursor?: string }>({
       method: 'GET',
       path: '/orders',
       query: { owner, status, limit, cursor },
       apiKey: hasApiKey && auth !== 'signature',
-      ...(auth === 'signature' && { proof: wallet.prove({ action: 'list_orders' }) }),
+      ...(auth === 'signature' && { proof }),
       repeatable: true,
       signal,
     })
@@ -285,8 +295,9 @@ export function createOrders(
   }
 
   async function* listAll(filter: OrderFilter = {}, options: AuthOptions = {}) {
+    const proof = wallet.prove({ action: 'list_orders' })
     yield* eachOf<Order>(async (cursor) => {
-      const page = await list(cursor === undefined ? filter : { ...filter, cursor }, options)
+      const page = await list(cursor === undefined ? filter : { ...filter, cursor }, options, proof)
       return { items: page.orders, nextCursor: page.nextCursor }
     })
   }
@@ -321,7 +332,7 @@ export function createOrders(
 
   return {
     create,
-    list,
+    list: (filter, options) => list(filter, options),
     listAll,
     get,
     waitFor: (uuid, options = {}) =>

@@ -1,6 +1,7 @@
-import type { CreatedSession } from '../sessions/session.ts'
+import { type CreatedSession, MAX_SESSION_SECONDS } from '../sessions/session.ts'
 import { sendChange } from './audit-heads.ts'
 import type { ServiceClock } from './clock.ts'
+import { requireWhole } from './errors.ts'
 import { openEvents } from './events.ts'
 import type { CallOptions } from './keys.ts'
 import type { Transport } from './transport.ts'
@@ -73,13 +74,15 @@ export function createSessions(
   clock: ServiceClock,
 ): Sessions {
   return {
-    open: (ttlSeconds = 3_600, { signal } = {}) =>
-      sendChange<CreatedSession>(transport, wallet, {
+    async open(ttlSeconds = MAX_SESSION_SECONDS, { signal } = {}) {
+      requireWhole('ttlSeconds', ttlSeconds, 1, MAX_SESSION_SECONDS)
+      return sendChange<CreatedSession>(transport, wallet, {
         method: 'POST',
         path: '/sessions',
         proof: wallet.prove({ action: 'create_session', ttlSeconds }),
         signal,
-      }),
+      })
+    },
     async end({ signal } = {}) {
       await transport.send({ method: 'DELETE', path: '/sessions/self', session: true, signal })
     },

@@ -34,7 +34,9 @@ export interface Call {
 /** A source of signed messages for one call. */
 export interface Proof {
   /** Signs a new message each time. */
-  sign(): Promise<SignedMessage>
+  sign(signal?: AbortSignal): Promise<SignedMessage>
+  /** The message that was signed last. Calls that share a proof, as the pages of a list do, send it while it is fresh. */
+  last?: SignedMessage
   /** Whether a person confirms every signature. */
   interactive: boolean
   /** Writes the message into a body. By default as `message`, `signature`, `walletAddress` and `publicKey`. */
@@ -100,22 +102,33 @@ export function createTransport(options: TransportOptions): Transport {
     const call = session !== undefined && isRead && isOwners ? bySession(asked) : asked
     const signals = [options.signal, call.signal].filter((signal) => signal !== undefined)
     const signal = AbortSignal.any(signals)
-    let signed: SignedMessage | undefined
+    const { proof } = call
+    let signed = proof?.last
+    let refusal: LatchkeyError | undefined
     let retries = 0
     let resigned = false
     for (;;) {
       signal.throwIfAborted()
-      if (call.proof !== undefined && (signed === undefined || isStale(signed)))
-        signed = await call.proof.sign()
+      if (proof !== undefined && (signed === undefined || isStale(signed))) {
+        // A person is asked once for a call: what made it last so long is the error.
+        if (refusal !== undefined && proof.interactive) throw refusal
+        signed = await proof.sign(signal)
+        proof.last = signed
+        if (proof.interactive && isOver(signed)) throw signedTooLate(signed)
+      }
       signal.throwIfAborted()
       const answer = await attempt(call, signed, signal)
       if (!(answer instanceof LatchkeyError)) return answer as T
+      // By the clock that dated it: a message that came late is no sign that the clock is wrong.
+      if (answer.code === 'EXPIRED_TIMESTAMP' && proof?.interactive && signed && isOver(signed))
+        throw signedTooLate(signed)
       if (answer.code === 'EXPIRED_TIMESTAMP' && clock.correct(answer.details?.serverTime)) {
-        if (call.proof === undefined || call.proof.interactive || resigned) throw answer
+        if (proof === undefined || proof.interactive || resigned) throw answer
         resigned = true
         signed = undefined
         continue
       }
+      refusal = answer
       const waitSeconds = retryWaitSeconds(answer, call.repeatable === true)
       if (waitSeconds === undefined || retries >= maxRetries) throw answer
       if (waitSeconds > maxRetryWaitSeconds) throw answer
@@ -149,6 +162,18 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   const isStale = (signed: SignedMessage) => clock.now() > signed.freshUntil
+  const isOver = (signed: SignedMessage) => clock.now() > signed.goodUntil
+
+  function signedTooLate({ timestamp, goodUntil }: SignedMessage): LatchkeyError {
+    const [seconds, maxAgeSeconds] = [clock.now(), goodUntil].map((time) =>
+      Math.round((time - timestamp) / 1_000),
+    )
+    return new LatchkeyError(
+      'SIGNED_TOO_LATE',
+      `The wallet signed after ${seconds} seconds, and a message is good for ${maxAgeSeconds}`,
+      { details: { seconds, maxAgeSeconds } },
+    )
+  }
 
   return {
     send,

@@ -1,8 +1,10 @@
 import { MAX_MESSAGE_BYTES } from '../actions/action.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
+import type { TermsPolicy } from '../keys/terms.ts'
 import { checkIntent, type Intent } from '../stacks/intent.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
+import { untilAborted } from './abort.ts'
 import type { AuditHeads } from './audit-heads.ts'
 import type { ServiceClock } from './clock.ts'
 import { LatchkeyError } from './errors.ts'
@@ -27,17 +29,21 @@ export interface Wallet {
   /** As `time`, for what is signed. Rejects with `CLOCK_SKEW` for a time that the client's own clock contradicts. */
   timeToSign(): Promise<number>
   /** Resolves with the signer's address on the service's network. Rejects with `WRONG_NETWORK` where that is another one. */
-  address(): Promise<string>
+  address(signal?: AbortSignal): Promise<string>
   /** Resolves with the newest event of the signer's audit that the client knows. */
   head(): Promise<AuditHead | undefined>
   /** Keeps the head of a response. Never rejects. */
   keepHead(head: unknown): Promise<void>
+  /** Resolves with what a key's terms may be here: what the service would refuse is not signed. */
+  policy(signal?: AbortSignal): Promise<TermsPolicy>
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers): Proof
   /** Resolves with the router of an order, one that the client trusts, or rejects with `WRONG_ROUTER`. */
   route(needs: RouterNeeds): Promise<OrderRoute>
+  /** Returns an intent. Throws `INVALID_ARGUMENT` for one that the chain would refuse. */
+  requireIntent(intent: Intent, network: Network): Intent
   /** Signs an intent. Rejects with `INVALID_ARGUMENT` for one that the chain would refuse. */
-  signIntent(intent: Intent): Promise<string>
+  signIntent(intent: Intent, signal?: AbortSignal): Promise<string>
 }
 
 /** Where an order is settled. */
@@ -120,35 +126,50 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     return signer
   }
 
-  async function address(): Promise<string> {
-    return requireSigner().getAddress((await agreedInfo()).network)
+  async function address(signal?: AbortSignal): Promise<string> {
+    const { network } = await agreedInfo()
+    return untilAborted(requireSigner().getAddress(network, { signal }), signal)
+  }
+
+  /** With a wrong clock, a person would confirm a message that the service then refuses. */
+  async function requireTime(signal?: AbortSignal): Promise<void> {
+    if (requireSigner().interactive && !clock.isKnown) await time(signal)
+  }
+
+  async function policy(signal?: AbortSignal): Promise<TermsPolicy> {
+    const { network, scopes, limits } = await agreedInfo()
+    await requireTime(signal)
+    const maxRateLimit = limits?.key?.perMinute ?? Number.MAX_SAFE_INTEGER
+    return { network, scopes, maxRateLimit, now: clock.nowToSign() }
   }
 
   function prove(members: ActionMembers): Proof {
-    async function sign(): Promise<SignedMessage> {
+    async function sign(signal?: AbortSignal): Promise<SignedMessage> {
       const asked = requireSigner()
       const said = await agreedInfo()
       const { network, limits } = said
       const domain = domainFor(pins, said)
-      const walletAddress = await address()
-      // With a wrong clock, a person would confirm a message that the service then refuses.
-      if (asked.interactive && !clock.isKnown) await time()
+      const walletAddress = await address(signal)
+      await requireTime(signal)
       const timestamp = clock.nowToSign()
       const auditHead = namesHead(members) ? await heads.get(walletAddress) : undefined
+      // What it does first, and for whom: the screen of a hardware wallet shows the beginning only.
       const whole = {
         ...members,
-        timestamp,
         ...(domain !== undefined && { domain }),
         network,
+        timestamp,
         walletAddress,
       }
       const headed = asciiJson({ ...whole, ...(auditHead !== undefined && { auditHead }) })
       // A service refuses a longer message. A change with long lists then names no head.
       const message = headed.length > MAX_MESSAGE_BYTES ? asciiJson(whole) : headed
-      const signature = await asked.signMessage(message, network)
+      const signing = asked.signMessage(message, network, { signal })
+      const signature = await untilAborted(signing, signal)
       const maxAgeSeconds = limits?.signatureMaxAgeSeconds ?? DEFAULT_MAX_AGE_SECONDS
+      const goodUntil = timestamp + maxAgeSeconds * 1_000
       const freshUntil = timestamp + FRESH_SHARE * maxAgeSeconds * 1_000
-      return { message, ...signature, walletAddress, timestamp, freshUntil }
+      return { message, ...signature, walletAddress, timestamp, freshUntil, goodUntil }
     }
     return { sign, interactive: signer?.interactive === true }
   }
@@ -161,16 +182,21 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     return { network: said.network, router: contract, isDefault }
   }
 
-  async function signIntent(intent: Intent): Promise<string> {
-    const { network } = await agreedInfo()
+  function requireIntent(intent: Intent, network: Network): Intent {
     const checked = checkIntent(intent, network)
-    if (checked.ok) return requireSigner().signIntent(checked.value, network)
+    if (checked.ok) return checked.value
     const { reason } = checked
     throw new LatchkeyError(
       'INVALID_ARGUMENT',
       `No wallet of ${network} can sign this order: ${reason.replaceAll('_', ' ')}`,
       { details: { reason } },
     )
+  }
+
+  async function signIntent(intent: Intent, signal?: AbortSignal): Promise<string> {
+    const { network } = await agreedInfo()
+    const checked = requireIntent(intent, network)
+    return untilAborted(requireSigner().signIntent(checked, network, { signal }), signal)
   }
 
   return {
@@ -182,8 +208,10 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     address,
     head: async () => heads.get(await address()),
     keepHead: async (head) => heads.keep(await address(), head),
+    policy,
     prove,
     route,
+    requireIntent,
     signIntent,
   }
 }

@@ -33,6 +33,8 @@ if (vite === undefined) {
       modulePreload: { polyfill: false },
       reportCompressedSize: false,
       chunkSizeWarningLimit: 2_000,
+      // The licences of what is bundled ask for their text beside each copy.
+      license: { fileName: 'licenses.md' },
     },
     worker: { format: 'es' },
   })

@@ -1,5 +1,12 @@
 import { type AuditHeadStore, type Client, createClient } from '../client/index.ts'
-import { connection, keepConnection, service, type WalletConnection } from './connection.ts'
+import {
+  connection,
+  forgetConnection,
+  hasSwitched,
+  keepConnection,
+  service,
+  type WalletConnection,
+} from './connection.ts'
 import { PageFault } from './problem.tsx'
 import { confirmedBy } from './signing.tsx'
 import { browserSigner, throwawaySigner } from './wallets.ts'
@@ -26,6 +33,8 @@ const headName = (walletAddress: string) => `latchkey.head.${walletAddress}`
 
 interface Clients {
   of: WalletConnection
+  /** Ends what follows the wallet. */
+  leaving: AbortController
   reader: Client
   owner: Client
 }
@@ -51,9 +60,13 @@ function required(): WalletConnection {
 function clientsOf(current: WalletConnection): Clients {
   if (clients?.of === current) return clients
   const { kind, network, session, address } = current
-  const signer = kind === 'throwaway' ? throwawaySigner(network) : browserSigner({ address })
+  clients?.leaving.abort()
+  const leaving = new AbortController()
+  const followed = { address, signal: leaving.signal, onAccountsChanged: forgetSwitched }
+  const signer = kind === 'throwaway' ? throwawaySigner(network) : browserSigner(followed)
   clients = {
     of: current,
+    leaving,
     reader: createClient({ baseUrl, session, maxRetries: 0 }),
     owner: createClient({
       ...{ baseUrl, network, auditHeads, maxRetries: 0 },
@@ -61,6 +74,14 @@ function clientsOf(current: WalletConnection): Clients {
     }),
   }
   return clients
+}
+
+/** Another account must not see, or sign for, what belongs to the one before. Its session is ended, too. */
+function forgetSwitched(): void {
+  void disconnect()
+  clients?.leaving.abort()
+  forgetConnection()
+  hasSwitched.set(true)
 }
 
 /** Connects a wallet: one signature opens a session that reads for an hour. */

@@ -1,5 +1,5 @@
 import type { Network, ServiceInfo } from '../client/index.ts'
-import { createStore } from './store.ts'
+import { createStore } from '../store/observable.ts'
 
 /** A connected wallet and its read-only session. Nothing in it can change anything. */
 export interface WalletConnection {
@@ -21,12 +21,16 @@ export const connection = createStore<WalletConnection | undefined>(restore())
 /** Whether the session of the connection has ended: the page goes on showing what it has, and offers another one. */
 export const hasEnded = createStore(false)
 
+/** Whether the wallet switched its account or network since it was connected: what belonged to it is no longer shown. */
+export const hasSwitched = createStore(false)
+
 /** What the service is; undefined until it has said so. */
 export const service = createStore<ServiceInfo | undefined>(undefined)
 
 export function keepConnection(next: WalletConnection): void {
   sessionStorage.setItem(KEPT, JSON.stringify(next))
   hasEnded.set(false)
+  hasSwitched.set(false)
   connection.set(next)
 }
 

@@ -1,4 +1,4 @@
-import { createStore } from './store.ts'
+import { createStore } from '../store/observable.ts'
 
 /** The dialog that is open over the views, if one is. */
 export const openDialog = createStore<'panic' | undefined>(undefined)

@@ -1,11 +1,11 @@
 import { useState } from 'preact/hooks'
-import { service } from './connection.ts'
+import { hasSwitched, service } from './connection.ts'
 import { isConnecting } from './dialogs.ts'
 import { say, type TextName } from './language.ts'
 import { loadConnected } from './lazy.ts'
 import { useAct } from './load.ts'
 import { Button, Chip, Icon, type IconName } from './parts.tsx'
-import { Problem } from './problem.tsx'
+import { PageFault, Problem } from './problem.tsx'
 import { useStore } from './store.ts'
 import type { InstalledWallet } from './wallets.ts'
 
@@ -14,6 +14,8 @@ const POINTS: readonly (readonly [IconName, TextName, TextName])[] = [
   ['shield', 'point.limits', 'point.limits.text'],
   ['stop', 'point.revoke', 'point.revoke.text'],
 ]
+
+const SWITCHED = new PageFault('switched')
 
 /** What a visitor without a wallet sees. */
 export function Landing() {
@@ -31,6 +33,7 @@ export function Landing() {
     if (found.length > 1) return setChoice(found)
     await start('wallet', found[0]?.id)()
   })
+  const isSwitched = useStore(hasSwitched)
   const error = wallet.error ?? throwaway.error
   const dismiss = () => {
     wallet.dismiss()
@@ -63,6 +66,9 @@ export function Landing() {
         </div>
         <Sample />
       </section>
+      {isSwitched && error === undefined && (
+        <Problem error={SWITCHED} onDismiss={() => hasSwitched.set(false)} />
+      )}
       {error !== undefined && (
         <Problem
           error={error}

@@ -1,4 +1,4 @@
-import { createStore } from './store.ts'
+import { createStore } from '../store/observable.ts'
 import { en, type FirstTexts } from './texts/en.ts'
 import type { ConnectedTexts } from './texts/en-connected.ts'
 

@@ -1,36 +1,16 @@
 import { useEffect } from 'preact/hooks'
+import { followWhileSeen } from '../store/loads.ts'
 import { reader } from './clients.ts'
 import { connection } from './connection.ts'
-import { renewLive } from './load.ts'
+import { renewLive, showsLive } from './load.ts'
 import { useStore } from './store.ts'
 
-/** Keeps what is live on the page current, by one stream for the wallet, while the page is seen. */
+/** Keeps what is live on the page current, by one stream for the wallet, while it is shown and the page is seen. */
 export function useLiveData(): void {
   const current = useStore(connection)
+  const isShown = useStore(showsLive)
   useEffect(() => {
-    if (current === undefined) return
-    let watching = new AbortController()
-    const follow = () => {
-      watching.abort()
-      watching = new AbortController()
-      if (document.visibilityState === 'visible') void watch(watching.signal)
-    }
-    follow()
-    document.addEventListener('visibilitychange', follow)
-    // A stream may outlive the network by a minute: what the browser knows is told at once.
-    for (const event of ['offline', 'online']) addEventListener(event, renewLive)
-    return () => {
-      for (const event of ['offline', 'online']) removeEventListener(event, renewLive)
-      document.removeEventListener('visibilitychange', follow)
-      watching.abort()
-    }
-  }, [current])
-}
-
-async function watch(signal: AbortSignal): Promise<void> {
-  try {
-    for await (const _ of reader().sessions.watch({ signal })) renewLive()
-  } catch {
-    // The page is left, or hidden: it is followed anew once it is seen.
-  }
+    if (current === undefined || !isShown) return
+    return followWhileSeen((signal) => reader().sessions.watch({ signal }), renewLive)
+  }, [current, isShown])
 }

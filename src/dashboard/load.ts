@@ -1,58 +1,43 @@
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
+import { createLoads, type Loaded } from '../store/loads.ts'
 import { connection, noteSessionEnd, type WalletConnection } from './connection.ts'
-import { createStore, useStore } from './store.ts'
+import { useStore } from './store.ts'
 
-/** Counts changes of the wallet's data that this page made or was told of: what is loaded is loaded anew. */
-export const changes = createStore(0)
+/** Everything that the views load: each at first, after each change of this page and, where live, after each that the service reports. */
+const loads = createLoads()
 
-export function announceChange(): void {
-  changes.set(changes.get() + 1)
-}
+export const announceChange = loads.renew
+export const renewLive = loads.renewLive
+/** Whether something that is shown changes without the visitor. */
+export const showsLive = loads.hasLive
 
-const ticks = createStore(0)
-
-/** Loads anew what is live: lists, and the order that is shown. */
-export function renewLive(): void {
-  ticks.set(ticks.get() + 1)
-}
-
-export interface Loaded<T> {
-  /** What was loaded last; stays while it is loaded anew, and when that fails. */
-  value: T | undefined
-  error: unknown
+export interface ShownLoad<T> extends Loaded<T> {
   reload(): void
 }
 
-/** Loads what a view shows: at first, when `inputs` change, after each change, on `reload` and, where live, now and then. */
+/** Loads what a view shows, anew when `inputs` change. Until then the view has what it had. */
 export function useLoad<T>(
   load: (signal: AbortSignal) => Promise<T>,
   inputs: readonly unknown[],
   { isLive = false }: { isLive?: boolean } = {},
-): Loaded<T> {
-  const [state, setState] = useState<{ value: T | undefined; error: unknown }>({
-    value: undefined,
-    error: undefined,
-  })
-  const [attempt, setAttempt] = useState(0)
-  const change = useStore(changes)
-  const tick = useStore(ticks)
-  useEffect(() => {
-    const leaving = new AbortController()
-    const by = connection.get()
-    load(leaving.signal).then(
-      (value) => {
-        if (!leaving.signal.aborted) setState({ value, error: undefined })
-      },
-      (error: unknown) => {
-        if (leaving.signal.aborted) return
-        noteEnd(error, by)
-        setState((before) => ({ ...before, error }))
-      },
-    )
-    return () => leaving.abort()
-  }, [...inputs, attempt, change, isLive ? tick : 0])
-  return { ...state, reload: useCallback(() => setAttempt((before) => before + 1), []) }
+): ShownLoad<T> {
+  const loadable = useMemo(() => {
+    const noting = async (signal: AbortSignal) => {
+      const by = connection.get()
+      try {
+        return await load(signal)
+      } catch (error) {
+        if (!signal.aborted) noteEnd(error, by)
+        throw error
+      }
+    }
+    return loads.load(noting, { isLive })
+  }, inputs)
+  const state = useStore(loadable)
+  const last = useRef<T | undefined>(undefined)
+  if (state.value !== undefined) last.current = state.value
+  return { ...state, value: last.current, reload: loadable.reload }
 }
 
 export interface Act {

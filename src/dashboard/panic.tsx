@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks'
+import { createStore } from '../store/observable.ts'
 import { connect, owner } from './clients.ts'
 import { connection, noteSessionEnd } from './connection.ts'
 import { openDialog } from './dialogs.ts'
@@ -7,7 +8,7 @@ import { say } from './language.ts'
 import { announceChange, useAct, useNow } from './load.ts'
 import { Button, Icon, Modal } from './parts.tsx'
 import { Problem } from './problem.tsx'
-import { createStore, useStore } from './store.ts'
+import { useStore } from './store.ts'
 
 /** A message that a thief holds is good for so long: what it created meanwhile is revoked by the second time. */
 const REPEAT_AFTER_MS = 300_000

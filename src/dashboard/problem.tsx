@@ -1,11 +1,11 @@
 import { useEffect, useMemo } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
+import { createStore } from '../store/observable.ts'
 import { hasEnded } from './connection.ts'
 import { formatCountdown } from './format.ts'
 import { say, sayIfKnown } from './language.ts'
 import { useNow } from './load.ts'
 import { Button, Icon, type IconName, type Tone } from './parts.tsx'
-import { createStore } from './store.ts'
 
 /** What went wrong, as a visitor can act on it. Each has a title and a text in the dictionary. */
 type Fault =
@@ -14,6 +14,11 @@ type Fault =
   | 'noWallet'
   | 'wrongNetwork'
   | 'wrongAccount'
+  | 'switched'
+  | 'multisig'
+  | 'unsupported'
+  | 'brokenWallet'
+  | 'late'
   | 'clock'
   | 'ended'
   | 'limited'
@@ -39,6 +44,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   SIGNER_MISSING: 'noWallet',
   WRONG_NETWORK: 'wrongNetwork',
   WRONG_ACCOUNT: 'wrongAccount',
+  MULTISIG_ADDRESS: 'multisig',
+  WALLET_UNSUPPORTED: 'unsupported',
+  WALLET_FAULT: 'brokenWallet',
+  SIGNING_FAILED: 'brokenWallet',
+  SIGNED_TOO_LATE: 'late',
   CLOCK_SKEW: 'clock',
   EXPIRED_TIMESTAMP: 'clock',
   INVALID_SESSION: 'ended',
@@ -57,6 +67,11 @@ const LOOKS: Readonly<Record<Fault, readonly [IconName, Tone]>> = {
   noWallet: ['wallet', 'info'],
   wrongNetwork: ['wallet', 'warn'],
   wrongAccount: ['wallet', 'warn'],
+  switched: ['wallet', 'info'],
+  multisig: ['wallet', 'warn'],
+  unsupported: ['wallet', 'warn'],
+  brokenWallet: ['wallet', 'bad'],
+  late: ['clock', 'warn'],
   clock: ['clock', 'warn'],
   ended: ['clock', 'info'],
   limited: ['clock', 'warn'],
@@ -70,17 +85,12 @@ const LOOKS: Readonly<Record<Fault, readonly [IconName, Tone]>> = {
 /** What the page found of the wallet's audit that contradicts it. It is told above every view. */
 export const tampering = createStore<string | undefined>(undefined)
 
-/** EIP-1193 and its relatives: codes with which wallets say that their user said no. */
-const REFUSED_BY_USER = [4001, -32000, -31001]
+/** What the SDK says of these is what the visitor has to know: an account, or what a wallet cannot do. */
+const OPEN_DETAILS: readonly Fault[] = ['wrongAccount', 'multisig', 'unsupported', 'brokenWallet']
 
 export function faultOf(error: unknown): Fault {
   if (error instanceof PageFault) return error.fault
   if (!(error instanceof LatchkeyError)) return navigator.onLine ? 'other' : 'offline'
-  const { walletCode, reason } = error.details ?? {}
-  if (error.code === 'SIGNING_FAILED') {
-    if (REFUSED_BY_USER.includes(Number(walletCode))) return 'cancelled'
-    if (reason !== undefined) return 'wrongAccount'
-  }
   return FAULTS[error.code] ?? 'other'
 }
 
@@ -107,7 +117,7 @@ export function Problem(props: { error: unknown; onRetry?: () => void; onDismiss
         <h2>{say(`fault.${fault}`)}</h2>
         <p>{sayIfKnown(`fault.${fault}.text`) ?? textOf(error)}</p>
         {fault !== 'other' && textOf(error) !== '' && (
-          <details>
+          <details open={OPEN_DETAILS.includes(fault)}>
             <summary>{say('details')}</summary>
             <p class="mono small">{textOf(error)}</p>
           </details>

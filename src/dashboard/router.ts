@@ -1,4 +1,4 @@
-import { createStore } from './store.ts'
+import { createStore } from '../store/observable.ts'
 
 /** Where the page is: the parts of the hash, `#/keys/key_1` as `['keys', 'key_1']`, and its parameters. */
 export interface PageRoute {

@@ -1,9 +1,10 @@
 import type { Signer } from '../client/index.ts'
+import { createStore } from '../store/observable.ts'
 import { connection } from './connection.ts'
 import { say, sayIfKnown } from './language.ts'
 import { Button, Icon, Modal } from './parts.tsx'
 import { PageFault } from './problem.tsx'
-import { createStore, useStore } from './store.ts'
+import { useStore } from './store.ts'
 
 /** A signature that the visitor is to decide about. */
 interface AskedSignature {
@@ -22,12 +23,12 @@ const asked = createStore<AskedSignature | undefined>(undefined)
 export function confirmedBy(signer: Signer): Signer {
   return {
     interactive: true,
-    getAddress: (network) => signer.getAddress(network),
-    signMessage: (message, network) =>
-      whenAgreed(actionOf(message), message, () => signer.signMessage(message, network)),
-    signIntent: (intent, network) =>
+    getAddress: (network, options) => signer.getAddress(network, options),
+    signMessage: (message, network, options) =>
+      whenAgreed(actionOf(message), message, () => signer.signMessage(message, network, options)),
+    signIntent: (intent, network, options) =>
       whenAgreed('intent', JSON.stringify({ ...intent, network }), () =>
-        signer.signIntent(intent, network),
+        signer.signIntent(intent, network, options),
       ),
   }
 }

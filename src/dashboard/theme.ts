@@ -1,4 +1,4 @@
-import { createStore } from './store.ts'
+import { createStore } from '../store/observable.ts'
 
 export const THEMES = ['system', 'light', 'dark'] as const
 export type Theme = (typeof THEMES)[number]

@@ -1,5 +1,6 @@
+import { createStore } from '../store/observable.ts'
 import { say } from './language.ts'
-import { createStore, useStore } from './store.ts'
+import { useStore } from './store.ts'
 
 interface Toast {
   id: number

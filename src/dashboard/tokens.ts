@@ -1,7 +1,7 @@
 import type { TokenInfo } from '../client/index.ts'
+import { createStore } from '../store/observable.ts'
 import { reader } from './clients.ts'
 import { contractName, formatAmount } from './format.ts'
-import { createStore } from './store.ts'
 
 /** What is known of tokens, by contract id. `absent`: the service does not know it, and its amounts are shown as they are. */
 const known = new Map<string, TokenInfo | 'absent'>()

@@ -1,4 +1,11 @@
-import { type Network, privateKeySigner, type Signer, walletSigner } from '../client/index.ts'
+import {
+  type Network,
+  privateKeySigner,
+  type Signer,
+  type WalletProvider,
+  type WalletSignerOptions,
+  walletSigner,
+} from '../client/index.ts'
 import { PageFault } from './problem.tsx'
 
 /** A wallet that has put its provider into the page. */
@@ -6,10 +13,6 @@ export interface InstalledWallet {
   id: string
   name: string
   icon?: string
-}
-
-interface Provider {
-  request(method: string, params?: object): Promise<unknown>
 }
 
 /** Where wallets that register themselves nowhere put their providers. */
@@ -20,13 +23,16 @@ const KNOWN: readonly InstalledWallet[] = [
   { id: 'FordefiProviders.UtxoProvider', name: 'Fordefi' },
 ]
 
+/** Lists in which wallets register themselves: WBIP004, and its earlier names, which Leather and Xverse use. */
+const REGISTERS = ['wbip_providers', 'webbtc_providers', 'btc_providers']
+
 /**
- * The wallets of this browser: those that registered themselves as WBIP004 has it, and those that are known. Their providers
- * are used directly and not through @stacks/connect, whose 380 KB would be the greatest part of what the page trusts: the
- * signer of the SDK accepts what bare providers return.
+ * The wallets of this browser: those that registered themselves, and those that are known. Their providers are used directly and
+ * not through @stacks/connect: the signer of the SDK accepts what bare providers return, and the policy of the page allows neither
+ * the scripts of its dialog nor the relay of WalletConnect.
  */
 export function installedWallets(): InstalledWallet[] {
-  const registered = ['wbip_providers', 'webbtc_providers'].flatMap((name) => {
+  const registered = REGISTERS.flatMap((name) => {
     const list: unknown = (globalThis as Record<string, unknown>)[name]
     return Array.isArray(list) ? list.filter(isRegistration) : []
   })
@@ -39,12 +45,12 @@ function isRegistration(entry: unknown): entry is InstalledWallet {
   return typeof id === 'string' && typeof name === 'string'
 }
 
-function providerOf(id: string): Provider | undefined {
+function providerOf(id: string): WalletProvider | undefined {
   const found = id
     .split('.')
     .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], globalThis)
-  return typeof (found as Provider | undefined)?.request === 'function'
-    ? (found as Provider)
+  return typeof (found as WalletProvider | undefined)?.request === 'function'
+    ? (found as WalletProvider)
     : undefined
 }
 
@@ -54,20 +60,14 @@ const KEPT_WALLET = 'latchkey.wallet'
  * A signer of a wallet of this browser: the one that was used last, unless another is named. With an address it signs for
  * that account only, and the wallet is not asked for its addresses again.
  */
-export function browserSigner({ id, address }: { id?: string; address?: string } = {}): Signer {
-  return signerOf(id ?? localStorage.getItem(KEPT_WALLET) ?? '', address)
-}
-
-function signerOf(id: string, address: string | undefined): Signer {
+export function browserSigner({
+  id = localStorage.getItem(KEPT_WALLET) ?? '',
+  ...options
+}: { id?: string } & WalletSignerOptions = {}): Signer {
   const provider = providerOf(id)
   if (provider === undefined) throw new PageFault('noWallet')
   localStorage.setItem(KEPT_WALLET, id)
-  // Bare providers reject with a JSON-RPC envelope; the SDK reads the error in it.
-  const request = (method: string, params?: object) =>
-    provider.request(method, params).catch((refusal: { error?: unknown } | undefined) => {
-      throw refusal?.error ?? refusal
-    })
-  return walletSigner(request, address === undefined ? {} : { address })
+  return walletSigner(provider, options)
 }
 
 const KEPT_KEY = 'latchkey.throwaway'

@@ -95,7 +95,11 @@ const CONTRACTS: { name: string; file: string; names?: Record<string, string> }[
   { name: 'key-token', file: 'token', names: { 'token-asset': 'key', TKN: 'KEY' } },
   { name: 'usd-token', file: 'token', names: { 'token-asset': 'usd', TKN: 'USD' } },
   { name: 'ore-token', file: 'token', names: { 'token-asset': 'ore', TKN: 'ORE' } },
-  { name: 'key-token-subnet', file: 'subnet-token', names: { '.base-token': '.key-token' } },
+  {
+    name: 'key-token-subnet',
+    file: 'subnet-token',
+    names: { '.base-token': '.key-token', TKN: 'KEY' },
+  },
   ...VAULTS.map(({ vault, tokenA, tokenB }) => ({
     name: nameOf(vault),
     file: 'vault',

@@ -1,4 +1,4 @@
-import { getTableColumns, type SQL, sql } from 'drizzle-orm'
+import { getTableColumns, type Query, type SQL, sql } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
 import { orderJson } from '../db/order-row.ts'
@@ -26,9 +26,9 @@ export interface PresentedKey {
 }
 
 export interface Limits {
-  perMinute: number
-  perHour: number
-  perDay: number
+  readonly perMinute: number
+  readonly perHour: number
+  readonly perDay: number
 }
 
 /** The limits of a key whose grant sets none. */
@@ -115,10 +115,9 @@ export function prepareGate(
   limits: Limits,
   { fixedTime = () => undefined, isDistributed = false }: GateStatementOptions = {},
 ): GateStatements {
-  const where = isDistributed ? IN_SHARDS : ANYWHERE
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
   const execute = async <Row>(name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
-    made[name] ??= prepare(db, `gate_${name}`, STATEMENTS[name](limits, where))
+    made[name] ??= prepare(db, `gate_${name}`, queryOf(name, limits, isDistributed))
     return rowsOf<Row>(await made[name].execute(values))
   }
   return {
@@ -181,8 +180,8 @@ function parameters(
 }
 
 /** Without drizzle's query builder: its mapping of every column of every row costs as much as the driver. */
-function prepare(db: Database, name: string, statement: SQL) {
-  return db._.session.prepareQuery(new PgDialect().sqlToQuery(statement), undefined, name, false)
+function prepare(db: Database, name: string, query: Query) {
+  return db._.session.prepareQuery(query, undefined, name, false)
 }
 
 type Prepared = ReturnType<typeof prepare>
@@ -443,4 +442,18 @@ function judge(limits: Limits, where: Where, whenLocked: 'wait' | 'skip'): SQL {
 /** A configured number as a literal: it is the same for every request. */
 function number(value: number): SQL {
   return sql.raw(String(Math.trunc(value)))
+}
+
+type Queries = { [Name in keyof typeof STATEMENTS]?: Query }
+const queriesOf = new WeakMap<Limits, Queries>()
+const queriesInShardsOf = new WeakMap<Limits, Queries>()
+
+/** The text of a statement, built once for an object of limits: on Workers each request opens a gate. */
+function queryOf(name: keyof typeof STATEMENTS, limits: Limits, isDistributed: boolean): Query {
+  const known = isDistributed ? queriesInShardsOf : queriesOf
+  const where = isDistributed ? IN_SHARDS : ANYWHERE
+  const queries: Queries = known.get(limits) ?? {}
+  known.set(limits, queries)
+  queries[name] ??= new PgDialect().sqlToQuery(STATEMENTS[name](limits, where))
+  return queries[name]
 }

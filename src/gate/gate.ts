@@ -53,6 +53,7 @@ interface Presented {
   requests: WaitingRequest[]
 }
 
+const OVERLOAD = 'overload'
 const MAX_WAITING = 10_000
 /** Keys that one statement decides about, at most. */
 const MAX_BATCH = 1_000
@@ -287,12 +288,17 @@ export function openGate(
   }
 
   return function gate(request) {
-    if (waiting >= maxWaiting) return Promise.resolve(refuse('unavailable', { reason: 'overload' }))
+    if (waiting >= maxWaiting) return Promise.resolve(refuse('unavailable', { reason: OVERLOAD }))
     return new Promise<GateDecision>((resolve, reject) => {
       enqueue({ request, resolve, reject })
       sendReady()
     })
   }
+}
+
+/** Whether a decision is that too many requests wait: no statement has counted the request. */
+export function isOverload(decision: GateDecision): boolean {
+  return !decision.ok && decision.details?.reason === OVERLOAD
 }
 
 const NO_UUIDS: readonly string[] = []

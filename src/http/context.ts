@@ -31,3 +31,16 @@ export interface AppEnv {
 }
 
 export type AppContext = Context<AppEnv>
+
+/**
+ * The world for work whose events belong to this request: they carry its id. A request that only reads needs none, and saves
+ * the copy.
+ */
+export function worldOfRequest(c: AppContext): World {
+  const world = c.get('world')
+  const requestId = c.get('requestId')
+  return {
+    ...world,
+    log: (level, event, fields) => world.log(level, event, { requestId, ...fields }),
+  }
+}

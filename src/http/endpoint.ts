@@ -5,6 +5,16 @@ import type { AppContext } from './context.ts'
 /** Accepted credentials: none, a wallet's signed message, a session, or an API key. */
 export type Credential = 'none' | 'wallet' | 'session' | 'key'
 
+/** What is told of an endpoint that will go: docs/api.md promises how long it stays. */
+export interface Deprecation {
+  /** ISO 8601: from when on it should not be used any more. */
+  since: string
+  /** ISO 8601: from when on it may be gone. */
+  sunset?: string
+  /** Where what to use in its place is described. */
+  see: string
+}
+
 /** One operation of the API. The router and the OpenAPI document are both made from it. */
 export interface Endpoint {
   method: 'get' | 'post' | 'patch' | 'delete'
@@ -26,6 +36,7 @@ export interface Endpoint {
     Record<number, { description: string; schema?: z.ZodType; contentType?: 'text/event-stream' }>
   >
   refusals: readonly RefusalReason[]
+  deprecation?: Deprecation
   handle(c: AppContext): Response | Promise<Response>
 }
 

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import type { Credential, Endpoint } from './endpoint.ts'
+import { shareSchemas } from './shared-schemas.ts'
 
 type JsonObject = Record<string, unknown>
 
@@ -23,55 +24,91 @@ const ErrorSchema = z
   })
   .meta({ id: 'Error' })
 
-const headers = (described: [string, string][]) =>
-  Object.fromEntries(
-    described.map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+const ProblemSchema = z
+  .intersection(
+    ErrorSchema,
+    z.object({
+      type: z.string().meta({ format: 'uri-reference' }),
+      title: z.string(),
+      status: z.int(),
+      detail: z.string().optional(),
+    }),
   )
+  .meta({ id: 'Problem', description: 'An error as problem details (RFC 9457).' })
 
-const HEADERS = headers([
-  ['X-RateLimit-Limit', 'Requests that the binding window allows'],
-  ['X-RateLimit-Remaining', 'Requests left in it'],
-  ['X-RateLimit-Reset', 'Unix seconds at which it starts anew'],
-  ['X-RateLimit-Window', 'Its length in seconds'],
-  ['RateLimit-Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
-  ['RateLimit', 'What is left of every window'],
-  ['X-Request-Id', 'Names this request in the logs'],
-])
-const RETRY_AFTER = headers([['Retry-After', 'Seconds to wait before retrying']])
-const CHALLENGE = headers([['WWW-Authenticate', 'The missing credential or scope (RFC 6750)']])
+/** Headers of every response: the name, that of its component, and what it says. */
+const HEADERS: readonly [name: string, component: string, description: string][] = [
+  ['X-RateLimit-Limit', 'Limit', 'Requests that the binding window allows'],
+  ['X-RateLimit-Remaining', 'Remaining', 'Requests left in it'],
+  ['X-RateLimit-Reset', 'Reset', 'Unix seconds at which it starts anew'],
+  ['X-RateLimit-Window', 'Window', 'Its length in seconds'],
+  ['RateLimit-Policy', 'Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
+  ['RateLimit', 'State', 'What is left of every window'],
+  ['X-Request-Id', 'RequestId', 'Names this request in the logs'],
+]
+const EXTRA_HEADERS: typeof HEADERS = [
+  ['Location', 'Location', 'The path of what was created'],
+  ['Retry-After', 'RetryAfter', 'Seconds to wait before retrying'],
+  ['WWW-Authenticate', 'Challenge', 'The missing credential or scope (RFC 6750)'],
+]
 
-/** Extra headers of refusals by status. */
-const HEADERS_OF_STATUS: Record<string, JsonObject> = {
-  401: CHALLENGE,
-  429: RETRY_AFTER,
-  503: RETRY_AFTER,
+/** Extra headers by status. */
+const HEADERS_OF_STATUS: Record<string, string> = {
+  201: 'Location',
+  401: 'WWW-Authenticate',
+  429: 'Retry-After',
+  503: 'Retry-After',
 }
 
+/** A wallet's signature is none: it is in the body or in parameters, and a scheme for it would have generators send keys in its place. */
 const SECURITY: Record<Credential, JsonObject[]> = {
   none: [{}],
-  wallet: [{ walletSignature: [] }],
+  wallet: [{}],
   session: [{ session: [] }],
   key: [{ apiKey: [] }, { bearer: [] }],
 }
 
+/** Names of the components of refusals, by status. */
+const RESPONSES: Record<number, string> = {
+  400: 'BadRequest',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  409: 'Conflict',
+  413: 'BodyTooLarge',
+  415: 'UnsupportedMediaType',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  501: 'NotImplemented',
+  502: 'BadGateway',
+  503: 'Unavailable',
+}
+
 /** Writes the OpenAPI 3.1 document of the mounted endpoints, from the schemas that validate. */
 export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
-  const components: JsonObject = {}
-  const schemaOf = (schema: z.ZodType, io: 'input' | 'output') =>
-    inComponents(schema, io, components)
+  const schemas: JsonObject = {}
+  const shared: JsonObject = {}
+  const schemaOf = (schema: z.ZodType, io: 'input' | 'output') => inComponents(schema, io, schemas)
 
+  const reasons = usualReasons(endpoints)
   const paths: Record<string, JsonObject> = {}
   for (const endpoint of endpoints) {
     const path = `/api/v1${endpoint.path}`
     paths[path] ??= {}
-    paths[path][endpoint.method] = operation(endpoint, schemaOf)
+    paths[path][endpoint.method] = operation(
+      endpoint,
+      schemaOf,
+      { schemas, parameters: shared },
+      reasons,
+    )
   }
-  return {
+  const document = {
     openapi: '3.1.0',
     info: {
       title: 'Latchkey',
       version: VERSION,
       license: { name: 'MIT', identifier: 'MIT' },
+      contact: { name: 'The operator of this service' },
       description:
         'API keys that a Stacks wallet grants by signing a message, and orders that they move. A wallet signs JSON text with stx_signMessage; a bot sends its key as X-API-Key.',
     },
@@ -85,47 +122,66 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
     ],
     paths,
     components: {
-      schemas: components,
+      headers: Object.fromEntries(
+        [...HEADERS, ...EXTRA_HEADERS].map(([, component, description]) => [
+          component,
+          { description, schema: { type: 'string' } },
+        ]),
+      ),
+      parameters: shared,
+      responses: refusalComponents(reasons, schemaOf),
       securitySchemes: {
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
-        bearer: { type: 'http', scheme: 'bearer' },
+        bearer: { type: 'http', scheme: 'bearer', description: 'An API key, in another header.' },
         session: {
           type: 'http',
           scheme: 'bearer',
           description: 'cs_..., from POST /sessions: reads, and changes nothing.',
         },
-        walletSignature: {
-          type: 'apiKey',
-          in: 'header',
-          name: 'X-Signature',
-          description:
-            'A message signed with stx_signMessage. In GET it travels as X-Message, X-Signature and X-Wallet-Address; elsewhere as message, signature and walletAddress in the JSON body.',
-        },
       },
+      schemas,
     },
   }
+  shareSchemas(document, schemas)
+  return document
 }
 
 type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => JsonObject
 
-function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
-  const { operationId, summary, description, body, messages = [] } = endpoint
-  for (const message of messages) schemaOf(message, 'input')
+function operation(
+  endpoint: Endpoint,
+  schemaOf: SchemaOf,
+  { schemas, parameters: shared }: { schemas: JsonObject; parameters: JsonObject },
+  usual: ReadonlyMap<number, readonly RefusalReason[]>,
+): JsonObject {
+  const { operationId, summary, description, body, deprecation, messages = [] } = endpoint
+  const signed = messages.map((message) => refOf(schemaOf(message, 'input')))
   return {
     operationId,
     summary,
-    ...(description !== undefined && { description }),
+    description: [description, authorizationOf(endpoint, signed)].filter(Boolean).join('\n\n'),
+    ...(deprecation !== undefined && { deprecated: true }),
     tags: [tagOf(endpoint.path)],
-    security: endpoint.credentials.flatMap((credential) => SECURITY[credential]),
-    parameters: [
-      ...parameters('path', endpoint.params, schemaOf),
-      ...parameters('query', endpoint.query, schemaOf),
-      ...parameters('header', endpoint.headers, schemaOf),
-    ],
+    security: securityOf(endpoint.credentials),
+    ...listed(
+      [
+        ...parameters('path', endpoint.params, schemaOf),
+        ...parameters('query', endpoint.query, schemaOf),
+        ...parameters('header', endpoint.headers, schemaOf).map((parameter) =>
+          parameter.name === 'X-Message'
+            ? { ...parameter, schema: { type: 'string', ...contentOf(signed) } }
+            : parameter,
+        ),
+      ].map((parameter) => shareParameter(parameter, shared)),
+    ),
     ...(body !== undefined && {
       requestBody: {
         required: body.optional !== true,
-        content: { 'application/json': { schema: schemaOf(body.schema, 'input') } },
+        content: {
+          'application/json': {
+            schema: signedBody(schemaOf(body.schema, 'input'), signed, schemas),
+          },
+        },
       },
     }),
     responses: {
@@ -134,7 +190,7 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
           status,
           {
             description: response.description,
-            headers: HEADERS,
+            headers: headersOf(status),
             ...(response.schema !== undefined && {
               content: {
                 [response.contentType ?? 'application/json']: {
@@ -145,12 +201,71 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): JsonObject {
           },
         ]),
       ),
-      ...refusals(
-        [...endpoint.refusals, ...(body === undefined ? [] : OF_BODIES), ...ALWAYS],
-        schemaOf,
-      ),
+      ...refusals(reasonsOf(endpoint), usual),
     },
   }
+}
+
+function reasonsOf({ refusals, body }: Endpoint): RefusalReason[] {
+  return [...refusals, ...(body === undefined ? [] : OF_BODIES), ...ALWAYS]
+}
+
+/** Any of the credentials. Where a wallet's signature is one, a generated client sends no other header by itself. */
+function securityOf(credentials: readonly Credential[]): JsonObject[] {
+  const schemes = credentials.flatMap((credential) => SECURITY[credential])
+  const isOpen = schemes.some((scheme) => Object.keys(scheme).length === 0)
+  const named = schemes.filter((scheme) => Object.keys(scheme).length > 0)
+  return isOpen && named.length > 0 ? [{}, ...named] : named
+}
+
+const CREDENTIALS: Record<Credential, (messages: string) => string> = {
+  none: () => 'none',
+  wallet: (messages) => `the wallet's signature of ${messages}`,
+  session: () => 'a session',
+  key: () => 'an API key',
+}
+
+function authorizationOf({ credentials }: Endpoint, signed: readonly string[]): string {
+  const messages = signed.map((name) => `\`${name}\``).join(' or ')
+  const any = credentials.map((credential) => CREDENTIALS[credential](messages))
+  return `Credential: ${any.join(', or ')}.`
+}
+
+function contentOf(signed: readonly string[]): JsonObject {
+  const [name] = signed
+  return name === undefined
+    ? {}
+    : {
+        contentMediaType: 'application/json',
+        contentSchema: { $ref: `#/components/schemas/${name}` },
+      }
+}
+
+/** A signed body of one action, as a component of its own: its message is the text of that action's schema. */
+function signedBody(
+  schema: JsonObject,
+  signed: readonly string[],
+  schemas: JsonObject,
+): JsonObject {
+  const [name] = signed
+  if (name === undefined || refOf(schema) !== 'SignedMessage') return schema
+  const own = `signed_${name.replace(/_message$/, '')}`
+  schemas[own] = { allOf: [schema, { properties: { message: contentOf(signed) } }] }
+  return { $ref: `#/components/schemas/${own}` }
+}
+
+function refOf(schema: JsonObject): string {
+  return String(schema.$ref ?? '').replace('#/components/schemas/', '')
+}
+
+function headersOf(status: string): JsonObject {
+  const extra = EXTRA_HEADERS.filter(([name]) => name === HEADERS_OF_STATUS[status])
+  return Object.fromEntries(
+    [...HEADERS, ...extra].map(([name, component]) => [
+      name,
+      { $ref: `#/components/headers/${component}` },
+    ]),
+  )
 }
 
 const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders'])
@@ -168,36 +283,100 @@ function parameters(
   return Object.entries(object?.shape ?? {}).map(([name, schema]) => ({
     name,
     in: where,
-    required: where === 'path' || !(schema as z.ZodType).safeParse(undefined).success,
+    ...(isRequired(where, schema as z.ZodType) && { required: true }),
     schema: schemaOf(schema as z.ZodType, 'input'),
   }))
 }
 
-function refusals(reasons: readonly RefusalReason[], schemaOf: SchemaOf): JsonObject {
-  const byStatus = Map.groupBy(new Set(reasons), (reason) => REFUSALS[reason].status)
+function listed(given: JsonObject[]): { parameters?: JsonObject[] } {
+  return given.length === 0 ? {} : { parameters: given }
+}
+
+function isRequired(where: string, schema: z.ZodType): boolean {
+  return where === 'path' || !schema.safeParse(undefined).success
+}
+
+/** Parameters that several operations have. */
+const SHARED_PARAMETERS: ReadonlySet<unknown> = new Set([
+  'keyId',
+  'uuid',
+  'X-Signature',
+  'X-Wallet-Address',
+  'X-Public-Key',
+])
+
+function shareParameter(parameter: JsonObject, shared: JsonObject): JsonObject {
+  if (!SHARED_PARAMETERS.has(parameter.name)) return parameter
+  shared[String(parameter.name)] = parameter
+  return { $ref: `#/components/parameters/${parameter.name}` }
+}
+
+/** Each status refers to its component. Where an operation has other codes, its description says which (OpenAPI 3.1 s4.8.23). */
+function refusals(
+  reasons: readonly RefusalReason[],
+  usual: ReadonlyMap<number, readonly RefusalReason[]>,
+): JsonObject {
   return Object.fromEntries(
-    [...byStatus].map(([status, those]) => [
-      String(status),
+    [...byStatus(reasons)].map(([status, those]) => {
+      const [own, whole] = [codesOf(those), codesOf(usual.get(status) ?? [])]
+      const reference = { $ref: `#/components/responses/${RESPONSES[status]}` }
+      return [String(status), { ...reference, ...(own !== whole && { description: own }) }]
+    }),
+  )
+}
+
+function refusalComponents(
+  reasons: ReadonlyMap<number, readonly RefusalReason[]>,
+  schemaOf: SchemaOf,
+): JsonObject {
+  return Object.fromEntries(
+    [...reasons].map(([status, those]) => [
+      RESPONSES[status],
       {
-        description: [
-          ...new Set(those.map((r) => `${REFUSALS[r].error} (${REFUSALS[r].code})`)),
-        ].join('; '),
-        headers: { ...HEADERS, ...HEADERS_OF_STATUS[status] },
+        description: describe(those),
+        headers: headersOf(String(status)),
         content: {
           'application/json': {
             schema: schemaOf(ErrorSchema, 'output'),
-            examples: Object.fromEntries(those.map((r) => [REFUSALS[r].code, exampleOf(r)])),
+            example: exampleOf(those[0] ?? 'internal'),
           },
+          'application/problem+json': { schema: schemaOf(ProblemSchema, 'output') },
         },
       },
     ]),
   )
 }
 
-function exampleOf(reason: RefusalReason): { value: z.output<typeof ErrorSchema> } {
+/** Of each status, the reasons that most operations have: those of its component. */
+function usualReasons(endpoints: readonly Endpoint[]): Map<number, RefusalReason[]> {
+  const all = endpoints.flatMap((endpoint) => [...byStatus(reasonsOf(endpoint))])
+  const usual = new Map<number, RefusalReason[]>()
+  for (const [status, sets] of Map.groupBy(all, ([of]) => of)) {
+    const byCodes = Map.groupBy(sets, ([, those]) => codesOf(those))
+    const [most] = [...byCodes.values()].sort((a, b) => b.length - a.length)
+    usual.set(status, most?.[0]?.[1] ?? [])
+  }
+  return usual
+}
+
+function byStatus(reasons: readonly RefusalReason[]): Map<number, RefusalReason[]> {
+  return Map.groupBy(new Set(reasons), (reason) => REFUSALS[reason].status)
+}
+
+function codesOf(reasons: readonly RefusalReason[]): string {
+  return [...new Set(reasons.map((reason) => REFUSALS[reason].code))].join(', ')
+}
+
+function describe(reasons: readonly RefusalReason[]): string {
+  return [
+    ...new Set(reasons.map((reason) => `${REFUSALS[reason].error} (${REFUSALS[reason].code})`)),
+  ].join('; ')
+}
+
+function exampleOf(reason: RefusalReason): z.output<typeof ErrorSchema> {
   const { error, code } = REFUSALS[reason]
   const requestId = `req_${'0'.repeat(24)}`
-  return { value: { error, code, timestamp: '2026-11-21T10:00:00.000Z', requestId } }
+  return { error, code, timestamp: '2026-11-21T10:00:00.000Z', requestId }
 }
 
 /** A schema as JSON Schema 2020-12, which is what OpenAPI 3.1 speaks. Named ones move into `components`. */
@@ -213,6 +392,13 @@ function inComponents(
     // The format says it; the pattern is a page long, and readers make noise of it.
     override: ({ jsonSchema }) => {
       if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+      if ('wire' in jsonSchema) writeWire(jsonSchema)
+      // A later release may add members to a response.
+      if (io === 'output' && jsonSchema.additionalProperties === false)
+        delete jsonSchema.additionalProperties
+      // What every integer of JSON is bound to (RFC 7493 s2.2) says nothing of this one.
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
     },
   }) as JsonObject
   const local = (value: unknown): unknown => {
@@ -234,4 +420,11 @@ function inComponents(
   if (typeof id !== 'string') return local(whole) as JsonObject
   components[id] = local(whole)
   return { $ref: `#/components/schemas/${id}` }
+}
+
+/** A parameter that is parsed from text is documented as what clients write. */
+function writeWire(jsonSchema: JsonObject): void {
+  const { wire, description } = jsonSchema
+  for (const name of Object.keys(jsonSchema)) delete jsonSchema[name]
+  Object.assign(jsonSchema, wire, description !== undefined && { description })
 }

@@ -29,13 +29,20 @@ const HEADERS = {
 const REVALIDATED = 'no-cache'
 const IMMUTABLE = 'public, max-age=31536000, immutable'
 
+/** The page, and the licences of what is bundled into it. */
+const AT_THE_TOP: Readonly<Record<string, string>> = {
+  '/': 'index.html',
+  '/licenses.md': 'licenses.md',
+}
+
 /** Responds with a file of the built page: 200 with its type and ETag, 304 or 404. */
 export type RespondWithPageFile = (c: Context, path: string) => Promise<Response>
 
-/** Serves the page at `/`, and its files under `/assets/`. */
+/** Serves the page at `/`, its licences beside it, and its files under `/assets/`. */
 export function pageFiles(respondWith: RespondWithPageFile): Hono {
   const app = new Hono()
-  app.get('/', (c) => withHeaders(c, 'index.html', REVALIDATED))
+  for (const [path, file] of Object.entries(AT_THE_TOP))
+    app.get(path, (c) => withHeaders(c, file, REVALIDATED))
   app.get('/assets/:file{[A-Za-z0-9._-]+}', (c) =>
     withHeaders(c, `assets/${c.req.param('file')}`, IMMUTABLE),
   )

@@ -2,6 +2,7 @@ import { isOutage } from '../db/database.ts'
 import { type ErrorBody, REFUSALS, type RefusalReason } from '../errors.ts'
 import type { Details, Refused, Result } from '../result.ts'
 import type { AppContext } from './context.ts'
+import { wantsProblemDetails, withProblemDetails } from './problem-details.ts'
 import { respond } from './respond.ts'
 
 /** Carries a refusal to `onError`. Only `unwrap` throws it and only `onError` catches it. */
@@ -36,17 +37,33 @@ export function onError(error: unknown, c: AppContext): Response {
 }
 
 function problem(c: AppContext, reason: RefusalReason, details?: Details): Response {
-  const { status, code, error } = REFUSALS[reason]
-  const body: ErrorBody = {
+  const { status, code } = REFUSALS[reason]
+  const body = errorBody(reason, details, { at: c.get('now'), requestId: c.get('requestId') })
+  c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
+  c.set('outcome', code)
+  const headers = headersOf(reason, status, details)
+  return wantsProblemDetails(c.req.header('accept'))
+    ? respond(c, withProblemDetails(body, status), status, {
+        ...headers,
+        'Content-Type': 'application/problem+json',
+      })
+    : respond(c, body, status, headers)
+}
+
+/** The body of an error response, also of those that no route builds. */
+export function errorBody(
+  reason: RefusalReason,
+  details: Details | undefined,
+  { at, requestId }: { at: number; requestId: string },
+): ErrorBody {
+  const { code, error } = REFUSALS[reason]
+  return {
     error,
     code,
     ...(details !== undefined && { details }),
-    timestamp: new Date(c.get('now')).toISOString(),
-    requestId: c.get('requestId'),
+    timestamp: new Date(at).toISOString(),
+    requestId,
   }
-  c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
-  c.set('outcome', code)
-  return respond(c, body, status, headersOf(reason, status, details))
 }
 
 /** Headers that tell a client how to proceed after a refusal. */

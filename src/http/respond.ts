@@ -11,6 +11,9 @@ export const EXPOSED_HEADERS = [
   'RateLimit-Policy',
   'RateLimit',
   'Retry-After',
+  'Location',
+  'Deprecation',
+  'Sunset',
   'X-API-Key-Expires',
   'X-Request-Id',
   'WWW-Authenticate',
@@ -30,6 +33,11 @@ export function respond(
   extraHeaders?: Record<string, string>,
 ): Response {
   return respondWithText(c, JSON.stringify(body), status, extraHeaders)
+}
+
+/** Responds with 201, and with the path below /api/v1 of what was created (RFC 9110 s9.3.3). */
+export function respondCreated(c: AppContext, body: unknown, path: string): Response {
+  return respond(c, body, 201, { Location: `/api/v1${path}` })
 }
 
 /**

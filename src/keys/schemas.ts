@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
+import { truth, wholeNumber } from '../wire/query.ts'
+import { MAX_GRACE_SECONDS } from './form.ts'
 import type { CreatedKey, Key, RotatedKey } from './key.ts'
 import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
 import { CHANGE_MEMBERS, Expiry, GRANT_MEMBERS, valueSchema } from './values.ts'
@@ -9,50 +11,66 @@ export const KeyId = z.string().regex(/^key_[0-9A-Za-z]{1,40}$/, 'must look like
 /** A message that changes keys may name the newest event of the wallet's audit that its signer knows. */
 const HEAD = { auditHead: AuditHeadSchema.optional() }
 
-export const CreateApiKey = actionSchema('create_api_key', { ...GRANT_MEMBERS, ...HEAD })
+const OF_KEY = { keyId: 'key_4Yc1xQ7mB2' }
+
+export const CreateApiKey = actionSchema(
+  'create_api_key',
+  { ...GRANT_MEMBERS, ...HEAD },
+  { keyName: 'My Trading Bot', permissions: ['create', 'execute', 'cancel'] },
+)
 export type KeyGrant = z.output<typeof CreateApiKey>
 export const ListApiKeys = actionSchema('list_api_keys', {})
-export const GetApiKey = actionSchema('get_api_key', { keyId: KeyId })
-export const UpdateApiKey = actionSchema('update_api_key', {
-  keyId: KeyId,
-  ...CHANGE_MEMBERS,
-  ...HEAD,
-})
+export const GetApiKey = actionSchema('get_api_key', { keyId: KeyId }, OF_KEY)
+export const UpdateApiKey = actionSchema(
+  'update_api_key',
+  {
+    keyId: KeyId,
+    ...CHANGE_MEMBERS,
+    ...HEAD,
+  },
+  { ...OF_KEY, permissions: ['execute'] },
+)
 export type UpdateKeyMembers = z.output<typeof UpdateApiKey>
-export const RotateApiKey = actionSchema('rotate_api_key', {
-  keyId: KeyId,
-  graceSeconds: z.int().min(0).max(604_800),
-  force: z.boolean().optional().meta({
-    description:
-      'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',
-  }),
-  ...HEAD,
-})
-export const SuspendApiKey = actionSchema('suspend_api_key', { keyId: KeyId, ...HEAD })
-export const ResumeApiKey = actionSchema('resume_api_key', { keyId: KeyId, ...HEAD })
-export const DeleteApiKey = actionSchema('delete_api_key', { keyId: KeyId, ...HEAD })
+export const RotateApiKey = actionSchema(
+  'rotate_api_key',
+  {
+    keyId: KeyId,
+    graceSeconds: z.int().min(0).max(MAX_GRACE_SECONDS),
+    force: z.boolean().optional().meta({
+      description:
+        'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',
+    }),
+    ...HEAD,
+  },
+  { ...OF_KEY, graceSeconds: 3_600 },
+)
+export const SuspendApiKey = actionSchema('suspend_api_key', { keyId: KeyId, ...HEAD }, OF_KEY)
+export const ResumeApiKey = actionSchema('resume_api_key', { keyId: KeyId, ...HEAD }, OF_KEY)
+export const DeleteApiKey = actionSchema('delete_api_key', { keyId: KeyId, ...HEAD }, OF_KEY)
 /**
  * A certificate: its owner keeps it offline, and it is valid until `notAfter`, at most 366 days after its timestamp. It names no
  * head: it must revoke its key also after a restored backup.
  */
-export const RevokeApiKey = actionSchema('revoke_api_key', { keyId: KeyId, notAfter: Expiry })
-export const RevokeAllApiKeys = actionSchema('revoke_all_api_keys', {
-  cancelOpenOrders: z.boolean(),
-  ...HEAD,
-})
+export const RevokeApiKey = actionSchema(
+  'revoke_api_key',
+  { keyId: KeyId, notAfter: Expiry },
+  { ...OF_KEY, notAfter: 1_826_776_980_000 },
+)
+export const RevokeAllApiKeys = actionSchema(
+  'revoke_all_api_keys',
+  {
+    cancelOpenOrders: z.boolean(),
+    ...HEAD,
+  },
+  { cancelOpenOrders: true },
+)
 
 export const KeyParams = z.object({ keyId: KeyId })
 export const KeyQuery = z.strictObject({
-  live: z
-    .enum(['true', 'false'], 'must be true or false')
-    .optional()
-    .transform((value) => (value === undefined ? undefined : value === 'true'))
-    .meta({ description: 'true: only active and suspended keys; false: only ended ones.' }),
-  limit: z
-    .string()
-    .regex(/^([1-9][0-9]?|100)$/, 'must be a whole number from 1 to 100')
-    .default('100')
-    .transform(Number),
+  live: truth.meta({
+    description: 'true: only active and suspended keys; false: only ended ones.',
+  }),
+  limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 100 }),
   cursor: KeyId.optional(),
 })
 
@@ -202,17 +220,21 @@ export const RevokedAllResponse = z.object({
 })
 
 export const KeyResponse = z.object({ status: z.literal('success'), apiKey: KeySchema })
-export const ChangedKeyResponse = KeyResponse.extend({ auditHead: AuditHeadSchema })
+export const ChangedKeyResponse = KeyResponse.extend({ auditHead: AuditHeadSchema }).meta({
+  id: 'ChangedKey',
+})
 export const KeyListResponse = z.object({
   status: z.literal('success'),
   apiKeys: z.array(KeySchema),
   nextCursor: z.string().optional().meta({ description: 'There are more keys behind this one.' }),
 })
-export const RevokedResponse = z.object({
-  status: z.literal('success'),
-  message: z.string(),
-  auditHead: AuditHeadSchema,
-})
+export const RevokedResponse = z
+  .object({
+    status: z.literal('success'),
+    message: z.string(),
+    auditHead: AuditHeadSchema,
+  })
+  .meta({ id: 'RevokedKey' })
 
 /** The schemas and the types have the same members, or this does not compile. */
 type Same<A, B> = [A, B] extends [B, A] ? true : never

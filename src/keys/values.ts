@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME } from './form.ts'
 import {
   KEY_TERMS,
   type MemberOf,
@@ -19,16 +20,17 @@ import { textFault } from './text.ts'
 
 const AMOUNT = 'must be a whole number above 0, as text, in the smallest unit'
 
-/** The last millisecond of the year 9999, as far as ISO 8601 reaches. Beyond Date's own range a time would compare as neither past nor future. */
-const MAX_TIME = 253_402_300_799_999
-
 /** ISO 8601 with a zone, or milliseconds since 1970. */
 export const Expiry = z.union(
-  [z.iso.datetime({ offset: true }), z.int().check(z.positive(), z.maximum(MAX_TIME))],
-  'must be ISO 8601 with a zone, or milliseconds since 1970',
+  // Of a text zod shows the issue of the text's own member alone.
+  [
+    z.iso.datetime({ offset: true, error: EXPIRY_MESSAGE }),
+    z.int().check(z.positive(), z.maximum(MAX_TIME)),
+  ],
+  EXPIRY_MESSAGE,
 )
 
-const Amount = z.string(AMOUNT).check(z.regex(/^[1-9][0-9]{0,38}$/, AMOUNT))
+const Amount = z.string(AMOUNT).check(z.regex(AMOUNT_PATTERN, AMOUNT))
 const AmountLimit = z
   .strictObject({ perOrder: z.optional(Amount), perDay: z.optional(Amount) }, 'must be an object')
   .check(

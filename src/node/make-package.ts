@@ -14,6 +14,9 @@ interface Manifest {
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const DIST = join(ROOT, 'dist')
 
+/** What an application brings: a second copy of it would not work. */
+const PEERS: Readonly<Record<string, string>> = { react: '^18.0.0 || ^19.0.0' }
+
 /** An import or export statement as tsc emits it, at the start of a line: no example in a comment is. */
 const STATEMENT = /^(?:import|export)\b(?:[\w\s{},*$]*\bfrom)?\s*['"](?<specifier>[^'"]+)['"]/gm
 
@@ -31,7 +34,9 @@ function main(): void {
 }
 
 function manifestOf({ name, version, description, license, dependencies }: Manifest): object {
-  const client = { types: './client/index.d.ts', default: './client/index.js' }
+  const entry = (path: string) => ({ types: `./${path}.d.ts`, default: `./${path}.js` })
+  const client = entry('client/index')
+  const own = importedPackages().filter((imported) => !Object.hasOwn(PEERS, imported))
   return {
     name,
     version,
@@ -42,11 +47,22 @@ function manifestOf({ name, version, description, license, dependencies }: Manif
     engines: { node: '^20.19.0 || >=22.12.0' },
     main: client.default,
     types: client.types,
-    exports: { '.': client, './client': client, './package.json': './package.json' },
+    exports: {
+      '.': client,
+      './client': client,
+      './store': entry('store/index'),
+      './react': entry('react/index'),
+      './package.json': './package.json',
+    },
     bin: { latchkey: 'cli/main.js' },
     sideEffects: false,
     dependencies: Object.fromEntries(
-      importedPackages().map((imported) => [imported, versionOf(imported, dependencies)]),
+      own.map((imported) => [imported, versionOf(imported, dependencies)]),
+    ),
+    peerDependencies: PEERS,
+    // A bot installs none of them.
+    peerDependenciesMeta: Object.fromEntries(
+      Object.keys(PEERS).map((peer) => [peer, { optional: true }]),
     ),
   }
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Lock, sbomOf } from './sbom.ts'
+import { BUNDLED, type Lock, sbomOf } from './sbom.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const RELEASE = join(ROOT, 'release')
@@ -30,13 +30,13 @@ function main(): void {
   mkdirSync(RELEASE)
   npm('pack', './dist', '--silent', '--ignore-scripts', '--pack-destination', RELEASE)
   const commitTime = new Date(git('show', '-s', '--format=%cI', 'HEAD')).toISOString()
-  for (const [file, manifest] of [
-    ['package.cdx.json', 'dist/package.json'],
-    ['service.cdx.json', 'package.json'],
+  for (const [file, manifest, bundled] of [
+    ['package.cdx.json', 'dist/package.json', []],
+    ['service.cdx.json', 'package.json', BUNDLED],
   ] as const) {
     const { name, version, license, ...rest } = readJson<Manifest>(manifest)
     const dependencies = Object.keys({ ...rest.dependencies, ...rest.optionalDependencies })
-    write(file, sbomOf(lock, { name, version, license, dependencies }, commitTime))
+    write(file, sbomOf(lock, { name, version, license, dependencies, bundled }, commitTime))
   }
   const files = readdirSync(RELEASE).sort()
   write('provenance.json', provenanceOf(commit, files))

@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
 
+/** What the page bundles besides dependencies of the service. Its build lists all of it, with licences, for /licenses.md. */
+export const BUNDLED = ['preact']
+
 /** The parts of package-lock.json that a bill of materials is made of. */
 export interface Lock {
   packages: Record<string, LockedPackage>
@@ -23,6 +26,8 @@ export interface BillSubject {
   version: string
   license: string
   dependencies: readonly string[]
+  /** Packages of the development that are copied into what is shipped. */
+  bundled?: readonly string[]
 }
 
 /**
@@ -30,13 +35,14 @@ export interface BillSubject {
  * document: its time is the commit's, and its serial number is made of its content.
  */
 export function sbomOf(lock: Lock, subject: BillSubject, commitTime: string): object {
+  const { bundled = [] } = subject
   const root = purlOf(subject.name, subject.version)
   const found = new Map<string, { path: string; entry: LockedPackage }>()
   const edges = new Map<string, string[]>()
 
   function follow(from: string, names: readonly string[]): string[] {
     const refs = names.flatMap((name) => {
-      const path = resolve(lock, from, name)
+      const path = resolve(lock, from, name, bundled)
       return path === undefined ? [] : [visit(path)]
     })
     return [...new Set(refs)].sort()
@@ -52,7 +58,7 @@ export function sbomOf(lock: Lock, subject: BillSubject, commitTime: string): ob
     return ref
   }
 
-  edges.set(root, follow('', subject.dependencies))
+  edges.set(root, follow('', [...subject.dependencies, ...bundled]))
   const { name, version, license } = subject
   const body = {
     metadata: {
@@ -80,12 +86,17 @@ export function sbomOf(lock: Lock, subject: BillSubject, commitTime: string): ob
 }
 
 /** The entry that `require(name)` finds from a package: its own node_modules, then those of the packages around it. */
-function resolve(lock: Lock, from: string, name: string): string | undefined {
+function resolve(
+  lock: Lock,
+  from: string,
+  name: string,
+  bundled: readonly string[],
+): string | undefined {
   for (let at = from; ; at = at.slice(0, Math.max(0, at.lastIndexOf('/node_modules/')))) {
     const path = `${at === '' ? '' : `${at}/`}node_modules/${name}`
     const entry = lock.packages[path]
     // An optional peer that only the tests need is in the lock, and no install without them has it.
-    if (entry !== undefined) return entry.dev === true ? undefined : path
+    if (entry !== undefined) return entry.dev === true && !bundled.includes(name) ? undefined : path
     if (at === '') return undefined
   }
 }

@@ -185,22 +185,19 @@ export function closeStalled(
   })
 }
 
-const STATUS_OF_FAULT: Readonly<Record<string, string>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
-}
-
-/** Refuses what is too slow or is not HTTP, as Node does by itself, and counts it. */
-export function refuseFaulty(server: Server, laneOf: Lanes, drop: Drop): void {
+/** Refuses what is too slow or is not HTTP, where Node would do it by itself and without a body, and counts it. */
+export function refuseFaulty(
+  server: Server,
+  laneOf: Lanes,
+  drop: Drop,
+  textOf: (code: string) => string,
+): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const code = error.code ?? ''
     if (code === 'ERR_HTTP_REQUEST_TIMEOUT') drop('too_slow')
     else if (code.startsWith('HPE_')) drop('malformed')
-    if (socket.writable && laneOf(socket).inWork?.headersSent !== true)
-      socket.write(
-        `HTTP/1.1 ${STATUS_OF_FAULT[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`,
-      )
+    if (socket.writable && laneOf(socket).inWork?.headersSent !== true) socket.write(textOf(code))
     socket.destroy()
   })
+  server.on('connect', (_: IncomingMessage, socket: Socket) => socket.end(textOf('CONNECT')))
 }

@@ -7,7 +7,7 @@ import { checkEncryptionKeys } from '../encryption/check.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
-import { shareChecks } from '../http/readiness.ts'
+import { logReadiness, shareChecks } from '../http/readiness.ts'
 import { logChanges } from '../jobs.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { openInserts } from '../orders/insert.ts'
@@ -27,6 +27,8 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   elapsed: () => number
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
+  /** How the chain is reached. */
+  fetch?: typeof globalThis.fetch
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -38,6 +40,7 @@ export async function openWorld({
   elapsed,
   recover,
   fixedTime,
+  fetch = globalThis.fetch,
 }: WorldOptions): Promise<World> {
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
@@ -84,7 +87,7 @@ export async function openWorld({
       config.STACKS_NETWORK,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
-    readiness: shareChecks({ sharesPending: true }),
+    readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
     encryption,
     hashSecret: hashSecretNatively,
     mac,

@@ -1,5 +1,8 @@
 import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
+import { wholeNumber } from '../wire/query.ts'
+import { describeForeignMembers, describeForeignParameters } from './foreign-members.ts'
+import { isCommonEra, ORDER_RULES, PRICE, SALT } from './form.ts'
 import { type NewOrder, ORDER_STATUSES, type Order, type OrderChange } from './order.ts'
 
 const MAX_U128 = 2n ** 128n - 1n
@@ -16,26 +19,20 @@ export const AmountIn = z
     'must be at most 2^128 - 1',
   )
 
-const Price = z
-  .string()
-  .regex(/^(0|[1-9][0-9]{0,38})(\.[0-9]{1,18})?$/, 'must be a decimal with at most 18 places')
-  .refine((text) => /[1-9]/.test(text), 'must be above 0')
+const Price = z.string().regex(PRICE, 'must be a decimal with at most 18 places, not negative')
 
 /** Addresses and contract ids: their network and checksum are checked with the order's terms. */
 const Principal = z
   .string()
   .max(96)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII')
+/** What a datetime-local field of a page has is without zone. */
+const TIME_FORM =
+  'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z: of a local time, new Date(text).toISOString()'
 const Time = z.iso
-  .datetime({ offset: true, error: 'must be ISO 8601 with a zone, as 2026-01-15T10:00:00Z' })
+  .datetime({ offset: true, error: TIME_FORM })
   .refine(isCommonEra, 'must be in the years 1 to 9999, in UTC')
 const Signature = z.string().regex(/^(0x)?[0-9a-fA-F]{130}$/, 'must be 65 bytes in hexadecimal')
-
-/** Postgres knows no year 0, and beyond 9999 ISO 8601 is written otherwise. */
-function isCommonEra(time: string): boolean {
-  const year = new Date(time).getUTCFullYear()
-  return year >= 1 && year <= 9999
-}
 
 const TERMS = {
   owner: 'ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG',
@@ -45,87 +42,65 @@ const TERMS = {
   uuid: '6f1c2b1e-5d0a-4a39-9d0e-2f6c6d8f7a10',
 }
 
-export const NewOrderSchema = z
-  .strictObject({
-    owner: Principal,
-    inputToken: Principal,
-    outputToken: Principal,
-    amountIn: AmountIn,
-    recipient: Principal.optional(),
-    signature: Signature,
-    uuid: Uuid,
-    targetPrice: Price.optional(),
-    direction: z.enum(['gt', 'lt']).optional(),
-    conditionToken: Principal.optional(),
-    baseAsset: Principal.optional(),
-    validFrom: Time.optional(),
-    validTo: Time.optional(),
-    routerContract: Principal.optional(),
-    minAmountOut: AmountIn.optional(),
-    salt: z
-      .string()
-      .regex(/^[0-9a-f]{32}$/, 'must be 16 bytes in lower-case hexadecimal')
-      .optional(),
-    deadline: Time.refine(
-      (time) => Date.parse(time) % 1000 === 0,
-      'must be in whole seconds',
-    ).optional(),
-    executor: Principal.optional(),
-    message: z.string().optional().meta({
-      description: "The owner's create_order message; needed when recipient is not the owner.",
-    }),
-    messageSignature: z.string().optional(),
-  })
-  .refine(
-    ({ validFrom, validTo }) =>
-      validFrom === undefined ||
-      validTo === undefined ||
-      Date.parse(validFrom) < Date.parse(validTo),
-    { path: ['validTo'], error: 'must be after validFrom' },
-  )
-  .refine(
-    ({ targetPrice, direction, conditionToken }) =>
-      new Set([targetPrice, direction, conditionToken].map((field) => field === undefined)).size ===
-      1,
+export const NewOrderSchema = ORDER_RULES.reduce(
+  (schema, { path, message, holds }) => schema.refine(holds, { path: [path], error: message }),
+  z.strictObject(
     {
-      path: ['conditionToken'],
-      error: 'targetPrice, direction and conditionToken come together or not at all',
+      owner: Principal,
+      inputToken: Principal,
+      outputToken: Principal,
+      amountIn: AmountIn,
+      recipient: Principal.optional(),
+      signature: Signature,
+      uuid: Uuid,
+      targetPrice: Price.optional(),
+      direction: z.enum(['gt', 'lt']).optional(),
+      conditionToken: Principal.optional(),
+      baseAsset: Principal.optional(),
+      validFrom: Time.optional(),
+      validTo: Time.optional(),
+      routerContract: Principal.optional(),
+      minAmountOut: AmountIn.optional(),
+      salt: z.string().regex(SALT, 'must be 16 bytes in lower-case hexadecimal').optional(),
+      deadline: Time.refine(
+        (time) => Date.parse(time) % 1000 === 0,
+        'must be in whole seconds',
+      ).optional(),
+      executor: Principal.optional(),
+      message: z
+        .string()
+        .optional()
+        .meta({
+          description: "The owner's create_order message; needed when recipient is not the owner.",
+          contentMediaType: 'application/json',
+          contentSchema: { $ref: '#/components/schemas/create_order_message' },
+        }),
+      messageSignature: z.string().optional(),
     },
-  )
-  .refine(
-    ({ minAmountOut, salt, deadline }) =>
-      new Set([minAmountOut, salt, deadline].map((field) => field === undefined)).size === 1,
-    { path: ['salt'], error: 'minAmountOut, salt and deadline come together or not at all' },
-  )
-  .refine(({ executor, salt }) => executor === undefined || salt !== undefined, {
-    path: ['executor'],
-    error: 'comes with minAmountOut, salt and deadline',
-  })
-  .refine(({ baseAsset, targetPrice }) => baseAsset === undefined || targetPrice !== undefined, {
-    path: ['baseAsset'],
-    error: 'comes with targetPrice, direction and conditionToken',
-  })
-  .refine(
-    ({ message, messageSignature }) => (message === undefined) === (messageSignature === undefined),
-    {
-      path: ['messageSignature'],
-      error: 'message and messageSignature come together or not at all',
-    },
-  )
-  .meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
+    { error: describeForeignMembers },
+  ),
+).meta({ id: 'NewOrder', examples: [{ ...TERMS, signature: '00'.repeat(65) }] })
 
-export const CreateOrder = actionSchema('create_order', {
-  orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
-})
+export const CreateOrder = actionSchema(
+  'create_order',
+  {
+    orderHash: z.string().regex(/^[0-9a-f]{64}$/, 'must be SHA-256 in lower-case hexadecimal'),
+  },
+  { orderHash: '0'.repeat(64) },
+)
 export const ListOrders = actionSchema('list_orders', {})
-export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid })
-export const CancelOrder = actionSchema('cancel_order', {
-  uuid: Uuid,
-  onChain: z
-    .boolean()
-    .optional()
-    .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
-})
+export const ExecuteOrder = actionSchema('execute_order', { uuid: Uuid }, { uuid: TERMS.uuid })
+export const CancelOrder = actionSchema(
+  'cancel_order',
+  {
+    uuid: Uuid,
+    onChain: z
+      .boolean()
+      .optional()
+      .meta({ description: 'Whether the uuid is to be used up on chain as well.' }),
+  },
+  { uuid: TERMS.uuid },
+)
 /** The body of a cancel by key. Another body is ignored, as that of every request with a key. */
 export const CancelBody = z.looseObject({ onChain: z.unknown().optional() })
 
@@ -193,7 +168,9 @@ export const OrderChangeSchema = z
     examples: [{ uuid: TERMS.uuid, status: 'executing', at: '2026-11-21T10:00:00.000Z' }],
   })
 
-export const OrderResponse = z.object({ status: z.literal('success'), data: OrderSchema })
+export const OrderResponse = z
+  .object({ status: z.literal('success'), data: OrderSchema })
+  .meta({ id: 'OrderResponse' })
 export const ExecutedResponse = z.object({
   status: z.literal('success'),
   txid: z.string(),
@@ -217,19 +194,18 @@ export const EventHeaders = z.object({
     .regex(/^[0-9]{1,15}$/, 'must be the id of an event')
     .optional(),
 })
-export const OrderQuery = z.strictObject({
-  owner: Principal.optional(),
-  status: z.enum(ORDER_STATUSES).optional(),
-  limit: z
-    .string()
-    .regex(/^([1-9][0-9]?|100)$/, 'must be a whole number from 1 to 100')
-    .default('50')
-    .transform(Number),
-  cursor: z
-    .string()
-    .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')
-    .optional(),
-})
+export const OrderQuery = z.strictObject(
+  {
+    owner: Principal.optional(),
+    status: z.enum(ORDER_STATUSES).optional(),
+    limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 50 }),
+    cursor: z
+      .string()
+      .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')
+      .optional(),
+  },
+  { error: describeForeignParameters },
+)
 
 /** The wire and the nouns say the same, or this does not compile. */
 type Same<A, B> = [A, B] extends [B, A] ? true : never

@@ -49,7 +49,8 @@ export function validateOrder(
  */
 function unenforced(order: NewOrder, enforcesTargetPrice: boolean): Issue[] {
   const { targetPrice, conditionToken, baseAsset, inputToken, outputToken } = order
-  if (targetPrice === undefined) return []
+  // Every price is above 0: the condition holds for any token, in any unit, and is how some clients say that there is none.
+  if (targetPrice === undefined || !/[1-9]/.test(targetPrice)) return []
   if (!enforcesTargetPrice)
     return [{ path: 'targetPrice', message: 'is not enforced by this service: leave it out' }]
   const issues: Issue[] = []

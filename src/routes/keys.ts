@@ -4,13 +4,18 @@ import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas
 import type { AuditHead } from '../audit/event.ts'
 import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, readPresentedKey } from '../http/credentials/key.ts'
-import { authenticateReader, readSignedBody, type Signable } from '../http/credentials/wallet.ts'
+import {
+  authenticateReader,
+  readSignedBody,
+  readSignedBodyOrHeaders,
+  type Signable,
+} from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
-import { respond } from '../http/respond.ts'
+import { respond, respondCreated } from '../http/respond.ts'
 import { createKey } from '../keys/create.ts'
 import { getKey, listKeys } from '../keys/find.ts'
 import { revokeKey, revokeSelf } from '../keys/revoke.ts'
@@ -116,7 +121,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      return respond(c, unwrap(await createKey(c.get('world'), action, c.get('now'))), 201)
+      const created = unwrap(await createKey(worldOfRequest(c), action, c.get('now')))
+      return respondCreated(c, created, `/api-keys/${created.keyId}`)
     },
   },
   {
@@ -230,7 +236,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, REVOKE_ALL)
-      const revoked = unwrap(await revokeAll(c.get('world'), action, c.get('now')))
+      const revoked = unwrap(await revokeAll(worldOfRequest(c), action, c.get('now')))
       return respond(c, { status: 'success', ...revoked })
     },
   },
@@ -246,7 +252,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
       const secret = readPresentedKey(c)
-      const revoked = await revokeSelf(c.get('world'), secret, c.get('now'))
+      const revoked = await revokeSelf(worldOfRequest(c), secret, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },
@@ -273,7 +279,7 @@ export const keyEndpoints: readonly Endpoint[] = [
             members: TERM_MEMBERS,
           }),
         )
-      const auditHead = unwrap(await updateKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await updateKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -292,7 +298,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...changeRefusals, 'rotationInGrace'],
     async handle(c) {
       const action = await signedForKey(c, rotate)
-      return respond(c, unwrap(await rotateKey(c.get('world'), action, c.get('now'))))
+      return respond(c, unwrap(await rotateKey(worldOfRequest(c), action, c.get('now'))))
     },
   },
   {
@@ -308,7 +314,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, suspend)
-      const auditHead = unwrap(await suspendKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await suspendKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -325,7 +331,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, resume)
-      const auditHead = unwrap(await resumeKey(c.get('world'), action, c.get('now')))
+      const auditHead = unwrap(await resumeKey(worldOfRequest(c), action, c.get('now')))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -344,7 +350,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
       const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
-      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
   {
@@ -352,10 +358,12 @@ export const keyEndpoints: readonly Endpoint[] = [
     path: '/api-keys/{keyId}',
     operationId: 'deleteApiKey',
     summary: 'Revoke an API key',
-    description: 'Once this has answered, no process accepts the key again.',
+    description:
+      'Once this has answered, no process accepts the key again. Without a body, the signed message is read from the headers.',
     credentials: ['wallet'],
     params: wire.KeyParams,
-    body: { schema: SignedBody },
+    headers: SignedHeaders.partial(),
+    body: { schema: SignedBody, optional: true },
     messages: [wire.DeleteApiKey],
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: [
@@ -366,8 +374,8 @@ export const keyEndpoints: readonly Endpoint[] = [
       'bodyTooLarge',
     ],
     async handle(c) {
-      const action = await signedForKey(c, remove)
-      return respondRevoked(c, await revokeKey(c.get('world'), action, c.get('now')))
+      const action = await signedForKey(c, remove, readSignedBodyOrHeaders)
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
     },
   },
 ]
@@ -405,9 +413,10 @@ type KeyMessage = z.ZodType<z.output<ActionSchema> & { keyId: string }>
 async function signedForKey<Schema extends KeyMessage>(
   c: AppContext,
   signableFor: (keyId: string) => Signable<Schema>,
+  read: typeof readSignedBodyOrHeaders = readSignedBody,
 ): Promise<SignedAction<z.output<Schema>>> {
   limitByAddress(c)
-  const action = await readSignedBody(c, signableFor(keyIdOf(c)))
+  const action = await read(c, signableFor(keyIdOf(c)))
   requireSameKey(c, action.members)
   return action
 }

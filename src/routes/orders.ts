@@ -1,7 +1,7 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
 import { recordSuccess } from '../gate/counters.ts'
 import { readBody, readQuery } from '../http/body.ts'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, presentsKey, readPresentedKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
@@ -15,7 +15,7 @@ import type { Endpoint } from '../http/endpoint.ts'
 import { eventStream } from '../http/event-stream.ts'
 import { limitKeys } from '../http/ip-limits.ts'
 import { unwrap } from '../http/problem.ts'
-import { respond, respondWithStream, respondWithText } from '../http/respond.ts'
+import { respond, respondCreated, respondWithStream, respondWithText } from '../http/respond.ts'
 import { cancelOrder } from '../orders/cancel.ts'
 import { createOrder } from '../orders/create.ts'
 import { getOrder, listOrders, presentEvent, presentOrder, viewerOfKey } from '../orders/find.ts'
@@ -86,13 +86,10 @@ export const orderEndpoints: readonly Endpoint[] = [
       const order = unwrap(await readBody(c, wire.NewOrderSchema)) as NewOrder
       const credentials = { key, action: recipientAction(c, order) }
       const { row, created } = unwrap(
-        await createOrder(c.get('world'), order, credentials, c.get('now')),
+        await createOrder(worldOfRequest(c), order, credentials, c.get('now')),
       )
-      return respond(
-        c,
-        { status: 'success', data: presentOrder(row, c.get('now')) },
-        created ? 201 : 200,
-      )
+      const body = { status: 'success', data: presentOrder(row, c.get('now')) }
+      return created ? respondCreated(c, body, `/orders/${order.uuid}`) : respond(c, body)
     },
   },
   {
@@ -123,7 +120,7 @@ export const orderEndpoints: readonly Endpoint[] = [
       const caller = await authenticateKeyOrWallet(c, 'execute', execute(uuidOf(c)), uuidOf(c))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
       const { row, txid, accepted } = unwrap(
-        await executeOrder(c.get('world'), uuidOf(c), caller, c.get('now')),
+        await executeOrder(worldOfRequest(c), uuidOf(c), caller, c.get('now')),
       )
       const data = presentOrder(row, c.get('now'))
       return accepted
@@ -150,7 +147,7 @@ export const orderEndpoints: readonly Endpoint[] = [
       const onChain =
         caller.by === 'wallet' ? caller.action.members.onChain === true : await readOnChain(c)
       const row = unwrap(
-        await cancelOrder(c.get('world'), uuidOf(c), caller, { onChain }, c.get('now')),
+        await cancelOrder(worldOfRequest(c), uuidOf(c), caller, { onChain }, c.get('now')),
       )
       return respond(c, { status: 'success', data: presentOrder(row, c.get('now')) })
     },

@@ -1,12 +1,13 @@
 import * as z from 'zod'
 import { SignedBody } from '../actions/schemas.ts'
+import { worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import { authenticateSession } from '../http/credentials/session.ts'
 import { readSignedBody } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { eventStream } from '../http/event-stream.ts'
 import { unwrap } from '../http/problem.ts'
-import { respond, respondWithStream } from '../http/respond.ts'
+import { respond, respondCreated, respondWithStream } from '../http/respond.ts'
 import { refuse } from '../result.ts'
 import { createSession } from '../sessions/create.ts'
 import { endSession } from '../sessions/find.ts'
@@ -61,7 +62,8 @@ export const sessionEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      return respond(c, unwrap(await createSession(c.get('world'), action, c.get('now'))), 201)
+      const created = unwrap(await createSession(worldOfRequest(c), action, c.get('now')))
+      return respondCreated(c, created, '/sessions/self')
     },
   },
   {

@@ -2,10 +2,14 @@ import * as z from 'zod'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
 import { type CreatedSession, MAX_SESSION_SECONDS } from './session.ts'
 
-export const CreateSession = actionSchema('create_session', {
-  ttlSeconds: z.int().min(1).max(MAX_SESSION_SECONDS),
-  auditHead: AuditHeadSchema.optional(),
-})
+export const CreateSession = actionSchema(
+  'create_session',
+  {
+    ttlSeconds: z.int().min(1).max(MAX_SESSION_SECONDS),
+    auditHead: AuditHeadSchema.optional(),
+  },
+  { ttlSeconds: 3_600 },
+)
 
 export const CreatedSessionSchema = z
   .object({

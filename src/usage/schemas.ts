@@ -1,11 +1,8 @@
 import * as z from 'zod'
+import { wholeNumber } from '../wire/query.ts'
 import { type KeyUsage, USAGE_DAYS, type WalletUsage } from './usage.ts'
 
-const days = z
-  .string()
-  .regex(/^([1-9]|[1-8][0-9]|90)$/, `must be a whole number from 1 to ${USAGE_DAYS}`)
-  .default('30')
-  .transform(Number)
+const days = wholeNumber({ minimum: 1, maximum: USAGE_DAYS, byDefault: 30 })
 
 export const UsageQuery = z.strictObject({ by: z.enum(['hour', 'day']).default('day'), days })
 export const WalletUsageQuery = z.strictObject({ days })

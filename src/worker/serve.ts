@@ -7,31 +7,38 @@ import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
 import { type Distribution, readDistribution } from '../db/distribution.ts'
-import { connectPostgres, type PostgresRoute } from '../db/postgres.ts'
+import { connectPostgres, type OpenDatabase, type PostgresRoute } from '../db/postgres.ts'
 import { findRoleRoute } from '../db/role-route.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
-import { type ErrorBody, REFUSALS } from '../errors.ts'
-import { limitsOf } from '../gate/admit.ts'
-import { openGate } from '../gate/gate.ts'
+import { REFUSALS } from '../errors.ts'
+import { type Limits, limitsOf } from '../gate/admit.ts'
+import { type Gate, openGate } from '../gate/gate.ts'
 import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
 import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
-import { type Readiness, shareChecks } from '../http/readiness.ts'
+import { errorBody } from '../http/problem.ts'
+import { logReadiness, type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
 import { type Log, openLog } from '../log.ts'
-import { openInserts } from '../orders/insert.ts'
+import { type InsertOrder, openInserts } from '../orders/insert.ts'
 import type { Chain } from '../settlement/chain.ts'
-import { type OperatorMemory, openOperators } from '../settlement/operator.ts'
+import {
+  type OperatorAccounts,
+  type OperatorMemory,
+  openOperators,
+} from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { cloudflareAddress } from './address.ts'
+import { type GateObjectCalls, openGateObject } from './gate-object.ts'
+import { type GateNamespace, type OpenShardedGate, openShardedGate } from './gate-shards.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
@@ -39,6 +46,8 @@ export interface Bindings {
   HYPERDRIVE: { connectionString: string }
   KEYLESS_LIMIT: RateLimitBinding | undefined
   FAILED_KEYS_LIMIT: RateLimitBinding | undefined
+  /** The gate objects; without them each request has a statement of its own. */
+  GATE?: GateNamespace
   /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
   FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
@@ -74,10 +83,13 @@ interface Isolate {
   route: PostgresRoute | undefined
   encryption: Encryption
   mac: Mac
+  limits: Limits
   /** What rows of keys mean: values only, which requests may share. */
   knownKeys: KnownKeys
+  openShardedGate: OpenShardedGate
   usage: UsageRecorder
   log: Log
+  keepHead: World['keepHead']
   openIpLimits: OpenIpLimits
   readiness: Readiness
   operatorMemory: OperatorMemory
@@ -88,6 +100,12 @@ interface Isolate {
 
 /** One Postgres session per request; the statements of a request run one after another. */
 const SESSIONS_PER_REQUEST = 1
+
+/** Statements that a gate object has under way at once, at most: one is prepared while another one runs. */
+const STATEMENTS_PER_OBJECT = 2
+
+/** Requests that wait in a gate object, at most; the Workers of later ones decide by themselves. */
+const MAX_WAITING_PER_OBJECT = 1_000
 
 /** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
 const MAX_PASSES = 10
@@ -106,10 +124,10 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
   }
 
   /** What remains to be done once a request has its response. */
-  async function finish(one: Isolate, db: Database, now: number): Promise<void> {
-    if (one.usage.isDue(now)) await one.usage.flush(db)
+  async function finish(one: Isolate, session: () => Database): Promise<void> {
+    if (one.usage.isDue(nowOf(one)())) await one.usage.flush(session())
     const isDue = Math.abs(ownNow() - one.watchedAt) >= WATCH_INTERVAL_MS
-    if (isDue && fixedTime === undefined) await readWatch(one, db)
+    if (isDue && fixedTime === undefined) await readWatch(one, session())
   }
 
   /** Two concurrent first requests may both open the isolate; the later one stays. */
@@ -121,35 +139,82 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     return opened
   }
 
-  /** Runs work in a world with its own database session, which is closed afterwards. */
+  async function routeOf(one: Isolate, bindings: Bindings): Promise<PostgresRoute> {
+    one.route ??= await findRoleRoute(bindings.HYPERDRIVE.connectionString)
+    return one.route
+  }
+
+  function nowOf({ watch }: Isolate): () => number {
+    return fixedTime ?? watch.now
+  }
+
+  /** Runs work in a world with its own database session, which is opened when it is first needed and closed afterwards. */
   async function inWorld<T>(
     bindings: Bindings,
     context: ExecutionContext,
     one: Isolate,
     work: (world: World) => Promise<T>,
   ): Promise<T> {
-    const { config, chain, encryption, mac, knownKeys, usage, log, openIpLimits, operatorMemory } =
-      one
-    const { watch } = one
-    const now = fixedTime ?? watch.now
-    one.route ??= await findRoleRoute(bindings.HYPERDRIVE.connectionString)
-    const { db, close } = connectPostgres(one.route, {
-      maxConnections: SESSIONS_PER_REQUEST,
-      onStatement,
-    })
-    const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
+    const route = await routeOf(one, bindings)
     const outlive = (rest: Promise<unknown>) => context.waitUntil(rest)
-    /** Of an isolate that has checked its database. */
-    const openWorld = ({ distribution }: Isolate): World => ({
+    let database: OpenDatabase | undefined
+    const session = () => {
+      database ??= connectPostgres(route, { maxConnections: SESSIONS_PER_REQUEST, onStatement })
+      return database.db
+    }
+    const world = worldOf(one, bindings, session, outlive)
+    const done = checkDatabase(one, session, readWatch).then(() => work(world))
+    // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
+    const finished = done.catch(() => {}).then(() => finish(one, session))
+    const close = () => database?.close()
+    outlive(finished.then(close, close))
+    return done
+  }
+
+  function worldOf(
+    one: Isolate,
+    bindings: Bindings,
+    session: () => Database,
+    outlive: (rest: Promise<unknown>) => void,
+  ): World {
+    const { config, chain, encryption, mac, limits, knownKeys, usage, log, operatorMemory } = one
+    const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
+    const now = nowOf(one)
+    const ownGate: Gate = (request) =>
+      openGate(session(), limits, {
+        mac,
+        log,
+        now,
+        fixedTime,
+        knownKeys,
+        distribution: one.distribution,
+      })(request)
+    let operators: OperatorAccounts | undefined
+    let insertOrder: InsertOrder | undefined
+    return {
       config,
-      db,
-      distribution,
+      get db() {
+        return session()
+      },
+      get distribution() {
+        return one.distribution
+      },
       databaseTime,
-      gate: openGate(db, limitsOf(config), { mac, log, now, fixedTime, knownKeys, distribution }),
-      watch,
+      gate: one.openShardedGate(bindings.GATE, ownGate, outlive),
+      watch: one.watch,
       chain,
-      operators: openOperators(db, databaseTime, chain, privateKeys, network, operatorMemory),
-      ipLimits: openIpLimits(
+      get operators() {
+        operators ??= openOperators(
+          session(),
+          databaseTime,
+          chain,
+          privateKeys,
+          network,
+          operatorMemory,
+        )
+        return operators
+      },
+      ipLimits: one.openIpLimits(
         { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT },
         outlive,
       ),
@@ -159,17 +224,15 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       mac,
       usage,
       recover: engine.recover,
-      insertOrder: openInserts(db, distribution),
+      get insertOrder() {
+        insertOrder ??= openInserts(session(), one.distribution)
+        return insertOrder
+      },
       log,
-      keepHead: logHeads(log),
+      keepHead: one.keepHead,
       now,
       randomBytes,
-    })
-    const done = checkDatabase(one, db, readWatch).then(() => work(openWorld(one)))
-    // A client that disconnects must not cut an execute short: the work finishes, then the session is closed.
-    const finished = done.catch(() => {}).then(() => finish(one, db, now()))
-    outlive(finished.then(close, close))
-    return done
+    }
   }
 
   async function repeat(job: Job, world: World): Promise<void> {
@@ -207,16 +270,46 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
         throw error // The platform counts the tick as failed.
       }
     },
+
+    /** The calls of one gate object, which opens its sessions with the first of them and keeps them. */
+    gateObject(bindings: Bindings): GateObjectCalls {
+      return openGateObject(ownNow, async () => {
+        const one = await isolate(bindings)
+        const { mac, limits, knownKeys, watch, log } = one
+        const { db, close } = connectPostgres(await routeOf(one, bindings), {
+          maxConnections: STATEMENTS_PER_OBJECT,
+          onStatement,
+        })
+        try {
+          await checkDatabase(one, () => db, readWatch)
+        } catch (error) {
+          await close()
+          throw error
+        }
+        const gate = openGate(db, limits, {
+          mac,
+          log,
+          now: nowOf(one),
+          fixedTime,
+          knownKeys,
+          maxWaiting: MAX_WAITING_PER_OBJECT,
+          maxStatements: STATEMENTS_PER_OBJECT,
+          distribution: one.distribution,
+        })
+        return { db, gate, watch, log }
+      })
+    },
   }
 }
 
 /** Rejects while the database was written with another key, or cannot tell: an isolate serves nothing before it is certain. */
 async function checkDatabase(
   isolate: Isolate,
-  db: Database,
+  session: () => Database,
   readWatch: (isolate: Isolate, db: Database) => Promise<void>,
 ): Promise<void> {
   if (isolate.areKeysChecked) return
+  const db = session()
   await checkEncryptionKeys(db, isolate.keys)
   await readWatch(isolate, db)
   isolate.distribution = await readDistribution(db)
@@ -237,6 +330,7 @@ async function openIsolate(
     worldOf: (c) => requestOf(c).world,
     addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
+    allowedHeaders: config.ALLOWED_HEADERS,
     // Cloudflare compresses responses itself.
     docs: openDocs(async (c, name) => {
       const file = await fileOf(c, `docs/${name}`)
@@ -264,15 +358,18 @@ async function openIsolate(
     }),
     encryption: await openEncryption(keys, randomBytes),
     mac,
+    limits: limitsOf(config),
     knownKeys: openKnownKeys(mac),
+    openShardedGate: openShardedGate(config.GATE_OBJECTS, log, ownNow),
     keys,
     areKeysChecked: false,
     distribution: undefined,
     route: undefined,
     usage: openUsage(log),
     log,
+    keepHead: logHeads(log),
     openIpLimits: openIpLimits(config.IP_RATE_LIMIT_PER_MINUTE),
-    readiness: shareChecks({ sharesPending: false }),
+    readiness: shareChecks({ sharesPending: false, onChecked: logReadiness(log) }),
     operatorMemory: {},
     watch,
     watchedAt: 0,
@@ -310,12 +407,12 @@ function readBindings(bindings: Bindings): Config {
 
 /** The caller gets 503; the reason is in the log only. */
 function unconfigured(error: unknown, at: number, write: (line: string) => void): Response {
-  const { status, code, error: text } = REFUSALS.unavailable
+  const { status } = REFUSALS.unavailable
   const requestId = `req_${toHex(randomBytes(12))}`
   const timestamp = new Date(at).toISOString()
   const fault = messageOf(error)
   write(JSON.stringify({ time: timestamp, level: 'error', event: 'not_started', requestId, fault }))
-  const body: ErrorBody = { error: text, code, timestamp, requestId }
+  const body = errorBody('unavailable', undefined, { at, requestId })
   return Response.json(body, {
     status,
     headers: { 'Retry-After': '60', 'Cache-Control': 'no-store', 'X-Request-Id': requestId },

@@ -19,6 +19,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   version: { imports: [], rule: 'the version is a constant' },
   errors: { imports: [], rule: 'the table of refusals is a constant' },
   log: { imports: [], rule: 'the log writes through what it is given' },
+  metrics: { imports: [], rule: 'metrics are counted in memory and written as text' },
   crypto: {
     imports: [],
     packages: ['@noble/hashes'],
@@ -118,9 +119,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'the environment is read from a value, by the entries, never on import',
   },
   http: {
-    imports: [...BASE, 'errors', 'version', 'actions', 'keys', 'sessions', 'gate'],
+    imports: [...BASE, 'errors', 'version', 'metrics', 'actions', 'keys', 'sessions', 'gate'],
     packages: ['hono', 'zod'],
     rule: 'http is what all routes share; it knows no route and no app',
+  },
+  otel: {
+    imports: [],
+    rule: 'traces and metrics as OTLP in JSON, by the variables of OpenTelemetry; it keeps no state',
   },
   routes: {
     imports: [
@@ -151,12 +156,22 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   world: { imports: [], rule: 'the world is a type' },
   client: {
-    imports: ['actions', 'wire', 'db', 'keys', 'orders', 'stacks', 'provenance'],
+    imports: ['actions', 'wire', 'db', 'keys', 'sessions', 'orders', 'stacks', 'provenance'],
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
+  store: {
+    imports: ['client', 'orders'],
+    readsMachine: true,
+    rule: 'the state of a page is a client of the SDK, and of no framework',
+  },
+  react: {
+    imports: ['store'],
+    packages: ['react'],
+    rule: 'the hooks show the store of the SDK, and hold no rule of their own',
+  },
   dashboard: {
-    imports: ['client', 'version'],
+    imports: ['client', 'store', 'version'],
     packages: ['preact'],
     readsMachine: true,
     rule: 'the page is a client of the SDK alone, on web standards and Preact',
@@ -164,8 +179,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   node: {
     imports: [
       ...BASE,
+      'version',
       'audit',
+      'errors',
       'log',
+      'metrics',
+      'otel',
       'env',
       'encryption',
       'jobs',
@@ -204,9 +223,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'settlement',
       'usage',
     ],
-    packages: ['hono'],
+    packages: ['hono', 'cloudflare:'],
     readsMachine: true,
-    rule: 'the entry on Workers keeps nothing of a request for another one',
+    rule: 'a Worker keeps nothing of a request for another one; only a gate object does',
   },
   'worker.ts': {
     imports: ['worker'],

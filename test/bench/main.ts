@@ -3,6 +3,7 @@ import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openDatabase } from '../../src/db/open.ts'
+import { hasPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 import { type Executes, measureExecutes } from './executes.ts'
 import { seedKeys } from './keys.ts'
 import type { Load } from './load.ts'
@@ -20,6 +21,8 @@ const SIDES = [
   'middleware',
   'gate',
   'pglite',
+  'workerd-empty',
+  'workerd-own',
   'workerd',
   'naive',
   'better-auth',
@@ -48,6 +51,12 @@ const SERVE_WORKERD = new URL('serve-workerd.ts', import.meta.url)
 const LOAD = new URL('load.ts', import.meta.url)
 const SIGNATURES = new URL('signatures.ts', import.meta.url)
 const BUSY = 64
+/** How many gate objects each side in workerd has, and what is called. */
+const WORKERD: Partial<Record<SideName, [gateObjects: string, path: string]>> = {
+  'workerd-empty': ['0', '/health'],
+  'workerd-own': ['0', '/api/v1/bench'],
+  workerd: ['4', '/api/v1/bench'],
+}
 /** More orders than a server creates in a second, to be signed ahead. */
 const ORDERS_PER_SECOND = 5_000
 
@@ -69,6 +78,8 @@ interface Plan {
 interface Bench {
   plan: Plan
   postgres: Postgres
+  /** Between workerd and Postgres, where it is installed. */
+  pooler: PgBouncer | undefined
   load: Remote<Load>
   folder: string
 }
@@ -117,7 +128,9 @@ async function main(plan: Plan): Promise<void> {
   const begun = performance.now()
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-bench-'))
   const [postgres, load] = await Promise.all([startPostgres(), startRemote<Load>(LOAD)])
-  const bench = { plan, postgres, load, folder }
+  await makeWorkerRole(postgres)
+  const pooler = hasPgBouncer ? await startPooler(postgres) : undefined
+  const bench = { plan, postgres, pooler, load, folder }
   try {
     await makeDatabases(bench)
     const results: Results = {
@@ -156,6 +169,7 @@ async function main(plan: Plan): Promise<void> {
       throw new Error(`${refused} requests were not answered 2xx: nothing above counts`)
   } finally {
     await load.stop()
+    await pooler?.stop()
     await postgres.stop()
     await rm(folder, { recursive: true, force: true })
   }
@@ -172,6 +186,37 @@ function machineOf({ version, settings }: Postgres) {
     postgres: version,
     postgresSettings: settings,
   }
+}
+
+/** The settings of docs/workers.md: without them each transaction of a worker carries its own. */
+const WORKER_SETTINGS = [
+  "TimeZone = 'UTC'",
+  "statement_timeout = '3s'",
+  "lock_timeout = '2s'",
+  "idle_in_transaction_session_timeout = '5s'",
+  "plan_cache_mode = 'force_generic_plan'",
+  'enable_seqscan = off',
+  'jit = off',
+]
+
+async function makeWorkerRole(postgres: Postgres): Promise<void> {
+  await postgres.query("CREATE ROLE worker SUPERUSER LOGIN PASSWORD 'worker'")
+  for (const setting of WORKER_SETTINGS) await postgres.query(`ALTER ROLE worker SET ${setting}`)
+}
+
+/**
+ * Between workerd and Postgres, so that a session of a worker is none of Postgres. It pools sessions: before release 1.21 its
+ * pooling by transaction has no prepared statements. So a new client costs Postgres a reset of the session.
+ */
+function startPooler(postgres: Postgres): Promise<PgBouncer> {
+  const settings = {
+    pool_mode: 'session',
+    default_pool_size: 20,
+    max_client_conn: 1_000,
+    log_connections: 0,
+    log_disconnections: 0,
+  }
+  return startPgBouncer(postgres.urlOf('postgres'), settings, { worker: 'worker' })
 }
 
 /** `gate` and `naive` share the databases: the same table in the same state. */
@@ -200,9 +245,12 @@ function needsMany({ only }: Plan): boolean {
 }
 
 function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote<Server>> {
-  const { postgres, folder, plan } = bench
-  if (side === 'workerd')
-    return startRemote<Server>(SERVE_WORKERD, [postgres.urlOf(`keys_${keys}`)])
+  const { postgres, pooler, folder, plan } = bench
+  const worker = WORKERD[side]
+  if (worker !== undefined) {
+    const direct = postgres.urlOf(`keys_${keys}`).replace('postgres:postgres', 'worker:worker')
+    return startRemote<Server>(SERVE_WORKERD, [pooler?.through(direct) ?? direct, ...worker])
+  }
   const profile = plan.cpuProfile !== undefined && side === 'gate'
   const url =
     side === 'pglite'
@@ -275,9 +323,9 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
   return cells
 }
 
-/** A worker takes a session of Postgres for each request, and without a Hyperdrive in between they are not that many. */
+/** A worker may take a session of Postgres for each request, and there are not that many. */
 function isFor(side: SideName, connections: number): boolean {
-  return side !== 'workerd' || connections <= BUSY
+  return WORKERD[side] === undefined || connections <= BUSY
 }
 
 function isOf(cell: Cell, side: string, keys: number, connections: number): boolean {

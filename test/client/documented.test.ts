@@ -3,7 +3,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import * as client from '../../src/client/index.ts'
-import { readExamples } from './examples.ts'
+import * as react from '../../src/react/index.ts'
+import * as store from '../../src/store/index.ts'
+import { readComponents, readExamples } from './examples.ts'
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url))
 const INDEX = 'client/index.ts'
@@ -31,7 +33,7 @@ function exportedByIndex(): [file: string, names: string[]][] {
 
 describe('TSDoc', () => {
   it.each(
-    globSync('{client,stacks}/*.ts', { cwd: SRC }).sort(),
+    globSync('{client,react,stacks,store}/*.ts', { cwd: SRC }).sort(),
   )('is on every export of %s', (file) => {
     expect(undocumentedIn(read(file))).toEqual([])
   })
@@ -51,17 +53,23 @@ describe('TSDoc', () => {
 })
 
 describe('An example', async () => {
-  const code = (await readExamples()).map((example) => example.code).join('\n')
+  const examples = [...(await readExamples()), ...(await readComponents())]
+  const code = examples.map((example) => example.code).join('\n')
   const made = client.createClient({ baseUrl: 'https://dex.example' })
   const methods = (['keys', 'orders', 'audit', 'sessions', 'devnet'] as const).flatMap((room) =>
     Object.keys(made[room]).map((name) => `${room}.${name}(`),
   )
-  const functions = Object.entries(client).flatMap(([name, value]) =>
+  const functions = Object.entries({ ...client, ...store, ...react }).flatMap(([name, value]) =>
     typeof value === 'function' ? [name] : [],
   )
 
   it.each([...methods, '.info(', '.time('])('shows client.%s', (call) => {
     expect(code).toContain(call)
+  })
+
+  const page = store.createWalletStore({ baseUrl: 'https://dex.example' })
+  it.each(Object.keys(page))('shows store.%s', (name) => {
+    expect(code).toContain(`store.${name}`)
   })
 
   it.each(functions)('shows %s', (name) => {

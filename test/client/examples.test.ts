@@ -38,7 +38,7 @@ async function installConnect(address: string, privateKey: string): Promise<void
     join(folder, 'index.js'),
     `import { signMessage } from '${STACKS}'
 export async function request(method, params) {
-  if (method === 'stx_getAddresses') return { addresses: [{ address: '${address}', publicKey: '' }] }
+  if (method === 'getAddresses') return { addresses: [{ address: '${address}', publicKey: '' }] }
   return { signature: signMessage({ message: params.message, privateKey: '${privateKey}' }), publicKey: '' }
 }
 `,

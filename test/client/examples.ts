@@ -17,10 +17,16 @@ declare module '@stacks/connect' {
 }
 `
 
+/** The `@example` blocks of the React hooks, each a component. */
+export async function readComponents(): Promise<Example[]> {
+  return examplesIn('react/index.ts', await readFile(new URL('react/index.ts', SRC), 'utf8'))
+}
+
 /** The `@example` blocks of what the client exports, and the TypeScript of README.md. */
 export async function readExamples(): Promise<Example[]> {
   const client = (await readdir(new URL('client/', SRC))).filter((file) => file.endsWith('.ts'))
-  const files = [...client.sort().map((file) => `client/${file}`), 'orders/validate.ts']
+  const rest = ['orders/validate.ts', 'store/index.ts']
+  const files = [...client.sort().map((file) => `client/${file}`), ...rest]
   const documented = files.map(async (file) =>
     examplesIn(file, await readFile(new URL(file, SRC), 'utf8')),
   )
@@ -28,7 +34,7 @@ export async function readExamples(): Promise<Example[]> {
 }
 
 function examplesIn(file: string, source: string): Example[] {
-  return [...source.matchAll(/\* ```ts\n([\s\S]*?)\s*\* ```/g)].map(([, block = '']) => {
+  return [...source.matchAll(/\* ```tsx?\n([\s\S]*?)\s*\* ```/g)].map(([, block = '']) => {
     const code = block.replace(/^\s*\* ?/gm, '')
     return { name: `${file}: ${code.split('\n').at(-1)}`, code }
   })

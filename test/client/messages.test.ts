@@ -105,10 +105,10 @@ describe('A message', () => {
 
   it('is ASCII in a body, so that the screen of a hardware wallet can show it', async () => {
     const { client, sent } = scripted([{ body: {} }], { signer })
-    await client.keys.create({ name: 'café 🚀', permissions: [], label: '\u007f→' })
+    await client.keys.create({ name: 'café 🚀', permissions: [], label: 'Größe →' })
     const { message, signature, walletAddress } = sent[0]?.body ?? {}
     expect(message).toMatch(/^[\x20-\x7e]+$/)
-    expect(JSON.parse(message)).toMatchObject({ keyName: 'café 🚀', label: '\u007f→' })
+    expect(JSON.parse(message)).toMatchObject({ keyName: 'café 🚀', label: 'Größe →' })
     expect(verifyMessage({ message, signature, walletAddress, network: 'devnet' }).ok).toBe(true)
   })
 
@@ -122,10 +122,14 @@ describe('A message', () => {
   })
 
   it('has room for the most of everything that a grant may set, and for a head', async () => {
-    const { client, sent } = scripted([{ body: { auditHead: HEAD } }, { body: {} }], { signer })
+    const scopes = Array.from({ length: 31 }, (_, at) => `${'s'.repeat(30)}${at + 10}`)
+    const permissions = [...scopes, 'create']
+    const { client, sent } = scripted([{ body: { auditHead: HEAD } }, { body: {} }], {
+      signer,
+      info: { ...info, scopes: permissions },
+    })
     await client.keys.delete('key_1')
     const { keyName: name, expiresAt: _, ...limits } = mostOfEverything(owner, NOON)
-    const permissions = Array.from({ length: 32 }, (_, at) => `${'s'.repeat(30)}${at + 10}`)
     await client.keys.create({ name, permissions, ...limits })
     const { body } = sent[1] ?? {}
     expect(JSON.parse(body.message)).toMatchObject({ keyName: name, ...limits, auditHead: HEAD })

@@ -16,11 +16,12 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const tool = (name: string) => join(ROOT, 'node_modules/.bin', name)
 
 const MAX_INSTALLED_BYTES = 15 * 1024 * 1024
-const MAX_BUNDLE_BYTES = 25 * 1024
+/** 3 KB of it find what a service would refuse before a wallet is asked to sign it. */
+const MAX_BUNDLE_BYTES = 28 * 1024
 
 /** Folders of the sources that the client and the command line are made of. */
 const FOLDERS =
-  'actions|audit|cli|cli/commands|client|crypto|db|keys|orders|provenance|sessions|stacks|usage|wire'
+  'actions|audit|cli|cli/commands|client|crypto|db|keys|orders|provenance|react|sessions|stacks|store|usage|wire'
 
 /** Runs a program; what it says when it fails is the test's message. */
 async function run(cwd: string, program: string, ...args: string[]): Promise<string> {
@@ -104,7 +105,7 @@ console.log(whole.LatchkeyError === LatchkeyError, required.LatchkeyError === La
     expect(await run(folder, process.execPath, 'same.mjs')).toBe('true true\n')
   })
 
-  it('is bundled for a page in 25 KB, gzipped, and signs there', async () => {
+  it('is bundled for a page in 28 KB, gzipped, and signs there', async () => {
     const text = `import { createClient, privateKeySigner } from 'latchkey/client'
 globalThis.signer = privateKeySigner('${'12'.repeat(32)}01', 'testnet')
 globalThis.client = createClient({ baseUrl: 'https://dex.example', signer })

@@ -13,7 +13,7 @@ export const NOON = Date.parse('2026-11-21T12:00:00Z')
 export const signer = privateKeySigner(PRIVATE_KEY, 'devnet')
 export const DRAFT = {
   inputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.token-a',
-  outputToken: '.stx',
+  outputToken: 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.token-b',
   amountIn: '1000000',
   uuid: 'uuid-1',
 }

@@ -220,7 +220,7 @@ describe('Against the service itself, the client', () => {
 
   it('is told what is wrong with a request', async () => {
     const { client } = await newWallet()
-    await expect(client.keys.create({ name: '', permissions: [] })).rejects.toMatchObject({
+    await expect(client.devnet.faucet('no address')).rejects.toMatchObject({
       code: 'INVALID_REQUEST',
       details: expect.any(Object),
     })

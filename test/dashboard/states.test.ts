@@ -4,16 +4,13 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { addressOf } from '../../src/stacks/sign.ts'
 import { CHROMIUM, openPage, type Page } from '../node/chromium.ts'
 import { ROOT } from '../node/entry.ts'
 import { type Served, serve } from './serve.ts'
 import { createKey } from './story.ts'
 import { connectThrowaway, DESKTOP, type Visitor, visit } from './visitor.ts'
-import { installWallet, type Wallet } from './wallet-provider.ts'
 
 const run = promisify(execFile)
-const newPrivateKey = () => `${randomBytes(31).toString('hex').padStart(64, '0')}01`
 
 describe.skipIf(CHROMIUM === undefined)(
   'The page says what is wrong, and what to do',
@@ -43,54 +40,6 @@ describe.skipIf(CHROMIUM === undefined)(
       await press('Connect wallet')
       await sees('No wallet in this browser')
       await sees('Install Leather')
-    })
-
-    it('a wallet of the browser connects, signs, declines, and signs as another account or network', async () => {
-      const wallet: Wallet = {
-        privateKey: newPrivateKey(),
-        networks: ['mainnet', 'devnet'],
-        declines: false,
-        asked: [],
-        texts: [],
-      }
-      await installWallet(page, wallet)
-      const visitor = await visit(page, served.url)
-      const { press, sees } = visitor
-      await press('Connect wallet')
-      await sees('The exact message')
-      expect(wallet.asked).toEqual(['stx_getAddresses'])
-      await press('Sign')
-      await sees('What your bots may do')
-      expect(await addressIn(visitor)).toBe(addressOf(wallet.privateKey, 'devnet'))
-      const shown: string[] = []
-      await createKey(visitor, 'of an extension', {
-        look: async (view) => {
-          if (view !== 'sign') return
-          shown.push(
-            await page.evaluate(
-              `[...document.querySelectorAll('dialog .json')].at(-1).textContent`,
-            ),
-          )
-        },
-      })
-      // The wallet is given what the page has shown, to the character.
-      expect(shown[0]).toContain('"keyName":"of an extension"')
-      expect(wallet.texts.at(-1)).toBe(shown[0])
-
-      wallet.declines = true
-      await press('Suspend')
-      await press('Sign')
-      await sees('You cancelled')
-      await press('Dismiss')
-      wallet.privateKey = newPrivateKey()
-      await press('Suspend')
-      await press('Sign')
-      await sees('Another account signed')
-      await page.evaluate('void sessionStorage.clear()')
-      wallet.networks = ['mainnet']
-      await page.open(served.url)
-      await press('Connect wallet')
-      await sees('The wallet is on another network')
     })
 
     it('a keyboard is enough: Tab finds what is used, Enter uses it, Escape says no', async () => {

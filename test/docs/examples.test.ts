@@ -217,7 +217,7 @@ function browserWallet(privateKey: string): string {
   const { address } = privateKeySigner(privateKey, 'devnet')
   return `import { signMessage } from '${join(ROOT, 'src/stacks/sign.ts')}'
 export async function request(method: string, params: { message: string }) {
-  if (method === 'stx_getAddresses') return { addresses: [{ address: '${address}' }] }
+  if (method === 'getAddresses') return { addresses: [{ address: '${address}' }] }
   return { signature: signMessage({ message: params.message, privateKey: '${privateKey}' }) }
 }
 `

@@ -28,7 +28,7 @@ describe.each(EVERYWHERE)('What the service says of its surroundings, on %s', (e
   })
 
   it.each([
-    [INPUT_TOKEN, 'SUBNET', 6],
+    [INPUT_TOKEN, 'KEY', 6],
     [OUTPUT_TOKEN, 'USD', 6],
     ['.stx', 'STX', 6],
   ])('tells symbol and decimals of %s', async (contractId, symbol, decimals) => {

@@ -6,7 +6,7 @@ import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
 
 describe('The log', () => {
   it('has a line for each thing that happened, and no secret wherever a client put it', async () => {
-    const service = await startService('Postgres')
+    const service = await startService('Postgres', { env: { ACCESS_LOG: 'all' } })
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)
     const unknown = unknownSecret()
@@ -40,6 +40,7 @@ describe('The log', () => {
     expect(events).toContain('order_created')
     expect(events).toContain('order_cancelled')
     expect(events).toContain('database_unavailable')
+    expect(events).toContain('request')
     expect(lines).toContainEqual(expect.objectContaining({ event: 'api_key_created', keyId }))
     for (const line of lines.filter(({ event }) => event === 'refused')) {
       expect(line.requestId).toMatch(/^req_[0-9a-f]{24}$/)
@@ -64,6 +65,99 @@ describe('The log', () => {
       }),
     )
     await service.close()
+  })
+
+  it.each([
+    'PGlite',
+    'workerd',
+  ] as const)('has the id of the request in every event that it caused: %s', async (engine) => {
+    const service = await startService(engine)
+    const wallet = newWallet(service)
+    const idOf = async (response: Promise<Response>) => (await response).headers.get('x-request-id')
+    const proof = wallet.sign({ action: 'create_api_key', keyName: 'bot', permissions: ['create'] })
+    const created = await idOf(service.call('/api-keys', json(proof)))
+    const order = wallet.order()
+    const placed = await idOf(service.call('/orders/new', json(order)))
+    const cancel = wallet.sign({ action: 'cancel_order', uuid: order.uuid })
+    const path = `/orders/${order.uuid}/cancel`
+    const cancelled = await idOf(service.call(path, { ...json(cancel), method: 'PATCH' }))
+    const lines = service.logged.map((line) => JSON.parse(line) as Record<string, unknown>)
+    const idsOf = (event: string) =>
+      lines.filter((line) => line.event === event).map(({ requestId }) => requestId)
+    expect(idsOf('api_key_created')).toEqual([created])
+    expect(idsOf('order_created')).toEqual([placed])
+    expect(idsOf('order_cancelled')).toEqual([cancelled])
+    await service.close()
+  })
+
+  it('has a line of access for each request, by the pattern of its path', async () => {
+    const service = await startService('PGlite', { env: { ACCESS_LOG: 'all' } })
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    service.logged.length = 0
+    const responses = [
+      await service.call('/me', { headers: { 'X-API-Key': apiKey } }),
+      await service.call(`/orders/${apiKey}`),
+      await service.call(`/nowhere/${apiKey}`),
+      await service.call('//health', { method: 'PURGE' }),
+    ]
+    const lines = service.logged.map((line) => JSON.parse(line) as Record<string, unknown>)
+    const seen = lines.filter(({ event }) => event === 'request')
+    expect(seen).toMatchObject([
+      { method: 'GET', route: '/api/v1/me', status: 200, keyId },
+      { route: '/api/v1/orders/{uuid}', status: 404, code: 'ORDER_NOT_FOUND' },
+      { route: 'unmatched', status: 404, code: 'NOT_FOUND' },
+      { method: 'other', route: 'unmatched', status: 404 },
+    ])
+    expect(seen.map(({ requestId }) => requestId)).toEqual(
+      responses.map(({ headers }) => headers.get('x-request-id')),
+    )
+    for (const { ms } of seen) expect(ms).toBeTypeOf('number')
+    await service.close()
+  })
+
+  it('has a line of access for an outage alone, when asked for failures', async () => {
+    const service = await startService('Postgres', { env: { ACCESS_LOG: 'failures' } })
+    const { apiKey } = await createKey(service, newWallet(service))
+    const use = () => service.call('/me', { headers: { 'X-API-Key': apiKey } })
+    expect([(await use()).status, (await service.call('/orders/none')).status]).toEqual([200, 404])
+    await service.close()
+    expect((await use()).status).toBe(503)
+    const lines = service.logged.map((line) => JSON.parse(line) as Record<string, unknown>)
+    expect(lines.filter(({ event }) => event === 'request')).toMatchObject([
+      { route: '/api/v1/me', status: 503, code: 'UNAVAILABLE' },
+    ])
+  })
+
+  it('says why the service is not ready, once for each reason, and that it is ready again', async () => {
+    let isReachable = true
+    const service = await startService('Postgres', {
+      change: (world) => ({
+        ...world,
+        chain: { ...world.chain, isReachable: async () => isReachable },
+      }),
+    })
+    const probe = async () => {
+      service.clock.now += 2_000
+      return (await service.call('//ready')).status
+    }
+    const readiness = () =>
+      service.logged
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .filter(({ event }) => event === 'not_ready' || event === 'ready_again')
+        .map(({ event, reason, fault }) => [event, reason, fault])
+    expect(await probe()).toBe(200)
+    isReachable = false
+    expect([await probe(), await probe()]).toEqual([503, 503])
+    isReachable = true
+    expect(await probe()).toBe(200)
+    await service.close()
+    expect([await probe(), await probe()]).toEqual([503, 503])
+    expect(readiness()).toEqual([
+      ['not_ready', 'chain', undefined],
+      ['ready_again', undefined, undefined],
+      ['not_ready', 'database', expect.any(String)],
+    ])
   })
 
   it('is a line whatever a field holds, and silent below its level', () => {

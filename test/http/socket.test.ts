@@ -61,7 +61,7 @@ describe('On a socket', () => {
   it.each([
     ['a key in bytes beyond ASCII', 'GET /api/v1/orders', ['X-API-Key: \xff\xfe\x80'], 401],
     ['an empty key', 'GET /api/v1/orders', ['X-API-Key:'], 401],
-    ['a key twice', 'GET /api/v1/orders', ['X-API-Key: a', 'X-API-Key: b'], 401],
+    ['a key twice', 'GET /api/v1/orders', ['X-API-Key: a', 'X-API-Key: b'], 400],
     [
       'a message in UTF-8',
       'GET /api/v1/api-keys',
@@ -115,6 +115,51 @@ describe('On a socket', () => {
     expect(String(statusOf(await send(text)))).toMatch(/^4\d\d$/)
     expect(internal()).toEqual([])
     expect(statusOf(await request('GET /api/v1/info'))).toBe(200)
+  })
+
+  it.each([
+    ['no HTTP', 'hello\r\n\r\n', 400, 'INVALID_REQUEST'],
+    ['no host', 'GET /api/v1/info HTTP/1.1\r\n\r\n', 400, 'INVALID_REQUEST'],
+    [
+      'a host that is none',
+      'GET /api/v1/info HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n',
+      400,
+      'INVALID_REQUEST',
+    ],
+    [
+      'a backslash in its path',
+      'GET /api\\v1/info HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      400,
+      'INVALID_REQUEST',
+    ],
+    [
+      'headers that are too long',
+      `GET /api/v1/info HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`,
+      431,
+      'HEADERS_TOO_LARGE',
+    ],
+    [
+      'chunk extensions that are too long',
+      `POST /api/v1/orders/new HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;${'x'.repeat(20_000)}\r\n{}\r\n0\r\n\r\n`,
+      413,
+      'BODY_TOO_LARGE',
+    ],
+    ['a tunnel', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 405, 'METHOD_NOT_ALLOWED'],
+  ] as const)('%s is refused in the form of every other refusal', async (_, text, status, code) => {
+    const answer = await send(text)
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    expect(statusOf(answer), answer).toBe(status)
+    expect(head.toLowerCase()).toContain('content-type: application/json')
+    const requestId = /x-request-id: (\S+)/i.exec(head)?.[1]
+    const refusal = JSON.parse(body.replace(/^[0-9a-f]+\r\n|\r\n0$/g, ''))
+    expect(refusal).toMatchObject({ code, requestId, error: expect.any(String) })
+    expect(Date.parse(refusal.timestamp)).toBeGreaterThan(0)
+    expect(service.logged.some((line) => line.includes(String(requestId)))).toBe(true)
+  })
+
+  it('an expectation that is not met is ignored, and HTTP/1.0 needs no host', async () => {
+    expect(statusOf(await request('GET /api/v1/info', ['Expect: coffee']))).toBe(200)
+    expect(statusOf(await send('GET /api/v1/info HTTP/1.0\r\n\r\n'))).toBe(200)
   })
 
   it('a body that ends early, or never, harms nobody', async () => {

@@ -54,6 +54,15 @@ describe('The page of a folder', () => {
     expect(compressed.status).toBe(200)
   })
 
+  it('says beside itself what is bundled into it, and on what licence', async () => {
+    const { folder, get } = page()
+    expect((await get('/licenses.md')).status).toBe(404)
+    writeFileSync(join(folder, 'licenses.md'), '# Licenses')
+    const response = await get('/licenses.md')
+    expect(response.headers.get('Content-Type')).toBe('text/markdown; charset=utf-8')
+    expect(await response.text()).toBe('# Licenses')
+  })
+
   it('has a policy that lets in no script but its own, and no text become one', async () => {
     const { get } = page()
     for (const path of ['/', '/assets/app-1a2b.js']) {

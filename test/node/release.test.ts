@@ -4,6 +4,7 @@ import { chmodSync, cpSync, readdirSync, readFileSync, symlinkSync, writeFileSyn
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { BUNDLED } from '../../src/node/sbom.ts'
 import { emptyFolder, ROOT } from './entry.ts'
 
 const SOURCES = [
@@ -88,7 +89,7 @@ describe('a release', () => {
     expect(JSON.stringify(predicate)).not.toContain(one.folder)
   })
 
-  it('lists every package that an install without those of the tests has, with digest and licence', () => {
+  it('lists every package that an install without those of the tests has or the page bundles, with digest and licence', () => {
     const bill = json('service.cdx.json')
     expect(bill).toMatchObject({ bomFormat: 'CycloneDX', specVersion: '1.6', version: 1 })
     expect(bill.serialNumber).toMatch(
@@ -97,7 +98,10 @@ describe('a release', () => {
     expect(bill.metadata.timestamp).toBe('2026-01-01T21:04:05.000Z')
     const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
     const entries = Object.entries<Record<string, string>>(lock.packages)
-    const installed = entries.filter(([path, { dev }]) => path !== '' && dev === undefined)
+    const bundled = BUNDLED.map((name) => `node_modules/${name}`)
+    const installed = entries.filter(
+      ([path, { dev }]) => path !== '' && (dev === undefined || bundled.includes(path)),
+    )
     const expected = installed.map(([path, { version, integrity = '', license = '' }]) => {
       const name = path.slice(path.lastIndexOf('node_modules/') + 13)
       const content = Buffer.from(integrity.slice('sha512-'.length), 'base64').toString('hex')
@@ -115,6 +119,19 @@ describe('a release', () => {
     ])
     const unique = new Map(expected.map((one) => [one[0], one]))
     expect(listed).toEqual([...unique.values()].sort(([a = ''], [b = '']) => (a < b ? -1 : 1)))
+  })
+
+  it('lists all that is in the built page, and nothing that is not', () => {
+    const page = readFileSync(join(ROOT, 'build/site/licenses.md'), 'utf8')
+    const inPage = [...page.matchAll(/^## (\S+) - (\S+) \((\S+)\)$/gm)]
+    const listed = new Map<string, { version: string; licenses: unknown }>(
+      json('service.cdx.json').components.map((one: { name: string }) => [one.name, one]),
+    )
+    for (const [, name = '', version, id] of inPage)
+      expect(listed.get(name), name).toMatchObject({ version, licenses: [{ license: { id } }] })
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+    const beyond = inPage.map(([, name = '']) => name).filter((name) => !(name in dependencies))
+    expect(beyond).toEqual(BUNDLED)
   })
 
   it('lists what the package brings along, and nothing of the service', () => {

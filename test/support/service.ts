@@ -5,6 +5,7 @@ import { createApp } from '../../src/app.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
 import { readConfig } from '../../src/env.ts'
+import { logRequests, observeRequests } from '../../src/http/observe.ts'
 import { openLog } from '../../src/log.ts'
 import { chooseEngine } from '../../src/node/recover.ts'
 import { openWorld } from '../../src/node/world.ts'
@@ -96,10 +97,13 @@ export async function startService(
     engine === 'workerd'
       ? await startWorker(inject('runFolder'), databaseUrl, variables)
       : undefined
+  const access = logRequests(log, config.ACCESS_LOG)
   const app = createApp({
     worldOf: () => world,
     addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',
     allowedOrigins: config.ALLOWED_ORIGINS,
+    allowedHeaders: config.ALLOWED_HEADERS,
+    observe: observeRequests(() => performance.now(), access === undefined ? [] : [access]),
   })
   return {
     async call(path, { ip, ...init } = {}) {

@@ -100,7 +100,11 @@ describe.runIf(process.platform === 'linux')('a request in workerd', () => {
   const now = Date.now()
   beforeAll(async () => {
     const databaseUrl = await freshDatabase('Postgres')
-    const env = { RATE_LIMIT_PER_MINUTE: '100000', RATE_LIMIT_PER_HOUR: '100000' }
+    const env = {
+      RATE_LIMIT_PER_MINUTE: '100000',
+      RATE_LIMIT_PER_HOUR: '100000',
+      GATE_OBJECTS: '0',
+    }
     service = await startService('Postgres', { databaseUrl, env })
     worker = await startWorker(inject('runFolder'), databaseUrl, {
       ...env,

@@ -30,3 +30,6 @@ export default {
     return Response.json(keys.map((key) => (key === undefined ? 'no key' : toHex(key))))
   },
 }
+
+/** wrangler.toml declares it. */
+export class GateObject {}

@@ -1,4 +1,7 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import libsecp256k1 from '@bitauth/libauth/build/lib/bin/secp256k1/secp256k1.wasm'
+import { gateObjectClass } from '../../src/worker/durable-object.ts'
+import type { GateObjectCalls } from '../../src/worker/gate-object.ts'
 import { openWasmRecover } from '../../src/worker/recover.ts'
 import { type Bindings, createWorker, type ExecutionContext } from '../../src/worker/serve.ts'
 
@@ -7,6 +10,9 @@ export interface Trace {
   statements: string[]
   logged: string[]
 }
+
+const PING = /FROM latchkey_releases\b/
+const inObject = new AsyncLocalStorage<true>()
 
 let now = 0
 let trace: Trace = { statements: [], logged: [] }
@@ -17,11 +23,31 @@ const worker = createWorker({
   fixedTime: () => now,
   engine: { name: 'libsecp256k1 in WebAssembly', recover: openWasmRecover(libsecp256k1) },
   write: (line) => trace.logged.push(line),
-  onStatement: (text) => trace.statements.push(text),
+  onStatement(text) {
+    // A gate object pings the database now and then, for no request.
+    if (inObject.getStore() === undefined || !PING.test(text)) trace.statements.push(text)
+  },
 })
+
+/** The gate object of src/worker.ts, which a test can end. */
+export class GateObject extends gateObjectClass(worker) {
+  override probe(...given: Parameters<GateObjectCalls['probe']>) {
+    return inObject.run(true, () => super.probe(...given))
+  }
+
+  override decide(...given: Parameters<GateObjectCalls['decide']>) {
+    return inObject.run(true, () => super.decide(...given))
+  }
+
+  die() {
+    this.ctx.abort('killed by a test')
+  }
+}
 
 export default {
   async fetch(request: Request, bindings: Bindings, context: ExecutionContext): Promise<Response> {
+    const killed = request.headers.get('x-test-kill')
+    if (killed !== null) return kill(bindings, killed)
     now = Number(request.headers.get('x-test-now') ?? Date.now())
     const response = await worker.fetch(request, bindings, context)
     const told = new TextEncoder().encode(JSON.stringify(trace))
@@ -40,4 +66,10 @@ export default {
     now = event.scheduledTime
     await worker.scheduled(event, bindings, context)
   },
+}
+
+async function kill({ GATE }: Bindings, name: string): Promise<Response> {
+  const object = GATE?.get(GATE.idFromName(name)) as unknown as { die(): Promise<void> }
+  await object.die().catch(() => {})
+  return new Response('killed')
 }

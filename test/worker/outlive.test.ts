@@ -1,9 +1,8 @@
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { chooseEngine } from '../../src/node/recover.ts'
-import { createWorker } from '../../src/worker/serve.ts'
-import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freshDatabase, type Service, startService } from '../support/service.ts'
 import { createKey, createOrder, fund, newWallet } from '../support/wallet.ts'
+import { openIsolate } from './isolate.ts'
 
 /** The runtime ends what belongs to a request when its client hangs up, but for what waitUntil was given. */
 describe('what a request has begun', () => {
@@ -26,22 +25,14 @@ describe('what a request has begun', () => {
     const uuid = await createOrder(service, wallet)
     const before = await sessions()
 
-    const outliving: Promise<unknown>[] = []
-    const worker = createWorker({
-      ownNow: () => service.clock.now,
-      engine: chooseEngine(),
-      write: () => {},
-    })
-    const request = new Request(`https://latchkey.test/api/v1/orders/${uuid}/execute`, {
+    const isolate = openIsolate(service, { databaseUrl })
+    const answer = isolate.fetch(`/orders/${uuid}/execute`, {
       method: 'POST',
       headers: { 'X-API-Key': apiKey },
     })
-    const answer = worker.fetch(request, bindings(), {
-      waitUntil: (work) => void outliving.push(work),
-    })
     answer.catch(() => {})
-    await expect.poll(() => outliving.length).toBeGreaterThan(0)
-    await Promise.all(outliving)
+    await expect.poll(() => isolate.outliving.length).toBeGreaterThan(0)
+    await Promise.all(isolate.outliving)
 
     const [order] = await admin`SELECT status FROM orders WHERE uuid = ${uuid}`
     expect(order).toEqual({ status: 'broadcasted' })
@@ -52,18 +43,5 @@ describe('what a request has begun', () => {
     const [row] = await admin`SELECT count(*)::int AS open FROM pg_stat_activity
       WHERE datname = current_database()`
     return row?.open
-  }
-
-  function bindings() {
-    const yes = { limit: async () => ({ success: true }) }
-    return {
-      ...secretsOf(service),
-      STACKS_API_URL: inject('devnetUrl'),
-      QUOTE_URL: `${inject('devnetUrl')}/quote`,
-      HYPERDRIVE: { connectionString: databaseUrl },
-      KEYLESS_LIMIT: yes,
-      FAILED_KEYS_LIMIT: yes,
-      FILES: { fetch: async () => new Response(null, { status: 404 }) },
-    }
   }
 })

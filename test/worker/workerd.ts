@@ -46,6 +46,9 @@ export interface Workerd {
   stop(): Promise<void>
 }
 
+/** The gate objects, as wrangler.toml declares them. */
+export const GATE_OBJECTS = { GATE: { className: 'GateObject', useSQLite: true } }
+
 /** What miniflare's types take from packages that are not installed. */
 interface Cron {
   scheduled(event: { scheduledTime: Date; cron: string }): Promise<{ outcome: string }>
@@ -107,6 +110,7 @@ export async function startWorker(
   const simple = { limit, period: 60 as const }
   const workerd = await startWorkerd(await bundleOf(folder, 'test/worker/entry.ts'), {
     hyperdrives: { HYPERDRIVE: databaseUrl },
+    durableObjects: GATE_OBJECTS,
     ratelimits: {
       KEYLESS_LIMIT: { namespace_id: '1001', simple },
       FAILED_KEYS_LIMIT: { namespace_id: '1002', simple },
@@ -117,6 +121,10 @@ export async function startWorker(
   })
   return {
     ...workerd,
+    /** Ends a gate object in the middle of whatever it does. */
+    async killGateObject(name: string): Promise<void> {
+      await workerd.fetch('/', { headers: { 'x-test-kill': name } })
+    },
     /** A request from an address at a time, and what it did besides its answer. */
     async call(
       url: string,

@@ -71,9 +71,23 @@ export const de: FirstTexts = {
   'fault.wrongNetwork': 'Die Wallet ist in einem anderen Netz',
   'fault.wrongNetwork.text':
     'Stellen Sie die Wallet auf das Netz ein, das neben dem Logo steht, und versuchen Sie es noch einmal.',
-  'fault.wrongAccount': 'Ein anderes Konto hat unterschrieben',
+  'fault.wrongAccount': 'Ein anderes Konto ist ausgewählt',
   'fault.wrongAccount.text':
-    'Wählen Sie in Ihrer Wallet das Konto, das hier verbunden ist, oder trennen Sie es und verbinden Sie das andere.',
+    'Nichts wurde gesendet. Wählen Sie in Ihrer Wallet das Konto, das hier verbunden ist, oder trennen Sie es und verbinden Sie das andere.',
+  'fault.switched': 'Ihre Wallet hat Konto oder Netz gewechselt',
+  'fault.switched.text':
+    'Das Konto davor ist getrennt. Verbinden Sie das, das jetzt ausgewählt ist.',
+  'fault.multisig': 'Dieses Konto hat mehrere Schlüssel',
+  'fault.multisig.text':
+    'Eine Nachricht wird mit einem Schlüssel unterschrieben. Wählen Sie ein Konto mit einem Schlüssel.',
+  'fault.unsupported': 'Diese Wallet kann das nicht unterschreiben',
+  'fault.unsupported.text': 'Nichts wurde gesendet.',
+  'fault.brokenWallet': 'Die Wallet hat versagt',
+  'fault.brokenWallet.text':
+    'Nichts wurde gesendet. Aktualisieren Sie die Wallet oder verwenden Sie eine andere.',
+  'fault.late': 'Die Unterschrift kam zu spät',
+  'fault.late.text':
+    'Nichts hat sich geändert. Unterschreiben Sie noch einmal: Eine Nachricht gilt nur wenige Minuten.',
   'fault.clock': 'Die Uhren gehen verschieden',
   'fault.clock.text': 'Stellen Sie die Uhr dieses Geräts. Eine Nachricht gilt nur wenige Minuten.',
   'fault.ended': 'Ihre Sitzung ist zu Ende',

@@ -67,9 +67,20 @@ export const en = {
   'fault.wrongNetwork': 'The wallet is on another network',
   'fault.wrongNetwork.text':
     'Switch the wallet to the network that is shown beside the logo, and try again.',
-  'fault.wrongAccount': 'Another account signed',
+  'fault.wrongAccount': 'Another account is selected',
   'fault.wrongAccount.text':
-    'Select the account that is connected here in your wallet, or disconnect and connect the other one.',
+    'Nothing was sent. Select the account that is connected here in your wallet, or disconnect and connect the other one.',
+  'fault.switched': 'Your wallet switched its account or network',
+  'fault.switched.text':
+    'The account before is disconnected. Connect the one that is selected now.',
+  'fault.multisig': 'This account has several keys',
+  'fault.multisig.text': 'A message is signed by one key. Select an account with one key.',
+  'fault.unsupported': 'This wallet cannot sign that',
+  'fault.unsupported.text': 'Nothing was sent.',
+  'fault.brokenWallet': 'The wallet failed',
+  'fault.brokenWallet.text': 'Nothing was sent. Update the wallet, or use another one.',
+  'fault.late': 'The signature came too late',
+  'fault.late.text': 'Nothing has changed. Sign again: a message is good for a few minutes only.',
   'fault.clock': 'The clocks differ',
   'fault.clock.text': 'Set the clock of this device. A message is good for a few minutes only.',
   'fault.ended': 'Your session has ended',

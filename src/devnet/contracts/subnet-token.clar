@@ -58,8 +58,8 @@
 
 (define-read-only (balance-of (who principal)) (default-to u0 (map-get? balances who)))
 
-(define-read-only (get-name) (ok "Devnet subnet token"))
-(define-read-only (get-symbol) (ok "SUBNET"))
+(define-read-only (get-name) (ok "Devnet TKN on a subnet"))
+(define-read-only (get-symbol) (ok "TKN"))
 (define-read-only (get-decimals) (ok u6))
 (define-read-only (get-balance (who principal)) (ok (balance-of who)))
 (define-read-only (get-total-supply) (ok (var-get supply)))

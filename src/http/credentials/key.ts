@@ -1,7 +1,7 @@
 import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { type PresentedSecret, parseSecret, shardOf } from '../../keys/secret.ts'
-import { ok, type Result, refuse } from '../../result.ts'
+import { ok, type Refused, type Result, refuse } from '../../result.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
@@ -56,7 +56,19 @@ export function readPresentedKey(c: AppContext): PresentedSecret {
     return { hash: world.hashSecret(secret), shard: shardOf(world.config.KEY_PREFIX, secret) }
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
-  return unwrap(text.ok ? refuse('apiKeyInvalid') : text)
+  return unwrap(sentTwice(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
+}
+
+/** A header that is sent twice arrives as one, joined by commas (RFC 9110 s5.3). No key has a comma; credentials of other schemes do. */
+function sentTwice(c: AppContext): Refused<'invalidRequest'> | undefined {
+  const key = c.req.header('x-api-key')
+  const authorization = c.req.header('authorization') ?? ''
+  const name = key?.includes(',')
+    ? 'X-API-Key'
+    : /^Bearer\s.*,/i.test(authorization)
+      ? 'Authorization'
+      : undefined
+  return name && refuse('invalidRequest', { problem: `${name} is sent twice: send it once` })
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {

@@ -5,7 +5,7 @@ import { verifyAction } from '../../actions/verify.ts'
 import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { refuse } from '../../result.ts'
-import { readBody } from '../body.ts'
+import { hasNoBody, readBody } from '../body.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { limitByAddress } from './address.ts'
@@ -56,6 +56,9 @@ export async function authenticateKeyOrWallet<Schema extends ActionSchema>(
   return { by: 'wallet', walletAddress: action.walletAddress, action }
 }
 
+const SIGN_AND_SEND =
+  'sign expected as JSON text, and send that text as message, with signature and walletAddress, in a JSON body'
+
 /** Verifies a signed message in a JSON body. */
 export async function readSignedBody<Schema extends ActionSchema>(
   c: AppContext,
@@ -68,9 +71,19 @@ export async function readSignedBody<Schema extends ActionSchema>(
   const expected = expectedMembers(c, signable)
   return unwrap(
     body.reason === 'bodyMissing'
-      ? refuse(whenMissing, { expected })
+      ? refuse(whenMissing, { problem: SIGN_AND_SEND, expected })
       : refuse(body.reason, { ...body.details, expected }),
   )
+}
+
+/** Verifies a signed message in a JSON body or, where there is none, in headers: some proxies and clients drop the body of a DELETE. */
+export async function readSignedBodyOrHeaders<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+): Promise<SignedAction<z.output<Schema>>> {
+  return presentsSignature(c) && hasNoBody(c)
+    ? readSignedHeaders(c, signable)
+    : readSignedBody(c, signable)
 }
 
 /** Verifies a signed message in headers, for requests without a body. */
@@ -90,6 +103,11 @@ export function readSignedHeaders<Schema extends ActionSchema>(
         expected: expectedMembers(c, signable),
       }),
     )
+  const twice = ['X-Signature', 'X-Wallet-Address'].find((name) =>
+    c.req.header(name)?.includes(','),
+  )
+  if (twice !== undefined)
+    return unwrap(refuse('invalidRequest', { problem: `${twice} is sent twice: send it once` }))
   return verifyPresented(
     c,
     { message, signature, walletAddress, publicKey: c.req.header('x-public-key') },
