@@ -103,6 +103,8 @@ export interface GateStatementOptions {
   fixedTime?: (() => number | undefined) | undefined
   /** Whether tables are distributed: the keys of a statement are then of shards that one node keeps. */
   isDistributed?: boolean
+  /** Whether more than one server keeps rows: then each row is returned, because a version is one of a server. */
+  hasManyServers?: boolean
 }
 
 /**
@@ -113,7 +115,11 @@ export interface GateStatementOptions {
 export function prepareGate(
   db: Database,
   limits: Limits,
-  { fixedTime = () => undefined, isDistributed = false }: GateStatementOptions = {},
+  {
+    fixedTime = () => undefined,
+    isDistributed = false,
+    hasManyServers = false,
+  }: GateStatementOptions = {},
 ): GateStatements {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
   const execute = async <Row>(name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
@@ -123,7 +129,7 @@ export function prepareGate(
   return {
     async admit(keys, since) {
       const isAllKnown = keys.every(({ known, uuids }) => known !== undefined && uuids.length === 0)
-      const full = isDistributed ? 'admitInShards' : 'admit'
+      const full = hasManyServers ? 'admitInShards' : 'admit'
       const name = isAllKnown ? 'known' : full
       const found = await execute<AdmittedRow>(name, parameters(keys, fixedTime(), since))
       return found.map((row) => {

@@ -80,7 +80,11 @@ export function openGate(
   }: GateOptions,
 ): Gate {
   const isDistributed = distribution !== undefined
-  const statements = prepareGate(db, limits, { fixedTime, isDistributed })
+  const statements = prepareGate(db, limits, {
+    fixedTime,
+    isDistributed,
+    hasManyServers: distribution?.hasManyServers === true,
+  })
   const findShards = openShardLookUp(db)
   // A database that is read between turns of the event loop has one connection.
   const pace = openPace(gather === undefined ? maxStatements : 1)
