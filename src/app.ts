@@ -4,11 +4,12 @@ import type { AppContext, AppEnv } from './http/context.ts'
 import { allowOrigins, preflight } from './http/cors.ts'
 import { limitByAddress } from './http/credentials/address.ts'
 import { announceDeprecation } from './http/deprecation.ts'
-import { DOCS_HEADERS, type Docs } from './http/docs.ts'
+import { DOCS_HEADERS, openDocs, type ReadDocsFile } from './http/docs.ts'
 import { type Endpoint, honoPath } from './http/endpoint.ts'
 import type { ObserveRequest } from './http/observe.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { onError, unwrap } from './http/problem.ts'
+import { referencePage } from './http/reference-page.ts'
 import { baseHeaders } from './http/respond.ts'
 import { RouteTable } from './http/router.ts'
 import {
@@ -42,8 +43,8 @@ export interface AppOptions {
   allowedOrigins: readonly string[]
   /** Headers that pages may send beside those of this API; any by default. */
   allowedHeaders?: readonly string[]
-  /** The page at /docs and its files. */
-  docs?: Docs
+  /** Reads the files of the page at /docs, which is not mounted without. */
+  readDocsFile?: ReadDocsFile
   gzip?: Gzip
   /** Told of every request but preflights; absent where requests are not observed. */
   observe?: ObserveRequest | undefined
@@ -55,7 +56,7 @@ export function createApp({
   addressOf,
   allowedOrigins,
   allowedHeaders,
-  docs,
+  readDocsFile,
   gzip,
   observe,
 }: AppOptions): Hono<AppEnv> {
@@ -126,6 +127,7 @@ export function createApp({
       return respondWithDocument(c, document)
     }),
   )
+  const docs = readDocsFile && openDocs(() => referencePage(endpoints), readDocsFile, gzip)
   for (const path of docs === undefined ? [] : ['/docs', '/docs/:file'])
     app.get(
       path,

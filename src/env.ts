@@ -7,6 +7,7 @@ import { isContractId } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
 import { DEVNET_ROUTERS, parseRouter, type Router } from './stacks/router.ts'
 import { parseIpRange } from './wire/ip.ts'
+import { isPublicHttp } from './wire/url.ts'
 
 /** Of secp256k1 (SEC 2, s2.4.1). Lower-case hex of one length sorts as the numbers do. */
 const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141'
@@ -95,6 +96,10 @@ const Environment = z.object({
   HOST: text.default('127.0.0.1'),
   KEEP_ALIVE_SECONDS: whole(1, 3_600).default(65),
   DATABASE_URL: databaseUrl.default('pglite:.latchkey'),
+  READ_DATABASE_URL: databaseUrl
+    .refine((value) => !value.startsWith('pglite:'), 'must be postgres://.., a standby')
+    .optional(),
+  MAX_REPLICA_LAG_SECONDS: whole(1, 3_600).default(10),
   STACKS_NETWORK: z.enum(NETWORKS).default('devnet'),
   STACKS_API_URL: url.optional(),
   OPERATOR_PRIVATE_KEY: privateKey.optional(),
@@ -162,7 +167,11 @@ const Environment = z.object({
   ACCESS_LOG: z.enum(['all', 'failures', 'none']).default('none'),
   METRICS_PORT: whole(0, 65_535).optional(),
   METRICS_HOST: text.default('127.0.0.1'),
+  OPERATOR_SOCKET: text.optional(),
 })
+
+/** Every variable that the service reads. */
+export const ENVIRONMENT_NAMES: readonly string[] = Object.keys(Environment.shape)
 
 type Read = z.output<typeof Environment>
 
@@ -249,6 +258,8 @@ function validateCombinations(given: Record<string, string | undefined>): string
   const faults: string[] = []
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
+  if (given.READ_DATABASE_URL !== undefined && !given.DATABASE_URL?.startsWith('postgres'))
+    faults.push('READ_DATABASE_URL: needs a DATABASE_URL of Postgres, whose standby it is')
   const { MAX_ACTIVE_KEYS_PER_WALLET: live = '10', MAX_KEYS_PER_WALLET: made = '10000' } = given
   if (Number(made) < Number(live))
     faults.push('MAX_KEYS_PER_WALLET: must be at least MAX_ACTIVE_KEYS_PER_WALLET')
@@ -266,6 +277,10 @@ function validateCombinations(given: Record<string, string | undefined>): string
   if (given.REQUIRE_SIGNED_DOMAIN === 'false')
     faults.push(
       `REQUIRE_SIGNED_DOMAIN: is always true on ${network}: a message without domain could be relayed by another site`,
+    )
+  if (network === 'mainnet' && isPublicHttp(given.QUOTE_URL ?? ''))
+    faults.push(
+      'QUOTE_URL: must be https://, or lead to a host of a private network: a quote decides what a swap pays at least',
     )
   for (const name of NEEDED_OFF_DEVNET)
     if (given[name] === undefined) faults.push(`${name}: is needed on ${network}`)

@@ -1,3 +1,4 @@
+import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
 import { reconcile } from './settlement/reconcile.ts'
@@ -28,6 +29,15 @@ export const JOBS: readonly Job[] = [
     },
   },
   {
+    name: 'sample_primary',
+    intervalMs: ({ READ_DATABASE_URL: url }) => (url === undefined ? 0 : WATCH_INTERVAL_MS),
+    async run({ replica }) {
+      await replica?.sample()
+      return true
+    },
+    stop: async ({ replica }) => replica?.close(),
+  },
+  {
     name: 'reconcile',
     intervalMs: ({ RECONCILE_INTERVAL_MS }) => RECONCILE_INTERVAL_MS,
     run: async (world) => world.watch.isSuperseded() || (await reconcile(world)).isDone,
@@ -42,6 +52,16 @@ export const JOBS: readonly Job[] = [
     stop: ({ usage, db }) => usage.flush(db),
   },
 ]
+
+/** Logs what is found out about the servers of the database. */
+export function logServers(log: Log): NonNullable<ServersOptions['onChange']> {
+  return (change, timeline) => {
+    const fields = timeline === undefined ? {} : { timeline }
+    if (change === 'primary_changed') log('warn', 'primary_changed', fields)
+    else if (change === 'old_primary_refused') log('error', 'old_primary_refused', fields)
+    else log('error', 'other_cluster_refused', fields)
+  }
+}
 
 /** Logs what the watch of the database finds. */
 export function logChanges(log: Log): WatchOptions['onChange'] {

@@ -4,20 +4,25 @@ import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
 import { type Config, readConfig } from './env.ts'
+import { findDoubts } from './env-warnings.ts'
+import { logServers } from './jobs.ts'
 import { openLog } from './log.ts'
 import { type DevnetProcess, startDevnetProcess } from './node/devnet.ts'
-import { docsFiles, gzip } from './node/docs.ts'
-import { dataFolder, devnetEncryptionKey } from './node/folder.ts'
+import { gzip, readDocsFile } from './node/docs.ts'
+import { dataFolder, devnetEncryptionKey, operatorSocket } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
+import { listenForOperator } from './node/operator-socket.ts'
 import { pageOfFolder } from './node/page.ts'
 import { addressReader, inRanges } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openTelemetry } from './node/telemetry.ts'
 import { openWorld } from './node/world.ts'
+import { type OperatorServices, performWith } from './operator/acts.ts'
 import { VERSION } from './version.ts'
 import { extendUrl, originOf } from './wire/url.ts'
+import type { World } from './world.ts'
 
 /** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
 const PARENT = process.ppid
@@ -40,6 +45,7 @@ async function main(): Promise<void> {
     now,
   })
   const { log } = telemetry
+  for (const problem of findDoubts(process.env, given)) log('warn', 'setting_doubtful', { problem })
   const opened: (() => Promise<void>)[] = [telemetry.close]
   const close = async () => {
     for (const closeOne of opened.splice(0).reverse()) await closeOne()
@@ -56,6 +62,7 @@ async function main(): Promise<void> {
   try {
     const database = await openDatabase(given.DATABASE_URL, {
       onWait: (holder) => log('warn', 'migration_waits', { holder }),
+      onChange: logServers(log),
     })
     opened.push(database.close)
     const { config, devnet } = await withDevnet(given, () => log('error', 'devnet_lost'))
@@ -69,19 +76,23 @@ async function main(): Promise<void> {
       elapsed: () => performance.now(),
       recover: engine.recover,
       fetch: telemetry.fetch,
+      signDigest: engine.signDigest,
     })
     const app = createApp({
       worldOf: () => world,
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
       allowedOrigins: config.ALLOWED_ORIGINS,
       allowedHeaders: config.ALLOWED_HEADERS,
-      docs: docsFiles(),
+      readDocsFile,
       gzip,
       observe: telemetry.observe,
     })
     app.route('/', pageOfFolder())
-    releaseMemory()
+    await releaseMemory()
     await telemetry.serve(world)
+    const socket = operatorSocket(config)
+    if (socket !== undefined)
+      opened.push(await listenForOperator(socket, performWith(operatorServices(world)), log))
     const { port, finish } = await listen(app, config, {
       log,
       now: world.now,
@@ -107,6 +118,10 @@ async function main(): Promise<void> {
     await close()
     throw error
   }
+}
+
+function operatorServices(world: World): OperatorServices {
+  return { ...world, operatorAddresses: world.operators.all.map(({ address }) => address) }
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Replica } from './db/replica.ts'
 import type { DatabaseWatch } from './db/watch.ts'
 import type { Config } from './env.ts'
 import type { Gate } from './gate/gate.ts'
@@ -24,6 +25,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   hashSecret(secret: Secret): KeyHash
   /** Statistics of key usage, apart from the exact counters. */
   usage: UsageRecorder
+  /** A copy of the database for reads that may lag; undefined where none is configured. */
+  replica?: Replica | undefined
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
   /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */

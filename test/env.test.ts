@@ -6,6 +6,7 @@ import {
   ROUTER,
 } from '../src/devnet/constants.ts'
 import { readConfig } from '../src/env.ts'
+import { findDoubts } from '../src/env-warnings.ts'
 
 const SECRET_KEY = `${'5ec2e7'.repeat(10)}abcd01`
 const SECRET_BASE64 = Buffer.alloc(32, 'secret').toString('base64')
@@ -27,7 +28,9 @@ describe('The configuration', () => {
       HOST: '127.0.0.1',
       KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',
+      MAX_REPLICA_LAG_SECONDS: 10,
       STACKS_NETWORK: 'devnet',
+      GATE_OBJECTS: 4,
       OPERATOR_PRIVATE_KEYS: [DEVNET_OPERATOR_PRIVATE_KEY],
       ROUTERS: [
         { contract: ROUTER, commits: false },
@@ -60,6 +63,8 @@ describe('The configuration', () => {
       ALLOWED_ORIGINS: ['*'],
       ALLOWED_HEADERS: ['*'],
       LOG_LEVEL: 'info',
+      ACCESS_LOG: 'none',
+      METRICS_HOST: '127.0.0.1',
     })
   })
 
@@ -107,6 +112,21 @@ describe('The configuration', () => {
       expect(read).toThrow(/must have neither user:password@.*nor a #fragment/)
       expect(read).not.toThrow(/hunter2/)
     }
+  })
+
+  it('takes a replica of a Postgres only', () => {
+    const replica = 'postgres://reader@b.example/db'
+    expect(() => readConfig({ READ_DATABASE_URL: replica })).toThrow(
+      'READ_DATABASE_URL: needs a DATABASE_URL of Postgres, whose standby it is',
+    )
+    const primary = { DATABASE_URL: 'postgresql://latchkey@a.example/db' }
+    expect(() => readConfig({ ...primary, READ_DATABASE_URL: 'pglite:copy' })).toThrow(
+      'READ_DATABASE_URL: must be postgres://.., a standby',
+    )
+    expect(readConfig({ ...primary, READ_DATABASE_URL: replica })).toMatchObject({
+      READ_DATABASE_URL: replica,
+      MAX_REPLICA_LAG_SECONDS: 10,
+    })
   })
 
   it.each(['a b', 'a\nb', 'é'])('refuses a STACKS_API_KEY that no header can carry: %j', (key) => {
@@ -270,3 +290,68 @@ function faultOf(environment: Record<string, string | undefined>): string {
   }
   return expect.unreachable('the configuration has no fault')
 }
+
+describe('Settings that are probably not meant', () => {
+  const doubtsOf = (env: Record<string, string>) => findDoubts(env, readConfig(env))
+
+  it('are none of the defaults, of a usual environment, or of a usual mainnet', () => {
+    const usual = { PATH: '/bin', HOME: '/root', HOSTNAME: 'a', API_KEY: 'x', URL: 'y', PORTS: '1' }
+    const others = { DATABASE: 'x', LATCHKEY_PORT: 'tcp://1', PGHOST: 'h', npm_config_port: '1' }
+    expect(doubtsOf({ ...usual, ...others })).toEqual([])
+    const database = { DATABASE_URL: 'postgres://a:b@c/d' }
+    expect(doubtsOf({ ...mainnet, ...database })).toEqual([])
+  })
+
+  it.each([
+    ['RATE_LIMIT_PER_MINUT', 'RATE_LIMIT_PER_MINUTE'],
+    ['RATE_LIMIT_MINUTE', 'RATE_LIMIT_PER_MINUTE'],
+    ['rate_limit_per_hour', 'RATE_LIMIT_PER_HOUR'],
+    ['TRUSTED_PROXY', 'TRUSTED_PROXIES'],
+    ['TRUSTED-PROXIES', 'TRUSTED_PROXIES'],
+    ['ENCRYPTION_KEYS', 'ENCRYPTION_KEY'],
+    ['ENCRYPTON_KEY', 'ENCRYPTION_KEY'],
+    ['OPERATOR_KEY', 'OPERATOR_PRIVATE_KEY'],
+    ['ALLOWED_ORIGIN', 'ALLOWED_ORIGINS'],
+    ['port', 'PORT'],
+  ])('are names that nothing reads: %s', (name, meant) => {
+    expect(doubtsOf({ [name]: 'hunter2' })).toEqual([`${name}: is not read; ${meant} is`])
+  })
+
+  it.each([
+    [{ RATE_LIMIT_PER_MINUTE: '1000', RATE_LIMIT_PER_HOUR: '10' }, 'RATE_LIMIT_PER_MINUTE'],
+    [{ RATE_LIMIT_PER_DAY: '500' }, 'RATE_LIMIT_PER_HOUR'],
+    [{ STUCK_AFTER_SECONDS: '4000' }, 'STUCK_AFTER_SECONDS'],
+    [{ TRUSTED_PROXIES: '10.0.0.0/8,0.0.0.0/0' }, 'TRUSTED_PROXIES'],
+    [{ TRUSTED_PROXIES: '::/0' }, 'TRUSTED_PROXIES'],
+    [{ ALLOWED_ORIGINS: '*,https://dex.example' }, 'ALLOWED_ORIGINS'],
+    [{ EXPLORER_URL: 'https://explorer.example/tx' }, 'EXPLORER_URL'],
+    [{ ACCESS_LOG: 'all', LOG_LEVEL: 'warn' }, 'ACCESS_LOG'],
+    [{ METRICS_HOST: '0.0.0.0' }, 'METRICS_HOST'],
+    [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, 'NODE_TLS_REJECT_UNAUTHORIZED'],
+    [{ ...mainnet }, 'DATABASE_URL'],
+    [
+      { ...mainnet, DATABASE_URL: 'postgres://a:b@c/d', STACKS_API_URL: 'http://api.example' },
+      'STACKS_API_URL',
+    ],
+  ])('contradict each other: %j', (env: Record<string, string>, name) => {
+    expect(doubtsOf(env)).toEqual([expect.stringMatching(`^${name}: `)])
+  })
+
+  it.each([
+    ['http://quote.example/q', false],
+    ['http://8.8.8.8/q', false],
+    ['http://[2001:db8::1]/q', false],
+    ['https://quote.example/q', true],
+    ['http://127.0.0.1:9/q', true],
+    ['http://localhost/q', true],
+    ['http://quotes:8080/q', true],
+    ['http://quotes.dex.svc/q', true],
+    ['http://quotes.dex.svc.cluster.local/q', true],
+    ['http://10.1.2.3/q', true],
+    ['http://[fd00::1]/q', true],
+  ])('are refused where they decide about money: a quote of mainnet from %s, %s', (url, isTaken) => {
+    const read = () => readConfig({ ...mainnet, QUOTE_URL: url })
+    if (isTaken) expect(read().QUOTE_URL).toBe(url)
+    else expect(read).toThrow('QUOTE_URL: must be https://')
+  })
+})

@@ -28,7 +28,8 @@ export function actionSchema<Members extends z.ZodRawShape>(
 ) {
   return z.strictObject({ action: z.literal(action), ...members, ...commonMembers }).meta({
     id: `${action}_message`,
-    examples: [{ action, ...example, timestamp: 1_795_240_980_000 }],
+    // Not `examples`, which zod leaves out where a member is transformed.
+    sample: { action, ...example, timestamp: 1_795_240_980_000 },
   })
 }
 

@@ -39,6 +39,19 @@ export async function listAudit(
   return { events, isLast: found.at(-1)?.isLast ?? true }
 }
 
+/** Whether a wallet's audit has an event. */
+export async function hasEvent(
+  db: Database,
+  walletAddress: string,
+  sequence: number,
+): Promise<boolean> {
+  const found = await rows(
+    db,
+    sql`SELECT FROM audit_events WHERE wallet_address = ${walletAddress} AND sequence = ${sequence}::bigint`,
+  )
+  return found.length > 0
+}
+
 /** An event without a signed message has no member for one. */
 function withoutNulls(event: Nullable<AuditEvent>): AuditEvent {
   const present = Object.entries(event).filter(([, value]) => value !== null)

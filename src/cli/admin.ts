@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { setTimeout as pause } from 'node:timers/promises'
+import { HEAD_EVENT } from '../audit/heads.ts'
 import { openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
@@ -9,19 +11,36 @@ import { openDatabase } from '../db/open.ts'
 import { checkEncryptionKeys, forgetOtherKeys } from '../encryption/check.ts'
 import { type RotateServices, rotateEncryption } from '../encryption/rotate.ts'
 import { type Config, readConfig } from '../env.ts'
-import { lookUpKeys } from '../keys/find.ts'
-import { resumeByOperator, type SuspensionTarget, suspendByOperator } from '../keys/suspend.ts'
+import type { SuspensionTarget } from '../keys/suspend.ts'
 import { openNativeMac } from '../node/crypto.ts'
-import { dataFolder, findDevnetEncryptionKey } from '../node/folder.ts'
+import { dataFolder, findDevnetEncryptionKey, operatorSocket } from '../node/folder.ts'
 import { openHeads } from '../node/heads.ts'
+import { isAlive, performThrough } from '../node/operator-socket.ts'
 import { chooseEngine } from '../node/recover.ts'
-import { type CheckServices, checkAudit } from '../provenance/check.ts'
+import {
+  type ActInput,
+  type ActName,
+  type ActOutput,
+  type OperatorServices,
+  type Perform,
+  performWith,
+} from '../operator/acts.ts'
 import { listUnsealed, type SealServices, sealKeys, type UnsealedKey } from '../provenance/seal.ts'
-import type { CliCommand, CommandContext, CommandResult, Terminal } from './command.ts'
+import type { Chain } from '../settlement/chain.ts'
+import { connectStacksNode } from '../settlement/stacks-node.ts'
+import { addressOf } from '../stacks/sign.ts'
+import {
+  type CliCommand,
+  type CommandContext,
+  type CommandResult,
+  commaList,
+  type Terminal,
+  wholeNumber,
+} from './command.ts'
 import { CommandError, reasonOf, UsageError } from './errors.ts'
 import { readJson, saveNew } from './files.ts'
 import { keyValues, table } from './layout.ts'
-import { jsonText } from './output.ts'
+import { jsonText, type Line } from './output.ts'
 import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
 import { addRouterCommands } from './router.ts'
@@ -36,7 +55,7 @@ export function administer(terminal: Terminal, now: () => number): Promise<numbe
 export function createAdminProgram(now: () => number, columns?: number): CliCommand {
   const program = openProgram('latchkey-admin', columns)
     .description(
-      "Acts of a service's operator. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database; each act is kept in the wallet's audit. The commands of `router` need the chain alone, and the key of the router's deployer.",
+      "Acts of a service's operator. It reads the configuration of the service (DATABASE_URL, ENCRYPTION_KEY, STACKS_NETWORK) and works on its database, or through the running service where that has OPERATOR_SOCKET or a folder of PGlite; each act is kept in the wallet's audit. The commands of `router` need the chain alone, and the key of the router's deployer.",
     )
     .option('--json', 'print one JSON document; an error is one too, on stderr')
     .example('latchkey-admin keys --preview ck_live_abcd...wxyz')
@@ -49,15 +68,15 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .option('--after <key-id>', 'the page behind this key')
     .summary('list keys, newest first, 1000 a page, or look one up')
     .example('latchkey-admin keys --wallet ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM')
-    .runs(onDatabase(listKeys))
+    .runs(onService(now, listKeys))
   addTarget(program.command('suspend'))
     .summary('refuse a key everything, or a wallet, which then gets no new keys either')
     .example('latchkey-admin suspend --key key_1a2b3c --reason "leaked on a forum"')
-    .runs(onDatabase(change(suspendByOperator, 'Suspended', now)))
+    .runs(onService(now, change('suspend', 'Suspended')))
   addTarget(program.command('resume'))
     .summary("take back an operator's suspension, and no owner's")
     .example('latchkey-admin resume --key key_1a2b3c --reason "a false alarm"')
-    .runs(onDatabase(change(resumeByOperator, 'Resumed', now)))
+    .runs(onService(now, change('resume', 'Resumed')))
   program
     .command('audit')
     .summary('the audits of all wallets')
@@ -66,7 +85,8 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .option('--heads <file>', 'a log, or the AUDIT_HEADS_FILE, whose heads the audits must have')
     .summary('compare every key and order with what was signed and sealed')
     .example('latchkey-admin audit check --heads audit-heads.jsonl')
-    .runs(onDatabase(checkAudits))
+    .runs(onService(now, checkAudits))
+  addViews(program, now)
   program
     .command('encryption')
     .summary('the encryption of what is stored')
@@ -74,12 +94,12 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .command('rotate')
     .summary('rewrite everything with the first key of ENCRYPTION_KEY, while the service runs')
     .example('latchkey-admin encryption rotate')
-    .runs(onDatabase(rotateKeys))
+    .runs(onDatabase(now, rotateKeys))
   program
     .command('shards')
     .summary('where the shards of each table are, and how large they are')
     .example('latchkey-admin shards')
-    .runs(onDatabase(listShards))
+    .runs(onDatabase(now, listShards))
   const seal = program
     .command('seal')
     .summary('keys of a release without MACs')
@@ -89,13 +109,13 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .option('--out <file>', 'a new file for seal apply')
     .summary('list them, from a copy of the database that can be trusted')
     .example('latchkey-admin seal list --out keys.json')
-    .runs(onDatabase(listOldKeys))
+    .runs(onDatabase(now, listOldKeys))
   seal
     .command('apply')
     .argument('<file>', 'what seal list wrote')
     .summary('seal exactly these keys: their secrets and their state are vouched for')
     .example('latchkey-admin seal apply keys.json')
-    .runs(onDatabase(applySeals(now)))
+    .runs(onDatabase(now, applySeals(now)))
   addRouterCommands(program, now)
   addHelpCommand(program)
   return program
@@ -108,21 +128,43 @@ function addTarget(command: CliCommand): CliCommand {
     .option('--reason <text>', 'why; the owner can read it')
 }
 
-/** What the acts of an operator need. */
-interface AdminServices extends CheckServices, RotateServices, Pick<SealServices, 'keepHead'> {
+/** What the commands need that work on the database themselves. */
+interface AdminServices extends OperatorServices, RotateServices, Pick<SealServices, 'keepHead'> {
   keys: EncryptionKeys
   terminal: Terminal
 }
 
+/** Performs acts through the service where it listens for its operator, else on its database. */
+function onService<Options>(
+  now: () => number,
+  act: (
+    perform: Perform,
+    options: Options,
+    context: CommandContext<Options>,
+  ) => Promise<CommandResult>,
+) {
+  const direct = onDatabase<Options>(now, (services, options, _, context) =>
+    act(performWith(services), options, context),
+  )
+  return async (context: CommandContext<Options>): Promise<CommandResult> => {
+    const socket = operatorSocket(readConfig(context.terminal.env))
+    if (socket === undefined || !(await isAlive(socket))) return direct(context)
+    return act(performThrough(socket), context.options, context)
+  }
+}
+
 /** Opens the service's database for the time of a command. */
 function onDatabase<Options>(
+  now: () => number,
   act: (
     services: AdminServices,
     options: Options,
     args: readonly string[],
+    context: CommandContext<Options>,
   ) => Promise<CommandResult>,
 ) {
-  return async ({ terminal, options, args }: CommandContext<Options>): Promise<CommandResult> => {
+  return async (context: CommandContext<Options>): Promise<CommandResult> => {
+    const { terminal, options, args } = context
     const config = readConfig(terminal.env)
     const keys = readEncryptionKeys(encryptionKeyOf(config))
     const { db, close } = await openExisting(config.DATABASE_URL)
@@ -138,13 +180,33 @@ function onDatabase<Options>(
         keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
         recover: chooseEngine().recover,
+        chain: chainOf(config, now),
+        operatorAddresses: config.OPERATOR_PRIVATE_KEYS.map((key) =>
+          addressOf(key, config.STACKS_NETWORK),
+        ),
+        now,
         terminal,
       }
-      return await act(services, options, args)
+      return await act(services, options, args, context)
     } finally {
       await close()
     }
   }
+}
+
+/** Undefined on a devnet whose chain the service starts: only the service knows its address. */
+function chainOf(config: Config, now: () => number): Chain | undefined {
+  const { STACKS_API_URL: apiUrl, QUOTE_URL: quoteUrl = '', STACKS_API_KEY: apiKey } = config
+  if (apiUrl === undefined) return undefined
+  return connectStacksNode({
+    network: config.STACKS_NETWORK,
+    apiUrl,
+    quoteUrl,
+    fetch,
+    timeoutMs: config.NODE_TIMEOUT_MS,
+    now,
+    ...(apiKey !== undefined && { apiHeaders: { 'x-api-key': apiKey } }),
+  })
 }
 
 /** Opens the database of the service. PGlite would make an empty one in the wrong folder, which has no keys to suspend. */
@@ -165,8 +227,20 @@ function encryptionKeyOf(config: Config): string {
   )
 }
 
+/** The output of an act; throws the refusal. */
+async function outputOf<Name extends ActName>(
+  perform: Perform,
+  name: Name,
+  input: ActInput<Name>,
+): Promise<ActOutput<Name>> {
+  const result = await perform(name, input)
+  if (result.ok) return result.value
+  const { code, message } = REFUSALS[result.reason]
+  throw new CommandError(code, message, { ...(result.details && { details: result.details }) })
+}
+
 async function listKeys(
-  services: CheckServices,
+  perform: Perform,
   {
     preview,
     key,
@@ -174,9 +248,8 @@ async function listKeys(
     after,
   }: { preview?: string; key?: string; wallet?: string; after?: string },
 ): Promise<CommandResult> {
-  const page = await lookUpKeys(services, { preview, keyId: key, walletAddress: wallet, after })
-  if (!page.ok) throw new CommandError('KEY_NOT_FOUND', `There is no key ${after}`)
-  const { keys, next } = page.value
+  const filter = { preview, keyId: key, walletAddress: wallet, after }
+  const { keys, next } = await outputOf(perform, 'keys', filter)
   const rows = keys.map(({ permissions, ...one }) => ({
     ...one,
     permissions: permissions.join(',') || 'none',
@@ -198,11 +271,11 @@ async function listShards({ db }: AdminServices): Promise<CommandResult> {
 }
 
 async function checkAudits(
-  services: CheckServices,
+  perform: Perform,
   { heads }: { heads?: string },
 ): Promise<CommandResult> {
-  const lines = heads === undefined ? undefined : await openLines(heads)
-  const check = await checkAudit(services, { heads: lines })
+  const lines = heads === undefined ? undefined : await headLines(heads)
+  const check = await outputOf(perform, 'checkAudit', { heads: lines })
   const { faults, faultCount, unchecked, ...counts } = check
   const rows = faults.map(({ walletAddress, sequence, keyId, orderUuid, fault }) => ({
     wallet: walletAddress,
@@ -225,10 +298,13 @@ async function checkAudits(
   }
 }
 
-/** Reads a file line by line: a log is longer than what fits into memory. */
-async function openLines(path: string): Promise<AsyncIterable<string>> {
+/** Reads a file line by line, and keeps those that may hold a head: a log is longer than what fits into memory. */
+async function headLines(path: string): Promise<string[]> {
+  const kept: string[] = []
   try {
-    return (await open(path)).readLines()
+    for await (const line of (await open(path)).readLines())
+      if (line.includes(HEAD_EVENT) || !line.trimEnd().endsWith('}')) kept.push(line)
+    return kept
   } catch (error) {
     throw new UsageError(`${path} cannot be read: ${reasonOf(error)}`)
   }
@@ -310,22 +386,130 @@ interface TargetOptions {
 const REFUSALS = {
   keyNotFound: { code: 'KEY_NOT_FOUND', message: 'There is no such key' },
   invalidRequest: { code: 'INVALID_REQUEST', message: 'That is no wallet of this network' },
+  chainUnavailable: {
+    code: 'CHAIN_UNAVAILABLE',
+    message: 'The chain does not respond, or STACKS_API_URL is not set',
+  },
 } as const
 
-function change(verb: typeof suspendByOperator, done: string, now: () => number) {
-  return async (services: AdminServices, options: TargetOptions): Promise<CommandResult> => {
+function change(act: 'suspend' | 'resume', done: string) {
+  return async (perform: Perform, options: TargetOptions): Promise<CommandResult> => {
     const { wallet, reason = '' } = options
     const target = targetOf(options)
     if (reason.trim() === '') throw new UsageError('It needs a --reason, which the owner can read')
-    const result = await verb(services, target, reason, now())
-    if (!result.ok) {
-      const { code, message } = REFUSALS[result.reason]
-      throw new CommandError(code, message)
-    }
-    const keyIds = result.value
+    const keyIds = await outputOf(perform, act, { target, reason })
     const ofWallet = wallet === undefined ? '' : `the wallet ${wallet}, and of its keys `
     return { json: { keyIds }, lines: [`${done}: ${ofWallet}${keyIds.join(', ') || 'no key'}`] }
   }
+}
+
+/** Adds the commands that change nothing. */
+function addViews(program: CliCommand, now: () => number): void {
+  program
+    .command('stats')
+    .summary('how many keys, requests, orders and transactions there are')
+    .example('latchkey-admin stats')
+    .runs(onService(now, showStatistics))
+  program
+    .command('balances')
+    .option('--token <contracts>', 'also of these tokens, separated by commas', commaList)
+    .summary('what operator accounts and routers hold, and how many transactions are pending')
+    .example('latchkey-admin balances')
+    .runs(onService(now, showBalances))
+  program
+    .command('stuck')
+    .option('--older <seconds>', 'by default STUCK_AFTER_SECONDS', wholeNumber(0, 31_536_000))
+    .summary('transactions that the chain has not mined for too long')
+    .example('latchkey-admin stuck --older 120')
+    .runs(onService(now, showStuck))
+  program
+    .command('top')
+    .option('--limit <n>', 'keys and wallets to show', wholeNumber(1, 1_000), 10)
+    .option('--interval <seconds>', 'pause between two looks', wholeNumber(1, 3_600), 2)
+    .option('--looks <n>', 'then end; by default 1, and on a terminal no end', wholeNumber(1, 1e9))
+    .summary('the busiest keys and wallets, by the counters that admit their requests')
+    .example('latchkey-admin top --limit 20')
+    .runs(onService(now, showTop))
+}
+
+type Counts = Readonly<Record<string, number>>
+
+async function showStatistics(perform: Perform): Promise<CommandResult> {
+  const statistics = await outputOf(perform, 'statistics', {})
+  const rows: [string, number][] = []
+  for (const [group, counts] of Object.entries(statistics) as [string, number | Counts][])
+    if (typeof counts === 'number') rows.push([group, counts])
+    else for (const [name, count] of Object.entries(counts)) rows.push([`${group} ${name}`, count])
+  return { json: statistics, lines: keyValues(Object.fromEntries(rows)) }
+}
+
+async function showBalances(
+  perform: Perform,
+  { token: tokens = [] }: { token?: string[] },
+): Promise<CommandResult> {
+  const balances = await outputOf(perform, 'balances', { tokens })
+  const rows = balances.map(({ account, role, microStx, pending, tokens: held }) => ({
+    role,
+    account,
+    microStx,
+    pending: pending ?? '-',
+    ...held,
+  }))
+  return { json: balances, lines: table(rows) }
+}
+
+/** Exits with 1 when there are some: for a monitor. */
+async function showStuck(perform: Perform, { older }: { older?: number }): Promise<CommandResult> {
+  const stuck = await outputOf(perform, 'stuck', { olderThanSeconds: older })
+  const rows = stuck.map(({ orderUuid, ...one }) => ({ ...one, order: orderUuid ?? '-' }))
+  return {
+    json: stuck,
+    lines: stuck.length === 0 ? ['No stuck transactions.'] : table(rows),
+    exitCode: stuck.length === 0 ? 0 : 1,
+  }
+}
+
+async function showTop(
+  perform: Perform,
+  {
+    limit,
+    interval,
+    looks,
+    json,
+  }: { limit: number; interval: number; looks?: number; json?: boolean },
+  { terminal: { out } }: CommandContext<object>,
+): Promise<CommandResult> {
+  const last = looks ?? (out.isTerminal && json !== true ? Number.POSITIVE_INFINITY : 1)
+  for (let look = 1; ; look++) {
+    const top = await outputOf(perform, 'top', { limit })
+    const result = { json: top, lines: linesOfTop(top) }
+    if (look >= last) return result
+    await out.clear()
+    if (json === true) await out.printJson(top)
+    else await out.print(result.lines)
+    await pause(interval * 1_000)
+  }
+}
+
+function linesOfTop({ at, keys, wallets }: ActOutput<'top'>): Line[] {
+  const time = new Date(at).toISOString()
+  if (keys.length === 0) return [`${time}  No key was used today.`]
+  const ofKeys = keys.map(({ keyId, keyPreview, name, minute, hour, day }) => ({
+    minute,
+    hour,
+    day,
+    key: keyId,
+    preview: keyPreview,
+    name,
+  }))
+  const ofWallets = wallets.map(({ walletAddress, keys: used, minute, hour, day }) => ({
+    minute,
+    hour,
+    day,
+    keys: used,
+    wallet: walletAddress,
+  }))
+  return [time, '', ...table(ofKeys), '', ...table(ofWallets)]
 }
 
 function targetOf({ key, wallet }: TargetOptions): SuspensionTarget {

@@ -16,6 +16,8 @@ export interface Output {
   printJson(value: unknown): Promise<void>
   /** Shows a line which the next one replaces; on a terminal only. */
   showProgress(line: Line): Promise<void>
+  /** Begins the screen anew; on a terminal only. */
+  clear(): Promise<void>
   /** Whether a person watches: a terminal that can erase a line. */
   readonly isTerminal: boolean
   /** Whether what is written is thrown away, as by /dev/null. */
@@ -38,6 +40,7 @@ export class OutputError extends CommandError {
 }
 
 const ERASE_LINE = '\r\u001b[K'
+const CLEAR_SCREEN = '\u001b[H\u001b[J'
 
 export function openOutput({
   write,
@@ -69,6 +72,9 @@ export function openOutput({
       if (!isTerminal) return
       await send(render(line))
       erase = ERASE_LINE
+    },
+    async clear() {
+      if (isTerminal) await send(CLEAR_SCREEN)
     },
     isTerminal,
     isDiscarded,

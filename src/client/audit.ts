@@ -204,7 +204,10 @@ function judge(
   { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions,
 ): AuditVerdict {
   requireExport(audit)
-  if (older !== undefined) requireExport(older)
+  if (older !== undefined) {
+    requireExport(older)
+    requireSameWallet(audit, older)
+  }
   if (head !== undefined && !isAuditHead(head))
     throw new LatchkeyError('INVALID_ARGUMENT', 'A head has a sequence and a hash')
   const { walletAddress, network, events, keys, unrecorded = [] } = audit
@@ -240,6 +243,12 @@ function requireExport(audit: AuditExport): void {
   if (!isWhole) throw new LatchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
   if (!isNetwork(network))
     throw new LatchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
+}
+
+/** Another wallet's chain would look like one that was replaced: an alarm without a cause. */
+function requireSameWallet(audit: AuditExport, older: AuditExport): void {
+  if (older.walletAddress === audit.walletAddress && older.network === audit.network) return
+  throw new LatchkeyError('INVALID_ARGUMENT', 'The older export is of another wallet')
 }
 
 function isListOf<Item>(list: Item[] | undefined, isItem: (item: Item) => boolean): boolean {

@@ -178,14 +178,14 @@ function revocations(
       )
       return { keyIds, cancelledOrders }
     },
-    async certificate(keyId, days = 365) {
+    async certificate(keyId, days = 365, { signal } = {}) {
       requireKeyId(keyId)
       const goodForMs = Math.floor(days * DAY_MS)
       if (!(goodForMs > 0 && days <= MAX_CERTIFICATE_DAYS))
         throw new LatchkeyError('INVALID_ARGUMENT', 'A certificate is good for at most 366 days')
-      const notAfter = (await wallet.timeToSign()) + goodForMs
+      const notAfter = (await wallet.timeToSign(signal)) + goodForMs
       const proof = wallet.prove({ action: 'revoke_api_key', keyId, notAfter })
-      const { message, signature, walletAddress } = await proof.sign()
+      const { message, signature, walletAddress } = await proof.sign(signal)
       return { keyId, message, signature, walletAddress }
     },
     async useCertificate({ keyId, ...body }, { signal } = {}) {

@@ -236,7 +236,7 @@ export interface Keys {
    * console.log(message)
    * ```
    */
-  certificate(keyId: string, days?: number): Promise<RevocationCertificate>
+  certificate(keyId: string, days?: number, options?: CallOptions): Promise<RevocationCertificate>
   /** Sends a revocation that {@link certificate} signed. Needs neither signer nor API key. Not repeated after a 503. */
   useCertificate(
     certificate: RevocationCertificate,

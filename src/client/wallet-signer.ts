@@ -60,7 +60,8 @@ export interface WalletSigner extends Signer {
 /**
  * Creates a signer from a browser wallet. Each signature is verified before anything is sent. Where the wallet does not sign, the
  * call rejects with a code that says why: `SIGNING_CANCELLED`, `WRONG_ACCOUNT`, `WRONG_NETWORK`, `MULTISIG_ADDRESS`,
- * `WALLET_UNSUPPORTED`, `WALLET_FAULT`, and `SIGNING_FAILED` for anything else that the wallet said.
+ * `WALLET_UNSUPPORTED`, `WALLET_FAULT`, and `SIGNING_FAILED` for anything else that the wallet said. Throws `INVALID_ARGUMENT` for
+ * what is no wallet, such as the provider of one that is not installed.
  *
  * @param wallet `request` of @stacks/connect 8, or the provider that a wallet puts into the page. It supports `stx_signMessage`,
  *   `stx_signStructuredMessage` (both Clarity values are passed in hex) and, when no address is given, `getAddresses`,
@@ -80,6 +81,7 @@ export function walletSigner(
   wallet: WalletRequest | WalletProvider,
   options: WalletSignerOptions = {},
 ): WalletSigner {
+  requireWallet(wallet)
   let listed: { network: Network; accounts: Promise<WalletAccount[]> } | undefined
 
   function reset(): void {
@@ -290,10 +292,21 @@ function follow(
     reset()
     onAccountsChanged?.()
   }
-  const { addListener, on } = wallet
-  // Releases of Xverse before sats-connect 3 take two parameters.
-  for (const eventName of addListener === undefined ? [] : WALLET_EVENTS)
-    if ((addListener?.length ?? 0) > 1) wallet.addListener?.(eventName, changed)
-    else wallet.addListener?.({ eventName, cb: changed })
-  if (on !== undefined) wallet.on?.('accountsChanged', changed)
+  try {
+    // Earlier releases of Xverse take two parameters.
+    for (const eventName of WALLET_EVENTS)
+      if ((wallet.addListener?.length ?? 0) > 1) wallet.addListener?.(eventName, changed)
+      else wallet.addListener?.({ eventName, cb: changed })
+    wallet.on?.('accountsChanged', changed)
+  } catch {
+    // A wallet that knows none of the events can still sign.
+  }
+}
+
+function requireWallet(wallet: WalletRequest | WalletProvider | undefined): void {
+  if (typeof wallet === 'function' || typeof wallet?.request === 'function') return
+  throw new LatchkeyError(
+    'INVALID_ARGUMENT',
+    'A wallet is request of @stacks/connect, or a provider with a method request; where it is undefined, no such wallet is installed',
+  )
 }

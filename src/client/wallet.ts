@@ -27,7 +27,7 @@ export interface Wallet {
   /** Requests the service's time and sets the clock to it. */
   time(signal?: AbortSignal): Promise<Date>
   /** As `time`, for what is signed. Rejects with `CLOCK_SKEW` for a time that the client's own clock contradicts. */
-  timeToSign(): Promise<number>
+  timeToSign(signal?: AbortSignal): Promise<number>
   /** Resolves with the signer's address on the service's network. Rejects with `WRONG_NETWORK` where that is another one. */
   address(signal?: AbortSignal): Promise<string>
   /** Resolves with the newest event of the signer's audit that the client knows. */
@@ -108,8 +108,8 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     return new Date(clock.now())
   }
 
-  async function timeToSign(): Promise<number> {
-    await time()
+  async function timeToSign(signal?: AbortSignal): Promise<number> {
+    await time(signal)
     return clock.nowToSign()
   }
 

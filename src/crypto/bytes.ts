@@ -1,4 +1,4 @@
-import { sha256 as sha256OfBytes } from '@noble/hashes/sha2.js'
+import { sha256 as sha256OfBytes, sha512_256 as sha512_256OfBytes } from '@noble/hashes/sha2.js'
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
@@ -26,6 +26,11 @@ function digit(hex: string, at: number): number {
 /** SHA-256 of bytes, or of a text's UTF-8. */
 export function sha256(data: string | Uint8Array): Uint8Array {
   return sha256OfBytes(typeof data === 'string' ? new TextEncoder().encode(data) : data)
+}
+
+/** SHA-512/256 of bytes, which Stacks hashes transactions with. */
+export function sha512_256(data: Uint8Array): Uint8Array {
+  return sha512_256OfBytes(data)
 }
 
 /** Digits, then letters. */

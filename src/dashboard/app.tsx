@@ -7,6 +7,7 @@ import { Header } from './header.tsx'
 import { Landing } from './landing.tsx'
 import { keepLanguage, LANGUAGES, type Language, language, say } from './language.ts'
 import { loadConnected } from './lazy.ts'
+import { underway } from './load.ts'
 import { Skeleton } from './parts.tsx'
 import { Problem } from './problem.tsx'
 import { route } from './router.ts'
@@ -40,8 +41,14 @@ export function App() {
       <Footer />
       <Dialogs />
       <Toasts />
+      <Progress />
     </>
   )
+}
+
+function Progress() {
+  const count = useStore(underway)
+  return count > 0 ? <div class="progress" role="progressbar" aria-label={say('loading')} /> : null
 }
 
 type Connected = Awaited<ReturnType<typeof loadConnected>>

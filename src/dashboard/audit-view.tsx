@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import type { AuditEvent, AuditExport, AuditVerdict } from '../client/index.ts'
 import { owner, reader } from './clients.ts'
 import { service } from './connection.ts'
@@ -122,7 +122,12 @@ function EventRow(props: { event: AuditEvent; body: Body; names: ReadonlyMap<str
 
 /** The check of the whole audit, in this browser, against what it has kept and an older export. */
 function Verification({ audit }: { audit: AuditExport }) {
-  const [older, setOlder] = useState<{ name: string; audit: AuditExport }>()
+  const [older, keepOlder] = useState<{ name: string; audit: AuditExport }>()
+  const chosen = useRef(older)
+  const setOlder = (next: { name: string; audit: AuditExport }) => {
+    chosen.current = next // The check that follows at once reads it before the next render.
+    keepOlder(next)
+  }
   const [verdict, setVerdict] = useState<{ of: AuditVerdict; ms: number; hasHead: boolean }>()
   const maxAge = useStore(service)?.limits.signatureMaxAgeSeconds
   const check = useAct(async () => {
@@ -131,7 +136,7 @@ function Verification({ audit }: { audit: AuditExport }) {
     const head = await owner().audit.head()
     const of = await verifyInWorker({
       audit,
-      older: older?.audit,
+      older: chosen.current?.audit,
       head,
       maxMessageAgeSeconds: maxAge,
     })
@@ -141,7 +146,9 @@ function Verification({ audit }: { audit: AuditExport }) {
   })
   const read = useAct(async () => {
     const file = await chooseFile()
-    if (file !== undefined) setOlder({ name: file.name, audit: parseExport(await file.text()) })
+    if (file === undefined) return
+    setOlder({ name: file.name, audit: readOlder(await file.text(), audit) })
+    check.run()
   })
   return (
     <Card title={say('verify.title')} class="verification">
@@ -219,9 +226,19 @@ function chooseFile(): Promise<File | undefined> {
   })
 }
 
-function parseExport(text: string): AuditExport {
+/** An export that the visitor chose. The worker checks all of it; here, whether it is one of this wallet at all. */
+function readOlder(text: string, { walletAddress, network }: AuditExport): AuditExport {
+  const read = parseObject(text)
+  if (!String(read.format).startsWith('latchkey-audit ') || !Array.isArray(read.events))
+    throw new PageFault('notExport')
+  if (read.walletAddress !== walletAddress || read.network !== network)
+    throw new PageFault('otherExport')
+  return read as AuditExport
+}
+
+function parseObject(text: string): Partial<AuditExport> {
   try {
-    return JSON.parse(text) as AuditExport
+    return Object(JSON.parse(text)) as Partial<AuditExport>
   } catch {
     throw new PageFault('notExport')
   }

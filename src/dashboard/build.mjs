@@ -1,18 +1,17 @@
 /*
- * Builds the page into build/site: its files, and beside them those of /docs, which Workers serve from the same folder.
+ * Builds the page into build/site: its files, and beside them, in docs/, those of /docs.
  *
  * It runs at the end of `npm ci` (`prepare`): then `npm start` serves the page at once, needs no development package, and
  * a start never waits for a build, which takes about a second. It is JavaScript, because `npm ci --omit=dev` runs it with
  * whatever Node there is; without Vite it builds nothing and fails nothing.
  */
-import { copyFile, mkdir } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SITE = join(ROOT, 'build/site')
-const DOCS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
+const REFERENCE = join(ROOT, 'src/reference')
 
 const started = Date.now()
 const vite = await import('vite').catch((error) => {
@@ -38,8 +37,23 @@ if (vite === undefined) {
     },
     worker: { format: 'es' },
   })
-  await mkdir(join(SITE, 'docs'), { recursive: true })
-  const docs = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
-  for (const file of DOCS) await copyFile(join(docs, file), join(SITE, 'docs', file))
+  await vite.build({
+    root: REFERENCE,
+    configFile: false,
+    logLevel: 'warn',
+    build: {
+      outDir: join(SITE, 'docs'),
+      emptyOutDir: false,
+      target: 'es2022',
+      modulePreload: { polyfill: false },
+      reportCompressedSize: false,
+      rollupOptions: {
+        input: join(REFERENCE, 'try.ts'),
+        output: { entryFileNames: 'try.js' },
+      },
+    },
+  })
+  for (const file of ['style.css', 'icon.svg'])
+    await copyFile(join(REFERENCE, file), join(SITE, 'docs', file))
   process.stdout.write(`The page is built, in ${((Date.now() - started) / 1000).toFixed(1)} s.\n`)
 }

@@ -25,7 +25,6 @@ export function FundsView() {
             <Mono text={address} short={false} />
             <CopyButton text={address} label={say('address')} />
           </p>
-          {current?.kind === 'throwaway' && <p class="note warn">{say('wallet.throwaway.text')}</p>}
         </Card>
         {info?.devnet && (
           <Card title={say('funds.faucet')}>

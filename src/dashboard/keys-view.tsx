@@ -82,10 +82,12 @@ export function KeysView() {
             name,
             <>
               {say(`filter.${name}`)}{' '}
-              <span class="count">
-                {count(name)}
-                {name === 'ended' && ended.value?.hasMore && '+'}
-              </span>
+              {all && (
+                <span class="count">
+                  {count(name)}
+                  {name === 'ended' && ended.value?.hasMore && '+'}
+                </span>
+              )}
             </>,
           ])}
         />

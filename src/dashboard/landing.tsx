@@ -73,6 +73,7 @@ export function Landing() {
         <Problem
           error={error}
           onRetry={wallet.error ? wallet.run : throwaway.run}
+          needsClick
           onDismiss={dismiss}
         />
       )}

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { LatchkeyError } from '../client/errors.ts'
 import { createLoads, type Loaded } from '../store/loads.ts'
+import { createStore } from '../store/observable.ts'
 import { connection, noteSessionEnd, type WalletConnection } from './connection.ts'
 import { useStore } from './store.ts'
 
@@ -9,8 +10,9 @@ const loads = createLoads()
 
 export const announceChange = loads.renew
 export const renewLive = loads.renewLive
-/** Whether something that is shown changes without the visitor. */
-export const showsLive = loads.hasLive
+
+/** How many first loads are under way: of a view, a filter or the next rows. What is only refreshed is not counted. */
+export const underway = createStore(0)
 
 export interface ShownLoad<T> extends Loaded<T> {
   reload(): void
@@ -23,13 +25,19 @@ export function useLoad<T>(
   { isLive = false }: { isLive?: boolean } = {},
 ): ShownLoad<T> {
   const loadable = useMemo(() => {
+    let isFirst = true
     const noting = async (signal: AbortSignal) => {
       const by = connection.get()
+      const counted = isFirst ? 1 : 0
+      isFirst = false
+      underway.set(underway.get() + counted)
       try {
         return await load(signal)
       } catch (error) {
         if (!signal.aborted) noteEnd(error, by)
         throw error
+      } finally {
+        underway.set(underway.get() - counted)
       }
     }
     return loads.load(noting, { isLive })

@@ -250,7 +250,10 @@ export function Field(props: {
   )
 }
 
-/** A list of texts: Enter, comma or leaving the field adds one. */
+/**
+ * A list of texts: Enter, comma or leaving the field makes an entry of what was typed. What is typed counts at once: a list
+ * narrows a key, and a form that is sent while its field has the focus must not sign a wider one than it shows.
+ */
 export function ListField(props: {
   label: string
   help?: string
@@ -264,16 +267,18 @@ export function ListField(props: {
   const { items, onChange, label, suggestions = [] } = props
   const [text, setText] = useState('')
   const listId = useId()
-  const add = () => {
-    const added = text.split(/[\s,]+/).filter((item) => item !== '' && !items.includes(item))
-    if (added.length > 0) onChange([...items, ...new Set(added)])
-    setText('')
+  const typed = entriesOf(text)
+  const entered = items.filter((item) => !typed.includes(item))
+  const add = () => setText('')
+  const type = (next: string) => {
+    setText(next)
+    onChange([...entered, ...entriesOf(next).filter((item) => !entered.includes(item))])
   }
   return (
     <Field label={label} help={props.help} error={props.error} optional>
       {(attributes) => (
         <div class="list-field">
-          {items.map((item) => (
+          {entered.map((item) => (
             <span class="tag" key={item}>
               <span class="mono">{item}</span>
               <button
@@ -293,7 +298,7 @@ export function ListField(props: {
             autocomplete="off"
             spellcheck={false}
             list={suggestions.length > 0 ? listId : undefined}
-            onInput={(event) => setText(event.currentTarget.value)}
+            onInput={(event) => type(event.currentTarget.value)}
             onBlur={add}
             onKeyDown={(event) => {
               if (event.key !== 'Enter' && event.key !== ',') return
@@ -313,6 +318,10 @@ export function ListField(props: {
       )}
     </Field>
   )
+}
+
+function entriesOf(text: string): string[] {
+  return [...new Set(text.split(/[\s,]+/).filter((entry) => entry !== ''))]
 }
 
 /** One choice of a few, as radio buttons that look like a switch. */

@@ -26,6 +26,7 @@ type Fault =
   | 'tampered'
   | 'unavailable'
   | 'notExport'
+  | 'otherExport'
   | 'other'
 
 /** A fault that the page itself found. */
@@ -79,6 +80,7 @@ const LOOKS: Readonly<Record<Fault, readonly [IconName, Tone]>> = {
   tampered: ['alert', 'bad'],
   unavailable: ['offline', 'warn'],
   notExport: ['alert', 'warn'],
+  otherExport: ['alert', 'warn'],
   other: ['alert', 'bad'],
 }
 
@@ -94,9 +96,17 @@ export function faultOf(error: unknown): Fault {
   return FAULTS[error.code] ?? 'other'
 }
 
-/** An error, with what can be done about it. Waits and tries again by itself where the service says how long. */
-export function Problem(props: { error: unknown; onRetry?: () => void; onDismiss?: () => void }) {
-  const { error, onRetry, onDismiss } = props
+/**
+ * An error, with what can be done about it. Where the service says how long to wait, it counts down; then it tries again by
+ * itself, unless that would open a wallet: `needsClick`.
+ */
+export function Problem(props: {
+  error: unknown
+  onRetry?: () => void
+  onDismiss?: () => void
+  needsClick?: boolean
+}) {
+  const { error, onRetry, onDismiss, needsClick = false } = props
   const fault = faultOf(error)
   const seconds = error instanceof LatchkeyError ? error.retryAfterSeconds : undefined
   useEffect(() => {
@@ -125,8 +135,8 @@ export function Problem(props: { error: unknown; onRetry?: () => void; onDismiss
         {fault === 'noWallet' && <WalletLinks />}
       </div>
       <div class="actions">
-        {fault === 'limited' && seconds !== undefined && onRetry ? (
-          <Countdown key={String(error)} seconds={seconds} onEnd={onRetry} />
+        {fault === 'limited' && seconds !== undefined ? (
+          <Wait of={error} seconds={seconds} onRetry={onRetry} needsClick={needsClick} />
         ) : (
           onRetry && fault !== 'ended' && <Button onClick={onRetry}>{say('retry')}</Button>
         )}
@@ -136,15 +146,30 @@ export function Problem(props: { error: unknown; onRetry?: () => void; onDismiss
   )
 }
 
-function Countdown({ seconds, onEnd }: { seconds: number; onEnd: () => void }) {
-  const start = useMemo(() => Date.now(), [])
+/** The time until a request is allowed again, and what comes then. */
+function Wait(props: {
+  of: unknown
+  seconds: number
+  onRetry: (() => void) | undefined
+  needsClick: boolean
+}) {
+  const { of, seconds, onRetry, needsClick } = props
+  const start = useMemo(() => Date.now(), [of])
   const left = seconds - (useNow(500) - start) / 1_000
+  const isOver = left <= 0
+  const retriesItself = onRetry !== undefined && !needsClick
   useEffect(() => {
-    if (left <= 0) onEnd()
-  }, [left <= 0])
+    if (isOver && retriesItself) onRetry()
+  }, [isOver])
+  if (isOver && !retriesItself)
+    return onRetry ? (
+      <Button onClick={onRetry}>{say('retry')}</Button>
+    ) : (
+      <span role="status">{say('waitOver')}</span>
+    )
   return (
     <span class="countdown" role="timer">
-      {say('retryIn', { time: formatCountdown(left) })}
+      {say(retriesItself ? 'retryIn' : 'waitFor', { time: formatCountdown(left) })}
     </span>
   )
 }

@@ -69,6 +69,24 @@ export function isOutage(error: unknown): boolean {
   return false
 }
 
+/** Codes of a database that responds and must not be used, and what a probe is told of it. */
+const UNUSABLE: Readonly<Record<string, string>> = {
+  // read_only_sql_transaction: an operator has stopped writes, or the server has.
+  25006: 'database_read_only',
+  CONNECTION_TO_STANDBY: 'database_read_only',
+  CONNECTION_TO_OLD_PRIMARY: 'database_old_primary',
+  CONNECTION_TO_OTHER_CLUSTER: 'database_other_cluster',
+}
+
+/** Why a database that responds must not be used; undefined for any other fault. */
+export function unusableReason(error: unknown): string | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const reason = 'code' in at ? UNUSABLE[String(at.code)] : undefined
+    if (reason !== undefined) return reason
+  }
+  return undefined
+}
+
 /** SQLSTATE classes whose messages name tables, roles and settings, and no value of a row or a parameter. */
 const NAMING_STATES = /^(08|0A|25|26|28|3D|3F|40|42|53|55|57|58|XX)/
 

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { makeFolder } from './make-folder.ts'
 
 const SQLITE_BUSY = 5
 /** Time for one of several concurrent attempts to succeed; without it all of them might fail. */
@@ -12,7 +13,7 @@ const CONTEST_MS = 100
  * the refusal, besides stopping the other process.
  */
 export function lockFolder(folder: string, orElse: string): () => void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder)
   const database = new DatabaseSync(join(folder, 'lock'), { timeout: CONTEST_MS })
   const pidFile = join(folder, 'lock.pid')
   try {

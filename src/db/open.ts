@@ -6,18 +6,18 @@ import { type PostgresTarget, parseConnectionString } from './connection-string.
 import { type Database, messageOf, sqlStateOf } from './database.ts'
 import { type DistributeOptions, distribute } from './distribute.ts'
 import { hasDistributedTables } from './distribution.ts'
+import { type Certificates, driverOptions, startupParameters } from './driver.ts'
 import { type MigrateOptions, migrate, needsMigration, readState } from './migrate.ts'
 import { openPglite } from './pglite.ts'
 import {
-  type Certificates,
   connectPostgres,
-  driverOptions,
   type OpenDatabase,
+  type PostgresOptions,
   type PostgresRoute,
-  startupParameters,
 } from './postgres.ts'
 import { releaseProblem } from './release.ts'
 import * as schema from './schema.ts'
+import { primaryFirst } from './servers.ts'
 import {
   DISTRIBUTED_PLANNING,
   deviationsText,
@@ -36,7 +36,7 @@ const FORBIDDEN = '42501'
 const MIGRATE_ADVICE =
   '. Migrate it with the role that owns it: SERVICE_ROLE=<this role> npm run migrate'
 
-export interface OpenOptions {
+export interface OpenOptions extends Pick<PostgresOptions, 'onChange'> {
   /** Connections to Postgres, at most. PGlite has one. */
   maxConnections?: number
   /** Receives the text of every statement, for counting, and its parameters. */
@@ -63,6 +63,12 @@ export async function openDatabase(url: string, options: OpenOptions = {}): Prom
       cause: error,
     })
   }
+}
+
+/** Opens a standby for reads. It is not migrated: its primary is. */
+export async function openStandby(url: string, maxConnections = 10): Promise<OpenDatabase> {
+  const { route } = await findRoute(url)
+  return connectPostgres(route, { maxConnections, readsStandby: true })
 }
 
 /** Brings the schema up to date, and resolves to the name of the database. */
@@ -112,9 +118,10 @@ async function migrateOver(
  * pooler in between refuses or forgets them, or gives the session to others.
  */
 export async function findRoute(url: string): Promise<Found> {
-  const target = parseConnectionString(url)
-  const certificates = readCertificates(target)
-  const way = { target, certificates }
+  const parsed = parseConnectionString(url)
+  const certificates = readCertificates(parsed)
+  const way = { target: await primaryFirst(parsed, certificates), certificates }
+  const { target } = way
   const [settings, state] = await withClient(way, {}, async (client) => {
     const surroundings = await readSurroundings((text) => client.unsafe(text))
     const searchPath = searchPathOf(target) ?? surroundings.searchPath

@@ -3,17 +3,17 @@ import {
   chmodSync,
   constants,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   type Stats,
   statSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { drizzle } from 'drizzle-orm/pglite'
 import { type Database, messageOf } from './database.ts'
 import { lockFolder } from './folder-lock.ts'
+import { makeFolder } from './make-folder.ts'
 import { migrate } from './migrate.ts'
 import type { OpenDatabase } from './postgres.ts'
 import * as schema from './schema.ts'
@@ -80,10 +80,6 @@ class FolderError extends Error {
   }
 }
 
-function nearestFolder(path: string): string {
-  return existsSync(path) ? path : nearestFolder(dirname(path))
-}
-
 /**
  * Makes the folder, or checks the one that is there: other users may not write to it, or they could replace the database, nor
  * read the database in it, whose files are created readable by all.
@@ -91,9 +87,7 @@ function nearestFolder(path: string): string {
 function prepareFolder(folder: string): void {
   const files = join(folder, 'postgres')
   explained(folder, () => {
-    // mkdir with `recursive` reports ENOENT for whatever keeps it from making a parent.
-    if (!existsSync(folder)) accessSync(nearestFolder(dirname(folder)), constants.W_OK)
-    mkdirSync(files, { recursive: true, mode: 0o700 })
+    makeFolder(files)
     for (const path of [folder, files]) accessSync(path, constants.W_OK | constants.X_OK)
     tighten(folder, ({ mode }) => mode & ~OTHERS_WRITE)
     tighten(files, () => 0o700)

@@ -9,7 +9,11 @@ export type Send = (text: string, parameters?: unknown[], options?: object) => S
 
 /** A client of the driver that has one connection. */
 export interface Connection {
+  /** Resolves once the session may be used, and rejects where it must not be; absent: it may be at once. */
+  opened?: Promise<void>
   unsafe: Send
+  /** Why the session's results must not be used, as far as its server has told since; checked when they come. */
+  problem?: () => Error | undefined
   end(options: { timeout: number }): Promise<void>
 }
 
@@ -18,6 +22,10 @@ export interface PoolOptions {
   max: number
   /** Makes a client; it calls `onLost` when its connection is gone. */
   connect: (onLost: () => void) => Connection
+  /** Undefined where a connection may be used now; else resolves once it is known which ones may be. */
+  refresh?: () => Promise<void> | undefined
+  /** What a server that was silent must respond to before statements are sent to it again. */
+  probe?: string
   /** Longest wait for a free connection. */
   acquireTimeoutMs: number
   /** A connection that is silent for this long while a statement is under way is considered dead. */
@@ -111,6 +119,8 @@ class ConnectionError extends Error {
 export function openPool({
   max,
   connect,
+  refresh = () => undefined,
+  probe: probeText = 'SELECT 1',
   acquireTimeoutMs,
   silenceTimeoutMs,
   begin = 'BEGIN',
@@ -141,6 +151,7 @@ export function openPool({
       unanswered: 0,
       silenceTimer: undefined,
     }
+    pooled.connection.opened?.catch(() => {}) // Each of its statements rejects with it.
     connections.add(pooled)
     return pooled
   }
@@ -204,6 +215,8 @@ export function openPool({
   }
 
   async function acquire(demand: Demand): Promise<PooledConnection> {
+    const refreshed = refresh()
+    if (refreshed !== undefined) await refreshed
     if (isClosing) throw new ConnectionError('CONNECTION_ENDED')
     const pooled = waiting.length === 0 && !isSilent ? available(demand) : undefined
     if (pooled !== undefined) return reserve(pooled, demand)
@@ -238,8 +251,13 @@ export function openPool({
     pooled.unanswered++
     if (pooled.silenceTimer === undefined) startSilenceTimer(pooled)
     try {
+      if (pooled.connection.opened !== undefined) await pooled.connection.opened
       const sent = pooled.connection.unsafe(...statement)
       const result = await (asArrays ? sent.values() : sent)
+      const problem = pooled.connection.problem?.()
+      if (problem !== undefined) throw problem
+      // Its server was found to be an old primary, or its commit to stand there alone, while the result was on its way.
+      if (pooled.isLost) throw new ConnectionError('CONNECTION_LOST')
       heardAt = performance.now()
       pooled.prepared.add(statement[0])
       return result
@@ -299,7 +317,7 @@ export function openPool({
     const demand = { isExclusive: true, text: '' }
     while (isSilent && !isClosing) {
       const pooled = reserve(open(), demand)
-      const fault = await query(pooled, false, 'SELECT 1').then(
+      const fault = await query(pooled, false, probeText).then(
         () => undefined,
         (error: unknown) => error,
       )

@@ -1,21 +1,17 @@
 import { parsePgArray } from 'drizzle-orm/pg-core'
 import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres, { type Options, type Sql } from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import type { PostgresTarget } from './connection-string.ts'
 import type { Database } from './database.ts'
-import { openPool } from './pool.ts'
+import { type Certificates, driverOptions, startupParameters } from './driver.ts'
+import { readIdentity, ServerError } from './identity.ts'
+import { type Connection, openPool } from './pool.ts'
+import { type Host, openServers, openStandbys, type ServersOptions } from './servers.ts'
 import { BEGIN, beginWith, type Settings } from './session.ts'
 
 export interface OpenDatabase {
   db: Database
   close: () => Promise<void>
-}
-
-/** PEM texts that a connection string names by their files. */
-export interface Certificates {
-  ca?: string
-  cert?: string
-  key?: string
 }
 
 /** A connection string, and what was found out about the way to its server. */
@@ -30,70 +26,130 @@ export interface PostgresRoute {
   carrier: 'session' | 'transaction' | 'role'
 }
 
-export interface PostgresOptions {
+export interface PostgresOptions extends Pick<ServersOptions, 'onChange'> {
   maxConnections?: number | undefined
+  /** Whether standbys are read; else only a primary is used. */
+  readsStandby?: boolean
   /** Receives the text of every statement, for counting, and its parameters. */
   onStatement?: ((text: string, parameters: readonly unknown[]) => void) | undefined
 }
 
 const TEXT_ARRAY = 1009
-const APPLICATION = 'latchkey'
 const ACQUIRE_TIMEOUT_MS = 3_000
 /** Longer than statement_timeout, by which a live server ends a statement. */
 const SILENCE_TIMEOUT_MS = 3_300
 const CONNECT_TIMEOUT_SECONDS = 3
+/** How long a server that must not be used is taken at its word: sessions that wait would connect to it without a pause. */
+const REFUSAL_STANDS_MS = 100
+/** A commit that waits for whatever commits wait for, and changes nothing. */
+const COMMIT_ALONE = `SELECT pg_logical_emit_message(true, 'latchkey', '')`
+/**
+ * Where in Postgres a wait for a synchronous standby was cancelled. The commit then stands on this server alone, and is reported
+ * as any other one, with a warning.
+ */
+const WAIT_FOR_STANDBY = 'SyncRepWaitForLSN'
+
+interface Session {
+  host: Host
+  /** Undefined until its server has told. */
+  timeline: number | undefined
+}
 
 /** Opens a pool to a Postgres whose schema is up to date. The first statement makes the first connection. */
 export function connectPostgres(
   { target, certificates, settings, carrier }: PostgresRoute,
-  { maxConnections = 10, onStatement }: PostgresOptions,
+  { maxConnections = 10, readsStandby = false, onStatement, onChange }: PostgresOptions,
 ): OpenDatabase {
   const isShared = carrier === 'transaction'
   // drizzle registers its parsers and serializers here; every connection gets the same ones.
   const types = { parsers: {}, serializers: {} }
-  /** The host that the next connection tries first: not one that did not respond. */
-  let first = 0
+  /** Every open session, by what discards it. */
+  const sessions = new Map<() => void, Session>()
+  let refused: { error: ServerError; at: number } | undefined
+  const servers = readsStandby
+    ? openStandbys(target)
+    : openServers(target, { certificates, onMove: discardOlder, onChange })
+
+  function discardOlder(timeline: number | undefined): void {
+    refused = undefined
+    for (const [discard, session] of sessions) {
+      const isOlder = (session.timeline ?? Infinity) < (timeline ?? 0)
+      if (isOlder || session.host !== servers.current()) discard()
+    }
+  }
+
+  function connect(onLost: () => void): Connection {
+    if (refused !== undefined && performance.now() - refused.at < REFUSAL_STANDS_MS)
+      return refusedConnection(refused.error, onLost)
+    const session: Session = { host: servers.current(), timeline: undefined }
+    const discard = () => {
+      sessions.delete(discard)
+      onLost()
+    }
+    sessions.set(discard, session)
+    let isStandby = false
+    const client = postgres({
+      ...driverOptions(target, certificates, session.host),
+      connect_timeout: Math.min(
+        target.connectTimeoutSeconds || CONNECT_TIMEOUT_SECONDS,
+        CONNECT_TIMEOUT_SECONDS,
+      ),
+      max_lifetime: null,
+      // Of Postgres 14 and newer, before the session's first statement.
+      onparameter: (name: string, value: unknown) => {
+        if (name === 'in_hot_standby') isStandby = value === 'on'
+      },
+      onnotice: ({ routine }) => {
+        if (routine === WAIT_FOR_STANDBY) discard()
+      },
+      onclose: () => {
+        servers.suspect()
+        discard()
+      },
+      // The driver would query pg_type on every new connection; text[] is the only array type that statements return.
+      fetch_types: false,
+      types: {
+        texts: {
+          to: TEXT_ARRAY,
+          from: [TEXT_ARRAY],
+          serialize: (value: unknown) => value,
+          parse: parsePgArray,
+        },
+      },
+      connection: startupParameters(target, carrier === 'session' ? settings : {}),
+    })
+    Object.assign(client.options.parsers, types.parsers)
+    Object.assign(client.options.serializers, types.serializers)
+
+    async function judge(): Promise<void> {
+      const identity = await readIdentity((text) => client.unsafe(text))
+      try {
+        servers.accept(identity)
+      } catch (error) {
+        refused = { error: error as ServerError, at: performance.now() }
+        throw error
+      }
+      session.timeline = identity.timeline
+    }
+    return {
+      // A session of a role is as short as a request, which must not wait for one more round trip.
+      ...(carrier !== 'role' && { opened: judge() }),
+      // A prepared statement costs one round trip; an unprepared one costs two.
+      unsafe: (text, parameters, options) =>
+        client.unsafe(text, parameters as never[], { ...options, prepare: !isShared }),
+      problem: () =>
+        isStandby && !readsStandby ? new ServerError('CONNECTION_TO_STANDBY') : undefined,
+      end: client.end,
+    }
+  }
+
   const pool = openPool({
     max: maxConnections,
     begin: isShared ? beginWith(settings) : BEGIN,
     isShared,
-    connect(onLost) {
-      let isConnected = false
-      const client = postgres({
-        ...driverOptions(target, certificates, first),
-        connect_timeout: Math.min(
-          target.connectTimeoutSeconds || CONNECT_TIMEOUT_SECONDS,
-          CONNECT_TIMEOUT_SECONDS,
-        ),
-        max_lifetime: null,
-        onparameter: () => {
-          isConnected = true
-        },
-        onclose: () => {
-          if (!isConnected) first = (first + 1) % target.hosts.length
-          onLost()
-        },
-        // The driver would query pg_type on every new connection; text[] is the only array type that statements return.
-        fetch_types: false,
-        types: {
-          texts: {
-            to: TEXT_ARRAY,
-            from: [TEXT_ARRAY],
-            serialize: (value: unknown) => value,
-            parse: parsePgArray,
-          },
-        },
-        connection: startupParameters(target, carrier === 'session' ? settings : {}),
-      })
-      Object.assign(client.options.parsers, types.parsers)
-      Object.assign(client.options.serializers, types.serializers)
-      return {
-        // A prepared statement costs one round trip; an unprepared one costs two.
-        unsafe: (text, parameters, options) =>
-          client.unsafe(text, parameters as never[], { ...options, prepare: !isShared }),
-        end: client.end,
-      }
-    },
+    connect,
+    ...(!readsStandby && { probe: COMMIT_ALONE }),
+    refresh: servers.refresh,
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
     silenceTimeoutMs: SILENCE_TIMEOUT_MS,
   })
@@ -103,55 +159,22 @@ export function connectPostgres(
     client,
     ...(onStatement !== undefined && { logger: { logQuery: onStatement } }),
   })
-  return { db: db as unknown as Database, close: pool.end }
-}
-
-/** What the driver needs of a connection string, for a client of one connection. */
-export function driverOptions(
-  target: PostgresTarget,
-  certificates: Certificates = {},
-  first = 0,
-): Options<never> {
-  const hosts = [...target.hosts.slice(first), ...target.hosts.slice(0, first)]
-  const socket = hosts.length === 1 && hosts[0]?.host.startsWith('/') ? hosts[0] : undefined
-  const options = {
-    // The driver's types know one host, and not that these may be absent.
-    host: hosts.map(({ host }) => host),
-    port: hosts.map(({ port }) => port),
-    ...(socket !== undefined && { path: `${socket.host}/.s.PGSQL.${socket.port}` }),
-    ...(target.user !== undefined && { user: target.user }),
-    ...(target.password !== undefined && { password: target.password }),
-    ...(target.database !== undefined && { database: target.database }),
-    ssl: tlsOf(target, certificates),
-    max: 1,
-    onnotice: () => {},
-    // Of several servers the one that can be written to. With one alone there is no other to try.
-    ...(hosts.length > 1 && { target_session_attrs: 'primary' }),
-  }
-  return options as unknown as Options<never>
-}
-
-/** The startup parameters of a session. */
-export function startupParameters(
-  { applicationName, serverOptions }: PostgresTarget,
-  settings: Settings,
-): Record<string, string | number> {
   return {
-    application_name: applicationName ?? APPLICATION,
-    ...(serverOptions !== undefined && { options: serverOptions }),
-    ...settings,
+    db: db as unknown as Database,
+    async close() {
+      await Promise.all([servers.close(), pool.end()])
+    },
   }
 }
 
-function tlsOf({ tls, hosts }: PostgresTarget, certificates: Certificates): unknown {
-  if (tls === 'off') return false
-  const verifies = tls === 'verify-ca' || tls === 'verify-full'
-  if (!verifies && certificates.cert === undefined) return tls === 'prefer' ? 'prefer' : 'require'
+/** In place of a connection to a server that has just been refused. */
+function refusedConnection(error: ServerError, onLost: () => void): Connection {
+  queueMicrotask(onLost)
   return {
-    ...certificates,
-    rejectUnauthorized: verifies,
-    ...(tls === 'verify-ca' && { checkServerIdentity: () => undefined }),
-    // The driver leaves the name out for an address, which would then be compared with localhost.
-    ...(tls === 'verify-full' && hosts.length === 1 && { host: hosts[0]?.host }),
+    opened: Promise.reject(error),
+    unsafe: () => {
+      throw error
+    },
+    end: async () => {},
   }
 }

@@ -1,6 +1,7 @@
 import postgres from 'postgres'
 import { parseConnectionString } from './connection-string.ts'
-import { driverOptions, type PostgresRoute, startupParameters } from './postgres.ts'
+import { driverOptions, startupParameters } from './driver.ts'
+import type { PostgresRoute } from './postgres.ts'
 import {
   readSurroundings,
   type Settings,

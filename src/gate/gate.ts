@@ -31,6 +31,8 @@ export interface GateOptions {
   gather?: () => Promise<void>
   /** Where shards are; undefined on one Postgres, where a statement decides about keys of all of them. */
   distribution?: Distribution | undefined
+  /** Whether also a request that comes alone waits for `gather`: where the database runs in this process. */
+  gathersAlways?: boolean
 }
 
 interface WaitingRequest {
@@ -77,6 +79,7 @@ export function openGate(
     maxStatements = MAX_STATEMENTS,
     gather,
     distribution,
+    gathersAlways = false,
   }: GateOptions,
 ): Gate {
   const isDistributed = distribution !== undefined
@@ -86,8 +89,7 @@ export function openGate(
     hasManyServers: distribution?.hasManyServers === true,
   })
   const findShards = openShardLookUp(db)
-  // A database that is read between turns of the event loop has one connection.
-  const pace = openPace(gather === undefined ? maxStatements : 1)
+  const pace = openPace(maxStatements)
   const queues = new Map<KeyHash, KeyQueue>()
   /** Keys with requests that no statement is under way for. */
   let ready: KeyQueue[] = []
@@ -111,28 +113,43 @@ export function openGate(
   }
 
   function sendReady(): void {
-    if (isGathering) return
-    if (gather === undefined) sendNow()
-    else if (ready.length > 0 && underWay < pace.most()) {
-      isGathering = true
-      void gather().then(() => {
-        isGathering = false
-        sendNow()
-      })
-    }
+    if (isGathering || ready.length === 0 || underWay >= pace.most()) return
+    if (gather === undefined || (isAlone() && !gathersAlways)) sendNow()
+    else void gatherAndSend(gather)
+  }
+
+  /** Under a load that gives each request a statement of its own, waiting would only delay it. */
+  function isAlone(): boolean {
+    return ready.length === 1 && keysUnderWay === 0 && keysDecided <= 1
+  }
+
+  /**
+   * A statement costs as much as some 15 keys do. Requests that are in the process' sockets already join it: it waits until
+   * its share is there, or until a turn of the event loop has brought none.
+   */
+  async function gatherAndSend(gather: () => Promise<void>): Promise<void> {
+    isGathering = true
+    let before: number
+    do {
+      before = ready.length
+      await gather()
+    } while (ready.length > before && ready.length < shareOf())
+    isGathering = false
+    sendNow()
   }
 
   function sendNow(): void {
-    while (ready.length > 0 && underWay < pace.most()) void send(batchSize())
+    while (ready.length > 0 && underWay < pace.most())
+      void send(Math.min(ready.length, shareOf(), MAX_BATCH))
   }
 
   /**
    * A statement takes its share of the keys that wait, are under way or were just decided. The database then works on some shares
    * while this process works on another. Without it, batches of nearly all and nearly none alternate.
    */
-  function batchSize(): number {
+  function shareOf(): number {
     const keys = ready.length + keysUnderWay + keysDecided
-    return Math.min(ready.length, Math.ceil(keys / (pace.most() + 1)), MAX_BATCH)
+    return Math.ceil(keys / (pace.most() + 1))
   }
 
   async function send(size: number): Promise<void> {

@@ -49,7 +49,9 @@ const SEEN_SLOTS = 2 ** 14
 
 /**
  * Opens a memory of row versions. A server that starts anew, or another one that takes its place, may give numbers again that an
- * earlier one gave to transactions that were lost: versions are forgotten with the server that they were read from.
+ * earlier one gave to transactions that were lost: versions are forgotten with the server that they were read from. The start of its
+ * postmaster names it, and with it the timeline: one postmaster is the primary of one timeline at most. Where sessions crash and the same
+ * postmaster recovers from its log, no version that is remembered returns: the statement that read it was flushed, and all before it.
  */
 export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
   const keys = new Map<KeyHash, KnownKey & { isUsed: boolean }>()

@@ -15,37 +15,52 @@ const ROUND_MS = 100
 const MIN_KEPT = 8
 const MAX_KEPT = 128
 /** What a further statement must bring, as a factor of the rate. */
-const WORTH = 1.08
+const WORTH = 1.15
+/** How often a number is compared with each neighbour, and how many of these comparisons a higher number must win. */
+const COMPARISONS = 6
+const MIN_WINS = 5
 
-/** Opens a pace from 1 to `max` statements. A load that leaves nothing waiting is not measured. */
-export function openPace(max: number, first = Math.min(2, max)): Pace {
+/**
+ * Opens a pace from 1 to `max` statements. A load that leaves nothing waiting is not measured. Other programs on the machine make single
+ * rounds differ by half: a further statement must win nearly all of its comparisons, and is given up when it does not win most.
+ */
+export function openPace(max: number, first = 1): Pace {
   let chosen = first
   let kept = MIN_KEPT
   /** The numbers of the next rounds. */
   let plan = planOf(chosen, 0)
-  let rates = new Map<number, number[]>()
+  /** The rate of the last round with the chosen number alone, and the ratios of its neighbours' rates to it. */
+  let base = 0
+  let ratios = new Map<number, number[]>()
   let startedAt: number | undefined
   let requests = 0
 
-  /** Rounds with the number alone, then with its neighbours in between, so that a load that changes changes both. */
+  /** Rounds with the number alone, then with each neighbour after it, so that a load that changes changes both. */
   function planOf(number: number, alone: number): number[] {
-    const looks = [number, number, number - 1, number, number, number + 1]
-    const possible = [...looks, ...looks].filter((one) => one >= 1 && one <= max)
-    return [...Array<number>(alone).fill(number), ...possible]
+    const looks = [number - 1, number + 1].filter((one) => one >= 1 && one <= max)
+    const pairs = looks.flatMap((neighbour) => [number, neighbour])
+    return [
+      ...Array<number>(alone).fill(number),
+      ...Array.from({ length: COMPARISONS }, () => pairs).flat(),
+    ]
   }
 
   function choose(): void {
     const before = chosen
-    if (rateOf(chosen + 1) > rateOf(chosen) * WORTH) chosen += 1
-    else if (rateOf(chosen - 1) * WORTH > rateOf(chosen)) chosen -= 1
+    if (wins(chosen + 1, (ratio) => ratio > WORTH) >= MIN_WINS) chosen += 1
+    else if (wins(chosen - 1, (ratio) => ratio * WORTH > 1) >= COMPARISONS / 2) chosen -= 1
     kept = chosen === before ? Math.min(2 * kept, MAX_KEPT) : MIN_KEPT
     plan = planOf(chosen, chosen === before ? kept : 0)
-    rates = new Map()
+    ratios = new Map()
   }
 
-  function rateOf(number: number): number {
-    const found = rates.get(number) ?? []
-    return found.toSorted((one, other) => one - other)[Math.floor(found.length / 2)] ?? 0
+  function wins(number: number, isWon: (ratio: number) => boolean): number {
+    return (ratios.get(number) ?? []).filter(isWon).length
+  }
+
+  function note(number: number, rate: number): void {
+    if (number === chosen) base = rate
+    else ratios.set(number, [...(ratios.get(number) ?? []), rate / base])
   }
 
   return {
@@ -58,8 +73,7 @@ export function openPace(max: number, first = Math.min(2, max)): Pace {
       }
       requests += count
       if (at - startedAt < ROUND_MS) return
-      const number = plan.shift() ?? chosen
-      rates.set(number, [...(rates.get(number) ?? []), requests / (at - startedAt)])
+      note(plan.shift() ?? chosen, requests / (at - startedAt))
       startedAt = at
       requests = 0
       if (plan.length === 0) choose()

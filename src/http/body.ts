@@ -80,15 +80,10 @@ function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
   })
 }
 
-/** Whether a request has no body, by its headers. */
-export function hasNoBody(c: AppContext): boolean {
-  const length = c.req.header('content-length')
-  return length === undefined ? c.req.raw.body === null : length === '0'
-}
-
 async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
-  if (hasNoBody(c)) return ok('')
   const length = c.req.header('content-length')
+  const isEmpty = length === undefined ? c.req.raw.body === null : length === '0'
+  if (isEmpty) return ok('')
   const media = checkMedia(c)
   if (!media.ok) return media
   if (Number(length ?? 0) > MAX_BODY_BYTES) return TOO_LARGE

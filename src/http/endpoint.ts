@@ -36,6 +36,8 @@ export interface Endpoint {
     Record<number, { description: string; schema?: z.ZodType; contentType?: 'text/event-stream' }>
   >
   refusals: readonly RefusalReason[]
+  /** Whether a success may be read from a replica, and then names its lag. */
+  mayLag?: true
   deprecation?: Deprecation
   handle(c: AppContext): Response | Promise<Response>
 }

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import type { Credential, Endpoint } from './endpoint.ts'
+import { REPLICA_LAG } from './lagging.ts'
 import { shareSchemas } from './shared-schemas.ts'
 
 type JsonObject = Record<string, unknown>
@@ -51,6 +52,14 @@ const EXTRA_HEADERS: typeof HEADERS = [
   ['Retry-After', 'RetryAfter', 'Seconds to wait before retrying'],
   ['WWW-Authenticate', 'Challenge', 'The missing credential or scope (RFC 6750)'],
 ]
+const LAG = {
+  [REPLICA_LAG]: {
+    description:
+      'Present where the response was read from a replica: everything that was committed more than so many seconds ago is in it. Cache-Control: no-cache in the request asks for the primary',
+    required: false,
+    schema: { type: 'integer' },
+  },
+}
 
 /** Extra headers by status. */
 const HEADERS_OF_STATUS: Record<string, string> = {
@@ -190,7 +199,7 @@ function operation(
           status,
           {
             description: response.description,
-            headers: headersOf(status),
+            headers: { ...headersOf(status), ...(endpoint.mayLag === true && LAG) },
             ...(response.schema !== undefined && {
               content: {
                 [response.contentType ?? 'application/json']: {
@@ -393,6 +402,10 @@ function inComponents(
     override: ({ jsonSchema }) => {
       if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
       if ('wire' in jsonSchema) writeWire(jsonSchema)
+      if ('sample' in jsonSchema) {
+        jsonSchema.examples = [jsonSchema.sample]
+        delete jsonSchema.sample
+      }
       // A later release may add members to a response.
       if (io === 'output' && jsonSchema.additionalProperties === false)
         delete jsonSchema.additionalProperties

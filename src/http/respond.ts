@@ -1,5 +1,6 @@
 import type { Window } from '../gate/windows.ts'
 import type { AppContext } from './context.ts'
+import { REPLICA_LAG } from './lagging.ts'
 import { rateLimitValues } from './rate-limit-headers.ts'
 
 /** Response headers that a page's script may read. */
@@ -15,6 +16,7 @@ export const EXPOSED_HEADERS = [
   'Deprecation',
   'Sunset',
   'X-API-Key-Expires',
+  REPLICA_LAG,
   'X-Request-Id',
   'WWW-Authenticate',
 ]

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
-import { truth, wholeNumber } from '../wire/query.ts'
+import { booleanParameter, integerParameter } from '../wire/query.ts'
 import { MAX_GRACE_SECONDS } from './form.ts'
 import type { CreatedKey, Key, RotatedKey } from './key.ts'
 import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
@@ -28,7 +28,7 @@ export const UpdateApiKey = actionSchema(
     ...CHANGE_MEMBERS,
     ...HEAD,
   },
-  { ...OF_KEY, permissions: ['execute'] },
+  { ...OF_KEY, label: 'market maker' },
 )
 export type UpdateKeyMembers = z.output<typeof UpdateApiKey>
 export const RotateApiKey = actionSchema(
@@ -67,10 +67,10 @@ export const RevokeAllApiKeys = actionSchema(
 
 export const KeyParams = z.object({ keyId: KeyId })
 export const KeyQuery = z.strictObject({
-  live: truth.meta({
+  live: booleanParameter.meta({
     description: 'true: only active and suspended keys; false: only ended ones.',
   }),
-  limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 100 }),
+  limit: integerParameter({ minimum: 1, maximum: 100, byDefault: 100 }),
   cursor: KeyId.optional(),
 })
 

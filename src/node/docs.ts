@@ -1,16 +1,18 @@
 import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip as gzipBytes } from 'node:zlib'
-import { type Docs, openDocs } from '../http/docs.ts'
+import type { ReadDocsFile } from '../http/docs.ts'
 import type { Gzip } from '../http/shared-document.ts'
 
-const FOLDER = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+/** What the build writes beside the page. */
+const FOLDER = fileURLToPath(new URL('../../build/site/docs', import.meta.url))
 
-/** /docs, from the installed package. */
-export function docsFiles(): Docs {
-  return openDocs(async (_, name) => Uint8Array.from(await readFile(join(FOLDER, name))), gzip)
+/** Reads the files of /docs. Without the build the reference is shown all the same, plain and without trying. */
+export const readDocsFile: ReadDocsFile = async (_, name) => {
+  const bytes = await readFile(join(FOLDER, name)).catch(() => undefined)
+  return bytes && Uint8Array.from(bytes)
 }
 
 const compress = promisify(gzipBytes)

@@ -9,6 +9,8 @@ import type { OtelSettings } from '../otel/settings.ts'
 import type { TraceParent } from '../otel/trace-context.ts'
 import { openTracer, type TracerOptions, tracedFetch } from '../otel/tracer.ts'
 import { VERSION } from '../version.ts'
+import type { PeerFetch } from '../wire/response.ts'
+import { fetchPeer } from './fetch.ts'
 
 /** How long the last export may take once the process stops. */
 const LAST_EXPORT_MS = 2_000
@@ -46,7 +48,7 @@ function logExports(log: Log, signal: Signal): (sent: Sent) => void {
 export function openTraces(
   settings: OtelSettings & Required<Pick<OtelSettings, 'traces'>>,
   log: Log,
-): Exporter & { beginSpan: BeginSpan; fetch: typeof globalThis.fetch } {
+): Exporter & { beginSpan: BeginSpan; fetch: PeerFetch } {
   const { traces } = settings
   const resource = resourceOf(settings)
   const report = logExports(log, 'traces')
@@ -90,7 +92,7 @@ export function openTraces(
   const timer = setInterval(() => void flushOnce(), traces.flushIntervalMs).unref()
   return {
     beginSpan: openTracer(options),
-    fetch: tracedFetch(fetch, options),
+    fetch: tracedFetch(fetchPeer, options),
     async close() {
       clearInterval(timer)
       await lastly(stopping, sending === undefined ? flushOnce() : sending.then(flushOnce))

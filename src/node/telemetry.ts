@@ -8,7 +8,9 @@ import {
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type OtelSettings, readOtelSettings } from '../otel/settings.ts'
+import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
+import { fetchPeer } from './fetch.ts'
 import {
   countEvents,
   countPasses,
@@ -27,7 +29,7 @@ export interface Telemetry {
   observe: ObserveRequest | undefined
   onPass: OnPass | undefined
   /** How the service reaches the chain, traced where traces are wanted. */
-  fetch: typeof globalThis.fetch
+  fetch: PeerFetch
   /** Serves metrics where they are wanted, once there is a world. */
   serve(world: World): Promise<void>
   /** Exports what is left, and stops. */
@@ -47,7 +49,7 @@ export function openTelemetry({ config, env, ownLog, now }: TelemetryOptions): T
   const { settings, problems } = readOtelSettings(env)
   const metrics = wantsMetrics(config, settings) ? openProcessMetrics(config) : undefined
   const log = metrics === undefined ? ownLog : countEvents(ownLog, metrics)
-  for (const problem of problems) log('warn', 'setting_ignored', { problem })
+  for (const problem of problems) log('warn', 'setting_doubtful', { problem })
   const { traces } = settings
   const traced = traces === undefined ? undefined : openTraces({ ...settings, traces }, log)
   const sinks = [
@@ -59,7 +61,7 @@ export function openTelemetry({ config, env, ownLog, now }: TelemetryOptions): T
     log,
     observe: observeRequests(() => performance.now(), sinks, traced?.beginSpan),
     onPass: metrics && countPasses(metrics, now),
-    fetch: traced?.fetch ?? fetch,
+    fetch: traced?.fetch ?? fetchPeer,
     async serve(world) {
       if (metrics === undefined) return
       watchWorld(metrics, world)

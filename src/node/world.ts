@@ -1,9 +1,12 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
 import { readDistribution } from '../db/distribution.ts'
+import { openStandby } from '../db/open.ts'
+import { openReplica, type Replica } from '../db/replica.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
+import type { Config } from '../env.ts'
 import { limitsOf } from '../gate/admit.ts'
 import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
@@ -14,13 +17,18 @@ import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
+import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
+import { fetchPeer } from './fetch.ts'
 import { openHeads } from './heads.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
+  /** What signs transactions; by default JavaScript does. */
+  signDigest?: SignDigest
   /** The process's own clock: the service uses Postgres'. */
   ownNow: () => number
   /** Milliseconds since any moment, by a clock that nothing sets. */
@@ -28,7 +36,7 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   /** A time in place of both clocks, for tests. */
   fixedTime?: () => number
   /** How the chain is reached. */
-  fetch?: typeof globalThis.fetch
+  fetch?: PeerFetch
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -39,8 +47,9 @@ export async function openWorld({
   ownNow,
   elapsed,
   recover,
+  signDigest,
   fixedTime,
-  fetch = globalThis.fetch,
+  fetch = fetchPeer,
 }: WorldOptions): Promise<World> {
   const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
@@ -75,7 +84,9 @@ export async function openWorld({
       now,
       fixedTime,
       distribution,
-      ...(config.DATABASE_URL.startsWith('pglite:') && { gather }),
+      gather,
+      // PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile.
+      ...(config.DATABASE_URL.startsWith('pglite:') && { gathersAlways: true, maxStatements: 1 }),
     }),
     watch,
     chain,
@@ -85,6 +96,8 @@ export async function openWorld({
       chain,
       config.OPERATOR_PRIVATE_KEYS,
       config.STACKS_NETWORK,
+      {},
+      signDigest,
     ),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
@@ -92,6 +105,7 @@ export async function openWorld({
     hashSecret: hashSecretNatively,
     mac,
     usage: openUsage(log, distribution),
+    replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db, distribution),
     feed: openOrderFeed(db, log, { now, pause, distribution }),
     walletFeed: openWalletFeed(db, log, { now, pause, distribution }),
@@ -103,7 +117,25 @@ export async function openWorld({
   }
 }
 
-/** PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile. */
+function replicaOf(
+  { READ_DATABASE_URL: url, MAX_REPLICA_LAG_SECONDS }: Config,
+  { db, log, elapsed }: Pick<WorldOptions, 'db' | 'log' | 'elapsed'>,
+): Replica | undefined {
+  if (url === undefined) return undefined
+  const maxLagMs = MAX_REPLICA_LAG_SECONDS * 1_000
+  return openReplica({
+    primary: db,
+    open: () => openStandby(url),
+    maxLagMs,
+    elapsed,
+    onChange(change, fault) {
+      if (change === 'replica_read') log('info', 'replica_read')
+      else log('warn', 'replica_not_read', { fault })
+    },
+  })
+}
+
+/** Resolves once the input of this turn of the event loop has been read. */
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 const pause = (ms: number) => timer(ms, undefined, { ref: false })

@@ -1,4 +1,5 @@
 import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
+import type { Database } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
 import { shardSql } from '../db/shard.ts'
@@ -95,12 +96,12 @@ export function viewerOfKey({
 
 /** A page of orders, newest first. */
 export async function listOrders(
-  services: OrderServices,
+  db: Database,
   filter: OrderListFilter,
   viewer: OrderViewer | undefined,
   now: number,
 ): Promise<{ data: Order[]; nextCursor?: string }> {
-  const found = await services.db
+  const found = await db
     .select()
     .from(orders)
     .where(

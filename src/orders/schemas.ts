@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
-import { wholeNumber } from '../wire/query.ts'
+import { integerParameter } from '../wire/query.ts'
 import { describeForeignMembers, describeForeignParameters } from './foreign-members.ts'
 import { isCommonEra, ORDER_RULES, PRICE, SALT } from './form.ts'
 import { type NewOrder, ORDER_STATUSES, type Order, type OrderChange } from './order.ts'
@@ -198,7 +198,7 @@ export const OrderQuery = z.strictObject(
   {
     owner: Principal.optional(),
     status: z.enum(ORDER_STATUSES).optional(),
-    limit: wholeNumber({ minimum: 1, maximum: 100, byDefault: 50 }),
+    limit: integerParameter({ minimum: 1, maximum: 100, byDefault: 50 }),
     cursor: z
       .string()
       .regex(/^[0-9]{1,15}$/, 'must be a nextCursor')

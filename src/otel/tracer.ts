@@ -1,4 +1,5 @@
 import type { BeginSpan, SeenRequest } from '../http/observe.ts'
+import type { PeerFetch } from '../wire/response.ts'
 import type { EndedSpan } from './otlp.ts'
 import type { OtelSettings } from './settings.ts'
 import { isSampled, parseTraceParent, type TraceParent, traceParentText } from './trace-context.ts'
@@ -78,7 +79,7 @@ function attributesOf({ method, route, status, requestId, keyId, code }: SeenReq
  * context along. The address is recorded without path and query, which may hold the credential of an API.
  */
 export function tracedFetch(
-  fetch: typeof globalThis.fetch,
+  fetch: PeerFetch,
   {
     settings: { propagates },
     context,
@@ -86,10 +87,10 @@ export function tracedFetch(
     randomHex,
     record,
   }: Pick<TracerOptions, 'settings' | 'context' | 'now' | 'randomHex' | 'record'>,
-): typeof globalThis.fetch {
-  return async (input, init) => {
+): PeerFetch {
+  return async (url, init) => {
     const parent = context.current()
-    if (parent === undefined) return fetch(input, init)
+    if (parent === undefined) return fetch(url, init)
     const span: TraceParent = { ...parent, spanId: randomHex(8) }
     const headers = new Headers(init?.headers)
     if (propagates) headers.set('traceparent', traceParentText(span))
@@ -97,7 +98,7 @@ export function tracedFetch(
     const method = init?.method ?? 'GET'
     const end = (status: number | undefined, fault: string | undefined) => {
       if (!span.sampled) return
-      const { hostname, port, protocol } = new URL(input instanceof Request ? input.url : input)
+      const { hostname, port, protocol } = new URL(url)
       record({
         ...span,
         parentSpanId: parent.spanId,
@@ -116,7 +117,7 @@ export function tracedFetch(
       })
     }
     try {
-      const response = await fetch(input, { ...init, headers })
+      const response = await fetch(url, { ...init, headers: Object.fromEntries(headers) })
       end(response.status, response.status >= 400 ? String(response.status) : undefined)
       return response
     } catch (error) {

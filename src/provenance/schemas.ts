@@ -2,13 +2,13 @@ import * as z from 'zod'
 import { actionSchema } from '../actions/schemas.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import { KeySchema } from '../keys/schemas.ts'
-import { wholeNumber } from '../wire/query.ts'
+import { integerParameter } from '../wire/query.ts'
 
 export const ListAudit = actionSchema('list_audit', {})
 
 export const AuditQuery = z.strictObject({
-  after: wholeNumber({ minimum: 0, maximum: 999_999_999_999_999, byDefault: 0 }),
-  limit: wholeNumber({ minimum: 1, maximum: 1_000, byDefault: 100 }),
+  after: integerParameter({ minimum: 0, maximum: 999_999_999_999_999, byDefault: 0 }),
+  limit: integerParameter({ minimum: 1, maximum: 1_000, byDefault: 100 }),
   unrecordedAfter: z
     .string()
     .regex(/^[0-9]{1,15}$/, 'must be a nextUnrecordedAfter')

@@ -1,8 +1,9 @@
 import { SignedHeaders } from '../actions/schemas.ts'
-import { listAudit, listUnrecorded } from '../audit/list.ts'
+import { hasEvent, listAudit, listUnrecorded } from '../audit/list.ts'
 import { readQuery } from '../http/body.ts'
 import { authenticateReader } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
+import { readLagging } from '../http/lagging.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { liveKeysOf } from '../keys/find.ts'
@@ -30,13 +31,18 @@ export const auditEndpoints: readonly Endpoint[] = [
       'timestampExpired',
       'sessionInvalid',
     ],
+    mayLag: true,
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const { after, limit, unrecordedAfter } = unwrap(readQuery(c, wire.AuditQuery))
       const [world, now] = [c.get('world'), c.get('now')]
       // One snapshot: an event that is not among these cannot have changed a key that is.
-      const page = await world.db.transaction(
-        async (db) => {
+      const { value: page, headers } = await readLagging(
+        c,
+        async (db, isReplica) => {
+          // The page before may have come from the primary: without its events the keys of this one would contradict them.
+          if (isReplica && after > 0 && !(await hasEvent(db, walletAddress, after)))
+            return undefined
           const { events, isLast } = await listAudit(db, walletAddress, { after, limit })
           const looks = isLast || unrecordedAfter !== undefined
           return {
@@ -46,11 +52,11 @@ export const auditEndpoints: readonly Endpoint[] = [
             ...(looks && { unrecorded: await listUnrecorded(db, walletAddress, unrecordedAfter) }),
           }
         },
-        { isolationLevel: 'repeatable read' },
+        { inSnapshot: true },
       )
       const { events, isLast, keys, unrecorded } = page
       const last = events.at(-1)
-      return respond(c, {
+      const body = {
         status: 'success',
         network: world.config.STACKS_NETWORK,
         walletAddress,
@@ -62,7 +68,8 @@ export const auditEndpoints: readonly Endpoint[] = [
           unrecorded: unrecorded.found,
           ...(unrecorded.next !== undefined && { nextUnrecordedAfter: unrecorded.next }),
         }),
-      })
+      }
+      return respond(c, body, 200, headers)
     },
   },
 ]

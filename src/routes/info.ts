@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { sqlStateOf } from '../db/database.ts'
+import { unusableReason } from '../db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/constants.ts'
 import { readBody } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
@@ -216,9 +216,6 @@ const EXPLORERS: Readonly<Record<Network, string | undefined>> = {
   devnet: undefined,
 }
 
-/** read_only_sql_transaction: a standby, or a server whose operator stopped writes. */
-const READ_ONLY = '25006'
-
 /** Also mounted at /health for probes, which are not counted. */
 export function health(c: AppContext): Response {
   return respond(c, { status: 'ok' })
@@ -229,8 +226,8 @@ export async function ready(c: AppContext): Promise<Response> {
   const { db, chain, readiness, watch } = c.get('world')
   const result = await readiness(c.get('now'), async () => {
     const fault = await watch.read(db).catch((error: unknown) => error)
-    if (sqlStateOf(fault) === READ_ONLY)
-      return refuse('unavailable', { reason: 'database_read_only' })
+    const reason = unusableReason(fault)
+    if (reason !== undefined) return refuse('unavailable', { reason })
     if (fault !== undefined) throw fault
     return (await chain.isReachable()) ? ok(undefined) : refuse('unavailable', { reason: 'chain' })
   })

@@ -14,6 +14,7 @@ import {
   type Signable,
 } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
+import { readLagging } from '../http/lagging.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond, respondCreated } from '../http/respond.ts'
 import { createKey } from '../keys/create.ts'
@@ -193,6 +194,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     messages: [wire.GetApiKey],
     responses: { 200: { description: 'Its usage', schema: UsageResponse } },
     refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    mayLag: true,
     async handle(c) {
       const keyId = keyIdOf(c)
       const walletAddress = await authenticateReader(c, get(keyId), (signed) =>
@@ -201,7 +203,12 @@ export const keyEndpoints: readonly Endpoint[] = [
       const query = unwrap(readQuery(c, UsageQuery))
       const [world, now] = [c.get('world'), c.get('now')]
       unwrap(await getKey(world, walletAddress, keyId, now))
-      return respond(c, await findUsage(world, { keyId, walletAddress }, query, now))
+      // What this process has counted is written first.
+      await world.usage.flush(world.db)
+      const { value, headers } = await readLagging(c, (db) =>
+        findUsage(db, { keyId, walletAddress }, query, now),
+      )
+      return respond(c, value, 200, headers)
     },
   },
   {
@@ -216,10 +223,16 @@ export const keyEndpoints: readonly Endpoint[] = [
     messages: [wire.ListApiKeys],
     responses: { 200: { description: 'Usage by key', schema: WalletUsageResponse } },
     refusals: [...signatureRefusals, 'sessionInvalid'],
+    mayLag: true,
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const { days } = unwrap(readQuery(c, WalletUsageQuery))
-      return respond(c, await findWalletUsage(c.get('world'), walletAddress, days, c.get('now')))
+      const [world, now] = [c.get('world'), c.get('now')]
+      await world.usage.flush(world.db)
+      const { value, headers } = await readLagging(c, (db) =>
+        findWalletUsage(db, walletAddress, days, now),
+      )
+      return respond(c, value, 200, headers)
     },
   },
   {

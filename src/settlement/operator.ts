@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import type { DatabaseClock } from '../db/time.ts'
 import type { Network } from '../stacks/network.ts'
-import { addressOf } from '../stacks/sign.ts'
+import { addressOf, nobleSign, type SignDigest } from '../stacks/sign.ts'
 import type { Chain, Nonces } from './chain.ts'
 
 /** Pending transactions of one account that a node accepts: MAXIMUM_MEMPOOL_TX_CHAINING. */
@@ -12,6 +12,8 @@ export const MAX_PENDING = 25
 export interface OperatorAccount {
   address: string
   privateKey: string
+  /** The engine that signs its swaps. */
+  signDigest: SignDigest
   /**
    * The nonce of its next transaction. A hint from the last claim of this process, which `claimOrder` checks under the
    * row's lock. Undefined for a new operator while the chain is unavailable.
@@ -65,13 +67,16 @@ export function openOperators(
   privateKeys: readonly string[],
   network: Network,
   memory: OperatorMemory = {},
+  signDigest: SignDigest = nobleSign,
 ): OperatorAccounts {
   memory.operators ??= privateKeys.map((privateKey) => ({
     address: addressOf(privateKey, network),
   }))
   const all = privateKeys.flatMap((privateKey, at) => {
     const own = memory.operators?.[at]
-    return own === undefined ? [] : [openOperator(db, databaseTime, chain, privateKey, own)]
+    return own === undefined
+      ? []
+      : [openOperator(db, databaseTime, chain, privateKey, own, signDigest)]
   })
   return {
     all,
@@ -88,6 +93,7 @@ function openOperator(
   chain: Chain,
   privateKey: string,
   memory: AccountMemory,
+  signDigest: SignDigest,
 ): OperatorAccount {
   const { address } = memory
   let last: Promise<unknown> = Promise.resolve()
@@ -115,6 +121,7 @@ function openOperator(
   return {
     address,
     privateKey,
+    signDigest,
     async expectedNonce() {
       if (memory.nonce !== undefined) return memory.nonce
       const [known] = await rows<{ nonce: number }>(

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { ok, type Result, refuse } from '../result.ts'
 import { isContractId } from '../stacks/address.ts'
 import type { Network } from '../stacks/network.ts'
-import { discard, readResponseJson } from '../wire/response.ts'
+import { discard, type PeerFetch, readResponseJson } from '../wire/response.ts'
 import { extendUrl } from '../wire/url.ts'
 import type { Hop, Quote } from './chain.ts'
 
@@ -57,7 +57,7 @@ const QuoteResponse = z.discriminatedUnion('success', [
 export interface QuoteOptions {
   network: Network
   quoteUrl: string
-  fetch: typeof globalThis.fetch
+  fetch: PeerFetch
   timeoutMs: number
 }
 

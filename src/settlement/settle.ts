@@ -65,7 +65,7 @@ async function claim(
 ): Promise<Result<Claim, SettleReason>> {
   const { STACKS_NETWORK: network, MAX_FEE_IN_MICRO_STX: ceiling } = services.config
   const swap = await buildSwap({ ...order, ...route }, network)
-  const estimate = await services.chain.estimateFee(swap.payload, swap.byteLength)
+  const estimate = await services.chain.estimateFee(swap.payload(), swap.byteLength)
   const feeInMicroStx = swapFee(swap.byteLength, estimate, ceiling)
   const request = { requestedBy: requester.keyId, action: requester.action }
   let isPoor = false

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { discard, readResponseJson } from '../wire/response.ts'
+import { discard, type PeerFetch, type PeerResponse, readResponseJson } from '../wire/response.ts'
 import { extendUrl } from '../wire/url.ts'
 
 /** Wait after a 429 without Retry-After. */
@@ -11,7 +11,7 @@ const MAX_BYTES = 8 * 2 ** 20
 
 export interface StacksApiOptions {
   apiUrl: string
-  fetch: typeof globalThis.fetch
+  fetch: PeerFetch
   /** Milliseconds since 1970, for the end of a back-off. */
   now: () => number
   /** Longest wait for a response. */
@@ -25,9 +25,9 @@ type Route<T> = readonly [path: string, schema: z.ZodType<T>]
 /** Requests to a Stacks node's HTTP API. */
 export interface StacksApi {
   /** Sends a request. A redirect is not followed: workerd has no `redirect: 'error'`. The body must be read or cancelled. */
-  send(path: string, init?: RequestInit): Promise<Response>
+  send(path: string, init?: RequestInit): Promise<PeerResponse>
   /** The JSON of a response. Rejects for one that is larger, or nested deeper, than any that is valid. */
-  read(response: Response): Promise<unknown>
+  read(response: PeerResponse): Promise<unknown>
   /** The parsed response; `absent` for a 404; undefined for any other response, none, or during a back-off. */
   request<T>(
     path: string,
@@ -47,7 +47,7 @@ export function openStacksApi({
 }: StacksApiOptions): StacksApi {
   let backOffUntil = 0
 
-  async function send(path: string, init: RequestInit = {}): Promise<Response> {
+  async function send(path: string, init: RequestInit = {}): Promise<PeerResponse> {
     const response = await fetch(extendUrl(apiUrl, path), {
       ...init,
       headers: { ...apiHeaders, ...init.headers },
@@ -58,7 +58,7 @@ export function openStacksApi({
     return response
   }
 
-  const read = (response: Response) => readResponseJson(response, MAX_BYTES)
+  const read = (response: PeerResponse) => readResponseJson(response, MAX_BYTES)
 
   async function request<T>(
     path: string,
@@ -100,7 +100,7 @@ export function post(body: unknown): RequestInit {
   }
 }
 
-function backOffMs({ headers }: Response, now: number): number {
+function backOffMs({ headers }: PeerResponse, now: number): number {
   const retryAfter = headers.get('retry-after') ?? ''
   const seconds = /^\d{1,9}$/.test(retryAfter)
     ? Number(retryAfter)

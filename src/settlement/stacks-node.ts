@@ -8,7 +8,7 @@ import {
 import * as z from 'zod'
 import { toHex } from '../crypto/bytes.ts'
 import type { Network } from '../stacks/network.ts'
-import { discard } from '../wire/response.ts'
+import { discard, type PeerResponse } from '../wire/response.ts'
 import { type Chain, type ChainStatus, type Nonces, OUTCOMES, type TokenFacts } from './chain.ts'
 import { ASSET_NAME, requestQuote } from './quote.ts'
 import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
@@ -245,7 +245,8 @@ function contracts(
       const facts = tokenFactsOf(symbol, decimals)
       if (facts === undefined) return 'absent'
       // Any caller may ask for any contract: the memory of the answers is bounded.
-      if (tokenFacts.size >= MAX_TOKEN_FACTS) tokenFacts.clear()
+      if (tokenFacts.size >= MAX_TOKEN_FACTS)
+        tokenFacts.delete(tokenFacts.keys().next().value as string)
       tokenFacts.set(contractId, facts)
       return facts
     },
@@ -287,7 +288,7 @@ async function callReadOnly(
 }
 
 /** Undefined for a text that is no JSON. Rejects where there is none: what the node did is not known then. */
-async function jsonOf(api: StacksApi, response: Response): Promise<unknown> {
+async function jsonOf(api: StacksApi, response: PeerResponse): Promise<unknown> {
   try {
     return await api.read(response)
   } catch (error) {

@@ -1,12 +1,8 @@
 import {
-  AddressHashMode,
   AuthType,
   bufferCV,
   type ClarityValue,
   contractPrincipalCV,
-  createMessageSignature,
-  createSingleSigSpendingCondition,
-  createStandardAuth,
   deserializeCV,
   deserializeTransaction,
   makeContractCall,
@@ -17,12 +13,8 @@ import {
   type PostCondition,
   PostConditionMode,
   principalCV,
-  privateKeyToPublic,
-  publicKeyToHex,
   type StacksTransactionWire,
   serializePayloadBytes,
-  sigHashPreSign,
-  signWithKey,
   someCV,
   stringAsciiCV,
   TransactionSigner,
@@ -31,10 +23,17 @@ import {
   uintCV,
 } from '@stacks/transactions'
 import type { ContractSource } from '../contracts/committed-router.ts'
-import { fromHex } from '../crypto/bytes.ts'
+import { fromHex, sha512_256, toHex } from '../crypto/bytes.ts'
 import { memoize } from '../memoize.ts'
 import { committedTermsTuple, swapAccountOf } from '../stacks/committed.ts'
 import type { Network } from '../stacks/network.ts'
+import { hash160 } from '../stacks/public-key.ts'
+import {
+  nobleSign,
+  parsePrivateKey,
+  publicKeyOf as publicKeyOfSecret,
+  type SignDigest,
+} from '../stacks/sign.ts'
 import type { Hop } from './chain.ts'
 import type { RoutableOrder, Route } from './swap.ts'
 
@@ -63,10 +62,15 @@ export type Swap = Pick<
 /** A swap that is not signed yet. */
 export interface UnsignedSwap {
   /** The serialized payload, by which a node estimates a fee. */
-  payload: Uint8Array
+  payload(): Uint8Array
   /** The size of the signed transaction. */
   byteLength: number
-  sign(operator: Omit<SigningOptions, 'network'>): Promise<SignedTransaction>
+  sign(operator: SwapSigner): Promise<SignedTransaction>
+}
+
+export interface SwapSigner extends Omit<SigningOptions, 'network'> {
+  /** By default JavaScript signs. */
+  signDigest?: SignDigest
 }
 
 /** An intent to make worthless: any sender can burn a uuid at the verifier. */
@@ -143,39 +147,58 @@ export async function buildSwap(swap: Swap, network: Network): Promise<UnsignedS
     nonce: 0,
     fee: 0,
   })
-  const payload = serializePayloadBytes(unsigned.payload)
-  const byteLength = unsigned.serializeBytes().length
-  return { payload, byteLength, sign: signerOf(unsigned) }
-}
-
-/**
- * Signs a transaction for operators, nonces and fees. A digest is of the transaction and its signer, so that signing for
- * another nonce builds nothing again. The bytes are those of `makeContractCall`, in a third of its time.
- */
-function signerOf(transaction: StacksTransactionWire): UnsignedSwap['sign'] {
-  const digestOf = memoize(1, (publicKey) => {
-    transaction.auth = createStandardAuth(payerOf(publicKey, { nonce: 0, feeInMicroStx: 0 }))
-    return transaction.signBegin()
-  })
-  return async (operator) => {
-    const { privateKey, nonce, feeInMicroStx } = operator
-    const publicKey = publicKeyOf(privateKey)
-    const digest = sigHashPreSign(digestOf(publicKey), AuthType.Standard, feeInMicroStx, nonce)
-    const signature = createMessageSignature(signWithKey(privateKey, digest))
-    transaction.auth = createStandardAuth({ ...payerOf(publicKey, operator), signature })
-    return signed(transaction, operator)
+  const bytes = unsigned.serializeBytes()
+  return {
+    payload: () => serializePayloadBytes(unsigned.payload),
+    byteLength: bytes.length,
+    sign: signerOf(bytes),
   }
 }
 
-function payerOf(
-  publicKey: string,
-  { nonce, feeInMicroStx }: Pick<SigningOptions, 'nonce' | 'feeInMicroStx'>,
-) {
-  return createSingleSigSpendingCondition(AddressHashMode.P2PKH, publicKey, nonce, feeInMicroStx)
+/** Where the bytes of a transaction with a single signature have what its signer decides (SIP-005). */
+const SIGNER_AT = 7
+const NONCE_AT = 27
+const FEE_AT = 35
+const KEY_ENCODING_AT = 43
+const SIGNATURE_AT = 44
+const UNCOMPRESSED = 1
+
+/**
+ * Signs the bytes of a transaction for operators, nonces and fees. They are written once, without them: stacks.js would decode every
+ * address of the call again for each digest and each signature. The result is that of `makeContractCall`.
+ */
+function signerOf(unsigned: Uint8Array): UnsignedSwap['sign'] {
+  const signedBy = memoize(1, (publicKey) => {
+    const bytes = new Uint8Array(unsigned)
+    bytes.set(fromHex(hash160(publicKey)), SIGNER_AT)
+    if (publicKey.length > PLACEHOLDER_PUBLIC_KEY.length) bytes[KEY_ENCODING_AT] = UNCOMPRESSED
+    return { bytes, digest: sha512_256(bytes) }
+  })
+  return async ({ privateKey, nonce, feeInMicroStx, signDigest = nobleSign }) => {
+    const { bytes, digest } = signedBy(publicKeyOf(privateKey))
+    const raw = new Uint8Array(bytes)
+    const { secret } = parsePrivateKey(privateKey)
+    raw.set(signDigest(digestToSign(digest, nonce, feeInMicroStx), secret), SIGNATURE_AT)
+    const numbers = new DataView(raw.buffer)
+    numbers.setBigUint64(NONCE_AT, BigInt(nonce))
+    numbers.setBigUint64(FEE_AT, BigInt(feeInMicroStx))
+    return { txid: toHex(sha512_256(raw)), raw, nonce, feeInMicroStx }
+  }
+}
+
+/** What a signer signs: the digest of the transaction without nonce, fee and signature, and then those two. */
+function digestToSign(digest: Uint8Array, nonce: number, feeInMicroStx: number): Uint8Array {
+  const text = new Uint8Array(digest.length + 17)
+  const numbers = new DataView(text.buffer)
+  text.set(digest)
+  numbers.setUint8(digest.length, AuthType.Standard)
+  numbers.setBigUint64(digest.length + 1, BigInt(feeInMicroStx))
+  numbers.setBigUint64(digest.length + 9, BigInt(nonce))
+  return sha512_256(text)
 }
 
 /** Deriving it takes as long as half a signature. A process has few operators. */
-const publicKeyOf = memoize(100, (privateKey) => publicKeyToHex(privateKeyToPublic(privateKey)))
+const publicKeyOf = memoize(100, publicKeyOfSecret)
 
 /**
  * Builds and signs a burn: the verifier's `execute`, which uses the uuid up. It needs a signature that recovers to some key,
@@ -361,9 +384,8 @@ function tokenPaidBy({ asset }: Hop): ClarityValue {
   return token === undefined ? noneCV() : someCV(contractOf(token))
 }
 
-function contractOf(contractId: string) {
-  return contractPrincipalCV(...contractParts(contractId))
-}
+/** Its check of the address takes as long as a native signature. Few contracts are traded. */
+const contractOf = memoize(1_000, (contractId) => contractPrincipalCV(...contractParts(contractId)))
 
 function contractParts(contractId: string): [address: string, name: string] {
   const [address = '', name = ''] = contractId.split('.')

@@ -10,6 +10,13 @@ import type { Network } from './network.ts'
 // RFC 6979 derives the nonce with HMAC-SHA-256, which @noble/secp256k1 leaves to its caller.
 hashes.hmacSha256 = (key, message) => hmac(sha256, key, message)
 
+/** Signs a 32-byte digest with a 32-byte secret: the recovery id, r and s (65 bytes, VRS), low-S, deterministic (RFC 6979). */
+export type SignDigest = (digest: Uint8Array, secret: Uint8Array) => Uint8Array
+
+/** The portable engine, JavaScript. */
+export const nobleSign: SignDigest = (digest, secret) =>
+  sign(digest, secret, { prehash: false, format: 'recovered' })
+
 const PRIVATE_KEY = /^(?:0x)?([0-9a-f]{64}(?:01)?)$/i
 
 /**
@@ -61,12 +68,12 @@ export function publicKeyOf(privateKey: string): string {
 
 function signHash(digest: Uint8Array, privateKey: string): string {
   const { secret } = parsePrivateKey(privateKey)
-  const signature = sign(digest, secret, { prehash: false, format: 'recovered' })
+  const signature = nobleSign(digest, secret)
   return toHex(signature.subarray(1)) + toHex(signature.subarray(0, 1))
 }
 
-// The error contains no character of the key: errors end in logs.
-function parsePrivateKey(text: string): { secret: Uint8Array; isCompressed: boolean } {
+/** Throws a TypeError for a malformed private key. It contains no character of the key: errors end in logs. */
+export function parsePrivateKey(text: string): { secret: Uint8Array; isCompressed: boolean } {
   const hex = typeof text === 'string' ? PRIVATE_KEY.exec(text)?.[1] : undefined
   if (hex === undefined) {
     throw new TypeError('A private key is 64 hex characters, or 66 ending in 01.')

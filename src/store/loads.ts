@@ -147,7 +147,7 @@ export function createLoads(): Loads {
           if (followers > 0) return
           entries.delete(entry)
           abort()
-          noteFollowers()
+          setTimeout(noteFollowers) // The next view follows it a moment later, by the same stream.
         }
       },
     }

@@ -2,7 +2,6 @@ import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { shardSql } from '../db/shard.ts'
 import { spentToday } from '../orders/allowance.ts'
-import type { UsageRecorder } from './record.ts'
 import type { KeyUsage, Sighting, UsageBucket, UsageOfKey, WalletUsage } from './usage.ts'
 
 const DAY_MS = 86_400_000
@@ -26,14 +25,13 @@ interface Sighted {
   last: number
 }
 
-/** How a key was used in the last days, by the hour or by the UTC day. Writes what this process has counted first. */
+/** How a key was used in the last days, by the hour or by the UTC day. */
 export async function findUsage(
-  { db, usage }: { db: Database; usage: UsageRecorder },
+  db: Database,
   { keyId, walletAddress }: { keyId: string; walletAddress: string },
   { by, days }: { by: 'hour' | 'day'; days: number },
   now: number,
 ): Promise<KeyUsage> {
-  await usage.flush(db)
   const since = firstDay(days, now)
   const shard = shardSql(walletAddress)
   const counted = await rows<Counted>(
@@ -66,14 +64,13 @@ export async function findUsage(
   }
 }
 
-/** How the keys of a wallet were used in the last days. Writes what this process has counted first. */
+/** How the keys of a wallet were used in the last days. */
 export async function findWalletUsage(
-  { db, usage }: { db: Database; usage: UsageRecorder },
+  db: Database,
   walletAddress: string,
   days: number,
   now: number,
 ): Promise<WalletUsage> {
-  await usage.flush(db)
   const shard = shardSql(walletAddress)
   const counted = await rows<{
     keyId: string

@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { wholeNumber } from '../wire/query.ts'
+import { integerParameter } from '../wire/query.ts'
 import { type KeyUsage, USAGE_DAYS, type WalletUsage } from './usage.ts'
 
-const days = wholeNumber({ minimum: 1, maximum: USAGE_DAYS, byDefault: 30 })
+const days = integerParameter({ minimum: 1, maximum: USAGE_DAYS, byDefault: 30 })
 
 export const UsageQuery = z.strictObject({ by: z.enum(['hour', 'day']).default('day'), days })
 export const WalletUsageQuery = z.strictObject({ days })

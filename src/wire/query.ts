@@ -4,7 +4,7 @@ import * as z from 'zod'
  * A whole number in a query string. Its text is strict: `+5`, `5.0` and `05` are refused. `wire` is its JSON schema for documents: a
  * client sends a number, and what is parsed here is the text of it.
  */
-export function wholeNumber({
+export function integerParameter({
   minimum,
   maximum,
   byDefault,
@@ -24,7 +24,7 @@ export function wholeNumber({
 }
 
 /** `true` or `false` in a query string; undefined where it is absent. */
-export const truth = z
+export const booleanParameter = z
   .enum(['true', 'false'], 'must be true or false')
   .transform((value) => value === 'true')
   .optional()

@@ -3,6 +3,15 @@ export class ResponseTooLarge extends Error {
   override readonly name = 'ResponseTooLarge'
 }
 
+/** As much of a response as its readers use. A body that is null has been read: `text` has it. */
+export interface PeerResponse extends Pick<Response, 'status' | 'ok' | 'text'> {
+  headers: Pick<Headers, 'get'>
+  body: ReadableStream<Uint8Array> | null
+}
+
+/** As much of `fetch` as requests to peers use: headers are an object, and a body is text or bytes. */
+export type PeerFetch = (url: string, init?: RequestInit) => Promise<PeerResponse>
+
 /** No response of a service, a node or a quote service is nested deeper. Writing a deeper value would overflow the stack. */
 const MAX_DEPTH = 64
 
@@ -12,7 +21,7 @@ const MAX_DEPTH = 64
  * signal when it aborts, whether or not the fetch heeds it. In both cases the body is cancelled.
  */
 export async function readResponse(
-  response: Response,
+  response: PeerResponse,
   maxBytes: number,
   signal?: AbortSignal,
 ): Promise<string> {
@@ -45,7 +54,7 @@ export async function readResponse(
 
 /** Reads the JSON of a response, within `maxBytes` and 64 levels. Rejects with a `SyntaxError` where it is none. */
 export async function readResponseJson(
-  response: Response,
+  response: PeerResponse,
   maxBytes: number,
   signal?: AbortSignal,
 ): Promise<unknown> {
@@ -53,7 +62,7 @@ export async function readResponseJson(
 }
 
 /** Gives the connection of a response back that is not read. Never rejects. */
-export async function discard(response: Response): Promise<void> {
+export async function discard(response: Pick<PeerResponse, 'body'>): Promise<void> {
   await response.body?.cancel().catch(() => {})
 }
 

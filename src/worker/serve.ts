@@ -13,12 +13,12 @@ import { postgresClock, timestamptz } from '../db/time.ts'
 import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
+import { findDoubts } from '../env-warnings.ts'
 import { REFUSALS } from '../errors.ts'
 import { type Limits, limitsOf } from '../gate/admit.ts'
 import { type Gate, openGate } from '../gate/gate.ts'
 import { type KnownKeys, openKnownKeys } from '../gate/known-keys.ts'
 import type { AppEnv } from '../http/context.ts'
-import { openDocs } from '../http/docs.ts'
 import { pageFiles } from '../http/page.ts'
 import { errorBody } from '../http/problem.ts'
 import { logReadiness, type Readiness, shareChecks } from '../http/readiness.ts'
@@ -48,7 +48,7 @@ export interface Bindings {
   FAILED_KEYS_LIMIT: RateLimitBinding | undefined
   /** The gate objects; without them each request has a statement of its own. */
   GATE?: GateNamespace
-  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of swagger-ui-dist. */
+  /** What src/dashboard/build.mjs wrote: the page, and in docs/ the files of /docs. */
   FILES: { fetch(url: string, init?: { headers: Headers }): Promise<Response> }
 }
 
@@ -323,6 +323,8 @@ async function openIsolate(
 ): Promise<Isolate> {
   const config = readBindings(bindings)
   const log = openLog(config.LOG_LEVEL, write, ownNow)
+  for (const problem of findDoubts(textBindings(bindings), config))
+    log('warn', 'setting_doubtful', { problem })
   const limiters = { keyless: bindings.KEYLESS_LIMIT, failedKeys: bindings.FAILED_KEYS_LIMIT }
   for (const [bucket, limiter] of Object.entries(limiters))
     if (limiter === undefined) log('warn', 'rate_limit_binding_missing', { bucket })
@@ -331,11 +333,11 @@ async function openIsolate(
     addressOf: cloudflareAddress(log),
     allowedOrigins: config.ALLOWED_ORIGINS,
     allowedHeaders: config.ALLOWED_HEADERS,
-    // Cloudflare compresses responses itself.
-    docs: openDocs(async (c, name) => {
+    // Without gzip: Cloudflare compresses responses itself.
+    readDocsFile: async (c, name) => {
       const file = await fileOf(c, `docs/${name}`)
-      return new Uint8Array(await file.arrayBuffer())
-    }, undefined),
+      return file.ok ? new Uint8Array(await file.arrayBuffer()) : undefined
+    },
   })
   app.route('/', pageFiles(fileOf))
   const keys = readEncryptionKeys(config.ENCRYPTION_KEY)
@@ -390,12 +392,17 @@ function fileOf(c: Context, path: string): Promise<Response> {
 /** Required on Workers on every network: a worker has no folder in which it could keep generated values. */
 const NEEDED = ['STACKS_API_URL', 'QUOTE_URL', 'ENCRYPTION_KEY'] as const
 
-function readBindings(bindings: Bindings): Config {
+/** Variables and secrets: the bindings that are text. */
+function textBindings(bindings: Bindings): Record<string, string> {
   const variables = Object.entries(bindings).flatMap(([name, value]) =>
     ['string', 'number', 'boolean'].includes(typeof value) ? [[name, String(value)]] : [],
   )
+  return Object.fromEntries(variables)
+}
+
+function readBindings(bindings: Bindings): Config {
   const config = readConfig({
-    ...Object.fromEntries(variables),
+    ...textBindings(bindings),
     DATABASE_URL: bindings.HYPERDRIVE.connectionString,
   })
   const missing = NEEDED.filter((name) => config[name] === undefined)

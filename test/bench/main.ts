@@ -6,7 +6,7 @@ import { openDatabase } from '../../src/db/open.ts'
 import { hasPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 import { type Executes, measureExecutes } from './executes.ts'
 import { seedKeys } from './keys.ts'
-import type { Load } from './load.ts'
+import type { Load, LoadGenerator } from './load.ts'
 import { type Cell, takeTurn } from './measure.ts'
 import { type Postgres, startPostgres } from './postgres.ts'
 import { type Remote, startRemote } from './remote.ts'
@@ -14,9 +14,11 @@ import { goalsOf, present, type Results } from './report.ts'
 import type { Server } from './serve.ts'
 import type { Signatures } from './signatures.ts'
 import { median } from './statistics.ts'
+import { openWrk } from './wrk.ts'
 
 const SIDES = [
   'empty',
+  'headers',
   'map',
   'middleware',
   'gate',
@@ -33,11 +35,13 @@ const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
 /** Those that are the service, which runs with the flags of `npm start`. */
 const SIDES_OF_SERVICE: readonly SideName[] = ['middleware', 'gate', 'pglite']
 const START_FLAGS = ['--max-semi-space-size=16']
-const SECTIONS = [...SIDES, 'memory', 'signatures', 'orders', 'executes', 'stub'] as const
+/** Those that wrk measures too, with few keys. */
+const SIDES_OF_WRK: readonly SideName[] = ['empty', 'headers', 'middleware', 'gate', 'naive']
+const SECTIONS = [...SIDES, 'wrk', 'memory', 'signatures', 'orders', 'executes', 'stub'] as const
 type Section = (typeof SECTIONS)[number]
 
 const USAGE = `npm run bench -- [options]
-  --rounds N          turns that each side takes (5)
+  --rounds N          turns that each side takes (3)
   --seconds S         length of a turn (1.5)
   --connections A,B   how many at once (1,16,64,256)
   --keys A,B          few keys and many (1000,1000000); one number leaves the many out
@@ -80,7 +84,8 @@ interface Bench {
   postgres: Postgres
   /** Between workerd and Postgres, where it is installed. */
   pooler: PgBouncer | undefined
-  load: Remote<Load>
+  load: LoadGenerator & Pick<Load, 'prepareKeys'>
+  wrk: LoadGenerator | undefined
   folder: string
 }
 
@@ -105,7 +110,7 @@ function readPlan(): Plan {
     values.keys ?? (quick ? '1000,20000' : '1000,1000000'),
   )
   return {
-    rounds: numbers(values.rounds ?? (quick ? '1' : '5'))[0] as number,
+    rounds: numbers(values.rounds ?? (quick ? '1' : '3'))[0] as number,
     seconds: numbers(values.seconds ?? (quick ? '0.4' : '1.5'))[0] as number,
     warmSeconds: quick ? 0.1 : 0.5,
     connections: numbers(values.connections ?? (quick ? '1,64' : '1,16,64,256')),
@@ -130,7 +135,8 @@ async function main(plan: Plan): Promise<void> {
   const [postgres, load] = await Promise.all([startPostgres(), startRemote<Load>(LOAD)])
   await makeWorkerRole(postgres)
   const pooler = hasPgBouncer ? await startPooler(postgres) : undefined
-  const bench = { plan, postgres, pooler, load, folder }
+  const wrk = plan.only.has('wrk') ? await openWrk(folder, plan.smallKeys) : undefined
+  const bench = { plan, postgres, load: generatorOf(load), wrk, pooler, folder }
   try {
     await makeDatabases(bench)
     const results: Results = {
@@ -172,6 +178,15 @@ async function main(plan: Plan): Promise<void> {
     await pooler?.stop()
     await postgres.stop()
     await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function generatorOf(load: Remote<Load>): Bench['load'] {
+  return {
+    prepareKeys: (count) => load.call('prepareKeys', count),
+    begin: (target) => load.call('begin', target),
+    measure: (seconds) => load.call('measure', seconds),
+    end: () => load.call('end'),
   }
 }
 
@@ -231,7 +246,7 @@ async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
     await db.execute('VACUUM ANALYZE')
     await close()
   }
-  await load.call('prepareKeys', Math.max(...counts))
+  await load.prepareKeys(Math.max(...counts))
 }
 
 /** `executes` are measured on both nodes, `stub` on the stub alone. */
@@ -274,9 +289,9 @@ async function measureMemory(bench: Bench): Promise<Results['memory']> {
     mostMegabytes = Math.max(mostMegabytes, await rssMegabytes())
   }, 250)
   const send = { what: 'gets', keys: plan.bigKeys, order: 'each once' } as const
-  await load.call('begin', { ...address, connections: 256, warmSeconds: 0, send })
-  const { seconds, refused } = await load.call('measure', 600)
-  await load.call('end')
+  await load.begin({ ...address, connections: 256, warmSeconds: 0, send })
+  const { seconds, refused } = await load.measure(600)
+  await load.end()
   clearInterval(watch)
   if (Object.keys(refused).length > 0) throw new Error(`refused: ${JSON.stringify(refused)}`)
   const afterMegabytes = await rssMegabytes()
@@ -285,40 +300,70 @@ async function measureMemory(bench: Bench): Promise<Results['memory']> {
   return { keys: plan.bigKeys, beforeMegabytes, mostMegabytes, afterMegabytes, seconds }
 }
 
+interface Entrant {
+  side: SideName
+  keys: number
+  server: Remote<Server>
+}
+
 async function measureSides(bench: Bench): Promise<Cell[]> {
   const { plan } = bench
   const chosen = SIDES.filter((side) => plan.only.has(side))
-  const entrants: { side: SideName; keys: number; server: Remote<Server> }[] = []
+  const entrants: Entrant[] = []
   for (const keys of new Set([plan.smallKeys, plan.bigKeys]))
     for (const side of chosen)
       if (keys === plan.smallKeys || SIDES_OF_MANY.includes(side)) {
         say(`starting ${side} with ${keys} keys`)
         entrants.push({ side, keys, server: await startServer(bench, side, keys) })
       }
-  const cells: Cell[] = entrants.flatMap(({ side, keys }) =>
-    plan.connections
-      .filter((connections) => isFor(side, connections))
-      .map((connections) => ({ side, keys, connections, samples: [] })),
+  const generators = bench.wrk === undefined ? (['node'] as const) : (['node', 'wrk'] as const)
+  const takesPart = ({ side, keys }: Entrant, connections: number, generator: Cell['generator']) =>
+    isFor(side, connections) &&
+    (generator === 'node' || (keys === plan.smallKeys && SIDES_OF_WRK.includes(side)))
+  const cells: Cell[] = entrants.flatMap((entrant) =>
+    generators.flatMap((generator) =>
+      plan.connections
+        .filter((connections) => takesPart(entrant, connections, generator))
+        .map((connections) => {
+          const { side, keys } = entrant
+          return { side, keys, connections, generator, samples: [] }
+        }),
+    ),
   )
-  const turn = (entrant: (typeof entrants)[number], connections: number, warmSeconds: number) => {
-    const send = { what: 'gets', keys: entrant.keys, order: 'random' } as const
-    return takeTurn(bench, entrant.server, { connections, warmSeconds, send }, plan.seconds)
+  const turn = (
+    { server, keys }: Entrant,
+    connections: number,
+    warmSeconds: number,
+    load = bench.load as LoadGenerator,
+  ) => {
+    const send = { what: 'gets', keys, order: 'random' } as const
+    return takeTurn({ ...bench, load }, server, { connections, warmSeconds, send }, plan.seconds)
   }
 
   for (const entrant of entrants) await turn(entrant, BUSY, 4 * plan.warmSeconds)
   for (let round = 0; round < plan.rounds; round++)
-    for (const connections of plan.connections) {
-      say(`round ${round + 1} of ${plan.rounds}, ${connections} connections`)
-      // Another one begins each time, so that no side always comes after the same one.
-      for (const [at] of entrants.entries()) {
-        const entrant = entrants[(at + round) % entrants.length] as (typeof entrants)[number]
-        if (!isFor(entrant.side, connections)) continue
-        const { requests: _, ...sample } = await turn(entrant, connections, plan.warmSeconds)
-        cells
-          .find((cell) => isOf(cell, entrant.side, entrant.keys, connections))
-          ?.samples.push(sample)
+    for (const generator of generators)
+      for (const connections of plan.connections) {
+        say(`round ${round + 1} of ${plan.rounds}, ${connections} connections by ${generator}`)
+        // Another one begins each time, so that no side always comes after the same one.
+        for (const [at] of entrants.entries()) {
+          const entrant = entrants[(at + round) % entrants.length] as Entrant
+          if (!takesPart(entrant, connections, generator)) continue
+          const load = generator === 'wrk' ? bench.wrk : bench.load
+          const { requests: _, ...sample } = await turn(
+            entrant,
+            connections,
+            plan.warmSeconds,
+            load,
+          )
+          cells
+            .find(
+              (cell) =>
+                cell.generator === generator && isOf(cell, entrant.side, entrant.keys, connections),
+            )
+            ?.samples.push(sample)
+        }
       }
-    }
   await Promise.all(entrants.map(({ server }) => server.stop()))
   return cells
 }
@@ -340,6 +385,7 @@ async function measureOrders(bench: Bench): Promise<Cell[]> {
     side: byKey ? 'POST /orders/new by key' : 'POST /orders/new',
     keys: plan.smallKeys,
     connections: BUSY,
+    generator: 'node' as const,
     samples: [] as Cell['samples'],
     byKey,
   }))

@@ -1,4 +1,4 @@
-import type { Load, Target } from './load.ts'
+import type { LoadGenerator, Target } from './load.ts'
 import type { Postgres } from './postgres.ts'
 import type { Remote } from './remote.ts'
 import type { Server } from './serve.ts'
@@ -22,17 +22,17 @@ export interface Sample {
 export type Metric = keyof Sample
 
 export async function takeTurn(
-  { load, postgres }: { load: Remote<Load>; postgres: Postgres },
+  { load, postgres }: { load: LoadGenerator; postgres: Postgres },
   server: Remote<Server>,
   target: Omit<Target, 'port' | 'path'>,
   seconds: number,
 ): Promise<Sample & { requests: number }> {
   const address = await server.call('address')
-  await load.call('begin', { ...address, ...target })
+  await load.begin({ ...address, ...target })
   const [before, postgresBefore] = [await server.call('usage'), postgres.cpuMicros()]
-  const measured = await load.call('measure', seconds)
+  const measured = await load.measure(seconds)
   const [after, postgresAfter] = [await server.call('usage'), postgres.cpuMicros()]
-  await load.call('end')
+  await load.end()
   const { requests, p50Ms, p99Ms } = measured
   return {
     requests,
@@ -53,6 +53,8 @@ export async function takeTurn(
 /** One row of the matrix, over all rounds. */
 export interface Cell {
   side: string
+  /** What sent the requests: the bench's own process, or wrk. */
+  generator: 'node' | 'wrk'
   keys: number
   connections: number
   samples: Sample[]

@@ -17,6 +17,7 @@ export interface Usage {
 /** Loaded one by one: what another side imports must not show in this one's memory. */
 const SIDES: Record<string, () => Promise<OpenSide>> = {
   empty: async () => (await import('./sides/empty.ts')).empty,
+  headers: async () => (await import('./sides/headers.ts')).headers,
   map: async () => (await import('./sides/map.ts')).map,
   middleware: async () => (await import('./sides/gate.ts')).middleware,
   gate: async () => (await import('./sides/gate.ts')).gate,
@@ -30,7 +31,7 @@ const load = SIDES[name]
 if (load === undefined) throw new Error(`no such side: ${name}`)
 const open = await load()
 const side = await open({ databaseUrl, keys: Number(keys) })
-releaseMemory()
+await releaseMemory()
 const server = serve({ fetch: side.fetch as never, port: 0, hostname: '127.0.0.1' }, ({ port }) => {
   const calls: Server = {
     address: () => ({ port, path: side.path }),

@@ -151,6 +151,47 @@ describe('latchkey-admin', () => {
     expect([exitCode, out]).toEqual([1, expect.stringContaining(keyId)])
   })
 
+  it('counts what there is, and shows the busiest keys', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    for (let n = 0; n < 3; n++) await use(apiKey)
+    const [statistics, top] = [await run('stats', '--json'), await run('top', '--json')]
+    expect(JSON.parse(statistics.out)).toMatchObject({ requests: { today: expect.any(Number) } })
+    expect(JSON.parse(top.out).keys).toContainEqual(
+      expect.objectContaining({ keyId, minute: 3, hour: 3, day: 3 }),
+    )
+    // A window that has passed counts nothing, although its number is still in the row.
+    service.clock.now += 3_600_000
+    const later = JSON.parse((await run('top', '--json')).out).keys
+    const found = later.find((key: { keyId: string }) => key.keyId === keyId)
+    expect(found === undefined || (found.minute === 0 && found.hour === 0)).toBe(true)
+  })
+
+  it('finds a transaction that is not mined, with what holds it up', async () => {
+    const [operator] = service.world.operators.all
+    const db = service.world.db
+    await operator?.reconcile()
+    await rows(
+      db,
+      sql`INSERT INTO transactions (txid, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at)
+        SELECT 'stuck', 'filler', address, chain_nonce + 2, 3000, decode('00', 'hex'), to_timestamp(${service.clock.now / 1000 - 900}) FROM operators`,
+    )
+    const { exitCode, out } = await run('stuck', '--json')
+    expect([exitCode, JSON.parse(out)]).toEqual([
+      1,
+      [expect.objectContaining({ txid: 'stuck', kind: 'filler', behind: 2, ageSeconds: 900 })],
+    ])
+    expect((await run('stuck', '--older', '1000')).exitCode).toBe(0)
+    await rows(db, sql`DELETE FROM transactions WHERE txid = 'stuck'`)
+  })
+
+  it('says that balances need the chain', async () => {
+    expect(await run('balances')).toMatchObject({
+      exitCode: 1,
+      err: expect.stringContaining('STACKS_API_URL'),
+    })
+  })
+
   it('says so when there is no such key or wallet', async () => {
     for (const target of [
       ['--key', 'key_1'],

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { globSync, readFileSync, statSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { type Service, startService } from '../support/server.ts'
-import { readExamples, SURROUNDINGS } from './examples.ts'
+import { readComponents, readExamples, SURROUNDINGS } from './examples.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const tool = (name: string) => join(ROOT, 'node_modules/.bin', name)
@@ -86,6 +86,13 @@ const client = createClient({ baseUrl: 'https://dex.example', signer })
 console.log(typeof client.orders.execute, SCOPES.length, signer.address)`
   const names = '{ createClient, privateKeySigner, SCOPES }'
 
+  it('has a store that needs no framework, also where React is not installed', async () => {
+    const text = `import { createWalletStore } from 'latchkey/store'
+console.log(createWalletStore({ baseUrl: 'https://dex.example' }).wallet.get().status)`
+    await writeAll({ 'store.mjs': text })
+    expect(await run(folder, process.execPath, 'store.mjs')).toBe('disconnected\n')
+  })
+
   it.each([
     ['imported', 'esm.mjs', `import ${names} from 'latchkey/client'${script}`],
     ['imported by its name alone', 'name.mjs', `import ${names} from 'latchkey'${script}`],
@@ -150,6 +157,7 @@ describe('The types of the package', () => {
     strict: true,
     exactOptionalPropertyTypes: true,
     noEmit: true,
+    jsx: 'react-jsx',
   }
   const mistake = `import { createClient } from 'latchkey/client'
 const { keys } = createClient({ baseUrl: 'https://dex.example' })
@@ -159,8 +167,16 @@ await keys.create({ name: 'bot', permissions: 'withdraw' })
 
   beforeAll(async () => {
     const examples = (await readExamples()).map(({ code }, at) => [`example-${at}.ts`, code])
+    const components = (await readComponents()).map(({ code }, at) => [`component-${at}.tsx`, code])
+    // React is the application's: here, its types.
+    await mkdir(join(folder, 'node_modules/@types'), { recursive: true })
+    await symlink(
+      join(ROOT, 'node_modules/@types/react'),
+      join(folder, 'node_modules/@types/react'),
+    )
     await writeAll({
       ...Object.fromEntries(examples),
+      ...Object.fromEntries(components),
       'mistake.ts': mistake,
       'surroundings.d.ts': SURROUNDINGS,
       'required.cts': `import { createClient } from 'latchkey/client'\ncreateClient({ baseUrl: '' })\n`,
@@ -168,9 +184,9 @@ await keys.create({ name: 'bot', permissions: 'withdraw' })
   })
 
   it.each([
-    ['node16', { module: 'node16', moduleResolution: 'node16' }, ['*.ts']],
-    ['nodenext, and required', { module: 'nodenext' }, ['*.ts', '*.cts']],
-    ['bundler', { module: 'esnext', moduleResolution: 'bundler' }, ['*.ts']],
+    ['node16', { module: 'node16', moduleResolution: 'node16' }, ['*.ts', '*.tsx']],
+    ['nodenext, and required', { module: 'nodenext' }, ['*.ts', '*.tsx', '*.cts']],
+    ['bundler', { module: 'esnext', moduleResolution: 'bundler' }, ['*.ts', '*.tsx']],
   ])('fit its documentation and catch a mistake: %s', async (_, module, include) => {
     const compilerOptions = { ...options, ...module }
     await writeAll({ 'tsconfig.json': JSON.stringify({ compilerOptions, include }) })

@@ -140,6 +140,20 @@ describe('A browser wallet', () => {
     await walletSigner(bare).signMessage('{}', 'devnet')
   })
 
+  it('that is not installed is told as such, when the signer is made', () => {
+    const { LeatherProvider } = globalThis as { LeatherProvider?: WalletRequest }
+    for (const none of [LeatherProvider, null, {}])
+      expect(() => walletSigner(none as WalletRequest)).toThrow(/no such wallet is installed/)
+  })
+
+  it('whose provider knows none of the events signs all the same', async () => {
+    const { request } = browserWallet()
+    const on = () => {
+      throw new Error('unknown event')
+    }
+    await walletSigner({ request: request as WalletRequest, on }).signMessage('{}', 'devnet')
+  })
+
   it('may put the recovery id first', async () => {
     const { request } = browserWallet(PRIVATE_KEY, {
       stx_signMessage: () => {
@@ -541,6 +555,17 @@ describe('A browser wallet', () => {
       await expect(call).rejects.toBe(reason)
       answerNow()
       expect(sent).toEqual([])
+    })
+
+    it('does not hold a certificate either', async () => {
+      const { wallet, opened } = patient('stx_signMessage')
+      const { client } = scripted([], { signer: walletSigner(wallet) })
+      const leaving = new AbortController()
+      const call = client.keys.certificate('key_1', 30, { signal: leaving.signal })
+      call.catch(() => {})
+      await opened
+      leaving.abort(new Error('left'))
+      await expect(call).rejects.toThrow('left')
     })
 
     it('is not opened for a signal that has aborted', async () => {

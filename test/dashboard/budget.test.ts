@@ -2,7 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { CHROMIUM, openPage } from '../node/chromium.ts'
 import { ROOT } from '../node/entry.ts'
+import { startService } from '../support/server.ts'
+import { measure } from './measure.ts'
+import { DESKTOP, PHONE } from './visitor.ts'
 
 const SITE = join(ROOT, 'build/site')
 const assets = readdirSync(join(SITE, 'assets'))
@@ -63,6 +67,30 @@ describe('The page is', () => {
     const markup = textOf('index.html')
     expect([...named].filter((file) => file !== 'index.html' && !markup.includes(file))).toEqual([])
   })
+
+  it.skipIf(CHROMIUM === undefined).each([
+    ['a desktop', DESKTOP],
+    ['a phone', PHONE],
+  ])(
+    'still while it loads, on %s: nothing moves, on a slow device and network',
+    { timeout: 240_000 },
+    async (_, size) => {
+      const service = await startService()
+      const page = await openPage(CHROMIUM ?? '')
+      try {
+        await page.show(size)
+        const { first, connected } = await measure(page, service.url)
+        expect(first.layoutShift).toBeLessThan(0.01)
+        expect(connected.layoutShift).toBeLessThan(0.01)
+        expect(first.requests).toBeLessThanOrEqual(6)
+        expect(first.bytes).toBeLessThanOrEqual(45_000)
+        expect([...first.axe, ...connected.axe]).toEqual([])
+      } finally {
+        await page.close()
+        await service.stop()
+      }
+    },
+  )
 
   it('free of inline scripts and styles, which its policy would refuse', () => {
     expect(textOf('index.html')).not.toMatch(/<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=/)

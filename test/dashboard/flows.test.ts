@@ -37,6 +37,7 @@ describe.skipIf(CHROMIUM === undefined).each(PLATFORMS)('The page on %s', (platf
       await page.show(size)
       const findings: string[] = []
       const views: string[] = []
+      const streams = followStreams(page)
       const visitor = await visit(page, served.url)
       await tellStory(visitor, served.url, async (view) => {
         views.push(view)
@@ -55,9 +56,26 @@ describe.skipIf(CHROMIUM === undefined).each(PLATFORMS)('The page on %s', (platf
         .filter((one) => !/^(data|blob):/.test(one))
         .map((one) => new URL(one).origin)
       expect([...new Set(hosts)]).toEqual([served.url])
+      // One stream for the wallet, whatever is shown; Workers have none, and are asked now and then.
+      expect(streams.most).toBe(1)
+      expect(page.requests.filter((one) => /orders\/[^/]+\/events/.test(one))).toEqual([])
     },
   )
 })
+
+/** How many event streams are open at once, at most. */
+function followStreams(page: Page): { most: number } {
+  const open = new Set<string>()
+  const found = { most: 0 }
+  page.on('Network.requestWillBeSent', ({ requestId, request }) => {
+    if (!request.url.endsWith('/events')) return
+    open.add(requestId)
+    found.most = Math.max(found.most, open.size)
+  })
+  for (const event of ['Network.loadingFinished', 'Network.loadingFailed'])
+    page.on(event, ({ requestId }) => open.delete(requestId))
+  return found
+}
 
 async function lookWithAxe(page: Page, view: string): Promise<string[]> {
   // Colours that change and dialogs that appear are measured once they have.

@@ -1,16 +1,20 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createClient } from '../../src/client/index.ts'
+import { addressOf } from '../../src/stacks/sign.ts'
 import { CHROMIUM, openPage, type Page } from '../node/chromium.ts'
-import { ROOT } from '../node/entry.ts'
+import { emptyFolder, ROOT } from '../node/entry.ts'
 import { type Served, serve } from './serve.ts'
 import { createKey } from './story.ts'
-import { connectThrowaway, DESKTOP, type Visitor, visit } from './visitor.ts'
+import { connectThrowaway, DESKTOP, PHONE, type Visitor, visit } from './visitor.ts'
 
 const run = promisify(execFile)
+const newPrivateKey = () => `${randomBytes(31).toString('hex').padStart(64, '0')}01`
 
 describe.skipIf(CHROMIUM === undefined)(
   'The page says what is wrong, and what to do',
@@ -151,6 +155,83 @@ describe.skipIf(CHROMIUM === undefined)(
       await visitor.sees('has been tampered with')
     })
 
+    it('an older export that the audit does not continue, is of another wallet, or is none', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'first', { template: 'Cancel only' })
+      await visitor.go('#/audit')
+      const { text } = await visitor.saves('Download')
+      const folder = emptyFolder()
+      const fileOf = (name: string, content: unknown) => {
+        writeFileSync(join(folder, name), JSON.stringify(content))
+        return join(folder, name)
+      }
+      const saved = JSON.parse(text)
+      const compare = (path: string) => visitor.chooses('Compare with an older export', path)
+      await compare(fileOf('none.json', null))
+      await visitor.sees('This is no export of an audit')
+      const walletAddress = addressOf(newPrivateKey(), 'devnet')
+      await compare(fileOf('other.json', { ...saved, walletAddress }))
+      await visitor.sees('This export is of another wallet')
+      await visitor.missesText('has been tampered with')
+      const [first, ...rest] = saved.events
+      const events = [{ ...first, hash: 'ab'.repeat(32) }, ...rest]
+      await compare(fileOf('replaced.json', { ...saved, events }))
+      await visitor.sees('was another event in the older export')
+      await visitor.sees('has been tampered with')
+    })
+
+    it('a certificate that the page saved revokes its key without the wallet', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'of a lost wallet', { template: 'Cancel only' })
+      await visitor.press('Revocation certificate')
+      const { name, text } = await visitor.saves('Sign')
+      const certificate = JSON.parse(text)
+      expect(name).toBe(`revoke-${certificate.keyId}.json`)
+      await createClient({ baseUrl: served.url }).keys.useCertificate(certificate)
+      await visitor.go('#/keys')
+      await visitor.press('Ended')
+      await visitor.sees('of a lost wallet')
+    })
+
+    it('what takes longer than 300 ms shows that it is under way', async () => {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'slow', { template: 'Cancel only' })
+      await page.ask('Network.emulateNetworkConditions', {
+        ...{ offline: false, latency: 1_500, downloadThroughput: -1, uploadThroughput: -1 },
+      })
+      await visitor.go('#/orders')
+      await page.until(
+        `document.querySelector('[role=progressbar]')?.checkVisibility({ opacityProperty: true })`,
+      )
+      await visitor.sees('No orders yet')
+      await page.until(`document.querySelector('[role=progressbar]') === null`)
+    })
+
+    it.each([
+      ['a desktop', DESKTOP],
+      ['a phone', PHONE],
+    ])('a toast covers neither the controls of the footer nor the navigation, on %s', async (_, size) => {
+      const visitor = await visit(page, served.url)
+      await page.show(size)
+      await connectThrowaway(visitor)
+      await visitor.go('#/funds')
+      await visitor.press('Get tokens')
+      await visitor.sees('Tokens have arrived')
+      const covered = await page.evaluate<string[]>(`(() => {
+        scrollTo(0, document.documentElement.scrollHeight)
+        document.getAnimations().forEach((one) => one.effect.getTiming().iterations !== Infinity && one.finish())
+        return [...document.querySelectorAll('.footer a, .footer select, .nav a, .header button')].filter((control) => {
+          const { left, top, width, height } = control.getBoundingClientRect()
+          const at = document.elementFromPoint(left + width / 2, top + height / 2)
+          return at?.closest('.toasts') !== null && at !== null
+        }).map((control) => control.outerHTML)
+      })()`)
+      expect(covered).toEqual([])
+    })
+
     it('cut: an audit without its last event is found by what this browser kept', async () => {
       const visitor = await visit(page, served.url)
       await connectThrowaway(visitor)
@@ -183,6 +264,31 @@ describe.skipIf(CHROMIUM === undefined)('With too many requests', { timeout: 120
         look()
       })`)
       await visitor.sees('No orders yet')
+    } finally {
+      await page.close()
+      await served.stop()
+    }
+  })
+
+  it('a change counts down too, and is not signed again by itself', async () => {
+    const served = await serve('Node and PGlite', { IP_RATE_LIMIT_PER_MINUTE: '40' })
+    const page = await openPage(CHROMIUM ?? '')
+    try {
+      const visitor = await visit(page, served.url)
+      await connectThrowaway(visitor)
+      await createKey(visitor, 'limited', { template: 'Cancel only' })
+      await visitor.press('Suspend')
+      await visitor.sees('The exact message')
+      for (let time = 0; time < 60; time++) await fetch(`${served.url}/api/v1/time`)
+      await visitor.press('Sign')
+      await visitor.sees('Too many requests')
+      await visitor.sees('Possible again in')
+      await page.until(`!document.body.innerText.includes('Possible again in')`)
+      await visitor.sees('Possible again now')
+      expect(await visitor.text()).not.toContain('The exact message')
+      await visitor.press('Suspend')
+      await visitor.press('Sign')
+      await visitor.sees('is suspended')
     } finally {
       await page.close()
       await served.stop()

@@ -14,6 +14,9 @@ export async function createKey(
   await press(template)
   await fill('Name', name)
   if (template === 'Market maker') {
+    await fill('Allowed addresses', '203.0.113.7')
+    await sees('from 203.0.113.7')
+    await fill('Allowed addresses', '')
     await press('Allow my address')
     await press('Add an amount')
     await fill('A day', '20')
@@ -139,6 +142,7 @@ export async function tellStory(visitor: Visitor, url: string, look: Look): Prom
   await sees('check out')
   await sees('the last event that this browser has seen')
   await look('audit')
+  const saved = await visitor.saves('Download')
 
   await createKey(visitor, 'watchdog', { template: 'Cancel only' })
   await press('Revoke')
@@ -148,6 +152,12 @@ export async function tellStory(visitor: Visitor, url: string, look: Look): Prom
   await press('Revoke')
   await press('Sign')
   await sees('is revoked')
+
+  await go('#/audit')
+  await visitor.chooses('Compare with an older export', saved.path)
+  await sees(`Compared with ${saved.name}`)
+  await sees('It continues the older export')
+  await look('audit compared')
 
   await press('Panic')
   await sees('What it cannot stop')

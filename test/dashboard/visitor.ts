@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Page } from '../node/chromium.ts'
 
 export const DESKTOP = { width: 1280, height: 900 }
@@ -18,6 +21,16 @@ export interface Visitor {
   missesText(text: string): Promise<void>
   go(hash: string): Promise<void>
   text(): Promise<string>
+  /** Presses something that saves a file. Resolves with the file. */
+  saves(name: string): Promise<SavedFile>
+  /** Presses something that asks for a file, and chooses this one. */
+  chooses(name: string, path: string): Promise<void>
+}
+
+export interface SavedFile {
+  name: string
+  path: string
+  text: string
 }
 
 /** The functions that run in the page. The outermost open dialog is all that can be used. */
@@ -33,14 +46,17 @@ globalThis.visitor = (() => {
     if (found === undefined) return undefined
     return found.control ?? found.querySelector('input, select')
   }
+  const named = (name) => {
+    const all = [...root().querySelectorAll('button, a, summary, .segments label')]
+    const able = all.filter((one) => isSeen(one) && !one.disabled && one.getAttribute('aria-busy') !== 'true')
+    return able.find((one) => nameOf(one) === name) ?? able.find((one) => nameOf(one).startsWith(name))
+  }
   return {
+    isThere: (name) => named(name) !== undefined,
     press(name) {
-      const all = [...root().querySelectorAll('button, a, summary, .segments label')]
-      const able = all.filter((one) => isSeen(one) && !one.disabled && one.getAttribute('aria-busy') !== 'true')
-      const found = able.find((one) => nameOf(one) === name) ?? able.find((one) => nameOf(one).startsWith(name))
-      if (found === undefined) return false
-      found.click()
-      return true
+      const found = named(name)
+      found?.click()
+      return found !== undefined
     },
     fill(label, text) {
       const field = labelled(label)
@@ -88,8 +104,36 @@ export async function visit(page: Page, url: string): Promise<Visitor> {
     )
   }
 
+  async function saves(name: string): Promise<SavedFile> {
+    const folder = mkdtempSync(join(tmpdir(), 'latchkey-saved-'))
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+    await page.ask('Page.setDownloadBehavior', { behavior: 'allow', downloadPath: folder })
+    const saved = new Promise<void>((resolve) =>
+      page.on('Page.downloadProgress', ({ state }) => state === 'completed' && resolve()),
+    )
+    await until(`visitor.press(${quote(name)})`, `something to press: ${name}`)
+    await saved
+    const file = readdirSync(folder)[0] ?? ''
+    const path = join(folder, file)
+    return { name: file, path, text: readFileSync(path, 'utf8') }
+  }
+
+  async function chooses(name: string, path: string): Promise<void> {
+    await page.ask('Page.setInterceptFileChooserDialog', { enabled: true })
+    const opened = new Promise<number>((resolve) =>
+      page.on('Page.fileChooserOpened', ({ backendNodeId }) => resolve(backendNodeId)),
+    )
+    await until(`visitor.isThere(${quote(name)})`, `something to press: ${name}`)
+    // A browser opens a file chooser for what a person did only.
+    const press = { expression: `visitor.press(${quote(name)})`, userGesture: true }
+    await page.ask('Runtime.evaluate', press)
+    await page.ask('DOM.setFileInputFiles', { files: [path], backendNodeId: await opened })
+  }
+
   return {
     page,
+    saves,
+    chooses,
     press: (name) => until(`visitor.press(${quote(name)})`, `something to press: ${name}`),
     fill: (label, text) => until(`visitor.fill(${quote(label, text)})`, `a field: ${label}`),
     choose: (label, option) =>

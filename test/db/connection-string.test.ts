@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { connectionStringProblem, parseConnectionString } from '../../src/db/connection-string.ts'
-import { driverOptions, startupParameters } from '../../src/db/postgres.ts'
+import { driverOptions, startupParameters } from '../../src/db/driver.ts'
 
 const PASSWORD = 'hunter2'
 const of = (query = '', hosts = 'db.example') =>
@@ -112,14 +112,14 @@ describe('a connection string', () => {
     expect(startupParameters(target, {})).toEqual({ application_name: 'latchkey' })
   })
 
-  it('gives the driver all hosts, those first that responded last, and of several the one that writes', () => {
-    const several = parseConnectionString(of('', 'a.example:1,b.example:2'))
-    expect(driverOptions(several, {}, 1)).toMatchObject({
-      host: ['b.example', 'a.example'],
-      port: [2, 1],
-      target_session_attrs: 'primary',
-    })
-    expect(driverOptions(parseConnectionString(of()))).not.toHaveProperty('target_session_attrs')
+  it('gives the driver one host for each connection, and leaves the choice of it to none of its own', () => {
+    const several = parseConnectionString(
+      of('target_session_attrs=read-write', 'a.example:1,b.example:2'),
+    )
+    const options = driverOptions(several, {}, several.hosts[1])
+    expect(options).toMatchObject({ host: ['b.example'], port: [2] })
+    expect(options).not.toHaveProperty('target_session_attrs')
+    expect(driverOptions(several)).toMatchObject({ host: ['a.example'], port: [1] })
   })
 
   it.each([

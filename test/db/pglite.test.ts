@@ -81,6 +81,16 @@ describe('a folder of PGlite', () => {
     )
   })
 
+  it.runIf(process.platform === 'linux')(
+    'where there can be none is named so, at once',
+    async () => {
+      for (const folder of ['/proc/latchkey', '/proc/latchkey/deeper/data'])
+        expect(await faultOf(folder)).toContain(
+          `The folder ${folder} of DATABASE_URL cannot be made`,
+        )
+    },
+  )
+
   it('that is a file is named so', async () => {
     const folder = copy()
     const file = join(folder, 'file')

@@ -58,7 +58,10 @@ describe('the TypeScript of the pages', () => {
       writeFileSync(
         file,
         code
-          .replaceAll("'latchkey/client'", `'${join(ROOT, 'src/client/index.ts')}'`)
+          .replaceAll(
+            /'latchkey\/(client|store)'/g,
+            (_, entry) => `'${join(ROOT, `src/${entry}/index.ts`)}'`,
+          )
           .replaceAll("'@stacks/connect'", "'./connect.ts'")
           .replaceAll(LOCAL, service.url),
       )

@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { gunzipSync } from 'node:zlib'
 import { expect, it } from 'vitest'
-import { createApp } from '../../src/app.ts'
-import { docsFiles, gzip } from '../../src/node/docs.ts'
+import { createApp, endpoints } from '../../src/app.ts'
+import { REFUSALS } from '../../src/errors.ts'
+import { gzip, readDocsFile } from '../../src/node/docs.ts'
 import { listen } from '../../src/node/listen.ts'
 import { startService } from '../support/service.ts'
 
@@ -18,7 +19,7 @@ it.each([
     worldOf: () => service.world,
     addressOf: () => '127.0.0.1',
     allowedOrigins: ['*'],
-    docs: docsFiles(),
+    readDocsFile,
   })
   const response = await app.request(`/docs/${name}`)
   expect(response.status).toBe(404)
@@ -26,7 +27,7 @@ it.each([
   await service.close()
 })
 
-const DOCUMENTS = ['/docs', '/docs/start.js', '/docs/swagger-ui-bundle.js', '/openapi.json']
+const DOCUMENTS = ['/docs', '/docs/style.css', '/docs/try.js', '/openapi.json']
 
 async function open(limit: string) {
   const service = await startService('PGlite', { env: { IP_RATE_LIMIT_PER_MINUTE: limit } })
@@ -34,7 +35,7 @@ async function open(limit: string) {
     worldOf: () => service.world,
     addressOf: (c) => c.req.header('x-test-address') ?? '127.0.0.1',
     allowedOrigins: ['*'],
-    docs: docsFiles(),
+    readDocsFile,
     gzip,
   })
   const get = (path: string, headers: Record<string, string> = {}) => app.request(path, { headers })
@@ -91,15 +92,41 @@ it('a document is held once, however many clients are sent it and do not read it
   )
   const send = async () => {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
-    socket.write('GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n')
+    socket.write('GET /docs HTTP/1.1\r\nHost: a\r\n\r\n')
     await once(socket, 'readable')
     return socket
   }
   const first = await send()
   const before = process.memoryUsage().arrayBuffers
   const sockets = await Promise.all(Array.from({ length: 60 }, send))
-  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(30_000_000)
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(6_000_000)
   for (const socket of [first, ...sockets]) socket.destroy()
   await finish()
+  await service.close()
+})
+
+it('the page and all that it loads are less than 250 KB, and less than 60 KB compressed', async () => {
+  const { service, get } = await open('1000')
+  let [plain, zipped] = [0, 0]
+  for (const path of ['/docs', '/docs/style.css', '/docs/try.js', '/docs/icon.svg']) {
+    const response = await get(path)
+    expect(response.status, path).toBe(200)
+    plain += (await response.arrayBuffer()).byteLength
+    zipped += (await (await get(path, { 'Accept-Encoding': 'gzip' })).arrayBuffer()).byteLength
+  }
+  expect(plain).toBeLessThan(250_000)
+  expect(zipped).toBeLessThan(60_000)
+  await service.close()
+})
+
+it('the page has every operation, code and schema, and links only to what it has', async () => {
+  const { service, get } = await open('1000')
+  const page = await (await get('/docs')).text()
+  const ids = new Set([...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id))
+  for (const { operationId } of endpoints) expect(ids).toContain(operationId)
+  for (const { code } of Object.values(REFUSALS)) expect(ids).toContain(code)
+  const links = [...page.matchAll(/href="#([^"]+)"/g)].map(([, id]) => id)
+  expect(links.length).toBeGreaterThan(200)
+  expect(links.filter((id) => !ids.has(id))).toEqual([])
   await service.close()
 })

@@ -157,6 +157,21 @@ describe('On a socket', () => {
     expect(service.logged.some((line) => line.includes(String(requestId)))).toBe(true)
   })
 
+  it.each([
+    ['no length', []],
+    ['the length 0', ['Content-Length: 0']],
+    ['a type and no length', ['Content-Type: application/json']],
+  ] as const)('a DELETE with its message in headers and %s revokes the key', async (_, extra) => {
+    const wallet = newWallet(service)
+    const { keyId } = await createKey(service, wallet)
+    const signed = wallet.signHeaders({ action: 'delete_api_key', keyId })
+    const headers = Object.entries(signed).map(([name, value]) => `${name}: ${value}`)
+    const answer = await send(
+      `DELETE /api/v1/api-keys/${keyId} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${[...headers, ...extra].map((one) => `${one}\r\n`).join('')}\r\n`,
+    )
+    expect(statusOf(answer), answer).toBe(200)
+  })
+
   it('an expectation that is not met is ignored, and HTTP/1.0 needs no host', async () => {
     expect(statusOf(await request('GET /api/v1/info', ['Expect: coffee']))).toBe(200)
     expect(statusOf(await send('GET /api/v1/info HTTP/1.0\r\n\r\n'))).toBe(200)

@@ -40,8 +40,16 @@ export function npmStart(env: Record<string, string>, cwd = ROOT): Entry {
   return follow('npm', ['start'], env, cwd)
 }
 
-function follow(command: string, args: string[], env: Record<string, string>, cwd: string): Entry {
+/** Starts a program that logs as the entry does, as another user where one is given. */
+export function follow(
+  command: string,
+  args: string[],
+  env: Record<string, string>,
+  cwd: string,
+  identity: { uid?: number | undefined; gid?: number | undefined } = {},
+): Entry {
   const child = spawn(command, args, {
+    ...(identity as { uid?: number; gid?: number }),
     cwd,
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

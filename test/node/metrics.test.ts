@@ -14,7 +14,7 @@ describe('GET /metrics', () => {
     entry = startEntry({ DATABASE_URL: 'pglite::memory:', METRICS_PORT: '0' })
     url = await entry.url()
     metricsUrl = `http://127.0.0.1:${(await entry.event('metrics_listening')).port}/metrics`
-  })
+  }, 120_000)
   const call = (path: string, init?: RequestInit) => fetch(`${url}/api/v1${path}`, init)
   const read = async () => valuesOf(await (await fetch(metricsUrl)).text())
 
@@ -60,7 +60,9 @@ describe('GET /metrics', () => {
   })
 })
 
-it('a port of metrics that is taken stops the start with a sentence', async () => {
+it('a port of metrics that is taken stops the start with a sentence', {
+  timeout: 180_000,
+}, async () => {
   const first = startEntry({ DATABASE_URL: 'pglite::memory:', METRICS_PORT: '0' })
   const { port } = await first.event('metrics_listening')
   const second = startEntry({ DATABASE_URL: 'pglite::memory:', METRICS_PORT: String(port) })

@@ -3,12 +3,21 @@ import type { AddressInfo } from 'node:net'
 import { brotliCompressSync, constants } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { INPUT_TOKEN, INTENT_VERIFIER, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { fetchPeer } from '../../src/node/fetch.ts'
 import { connectStacksNode, type StacksNodeOptions } from '../../src/settlement/stacks-node.ts'
+import type { PeerFetch } from '../../src/wire/response.ts'
 import { createOrder } from '../support/wallet.ts'
 import { type OwnChain, type Settling, startOwnChain, startSettling } from './chain.ts'
 
 const TXID = '00'.repeat(32)
 const OWNER = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'
+
+/** Workers have the first, Node the second. */
+const FETCHES: [string, PeerFetch][] = [
+  ['fetch', fetch],
+  ['node:http', fetchPeer],
+]
+let fetchUnderTest: PeerFetch = fetch
 
 const servers: Server[] = []
 afterEach(() => {
@@ -31,7 +40,7 @@ async function nodeThat(
     network: 'devnet',
     apiUrl: url,
     quoteUrl: `${url}/quote`,
-    fetch,
+    fetch: fetchUnderTest,
     now: () => 0,
     timeoutMs: 2_000,
     ...addresses(url),
@@ -63,7 +72,11 @@ const bomb = brotliCompressSync(Buffer.alloc(300 * 2 ** 20, ' '), {
   params: { [constants.BROTLI_PARAM_QUALITY]: 3, [constants.BROTLI_PARAM_LGWIN]: 24 },
 })
 
-describe('a node that lies', () => {
+describe.each(FETCHES)('a node that lies, over %s', (_, fetchOne) => {
+  beforeAll(() => {
+    fetchUnderTest = fetchOne
+  })
+
   it.each(
     QUESTIONS,
   )('costs no more than a response, however well it compressed: %s', async (_, ask, nothing) => {
@@ -127,7 +140,11 @@ describe('a node that lies', () => {
   })
 })
 
-describe('what a node says beyond the possible', () => {
+describe.each(FETCHES)('what a node says beyond the possible, over %s', (_, fetchOne) => {
+  beforeAll(() => {
+    fetchUnderTest = fetchOne
+  })
+
   const answering = (answers: Record<string, unknown>) =>
     nodeThat(({ url = '' }, response) => {
       const found = Object.entries(answers).find(([path]) => url.startsWith(path))?.[1]
@@ -255,7 +272,11 @@ describe('an execute, whatever its node and its quote service answer', () => {
   })
 })
 
-describe('an amount of a quote', () => {
+describe.each(FETCHES)('an amount of a quote, over %s', (_, fetchOne) => {
+  beforeAll(() => {
+    fetchUnderTest = fetchOne
+  })
+
   const hops = [{ vault: INPUT_TOKEN, opcode: '00' }]
   /** The members of the response as they are written: a JSON number has no digits to lose here. */
   const quoted = async (amounts: string) => {
@@ -293,7 +314,11 @@ describe('an amount of a quote', () => {
   })
 })
 
-describe('an address of a node', () => {
+describe.each(FETCHES)('an address of a node, over %s', (_, fetchOne) => {
+  beforeAll(() => {
+    fetchUnderTest = fetchOne
+  })
+
   it.each([
     ['', '/v2/info', '/quote'],
     ['/', '/v2/info', '/quote'],

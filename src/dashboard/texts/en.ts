@@ -15,6 +15,8 @@ export const en = {
   close: 'Close',
   retry: 'Try again',
   retryIn: 'Tries again in {time}',
+  waitFor: 'Possible again in {time}',
+  waitOver: 'Possible again now',
   dismiss: 'Dismiss',
   details: 'Details',
   copy: 'Copy {what}',
@@ -98,6 +100,9 @@ export const en = {
     'Its database or the chain does not answer. Nothing is lost. Try again shortly.',
   'fault.notExport': 'This is no export of an audit',
   'fault.notExport.text': 'Choose a file that this page or the command line saved.',
+  'fault.otherExport': 'This export is of another wallet',
+  'fault.otherExport.text':
+    'Choose one that was saved for the wallet and network that are connected.',
   'fault.other': 'That did not work',
 } as const satisfies Record<string, string>
 

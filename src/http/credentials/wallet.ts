@@ -5,7 +5,7 @@ import { verifyAction } from '../../actions/verify.ts'
 import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { refuse } from '../../result.ts'
-import { hasNoBody, readBody } from '../body.ts'
+import { readBody } from '../body.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { limitByAddress } from './address.ts'
@@ -65,7 +65,27 @@ export async function readSignedBody<Schema extends ActionSchema>(
   signable: Signable<Schema>,
   whenMissing: 'signatureMissing' | 'credentialsMissing' = 'signatureMissing',
 ): Promise<SignedAction<z.output<Schema>>> {
+  return verifyBody(c, await readBody(c, SignedBody), signable, whenMissing)
+}
+
+/** Verifies a signed message in a JSON body or, where there is none, in headers: some proxies and clients drop the body of a DELETE. */
+export async function readSignedBodyOrHeaders<Schema extends ActionSchema>(
+  c: AppContext,
+  signable: Signable<Schema>,
+): Promise<SignedAction<z.output<Schema>>> {
+  // Only reading tells whether there is one: Node gives a request without body an empty stream.
   const body = await readBody(c, SignedBody)
+  return !body.ok && body.reason === 'bodyMissing' && presentsSignature(c)
+    ? readSignedHeaders(c, signable)
+    : verifyBody(c, body, signable, 'signatureMissing')
+}
+
+function verifyBody<Schema extends ActionSchema>(
+  c: AppContext,
+  body: Awaited<ReturnType<typeof readBody<typeof SignedBody>>>,
+  signable: Signable<Schema>,
+  whenMissing: 'signatureMissing' | 'credentialsMissing',
+): SignedAction<z.output<Schema>> {
   if (body.ok) return verifyPresented(c, body.value, signable)
   if (body.reason === 'bodyTooLarge' || body.reason === 'unsupportedMedia') return unwrap(body)
   const expected = expectedMembers(c, signable)
@@ -74,16 +94,6 @@ export async function readSignedBody<Schema extends ActionSchema>(
       ? refuse(whenMissing, { problem: SIGN_AND_SEND, expected })
       : refuse(body.reason, { ...body.details, expected }),
   )
-}
-
-/** Verifies a signed message in a JSON body or, where there is none, in headers: some proxies and clients drop the body of a DELETE. */
-export async function readSignedBodyOrHeaders<Schema extends ActionSchema>(
-  c: AppContext,
-  signable: Signable<Schema>,
-): Promise<SignedAction<z.output<Schema>>> {
-  return presentsSignature(c) && hasNoBody(c)
-    ? readSignedHeaders(c, signable)
-    : readSignedBody(c, signable)
 }
 
 /** Verifies a signed message in headers, for requests without a body. */

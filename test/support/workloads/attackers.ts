@@ -96,8 +96,7 @@ const ATTACKS: Record<string, { lanes: number; round: () => Promise<unknown> }> 
   slowBodies: { lanes: 40, round: () => drip(post('Content-Length: 500', '{').toString()) },
   unread: {
     lanes: 40,
-    round: () =>
-      closed(open(get('/docs/swagger-ui-bundle.js').repeat(20), { reads: false }), 60_000),
+    round: () => closed(open(get('/docs').repeat(20), { reads: false }), 60_000),
   },
   pipelined: { lanes: 2, round: () => closed(open(get('/openapi.json').repeat(700)), 2_000) },
   streams: {

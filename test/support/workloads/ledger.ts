@@ -184,3 +184,48 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
     found.push(`${rows} ${what}`)
   return found
 }
+
+/** How many successes of a kind were acknowledged, and are not stored. */
+export type Lost = Record<
+  'created' | 'cancelled' | 'executed' | 'granted' | 'revoked' | 'counts',
+  number
+>
+
+/** Counts what clients were told and a database does not have; `counts` are requests with keys. */
+export async function lostSuccesses(ledger: Ledger, client: Sql): Promise<Lost> {
+  const orders = new Map<string, string>()
+  for (const { uuid, status } of await client`SELECT uuid, status FROM orders`)
+    orders.set(uuid, status)
+  const sent = new Set<string>()
+  for (const { what } of await client`SELECT order_uuid || ' ' || (details ->> 'txid') AS what
+    FROM order_events WHERE status = 'broadcasted'`)
+    sent.add(what)
+  const keys = new Map<string, boolean>()
+  for (const {
+    id,
+    revoked,
+  } of await client`SELECT id, revoked_at IS NOT NULL AS revoked FROM api_keys`)
+    keys.set(id, revoked)
+  const totals = new Map<string, number>()
+  for (const { id, total } of await client`SELECT key_id AS id, total_requests::int AS total
+    FROM key_counters`)
+    totals.set(id, total)
+  const counts = ledger.keys.map(({ keyId, acts, reads }) => {
+    const told = acts.succeeded + acts.failed + reads.succeeded + reads.failed
+    return Math.max(0, told - (totals.get(keyId) ?? 0))
+  })
+  return {
+    created: missing(ledger.created, (uuid) => orders.has(uuid)),
+    cancelled: missing(ledger.cancelled, (uuid) => orders.get(uuid) === 'cancelled'),
+    executed: missing(ledger.executed.keys(), (uuid) =>
+      sent.has(`${uuid} ${ledger.executed.get(uuid)}`),
+    ),
+    granted: missing(ledger.granted, (keyId) => keys.has(keyId)),
+    revoked: missing(ledger.revoked, (keyId) => keys.get(keyId) === true),
+    counts: counts.reduce((sum, count) => sum + count, 0),
+  }
+}
+
+function missing(told: Iterable<string>, isStored: (name: string) => boolean): number {
+  return [...told].filter((name) => !isStored(name)).length
+}

@@ -7,6 +7,8 @@ import { type KeyLedger, keyLedger, type Ledger, openLedger } from './ledger.ts'
 /** One answer, or none, as a client saw it. Times are of `performance.now()`. */
 export interface Heard {
   what: string
+  /** The port of the process. */
+  through: number
   sentAt: number
   heardAt: number
   status: number | undefined
@@ -75,6 +77,7 @@ export async function openLoad(through: ServiceProcess, traders = 8): Promise<Lo
     const answer = await process.ask(path, request)
     heard.push({
       what,
+      through: process.port,
       sentAt,
       heardAt: performance.now(),
       status: answer?.status,

@@ -1,0 +1,116 @@
+import * as z from 'zod'
+import type { KeepHead } from '../audit/heads.ts'
+import type { Config } from '../env.ts'
+import { lookUpKeys } from '../keys/find.ts'
+import { resumeByOperator, suspendByOperator } from '../keys/suspend.ts'
+import { type AuditCheck, type CheckServices, checkAudit } from '../provenance/check.ts'
+import { ok, type Result, refuse } from '../result.ts'
+import type { Chain } from '../settlement/chain.ts'
+import { readAccountBalances } from './balances.ts'
+import { readStatistics } from './statistics.ts'
+import { findStuck } from './stuck.ts'
+import { readTop } from './top.ts'
+
+/** What the acts of an operator need: of a running service its world, else a database that was opened for one command. */
+export interface OperatorServices extends CheckServices {
+  config: Pick<Config, 'STACKS_NETWORK' | 'ROUTERS' | 'STUCK_AFTER_SECONDS'> &
+    CheckServices['config']
+  keepHead: KeepHead
+  /** Undefined where the configuration names no chain. */
+  chain: Chain | undefined
+  /** The accounts that pay for settlement. */
+  operatorAddresses: readonly string[]
+  /** Milliseconds since 1970. */
+  now(): number
+}
+
+/** Why an act was refused. */
+export type ActRefusal = 'keyNotFound' | 'invalidRequest' | 'chainUnavailable'
+
+interface Act<Input, Output> {
+  input: z.ZodType<Input>
+  run(services: OperatorServices, input: Input): Promise<Result<Output, ActRefusal>>
+}
+
+function act<Input, Output>(
+  input: z.ZodType<Input>,
+  run: Act<Input, Output>['run'],
+): Act<Input, Output> {
+  return { input, run }
+}
+
+const text = z.string().max(1_000)
+const Target = z.strictObject({
+  target: z.union([z.strictObject({ keyId: text }), z.strictObject({ walletAddress: text })]),
+  reason: text.refine((reason) => reason.trim() !== '', 'is needed'),
+})
+const Nothing = z.strictObject({})
+
+/**
+ * Everything that an operator does to a running service or to its database. Both ways call these: the command line on a
+ * database that it opens, and the service for what arrives on its operator's socket.
+ */
+export const ACTS = {
+  keys: act(
+    z.strictObject({
+      preview: text.optional(),
+      keyId: text.optional(),
+      walletAddress: text.optional(),
+      after: text.optional(),
+    }),
+    lookUpKeys,
+  ),
+  suspend: act(Target, (services, { target, reason }) =>
+    suspendByOperator(services, target, reason, services.now()),
+  ),
+  resume: act(Target, (services, { target, reason }) =>
+    resumeByOperator(services, target, reason, services.now()),
+  ),
+  checkAudit: act(
+    z.strictObject({ heads: z.array(z.string()).optional() }),
+    async (services, { heads }): Promise<Result<AuditCheck, ActRefusal>> =>
+      ok(await checkAudit(services, { heads: heads && linesOf(heads) })),
+  ),
+  statistics: act(Nothing, async (services) => ok(await readStatistics(services))),
+  balances: act(
+    z.strictObject({ tokens: z.array(text).max(100) }),
+    async (services, { tokens }) => {
+      const balances = await readAccountBalances(services, tokens)
+      return balances === undefined ? refuse('chainUnavailable') : ok(balances)
+    },
+  ),
+  stuck: act(
+    z.strictObject({ olderThanSeconds: z.int().min(0).optional() }),
+    async (services, { olderThanSeconds }) => ok(await findStuck(services, olderThanSeconds)),
+  ),
+  top: act(z.strictObject({ limit: z.int().min(1).max(1_000) }), async (services, { limit }) =>
+    ok(await readTop(services, limit)),
+  ),
+} as const
+
+export type ActName = keyof typeof ACTS
+export type ActInput<Name extends ActName> = Parameters<(typeof ACTS)[Name]['run']>[1]
+export type ActOutput<Name extends ActName> = Extract<
+  Awaited<ReturnType<(typeof ACTS)[Name]['run']>>,
+  { ok: true }
+>['value']
+
+/** Performs an act, on a database or through a service. */
+export type Perform = <Name extends ActName>(
+  name: Name,
+  input: ActInput<Name>,
+) => Promise<Result<ActOutput<Name>, ActRefusal>>
+
+/** Performs acts in this process. Input that does not fit is refused: it may have come through a socket. */
+export function performWith(services: OperatorServices): Perform {
+  return async (name, input) => {
+    const { input: schema, run } = ACTS[name] as unknown as Act<unknown, never>
+    const read = schema.safeParse(input)
+    if (!read.success) return refuse('invalidRequest', { problem: read.error.message })
+    return run(services, read.data)
+  }
+}
+
+async function* linesOf(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines
+}
