@@ -11,14 +11,14 @@ export interface Ping {
 }
 
 /**
- * Resolves when the database can be written to, and rejects when it cannot. The UPDATE changes nothing: where the session or
+ * Resolves when the database can be written to, and rejects when it cannot. The UPDATE changes nothing, on one shard: where the session or
  * the server is read-only it is refused, and the pool replaces the session. The message in the log makes the commit one that
  * waits, as those of requests do, for the disk and for synchronous standbys.
  */
 export async function pingDatabase(db: Database): Promise<Ping> {
   const [ping] = await rows<Ping>(
     db,
-    sql`WITH written AS (UPDATE wallets SET address = address WHERE false)
+    sql`WITH written AS (UPDATE wallets SET address = address WHERE address = '' AND shard = 0)
       SELECT ${milliseconds(sql`clock_timestamp()`)} AS now,
         coalesce((SELECT oldest FROM latchkey_releases ORDER BY release DESC LIMIT 1), 0) AS oldest,
         pg_logical_emit_message(true, 'latchkey', '') IS NULL AS waits`,

@@ -6,6 +6,7 @@ import type { AuditHead } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
+import { shardSql, walletShard } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Refused, type Result, refuse } from '../result.ts'
 import { ownerEntry } from './change.ts'
@@ -14,7 +15,7 @@ import { isUnendedSql } from './liveness-sql.ts'
 import { type RightsValues, readRights, rightsText } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
 import { catalogue } from './scope.ts'
-import { hashSecret, makeSecret, previewOf } from './secret.ts'
+import { hashSecret, makeSecret, previewOf, RANDOM_BYTES } from './secret.ts'
 import type { KeyServices } from './services.ts'
 import {
   type KeyTerms,
@@ -58,7 +59,8 @@ export async function createKey(
     })
 
   const { KEY_PREFIX, RATE_LIMIT_PER_MINUTE } = services.config
-  const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const shard = walletShard(action.walletAddress)
+  const apiKey = makeSecret(KEY_PREFIX, shard, services.randomBytes(RANDOM_BYTES))
   const keyId = `key_${toBase62(services.randomBytes(12), 17)}`
   const keyPreview = previewOf(KEY_PREFIX, apiKey)
   const stored = await storeKey(
@@ -107,8 +109,8 @@ function storeKey(
       return refuse('keyNameTaken', { keyName: terms.name })
     const [inserted] = await rows<{ rights: RightsValues }>(
       tx,
-      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${columns})
-        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress},
+      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, shard, grant_id, created_at, ${columns})
+        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress}, ${shardSql(walletAddress)},
           ${consumed.value}::bigint, ${timestamptz(now)}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
           AND ${madeSql(walletAddress, MAX_KEYS_PER_WALLET)} < ${MAX_KEYS_PER_WALLET}::int
@@ -116,10 +118,19 @@ function storeKey(
         RETURNING ${RIGHTS} AS rights`,
     )
     if (inserted === undefined) return refusalOf(tx, services, walletAddress)
+    if (services.distribution !== undefined) await insertCounters(tx, keyId, walletAddress)
     const mac = services.mac(rightsText(readRights(inserted.rights)))
     const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
     return ok(await appendAudit(tx, entry, [{ keyId, mac }]))
   })
+}
+
+/** The counters of a key. A trigger inserts them, which distributed tables cannot have. */
+async function insertCounters(tx: Database, keyId: string, walletAddress: string): Promise<void> {
+  await rows(
+    tx,
+    sql`INSERT INTO key_counters (key_id, shard) VALUES (${keyId}, ${shardSql(walletAddress)})`,
+  )
 }
 
 /** Which guard of the INSERT refused. */
@@ -151,13 +162,13 @@ export function policyOf(config: KeyServices['config'], now: number): TermsPolic
 
 /** The FROM and WHERE of a statement over a wallet's keys that have not ended; suspended ones are among them. */
 function liveKeys(walletAddress: string, now: number): SQL {
-  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnendedSql(timestamptz(now))}`
+  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} AND ${isUnendedSql(timestamptz(now))}`
 }
 
 /** How many keys the wallet has ever made, counted no further than `most`. */
 function madeSql(walletAddress: string, most: number): SQL {
   return sql`(SELECT count(*)::int FROM (
-    SELECT FROM api_keys WHERE wallet_address = ${walletAddress} LIMIT ${most}::int) AS made)`
+    SELECT FROM api_keys WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} LIMIT ${most}::int) AS made)`
 }
 
 /** Whether a key of the wallet that has not ended has the name, or one that looks the same. The caller holds the wallet's lock. */

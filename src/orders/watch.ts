@@ -1,3 +1,4 @@
+import { walletShard } from '../db/shard.ts'
 import { recordSuccess } from '../gate/counters.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -12,8 +13,7 @@ export interface WatchRequest {
   after: number
   caller: StreamCaller
   /** The presented key and its secret. */
-  keyId: string | undefined
-  hash: KeyHash | undefined
+  key: { keyId: string; walletAddress: string; hash: KeyHash } | undefined
 }
 
 /** The events of an order so far, and how to follow the next ones. */
@@ -26,7 +26,7 @@ export interface WatchedOrder {
 /** Reads an order's events after an id. Knowing the uuid is the only authorization that this needs. */
 export async function watchOrder(
   services: OrderServices,
-  { uuid, after, caller, keyId, hash }: WatchRequest,
+  { uuid, after, caller, key }: WatchRequest,
 ): Promise<
   Result<WatchedOrder, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
 > {
@@ -39,15 +39,22 @@ export async function watchOrder(
   try {
     const order = await getOrder(services, uuid)
     if (!order.ok) return order
-    const past = await eventsOf(services, uuid, after)
-    if (keyId !== undefined) await recordSuccess(services.db, keyId)
+    const past = await eventsOf(services, order.value, after)
+    if (key !== undefined) await recordSuccess(services.db, key)
+    const presented = key && { hash: key.hash, shard: walletShard(key.walletAddress) }
     const last = past.at(-1)
     if (orderHasEnded(last?.status ?? order.value.status)) return ok({ past, follow: undefined })
     isFollowed = true
     return ok({
       past,
       follow(to) {
-        const unsubscribe = feed.subscribe({ ...to, uuid, hash, after: last?.id ?? after })
+        const unsubscribe = feed.subscribe({
+          ...to,
+          uuid,
+          shard: order.value.shard,
+          presented,
+          after: last?.id ?? after,
+        })
         return () => {
           unsubscribe()
           releasePlace()

@@ -6,7 +6,7 @@ import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateKey, readPresentedKey } from '../http/credentials/key.ts'
 import {
   authenticateReader,
   readSignedBody,
@@ -205,7 +205,9 @@ export const keyEndpoints: readonly Endpoint[] = [
       unwrap(await getKey(world, walletAddress, keyId, now))
       // What this process has counted is written first.
       await world.usage.flush(world.db)
-      const { value, headers } = await readLagging(c, (db) => findUsage(db, keyId, query, now))
+      const { value, headers } = await readLagging(c, (db) =>
+        findUsage(db, { keyId, walletAddress }, query, now),
+      )
       return respond(c, value, 200, headers)
     },
   },
@@ -262,8 +264,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
-      const hash = readKeyHash(c)
-      const revoked = await revokeSelf(worldOfRequest(c), hash, c.get('now'))
+      const secret = readPresentedKey(c)
+      const revoked = await revokeSelf(worldOfRequest(c), secret, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },

@@ -285,7 +285,7 @@ function reschedule(
   found: { reason?: string | undefined; isMissing?: boolean } = {},
 ): Promise<void> {
   const firstMs = Math.max(services.config.RECONCILE_INTERVAL_MS, 1)
-  return recordAttempt(services, due.txid, retryPauseMs(due.attempts, firstMs), found)
+  return recordAttempt(services, due, retryPauseMs(due.attempts, firstMs), found)
 }
 
 function operatorOf(

@@ -6,6 +6,7 @@ import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
+import { type Distribution, readDistribution } from '../db/distribution.ts'
 import { connectPostgres, type OpenDatabase, type PostgresRoute } from '../db/postgres.ts'
 import { findRoleRoute } from '../db/role-route.ts'
 import { postgresClock, timestamptz } from '../db/time.ts'
@@ -76,6 +77,8 @@ interface Isolate {
   /** Configured, and checked against the database with the first statement that reaches it. */
   keys: EncryptionKeys
   areKeysChecked: boolean
+  /** Read with the first session. */
+  distribution: Distribution | undefined
   /** Found out with the first session. */
   route: PostgresRoute | undefined
   encryption: Encryption
@@ -178,13 +181,23 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
     const now = nowOf(one)
     const ownGate: Gate = (request) =>
-      openGate(session(), limits, { mac, log, now, fixedTime, knownKeys })(request)
+      openGate(session(), limits, {
+        mac,
+        log,
+        now,
+        fixedTime,
+        knownKeys,
+        distribution: one.distribution,
+      })(request)
     let operators: OperatorAccounts | undefined
     let insertOrder: InsertOrder | undefined
     return {
       config,
       get db() {
         return session()
+      },
+      get distribution() {
+        return one.distribution
       },
       databaseTime,
       gate: one.openShardedGate(bindings.GATE, ownGate, outlive),
@@ -212,7 +225,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       usage,
       recover: engine.recover,
       get insertOrder() {
-        insertOrder ??= openInserts(session())
+        insertOrder ??= openInserts(session(), one.distribution)
         return insertOrder
       },
       log,
@@ -281,6 +294,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
           knownKeys,
           maxWaiting: MAX_WAITING_PER_OBJECT,
           maxStatements: STATEMENTS_PER_OBJECT,
+          distribution: one.distribution,
         })
         return { db, gate, watch, log }
       })
@@ -298,6 +312,7 @@ async function checkDatabase(
   const db = session()
   await checkEncryptionKeys(db, isolate.keys)
   await readWatch(isolate, db)
+  isolate.distribution = await readDistribution(db)
   isolate.areKeysChecked = true
 }
 
@@ -350,6 +365,7 @@ async function openIsolate(
     openShardedGate: openShardedGate(config.GATE_OBJECTS, log, ownNow),
     keys,
     areKeysChecked: false,
+    distribution: undefined,
     route: undefined,
     usage: openUsage(log),
     log,

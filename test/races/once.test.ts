@@ -63,7 +63,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     )
     const made = await rows(
       one.world.db,
-      sql`SELECT api_keys.id FROM api_keys JOIN signed_actions a ON grant_id = a.id WHERE message = ${signed.message}`,
+      sql`SELECT api_keys.id FROM api_keys JOIN signed_actions a ON grant_id = a.id AND a.shard = api_keys.shard WHERE message = ${signed.message}`,
     )
     expect(made).toHaveLength(1)
   })

@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { endpoints } from '../../src/app.ts'
 import { rows } from '../../src/db/database.ts'
-import { makeSecret } from '../../src/keys/secret.ts'
 import { startService } from '../http/documented.ts'
 import { answered, asksNothing, changesNothing, refused, stored } from '../support/assertions.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { ENGINES, type Service } from '../support/service.ts'
 import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -143,7 +142,7 @@ describe.each(ENGINES)('A session on %s', (engine) => {
       session.toUpperCase().replace('CS_', 'cs_'),
     ])
       await asksNothing(service, async () => refused(await list(text), 'sessionInvalid'))
-    await refused(await list(makeSecret('cs_', randomBytes(32))), 'sessionInvalid')
+    await refused(await list(unknownSecret('cs_')), 'sessionInvalid')
   })
 
   it('that was edited in the database is refused', async () => {
