@@ -208,7 +208,7 @@ function programsIn(page: string): string[] {
   const programs: string[] = []
   for (const { language, code } of blocksIn(page)) {
     if (language !== 'ts') continue
-    const isBeginning = /^import .*\b(createClient|privateKeySigner)\b/m.test(code)
+    const isBeginning = /^import .*\b(createClient|privateKeySigner|walletSigner)\b/m.test(code)
     if (isBeginning || programs.length === 0) programs.push(code)
     else programs.push(`${programs.pop()}\n${code}`)
   }
@@ -236,14 +236,23 @@ async function grantAndOrder(client: Client): Promise<{ apiKey: string; uuid: st
   return { apiKey, uuid }
 }
 
-/** Kinds of commands: run here, run by tests of their own, or in need of a Cloudflare account or another database. */
+/**
+ * Kinds of commands: run here; run by tests of their own, as backups by test/node/backup.test.ts and the examples of the wire by
+ * test/docs/wire.test.ts; or in need of Docker, of a Cloudflare account or of another database.
+ */
+const KINDS = [
+  /^npm (ci|start|test)$/,
+  /^npm run (-s )?[\w:-]+( .*)?$/,
+  /^curl .*$/,
+  /^npx wrangler .*$/,
+  /^openssl rand -base64 32$/,
+  /^export WALLET_PRIVATE_KEY=\$\(openssl rand -hex 32\)01$/,
+  /^(python3|bash|node) examples\/[\w/.-]+$/,
+  /^(pg_dump|pg_restore|cp -a) .*$/,
+  /^(cd deploy|cat \.env\.example \.\.\/\.env\.example > \.env|docker compose .*)$/,
+]
+
 function isKnown(command: string): boolean {
-  const bare = command.replace(/^((DATABASE_URL|SERVICE_ROLE|ENCRYPTION_KEY)=\S+ )+/, '')
-  return bare
-    .split(/ && | \| /)
-    .every((part) =>
-      /^(npm (ci|start|test)|npm run (-s )?[\w:-]+( .*)?|curl .*|npx wrangler .*|openssl rand -base64 32)$/.test(
-        part,
-      ),
-    )
+  const bare = command.replace(/^([A-Z][A-Z_]*=\S+ )+/, '')
+  return bare.split(/ && | \| /).every((part) => KINDS.some((kind) => kind.test(part)))
 }

@@ -161,6 +161,7 @@ describe('A browser on another site', () => {
         'Deprecation',
         'Sunset',
         'X-API-Key-Expires',
+        'X-Replica-Lag',
         'X-Request-Id',
         'WWW-Authenticate',
       ])

@@ -130,7 +130,6 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
           'ck_live_',
           apiKey.slice(0, -1),
           `${apiKey}0`,
-          `${apiKey}, ${apiKey}`,
           apiKey.toUpperCase(),
           apiKey.replace('ck_live_', 'ck_test_'),
           `${apiKey.slice(0, 20)}-${apiKey.slice(21)}`,
@@ -140,6 +139,9 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
           await asksNothing(service, async () =>
             refused(await withKey(target, text), 'apiKeyInvalid'),
           )
+        await asksNothing(service, async () =>
+          refused(await withKey(target, `${apiKey}, ${apiKey}`), 'invalidRequest'),
+        )
         for (const authorization of [apiKey, 'Bearer', `Bearer ${apiKey} x`])
           await asksNothing(service, async () =>
             refused(
