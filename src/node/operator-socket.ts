@@ -53,17 +53,27 @@ async function respondTo(
   }
   if (incoming.method !== 'POST' || !Object.hasOwn(ACTS, name))
     return reply(404, { failed: `There is no act ${name.slice(0, 50)}` })
-  if (Number(incoming.headers['content-length'] ?? Number.NaN) > MAX_BODY_BYTES)
-    return reply(413, { failed: 'The input is too large' })
+  // A body whose length is not named could be of any length.
+  if (!(Number(incoming.headers['content-length']) <= MAX_BODY_BYTES))
+    return reply(413, { failed: `The input needs a Content-Length of ${MAX_BODY_BYTES} at most` })
+  const input = parse(await text(incoming).catch(() => ''))
+  if (input === undefined) return reply(400, { failed: 'The input is no JSON' })
   try {
-    const input = JSON.parse(await text(incoming))
-    const result = await perform(name as ActName, input)
+    const result = await perform(name as ActName, input as never)
     log('info', 'operator_acted', { act: name, refused: result.ok ? undefined : result.reason })
     reply(200, result)
   } catch (error) {
     const fault = error instanceof Error ? error.name : 'unknown'
     log('error', 'operator_act_failed', { act: name, fault })
     reply(500, { failed: `The service could not do it: ${fault}; its log has operator_act_failed` })
+  }
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
   }
 }
 

@@ -119,7 +119,10 @@ describe('latchkey-admin beside a service with PGlite', { timeout: 180_000 }, ()
         `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
       )
     expect(await post('/toString', '{}')).toContain('404')
-    expect(await post('/keys', '{')).toContain('500')
+    expect(await post('/keys', '{')).toMatch(/^HTTP\/1.1 400 /)
+    const chunked =
+      'POST /keys HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n'
+    expect(await raw(chunked)).toMatch(/^HTTP\/1.1 413 /)
     expect(await post('/keys', '{"preview":1}')).toContain('invalidRequest')
     expect(await post('/suspend', '{"target":{},"reason":"x"}')).toContain('invalidRequest')
     await raw('\u0000\u0001')

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import { type Cluster, startCluster } from '../support/cluster.ts'
 import { fundedOperator, sharedEnv, startProcess } from '../support/process.ts'
@@ -8,6 +9,8 @@ import type { Lost } from '../support/workloads/ledger.ts'
 
 const FAILOVER_MS = 180_000
 const BACK_SECONDS = 5
+/** A process that stood still for more than 1.2 s notices it. One that stood still for less is as one that has not surveyed yet. */
+const NOTICED_MS = 1_500
 const NOTHING: Lost = {
   created: 0,
   cancelled: 0,
@@ -98,6 +101,7 @@ describe('after a promotion under load', () => {
     await cluster.caughtUp()
 
     process.kill(still.pid, 'SIGSTOP')
+    const stoodStill = setTimeout(NOTICED_MS)
     await promote()
     const sessions = async () =>
       (await ask(standby, `SELECT FROM pg_stat_activity WHERE application_name = 'latchkey'`))
@@ -107,6 +111,7 @@ describe('after a promotion under load', () => {
     const revoked = await other.ask(`/api-keys/${keyId}`, { method: 'DELETE', json })
     expect(revoked?.status).toBe(200)
     const late = Array.from({ length: 20 }, () => use(still))
+    await stoodStill
     process.kill(still.pid, 'SIGCONT')
     const statuses = (await Promise.all(late)).map((answer) => answer?.status)
     expect(statuses.filter((status) => status !== 401 && status !== 503)).toEqual([])

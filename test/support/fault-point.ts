@@ -1,10 +1,11 @@
+import { ClientRequest } from 'node:http'
 import { Socket } from 'node:net'
 
 /*
  * Loaded into a service process ahead of its entry: FAULT_POINT names a step and when to die there. The steps are told
  * from what goes over the wire, so the service knows nothing of them.
  *
- * before: the step has not begun. sent: it is on its way, and nobody knows how far it came. after: it is done, and the
+ * before: the step has not begun. sent: it is on its way, as far as it came in a millisecond. after: it is done, and the
  * service does not know it yet.
  */
 
@@ -55,16 +56,16 @@ if (statement !== undefined) {
 
 const path = CALLS[step]
 if (path !== undefined) {
-  const ask = globalThis.fetch
-  globalThis.fetch = async (...given) => {
-    const isIt = path.test(String(given[0]))
+  const end = ClientRequest.prototype.end as (this: ClientRequest, ...given: unknown[]) => unknown
+  const spied = function (this: ClientRequest, ...given: unknown[]): unknown {
+    const isIt = path.test(this.path)
     if (isIt && moment === 'before') die()
-    const asked = ask(...given)
+    if (isIt && moment === 'after') this.prependOnceListener('response', die)
+    const ended = end.apply(this, given)
     if (isIt && moment === 'sent') setTimeout(die, SENT_FOR_MS)
-    const response = await asked
-    if (isIt && moment === 'after') die()
-    return response
+    return ended
   }
+  ClientRequest.prototype.end = spied as typeof ClientRequest.prototype.end
 }
 
 export const STEPS = [...Object.keys(CALLS), ...Object.keys(STATEMENTS)]
