@@ -29,6 +29,19 @@ export async function citusDatabase(coordinatorUrl: string): Promise<string> {
   return url.href
 }
 
+/** The same database on every node that has it: on the coordinator, which is first, and the workers. One Postgres is one node. */
+export async function nodesOf(databaseUrl: string): Promise<string[]> {
+  const url = new URL(databaseUrl)
+  const workers = await within(url, async (client) => {
+    const [found] = await client`SELECT to_regclass('pg_catalog.pg_dist_node') IS NOT NULL AS citus`
+    return found?.citus === true
+      ? client<{ host: string; port: number }[]>`
+          SELECT node_name AS host, node_port::int AS port FROM citus_get_active_worker_nodes() ORDER BY node_port`
+      : []
+  })
+  return [databaseUrl, ...workers.map(({ host, port }) => at(url, host, port).href)]
+}
+
 async function within<T>(url: URL, work: (client: postgres.Sql) => PromiseLike<T>): Promise<T> {
   const client = postgres(url.href, { max: 1, onnotice: () => {} })
   try {
