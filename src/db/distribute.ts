@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from './database.ts'
 import { DISTRIBUTED_TABLES, REFERENCE_TABLES, STEPS_TABLE } from './distribution.ts'
+import { RELEASE } from './release.ts'
 import { quoteIdentifier } from './session.ts'
 
 /** A key of a distributed table, as plain tables have it. */
@@ -86,14 +87,28 @@ export interface DistributeOptions {
 }
 
 /**
- * Takes a database on the coordinator of a Citus cluster from plain to distributed tables. The steps are recorded before the first one
- * is taken, and each is marked as done in its own transaction: a distribution that was stopped goes on where it ended. The
- * service must not run meanwhile. Resolves to how many steps were taken.
+ * Takes a database on the coordinator of a Citus cluster from plain to distributed tables. The service must not run meanwhile. Resolves
+ * to how many steps were taken.
  */
-export async function distribute(db: Database, { onStep }: DistributeOptions): Promise<number> {
+export async function distribute(db: Database, options: DistributeOptions): Promise<number> {
   await requireCluster(db)
   await requireStopped(db)
-  if (!(await hasSteps(db))) await recordSteps(db)
+  return takeSteps(db, stepsOf, options)
+}
+
+/**
+ * Takes the steps that are not done. They are recorded before the first one is taken, and each is marked as done in its own transaction:
+ * a distribution that was stopped goes on where it ended. Their record also ends whatever runs on plain tables: no process opens
+ * the database before all are done, and one that had opened it finds the record with its next look at the database.
+ */
+export async function takeSteps(
+  db: Database,
+  makeSteps: (db: Database) => Promise<string[]>,
+  { onStep }: DistributeOptions,
+): Promise<number> {
+  if (!(await hasSteps(db))) await recordSteps(db, await makeSteps(db))
+  // A process that opened the database before the record.
+  await requireStopped(db)
   const steps = await rows<{ step: number; statement: string; done: boolean }>(
     db,
     sql`SELECT step, statement, done FROM ${sql.raw(STEPS_TABLE)} ORDER BY step`,
@@ -101,14 +116,23 @@ export async function distribute(db: Database, { onStep }: DistributeOptions): P
   const open = steps.filter(({ done }) => !done)
   for (const { step, statement } of open) {
     onStep(statement.replace(/\s+/g, ' '), step, steps.length)
-    await db.transaction(async (tx) => {
-      await rows(tx, sql.raw('SET LOCAL statement_timeout = 0'))
-      await rows(tx, sql.raw('SET LOCAL citus.enable_unsafe_triggers = on'))
-      await rows(tx, sql.raw(statement))
-      await rows(tx, sql`UPDATE ${sql.raw(STEPS_TABLE)} SET done = true WHERE step = ${step}::int`)
-    })
+    await takeStep(db, step)
   }
   return open.length
+}
+
+/** Another process may take the same steps: each is taken once, by the one that has locked its row. */
+async function takeStep(db: Database, step: number): Promise<void> {
+  await db.transaction(async (tx) => {
+    await rows(tx, sql.raw('SET LOCAL statement_timeout = 0'))
+    const [open] = await rows<{ statement: string }>(
+      tx,
+      sql`UPDATE ${sql.raw(STEPS_TABLE)} SET done = true WHERE step = ${step}::int AND NOT done RETURNING statement`,
+    )
+    if (open === undefined) return
+    await rows(tx, sql.raw('SET LOCAL citus.enable_unsafe_triggers = on'))
+    await rows(tx, sql.raw(open.statement))
+  })
 }
 
 async function requireCluster(db: Database): Promise<void> {
@@ -166,12 +190,12 @@ const PARENTS = [
   ['transactions', 'order_uuid', 'orders', 'uuid'],
 ] as const
 
-async function recordSteps(db: Database): Promise<void> {
+async function stepsOf(db: Database): Promise<string[]> {
   await requireShards(db)
   const keys = await shardKeyStatements(db)
   const isForeign = (statement: string) => statement.includes('FOREIGN KEY')
   const [first, ...others] = DISTRIBUTED_TABLES
-  const steps = [
+  return [
     ...(await triggerStatements(db)),
     ...keys.filter((statement) => !isForeign(statement)),
     ...REFERENCE_TABLES.map((table) => `SELECT create_reference_table('${table}')`),
@@ -182,16 +206,26 @@ async function recordSteps(db: Database): Promise<void> {
     ),
     ...keys.filter(isForeign),
   ]
+}
+
+/** A release that names no shards is admitted no more. Statements of steps are no secret; only the owner may change them. */
+async function recordSteps(db: Database, steps: readonly string[]): Promise<void> {
+  const table = sql.raw(STEPS_TABLE)
   await db.transaction(async (tx) => {
     await rows(
       tx,
-      sql`CREATE TABLE ${sql.raw(STEPS_TABLE)} (step int PRIMARY KEY, statement text NOT NULL, done boolean NOT NULL DEFAULT false)`,
+      sql`CREATE TABLE ${table} (step int PRIMARY KEY, statement text NOT NULL, done boolean NOT NULL DEFAULT false)`,
+    )
+    await rows(tx, sql`GRANT SELECT ON ${table} TO PUBLIC`)
+    await rows(
+      tx,
+      sql`INSERT INTO ${table} (step, statement)
+        SELECT at, statement FROM jsonb_array_elements_text(${JSON.stringify(steps)}::text::jsonb)
+          WITH ORDINALITY AS step (statement, at)`,
     )
     await rows(
       tx,
-      sql`INSERT INTO ${sql.raw(STEPS_TABLE)} (step, statement)
-        SELECT at, statement FROM jsonb_array_elements_text(${JSON.stringify(steps)}::text::jsonb)
-          WITH ORDINALITY AS step (statement, at)`,
+      sql`UPDATE latchkey_releases SET oldest = ${RELEASE}::int WHERE release = ${RELEASE}::int`,
     )
   })
 }

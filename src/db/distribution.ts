@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import type { Sql } from 'postgres'
 import { type Database, rows } from './database.ts'
 import { SHARDS } from './shard.ts'
 
@@ -19,7 +20,7 @@ export const DISTRIBUTED_TABLES = [
   'transactions',
 ] as const
 
-/** Where the steps of a distribution are recorded, with those that are done. */
+/** Where the steps of a distribution are recorded, with those that are done. A process that runs on plain tables ends with it. */
 export const STEPS_TABLE = 'latchkey_distribution'
 
 /** Tables that are the same on every node: small, and joined by statements of every shard. */
@@ -56,8 +57,13 @@ export function inShardsSql(
   return (table) => sql` AND ${sql.raw(table)}.shard = ANY (${list}::int[])`
 }
 
-/** Reads where the shards are: partitions of one Postgres, or nodes of Citus. Undefined where the tables are plain ones. */
+/**
+ * Reads where the shards are: partitions of one Postgres, or nodes of Citus. Undefined where the tables are plain ones. Throws while they
+ * are being distributed: keys that a statement relies on may be missing.
+ */
 export async function readDistribution(db: Database): Promise<Distribution | undefined> {
+  if (await hasOpenSteps(db))
+    throw new Error('the tables are being distributed: npm run distribute goes on where it ended')
   const [found] = await rows<{ partitions: number; hasCitus: boolean }>(
     db,
     sql`SELECT (SELECT count(*)::int FROM pg_inherits WHERE inhparent = to_regclass('api_keys')) AS partitions,
@@ -70,14 +76,24 @@ export async function readDistribution(db: Database): Promise<Distribution | und
   return { groupOf: await readGroups(db, OF_CITUS), hasManyServers: true }
 }
 
-/** Whether the tables of a schema are distributed, or are being distributed. The schema is quoted. */
-export async function hasDistributedTables(db: Database, schema: string): Promise<boolean> {
-  const [found] = await rows<{ distributed: boolean }>(
+async function hasOpenSteps(db: Database): Promise<boolean> {
+  const [found] = await rows<{ exists: boolean }>(
     db,
-    sql`SELECT to_regclass(${`${schema}.${STEPS_TABLE}`}) IS NOT NULL
-      OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = to_regclass(${`${schema}.api_keys`})) AS distributed`,
+    sql`SELECT to_regclass(${STEPS_TABLE}) IS NOT NULL AS exists`,
   )
-  return found?.distributed === true
+  if (found?.exists !== true) return false
+  const open = await rows(db, sql`SELECT FROM ${sql.raw(STEPS_TABLE)} WHERE NOT done LIMIT 1`)
+  return open.length > 0
+}
+
+/** Whether the tables that a search_path finds are distributed, or are being distributed. It is written as in SET. */
+export async function hasDistributedTables(client: Sql, searchPath: string): Promise<boolean> {
+  return client.begin(async (tx) => {
+    await tx.unsafe(`SET LOCAL search_path = ${searchPath}`)
+    const [found] = await tx.unsafe(`SELECT to_regclass('${STEPS_TABLE}') IS NOT NULL
+      OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = to_regclass('api_keys')) AS distributed`)
+    return found?.distributed === true
+  })
 }
 
 async function isOnCitus(db: Database): Promise<boolean> {

@@ -33,6 +33,8 @@ const CONNECT_TIMEOUT_SECONDS = 10
 /** protocol_violation: how PgBouncer refuses a startup parameter. */
 const PROTOCOL_VIOLATION = '08P01'
 const FORBIDDEN = '42501'
+/** What sessions that distribute call themselves: they may be left from a process that was killed, and are not the service's. */
+const DISTRIBUTION = 'latchkey-distribute'
 const MIGRATE_ADVICE =
   '. Migrate it with the role that owns it: SERVICE_ROLE=<this role> npm run migrate'
 
@@ -85,7 +87,7 @@ export async function migrateUnderLock(
 
 /** As `distribute`, for the database of a connection string. Resolves to how many steps were taken. */
 export async function distributeDatabase(url: string, options: DistributeOptions): Promise<number> {
-  const { route, state } = await findRoute(url)
+  const { route, state } = await findRoute(url, DISTRIBUTION)
   const problem = releaseProblem(state.recorded)
   if (problem !== undefined) throw new Error(problem)
   if (needsMigration(state, MIGRATIONS))
@@ -117,8 +119,9 @@ async function migrateOver(
  * Finds out how the server of a connection string is reached: whether its sessions keep the settings that they start with, or a
  * pooler in between refuses or forgets them, or gives the session to others.
  */
-export async function findRoute(url: string): Promise<Found> {
-  const parsed = parseConnectionString(url)
+export async function findRoute(url: string, applicationName?: string): Promise<Found> {
+  const given = parseConnectionString(url)
+  const parsed = applicationName === undefined ? given : { ...given, applicationName }
   const certificates = readCertificates(parsed)
   const way = { target: await primaryFirst(parsed, certificates), certificates }
   const { target } = way
@@ -129,7 +132,7 @@ export async function findRoute(url: string): Promise<Found> {
     const db = databaseOf(client)
     const state = await readState(db, name)
     const settings = sessionSettings({ ...surroundings, searchPath })
-    const isDistributed = await hasDistributedTables(db, quoteIdentifier(name))
+    const isDistributed = await hasDistributedTables(client, quoteIdentifier(name))
     return [isDistributed ? { ...settings, ...DISTRIBUTED_PLANNING } : settings, state] as const
   })
   return { route: { ...way, carrier: await carrierOf(way, settings), settings }, state }

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from './database.ts'
+import { STEPS_TABLE } from './distribution.ts'
 import { milliseconds } from './time.ts'
 
 /** What the database says of itself. */
@@ -8,6 +9,8 @@ export interface Ping {
   now: number
   /** The oldest release that may run on the database. */
   oldest: number
+  /** Whether its tables are distributed, or are being distributed. */
+  isDistributed: boolean
 }
 
 /**
@@ -21,6 +24,7 @@ export async function pingDatabase(db: Database): Promise<Ping> {
     sql`WITH written AS (UPDATE wallets SET address = address WHERE address = '' AND shard = 0)
       SELECT ${milliseconds(sql`clock_timestamp()`)} AS now,
         coalesce((SELECT oldest FROM latchkey_releases ORDER BY release DESC LIMIT 1), 0) AS oldest,
+        to_regclass(${STEPS_TABLE}) IS NOT NULL AS "isDistributed",
         pg_logical_emit_message(true, 'latchkey', '') IS NULL AS waits`,
   )
   return ping as Ping

@@ -28,7 +28,10 @@ export function later(time: SQL, ms: number): SQL {
   return sql`(${time} + ${Math.round(ms)}::float8 * interval '1 millisecond')`
 }
 
-/** A timestamptz expression as milliseconds since 1970; its text would depend on the session's settings. */
+/**
+ * A timestamptz expression as milliseconds since 1970; its text would depend on the session's settings. At UTC, the function is immutable,
+ * which Citus requires of what a statement returns.
+ */
 export function milliseconds(time: SQL): SQL {
-  return sql`(extract(epoch FROM ${time}) * 1000)::float8`
+  return sql`(extract(epoch FROM ${time} AT TIME ZONE 'UTC') * 1000)::float8`
 }

@@ -165,9 +165,7 @@ export function openGate(
       return { hash: queue.hash, shard: queue.shard ?? UNKNOWN_SHARD, requests }
     })
     waiting -= taken
-    // Counters are locked in this order.
-    presented.sort((one, other) => (one.hash < other.hash ? -1 : 1))
-    if (distribution === undefined) await decideBatch(presented)
+    if (distribution === undefined) await decideBatch(inLockOrder(presented))
     else await decideByGroup(presented, distribution)
     underWay -= 1
     keysUnderWay -= size
@@ -185,13 +183,16 @@ export function openGate(
     batch: readonly Presented[],
     { groupOf }: Distribution,
   ): Promise<void> {
-    try {
-      const placed = await findShards(batch)
-      const groups = Map.groupBy(placed, ({ shard }) => groupOf(shard))
-      await Promise.all([...groups.values()].map(decideBatch))
-    } catch (error) {
-      await failBatch(batch, error)
-    }
+    const [unplaced, named] = [true, false].map((isUnplaced) =>
+      batch.filter(({ shard }) => (shard === UNKNOWN_SHARD) === isUnplaced),
+    ) as [Presented[], Presented[]]
+    const found = await findShards(unplaced).catch((error: unknown) => {
+      // Without its shard a key would be refused as an unknown one.
+      rejectAll(unplaced, error)
+      return []
+    })
+    const groups = Map.groupBy([...named, ...found], ({ shard }) => groupOf(shard))
+    await Promise.all([...groups.values()].map((group) => decideBatch(inLockOrder(group))))
   }
 
   async function decideBatch(batch: readonly Presented[]): Promise<void> {
@@ -303,8 +304,7 @@ export function openGate(
 
   /** A request that the database cannot decide must not fail the others of its batch. */
   async function failBatch(batch: readonly Presented[], error: unknown): Promise<void> {
-    if (isOutage(error) || batch.length === 1)
-      for (const { requests } of batch) for (const { reject } of requests) reject(error)
+    if (isOutage(error) || batch.length === 1) rejectAll(batch, error)
     else for (const one of batch) await decideBatch([one])
   }
 
@@ -320,6 +320,15 @@ export function openGate(
 /** Whether a decision is that too many requests wait: no statement has counted the request. */
 export function isOverload(decision: GateDecision): boolean {
   return !decision.ok && decision.details?.reason === OVERLOAD
+}
+
+/** Counters are locked in this order. */
+function inLockOrder(batch: Presented[]): Presented[] {
+  return batch.sort((one, other) => (one.hash < other.hash ? -1 : 1))
+}
+
+function rejectAll(batch: readonly Presented[], error: unknown): void {
+  for (const { requests } of batch) for (const { reject } of requests) reject(error)
 }
 
 const NO_UUIDS: readonly string[] = []

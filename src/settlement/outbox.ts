@@ -155,10 +155,10 @@ export async function nonceGaps(
   const end = Math.min(nextNonce, confirmed + MAX_PENDING)
   const found = await rows<{ nonce: number }>(
     db,
-    sql`SELECT gap::float8 AS nonce FROM generate_series(${confirmed}::bigint, ${end - 1}::bigint) AS gap
-      WHERE NOT EXISTS (SELECT FROM transactions
-        WHERE operator = ${operator} AND nonce = gap AND status <> 'refused')
-      ORDER BY gap`,
+    sql`SELECT nonce::float8 AS nonce FROM transactions WHERE operator = ${operator}
+      AND nonce >= ${confirmed}::bigint AND nonce < ${end}::bigint AND status <> 'refused'`,
   )
-  return found.map(({ nonce }) => nonce).filter(isUnused)
+  const used = new Set(found.map(({ nonce }) => nonce))
+  const nonces = Array.from({ length: Math.max(0, end - confirmed) }, (_, at) => confirmed + at)
+  return nonces.filter((nonce) => !used.has(nonce) && isUnused(nonce))
 }

@@ -273,12 +273,16 @@ export async function recordFiller(
   const at = databaseTime()
   await db.transaction(async (tx) => {
     await lockOperatorRow(tx, operator)
+    const using = await rows(
+      tx,
+      sql`SELECT FROM transactions WHERE operator = ${operator} AND nonce = ${nonce}::bigint AND status <> 'refused' LIMIT 1`,
+    )
+    if (using.length > 0) return
     await rows(
       tx,
       sql`INSERT INTO transactions (txid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at, check_at)
         SELECT ${txid}, ${shardSql(operator)}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, ${at}, ${at}
-        FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint AND NOT EXISTS (
-          SELECT FROM transactions WHERE operator = address AND nonce = ${nonce}::bigint AND status <> 'refused')
+        FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint
         ON CONFLICT ON CONSTRAINT transactions_pkey DO NOTHING`,
     )
   })

@@ -38,7 +38,11 @@ import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { cloudflareAddress } from './address.ts'
 import { type GateObjectCalls, openGateObject } from './gate-object.ts'
-import { type GateNamespace, type OpenShardedGate, openShardedGate } from './gate-shards.ts'
+import {
+  type GateNamespace,
+  type OpenGateOverObjects,
+  openGateOverObjects,
+} from './gate-objects.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
@@ -86,7 +90,7 @@ interface Isolate {
   limits: Limits
   /** What rows of keys mean: values only, which requests may share. */
   knownKeys: KnownKeys
-  openShardedGate: OpenShardedGate
+  openGateOverObjects: OpenGateOverObjects
   usage: UsageRecorder
   log: Log
   keepHead: World['keepHead']
@@ -200,7 +204,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
         return one.distribution
       },
       databaseTime,
-      gate: one.openShardedGate(bindings.GATE, ownGate, outlive),
+      gate: one.openGateOverObjects(bindings.GATE, ownGate, outlive),
       watch: one.watch,
       chain,
       get operators() {
@@ -362,7 +366,7 @@ async function openIsolate(
     mac,
     limits: limitsOf(config),
     knownKeys: openKnownKeys(mac),
-    openShardedGate: openShardedGate(config.GATE_OBJECTS, log, ownNow),
+    openGateOverObjects: openGateOverObjects(config.GATE_OBJECTS, log, ownNow),
     keys,
     areKeysChecked: false,
     distribution: undefined,

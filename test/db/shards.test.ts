@@ -59,9 +59,9 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     'a page of a partial index on each shard, once a pass',
   ],
   [
-    /generate_series\(.* AS gap/,
+    /^SELECT nonce::float8 AS nonce FROM transactions/,
     'reconciler: nonces that no transaction uses',
-    'up to 25 probes of an index on each shard, once a look-up of an operator',
+    'a range of an index on each shard, once a look-up of an operator',
   ],
   [
     /burning AS \(.* AND disclosed_at IS NULL AND/,
@@ -69,7 +69,7 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     'the burns of a day on each shard, which have a budget of all wallets together',
   ],
   [
-    /^SELECT txid FROM transactions|AND NOT EXISTS \( ?SELECT FROM transactions WHERE operator = address/,
+    /^SELECT FROM transactions WHERE operator = \$1 AND nonce/,
     'reconciler: a filler for a nonce',
     'a probe of an index on each shard, once for a nonce that no transaction uses',
   ],

@@ -7,6 +7,13 @@ export const CITUS_URL = process.env.TEST_CITUS_URL
 
 /** A new database on every node of the cluster, with the tables of the service distributed. */
 export async function citusDatabase(coordinatorUrl: string): Promise<string> {
+  const url = await plainCitusDatabase(coordinatorUrl)
+  await distributeDatabase(url, { onStep: () => {} })
+  return url
+}
+
+/** As `citusDatabase`, with plain tables on the coordinator. */
+export async function plainCitusDatabase(coordinatorUrl: string): Promise<string> {
   const name = `latchkey_${randomUUID().replaceAll('-', '')}`
   const coordinator = new URL(coordinatorUrl)
   const workers = await within(
@@ -25,7 +32,6 @@ export async function citusDatabase(coordinatorUrl: string): Promise<string> {
     for (const { host, port } of workers) await client`SELECT citus_add_node(${host}, ${port})`
   })
   await migrateUnderLock(url.href)
-  await distributeDatabase(url.href, { onStep: () => {} })
   return url.href
 }
 
