@@ -74,7 +74,7 @@ it('of orders that are claimed together, by two services with 24 connections eac
     ])
   const claimed = await rows<{ uuid: string; status: string; nonce: number }>(
     one.world.db,
-    sql`SELECT uuid, orders.status, nonce::int FROM transactions JOIN orders ON uuid = order_uuid ORDER BY nonce`,
+    sql`SELECT uuid, orders.status, nonce::int FROM transactions JOIN orders ON uuid = order_uuid AND orders.shard = transactions.shard ORDER BY nonce`,
   )
   const first = claimed[0]?.nonce ?? 0
   expect(claimed.map(({ nonce }) => nonce - first)).toEqual(
