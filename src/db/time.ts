@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import type { Distribution } from './distribution.ts'
 
 /**
  * The time of decisions about money: Postgres' own clock, so that processes whose clocks differ decide alike. Volatile:
@@ -6,7 +7,17 @@ import { type SQL, sql } from 'drizzle-orm'
  */
 export type DatabaseClock = () => SQL
 
-export const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
+const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
+
+/**
+ * As `postgresClock`, of the coordinator where several servers keep rows: Citus evaluates it as a statement begins, and refuses a volatile
+ * function in a statement that changes rows. A guard that waited for a row decides by a time that is older by the wait, 2 s at most.
+ */
+const coordinatorClock: DatabaseClock = () => sql`statement_timestamp()`
+
+export function clockOf(distribution: Distribution | undefined): DatabaseClock {
+  return distribution?.hasManyServers === true ? coordinatorClock : postgresClock
+}
 
 /** The time that a process was told, or Postgres' own where that is later: a statement that waited extends nothing. */
 export function latest(processTime: SQL): SQL {

@@ -3,7 +3,7 @@ import { readEncryptionKeys } from '../crypto/keys.ts'
 import { readDistribution } from '../db/distribution.ts'
 import { openStandby } from '../db/open.ts'
 import { openReplica, type Replica } from '../db/replica.ts'
-import { postgresClock, timestamptz } from '../db/time.ts'
+import { clockOf, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import type { Config } from '../env.ts'
@@ -51,10 +51,11 @@ export async function openWorld({
   fixedTime,
   fetch = fetchPeer,
 }: WorldOptions): Promise<World> {
-  const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
   await watch.read(db)
   const distribution = await readDistribution(db)
+  const databaseTime =
+    fixedTime === undefined ? clockOf(distribution) : () => timestamptz(fixedTime())
   const now = fixedTime ?? watch.now
   const chain = connectStacksNode({
     network: config.STACKS_NETWORK,

@@ -9,7 +9,7 @@ import { type Database, messageOf } from '../db/database.ts'
 import { type Distribution, readDistribution } from '../db/distribution.ts'
 import { connectPostgres, type OpenDatabase, type PostgresRoute } from '../db/postgres.ts'
 import { findRoleRoute } from '../db/role-route.ts'
-import { postgresClock, timestamptz } from '../db/time.ts'
+import { clockOf, timestamptz } from '../db/time.ts'
 import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
@@ -119,7 +119,6 @@ const WATCH_INTERVAL_MS = 10_000
 
 /** The service on Workers. The first request of an isolate opens it: the global scope may not do work that takes time. */
 export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: WorkerOptions) {
-  const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   let opened: Isolate | undefined
 
   async function readWatch(one: Isolate, db: Database): Promise<void> {
@@ -184,6 +183,8 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     const { config, chain, encryption, mac, limits, knownKeys, usage, log, operatorMemory } = one
     const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
     const now = nowOf(one)
+    const databaseTime = () =>
+      fixedTime === undefined ? clockOf(one.distribution)() : timestamptz(fixedTime())
     const ownGate: Gate = (request) =>
       openGate(session(), limits, {
         mac,

@@ -66,8 +66,7 @@ const SERVE_WORKERD = new URL('serve-workerd.ts', import.meta.url)
 const LOAD = new URL('load.ts', import.meta.url)
 const SIGNATURES = new URL('signatures.ts', import.meta.url)
 const BUSY = 64
-/** As many as the cluster's tables have by `citus.shard_count` in docs/scale.md. */
-const PARTITIONS = 8
+const PARTITIONS = Number(process.env.TEST_PARTITIONS ?? 8)
 /** How many gate objects each side in workerd has, and what is called. */
 const WORKERD: Partial<Record<SideName, [gateObjects: string, path: string]>> = {
   'workerd-empty': ['0', '/health'],

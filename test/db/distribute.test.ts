@@ -19,7 +19,6 @@ import { checkAudit } from '../../src/provenance/check.ts'
 import { useEverything } from '../http/everything.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { CITUS_URL, plainCitusDatabase } from '../support/citus.ts'
-import { partitionedDatabase } from '../support/partitioned.ts'
 import { writeMacs } from '../support/remac.ts'
 import { oldSecret } from '../support/secrets.ts'
 import { plainDatabase, type Service, secretsOf, startService } from '../support/service.ts'
@@ -163,11 +162,11 @@ describe('the steps of a distribution', () => {
 })
 
 it('sessions of a role plan statements anew where tables are distributed, whose plans are of the shards that they name', async () => {
-  const settings = async (databaseUrl: string) => (await findRoleRoute(databaseUrl)).settings
-  expect(await settings(await migrated())).toMatchObject({ plan_cache_mode: 'force_generic_plan' })
-  expect(await settings(await partitionedDatabase())).toMatchObject({
-    plan_cache_mode: 'force_custom_plan',
-  })
+  const databaseUrl = await migrated()
+  const settings = async () => (await findRoleRoute(databaseUrl)).settings
+  expect(await settings()).toMatchObject({ plan_cache_mode: 'force_generic_plan' })
+  await takeSteps(connect(databaseUrl).db, async () => [], { onStep: () => {} })
+  expect(await settings()).toMatchObject({ plan_cache_mode: 'force_custom_plan' })
 })
 
 /** As `npm run distribute`, in a process of its own, which is killed when it comes to a step. Resolves to its exit code, or signal. */

@@ -1,5 +1,5 @@
 import type { Sql } from 'postgres'
-import { walletShard } from '../../../src/db/shard.ts'
+import { DISTRIBUTED_TABLES } from '../../../src/db/distribution.ts'
 
 /** What became of requests that one kind of success would have counted. */
 interface Outcomes {
@@ -57,6 +57,14 @@ interface KeyRow {
   cancelled_orders: number
 }
 
+/** Tables of this session in place of those of a cluster, which joins rows of one shard only. */
+async function copyDistributed(client: Sql): Promise<void> {
+  const [found] = await client`SELECT to_regclass('pg_catalog.pg_dist_node') IS NOT NULL AS citus`
+  if (found?.citus !== true) return
+  for (const table of DISTRIBUTED_TABLES)
+    await client.unsafe(`CREATE TEMPORARY TABLE ${table} AS SELECT * FROM public.${table}`)
+}
+
 /** Compares what clients were told with what is stored, and what is stored with itself. Answers every mismatch. */
 export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]> {
   const found: string[] = []
@@ -64,22 +72,22 @@ export async function mismatches(ledger: Ledger, client: Sql): Promise<string[]>
     if (!holds) found.push(what)
   }
   const all = <T>(answer: readonly unknown[]) => answer as readonly T[]
+  await copyDistributed(client)
 
-  for (const { keyId, walletAddress, acts, reads } of ledger.keys) {
-    const shard = walletShard(walletAddress)
+  for (const { keyId, acts, reads } of ledger.keys) {
     const [row] = all<KeyRow>(
       await client`
       SELECT total_requests::int AS total, successful_requests::int AS successful,
         creation_count::int AS creations, execution_count::int AS executions,
         cancellation_count::int AS cancellations,
-        (SELECT count(*)::int FROM orders WHERE created_by = ${keyId} AND shard = ${shard}) AS created_orders,
+        (SELECT count(*)::int FROM orders WHERE created_by = k.id) AS created_orders,
         (SELECT count(*)::int FROM order_events e JOIN orders o ON o.uuid = e.order_uuid
-          WHERE o.created_by = ${keyId} AND o.shard = ${shard} AND e.shard = ${shard} AND e.status = 'broadcasted'
+          WHERE o.created_by = k.id AND e.status = 'broadcasted'
             AND e.details ->> 'reason' IS NULL) AS executed_orders,
-        (SELECT count(*)::int FROM orders o WHERE o.created_by = ${keyId} AND o.shard = ${shard} AND o.status = 'cancelled'
-          AND NOT EXISTS (SELECT FROM signed_actions a WHERE a.wallet_address = o.owner AND a.shard = ${shard}
+        (SELECT count(*)::int FROM orders o WHERE o.created_by = k.id AND o.status = 'cancelled'
+          AND NOT EXISTS (SELECT FROM signed_actions a WHERE a.wallet_address = o.owner
             AND a.action = 'cancel_order' AND a.message::jsonb ->> 'uuid' = o.uuid)) AS cancelled_orders
-      FROM key_counters WHERE key_id = ${keyId} AND shard = ${shard}`,
+      FROM (SELECT key_id AS id, * FROM key_counters) k WHERE id = ${keyId}`,
     )
     if (row === undefined) {
       found.push(`${keyId} is gone`)
