@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { endpoints } from '../../src/app.ts'
 import { rows } from '../../src/db/database.ts'
+import { shardSql } from '../../src/db/shard.ts'
 import { startService } from '../http/documented.ts'
 import { answered, asksNothing, changesNothing, refused, stored } from '../support/assertions.ts'
 import { unknownSecret } from '../support/secrets.ts'
@@ -146,14 +147,15 @@ describe.each(ENGINES)('A session on %s', (engine) => {
   })
 
   it('that was edited in the database is refused', async () => {
-    const wallet = newWallet(service)
     const victim = newWallet(service)
-    const session = await opened(wallet)
     for (const change of [
-      sql`wallet_address = ${victim.address}`,
+      sql`wallet_address = ${victim.address}, shard = ${shardSql(victim.address)}`,
       sql`expires_at = expires_at + interval '1 day'`,
       sql`mac = sha256(mac)`,
     ]) {
+      const wallet = newWallet(service)
+      const session = await opened(wallet)
+      await answered(await list(session))
       await rows(
         service.world.db,
         sql`UPDATE sessions SET ${change} WHERE wallet_address = ${wallet.address}`,
