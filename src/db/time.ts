@@ -10,13 +10,13 @@ export type DatabaseClock = () => SQL
 const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
 
 /**
- * As `postgresClock`, of the coordinator where several servers keep rows: Citus evaluates it as a statement begins, and refuses a volatile
- * function in a statement that changes rows. A guard that waited for a row decides by a time that is older by the wait, 2 s at most.
+ * The clock of decisions; `now` is the process's time, which is Postgres' as the watch read it last. Where several servers keep rows,
+ * statements have it as a parameter: Citus refuses functions of time in most places of a statement that changes rows. A guard that
+ * waited for a row then decides by a time that is older by the wait, and by how long the process stood still before, which
+ * `idle_in_transaction_session_timeout` and `statement_timeout` bound to 8 s.
  */
-const coordinatorClock: DatabaseClock = () => sql`statement_timestamp()`
-
-export function clockOf(distribution: Distribution | undefined): DatabaseClock {
-  return distribution?.hasManyServers === true ? coordinatorClock : postgresClock
+export function clockOf(distribution: Distribution | undefined, now: () => number): DatabaseClock {
+  return distribution?.hasManyServers === true ? () => timestamptz(now()) : postgresClock
 }
 
 /** The time that a process was told, or Postgres' own where that is later: a statement that waited extends nothing. */

@@ -54,9 +54,9 @@ export async function openWorld({
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
   await watch.read(db)
   const distribution = await readDistribution(db)
-  const databaseTime =
-    fixedTime === undefined ? clockOf(distribution) : () => timestamptz(fixedTime())
   const now = fixedTime ?? watch.now
+  const databaseTime =
+    fixedTime === undefined ? clockOf(distribution, now) : () => timestamptz(fixedTime())
   const chain = connectStacksNode({
     network: config.STACKS_NETWORK,
     apiUrl: config.STACKS_API_URL ?? '',

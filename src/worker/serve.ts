@@ -184,7 +184,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
     const now = nowOf(one)
     const databaseTime = () =>
-      fixedTime === undefined ? clockOf(one.distribution)() : timestamptz(fixedTime())
+      fixedTime === undefined ? clockOf(one.distribution, now)() : timestamptz(fixedTime())
     const ownGate: Gate = (request) =>
       openGate(session(), limits, {
         mac,
