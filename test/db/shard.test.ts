@@ -1,11 +1,17 @@
 import { sql } from 'drizzle-orm'
+import { PgDialect } from 'drizzle-orm/pg-core'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Database, rows } from '../../src/db/database.ts'
-import { DISTRIBUTED_TABLES, REFERENCE_TABLES } from '../../src/db/distribution.ts'
+import {
+  DISTRIBUTED_TABLES,
+  type Distribution,
+  REFERENCE_TABLES,
+} from '../../src/db/distribution.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
 import { SHARDS, walletShard } from '../../src/db/shard.ts'
+import { clockOf } from '../../src/db/time.ts'
 import { ENGINES, freshDatabase } from '../support/service.ts'
 
 const SAMPLES = 2_000
@@ -62,6 +68,15 @@ describe.each(ENGINES)('the shard of a wallet on %s', (engine) => {
     expect(named(true)).toEqual([...DISTRIBUTED_TABLES].sort())
     expect(named(false)).toEqual([...REFERENCE_TABLES, 'latchkey_releases'].sort())
   })
+})
+
+it('leaves the time of decisions to the server, and is a parameter where several servers keep rows', () => {
+  const textOf = (distribution?: Distribution) =>
+    new PgDialect().sqlToQuery(clockOf(distribution, () => 0)()).sql
+  const groupOf = () => 0
+  expect(textOf()).toBe('clock_timestamp()')
+  expect(textOf({ groupOf, hasManyServers: false })).toBe('clock_timestamp()')
+  expect(textOf({ groupOf, hasManyServers: true })).toBe('$1::timestamptz')
 })
 
 it('spreads wallets evenly', () => {
