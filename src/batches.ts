@@ -6,6 +6,8 @@ export interface BatchOptions<Item> {
   maxRuns: number
   /** Items with equal names never share a run. */
   nameOf: (item: Item) => string
+  /** Items of different groups never share a run; by default all are of one. */
+  groupOf?: (item: Item) => number
   /** Whether an error concerns every item of a run, so that running them one by one would only repeat it. */
   isShared: (error: unknown) => boolean
 }
@@ -22,7 +24,7 @@ interface Waiting<Item, Outcome> {
  * that one item's fault does not fail the others.
  */
 export function openBatches<Item, Outcome>(
-  { maxItems, maxRuns, nameOf, isShared }: BatchOptions<Item>,
+  { maxItems, maxRuns, nameOf, groupOf = () => 0, isShared }: BatchOptions<Item>,
   run: (items: readonly Item[]) => Promise<readonly Outcome[]>,
 ): (item: Item) => Promise<Outcome> {
   let waiting: Waiting<Item, Outcome>[] = []
@@ -38,9 +40,11 @@ export function openBatches<Item, Outcome>(
     const names = new Set<string>()
     const batch: Waiting<Item, Outcome>[] = []
     const left: Waiting<Item, Outcome>[] = []
+    const [first] = waiting
+    const group = first && groupOf(first.item)
     for (const one of waiting) {
       const name = nameOf(one.item)
-      const isFree = batch.length < maxItems && !names.has(name)
+      const isFree = batch.length < maxItems && !names.has(name) && groupOf(one.item) === group
       if (isFree) names.add(name)
       ;(isFree ? batch : left).push(one)
     }

@@ -68,6 +68,7 @@ export function logChanges(log: Log): WatchOptions['onChange'] {
   return (change, aheadMs) => {
     if (change === 'clock_differs') log('warn', 'clock_differs', { aheadMs })
     else if (change === 'clock_agrees') log('info', 'clock_agrees', { aheadMs })
+    else if (change === 'tables_distributed') log('error', 'tables_distributed')
     else log('error', 'release_superseded')
   }
 }

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { isSuspendedSql, walletLockSql } from '../db/wallet-lock.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -36,8 +37,8 @@ export async function consumeMessage(
         ${walletLockSql(walletAddress)}
       ), used AS (
         INSERT INTO signed_actions
-          (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
-        SELECT ${walletAddress}, ${action.action}, ${action.message}, ${action.messageHash}::bytea,
+          (wallet_address, shard, action, message, message_hash, signature, public_key, accepted_at)
+        SELECT ${walletAddress}, ${shardSql(walletAddress)}, ${action.action}, ${action.message}, ${action.messageHash}::bytea,
           ${action.signature}, ${action.publicKey}, ${timestamptz(now)}
         FROM wallet WHERE ${isAllowed}
         ON CONFLICT ON CONSTRAINT signed_actions_once DO NOTHING
@@ -57,7 +58,8 @@ export async function isMessageConsumed(
   const spent = await rows(
     db,
     sql`SELECT FROM signed_actions
-      WHERE wallet_address = ${action.walletAddress} AND message_hash = ${action.messageHash}::bytea`,
+      WHERE wallet_address = ${action.walletAddress} AND shard = ${shardSql(action.walletAddress)}
+        AND message_hash = ${action.messageHash}::bytea`,
   )
   return spent.length > 0
 }

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import type { Json } from '../wire/json.ts'
 import { type Actor, type AuditHead, bodyText, FIRST_HASH } from './event.ts'
 
@@ -38,14 +39,15 @@ export async function appendAudit(
 ): Promise<AuditHead> {
   const { walletAddress, keyId = null, action } = entry
   const body = entryText(entry)
+  const shard = shardSql(walletAddress)
   const [head] = await rows<AuditHead>(
     tx,
-    sql`${macs.length > 0 ? writeMacsSql(macs) : sql``}
-      INSERT INTO audit_events (wallet_address, sequence, key_id, action_id, body, hash)
-      SELECT ${walletAddress}, coalesce(last.sequence, 0) + 1, ${keyId}::text, ${action?.id ?? null}::bigint, ${body},
+    sql`${macs.length > 0 ? writeMacsSql(macs, shard) : sql``}
+      INSERT INTO audit_events (wallet_address, shard, sequence, key_id, action_id, body, hash)
+      SELECT ${walletAddress}, ${shard}, coalesce(last.sequence, 0) + 1, ${keyId}::text, ${action?.id ?? null}::bigint, ${body},
         sha256(coalesce(last.hash, ${fromHex(FIRST_HASH)}::bytea) || ${sha256(body)}::bytea)
       FROM (SELECT 1) AS always LEFT JOIN (
-        SELECT sequence, hash FROM audit_events WHERE wallet_address = ${walletAddress}
+        SELECT sequence, hash FROM audit_events WHERE wallet_address = ${walletAddress} AND shard = ${shard}
         ORDER BY sequence DESC LIMIT 1
       ) AS last ON true
       RETURNING sequence::int AS sequence, encode(hash, 'hex') AS hash`,
@@ -61,12 +63,13 @@ export function entryText(entry: AuditEntry): string {
   return bodyText(auditHead === undefined ? body : { ...body, auditHead })
 }
 
-function writeMacsSql(macs: readonly RightsMac[]): SQL {
+function writeMacsSql(macs: readonly RightsMac[], shard: SQL): SQL {
   const keyIds = arrayText(macs.map(({ keyId }) => keyId))
   const hex = arrayText(macs.map(({ mac }) => mac))
   return sql`WITH authenticated AS (
       UPDATE api_keys SET rights_mac = decode(computed.mac, 'hex')
-      FROM unnest(${keyIds}::text::text[], ${hex}::text::text[]) AS computed (key_id, mac) WHERE id = computed.key_id
+      FROM unnest(${keyIds}::text::text[], ${hex}::text::text[]) AS computed (key_id, mac)
+      WHERE id = computed.key_id AND api_keys.shard = ${shard}
     )`
 }
 

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import type { Log } from '../log.ts'
 import { type Result, refuse } from '../result.ts'
 import type { AuditHead, HeadMember } from './event.ts'
@@ -36,7 +37,8 @@ export async function consumeChange(
   const [event] = await rows<{ hash: string }>(
     tx,
     sql`SELECT encode(hash, 'hex') AS hash FROM audit_events
-      WHERE wallet_address = ${action.walletAddress} AND sequence = ${auditHead.sequence}::bigint`,
+      WHERE wallet_address = ${action.walletAddress} AND shard = ${shardSql(action.walletAddress)}
+        AND sequence = ${auditHead.sequence}::bigint`,
   )
   if (event?.hash === auditHead.hash) return consumed
   const reason = event === undefined ? 'missing' : 'replaced'

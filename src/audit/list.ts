@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { isRecordedSql } from '../db/schema.ts'
+import { shardSql } from '../db/shard.ts'
 import { milliseconds } from '../db/time.ts'
 import type { AuditEvent, UnrecordedAction } from './event.ts'
 
@@ -18,6 +19,7 @@ export async function listAudit(
   walletAddress: string,
   { after, limit }: { after: number; limit: number },
 ): Promise<{ events: AuditEvent[]; isLast: boolean }> {
+  const shard = shardSql(walletAddress)
   const found = await rows<Nullable<AuditEvent> & { isLast: boolean }>(
     db,
     sql`SELECT sequence::int AS sequence, body, encode(hash, 'hex') AS hash, message, signature, "publicKey", "isLast"
@@ -27,8 +29,8 @@ export async function listAudit(
         FROM (
           SELECT sequence, body, hash, message, signature, public_key AS "publicKey",
             octet_length(body) + coalesce(octet_length(message), 0) AS bytes
-          FROM audit_events LEFT JOIN signed_actions ON signed_actions.id = action_id
-          WHERE audit_events.wallet_address = ${walletAddress} AND sequence > ${after}::bigint
+          FROM audit_events LEFT JOIN signed_actions ON signed_actions.id = action_id AND signed_actions.shard = ${shard}
+          WHERE audit_events.wallet_address = ${walletAddress} AND audit_events.shard = ${shard} AND sequence > ${after}::bigint
           ORDER BY sequence LIMIT ${limit + 1}::int
         ) AS found WINDOW along AS (ORDER BY sequence)
       ) AS page WHERE "bytesAhead" < ${MAX_PAGE_BYTES}::int ORDER BY sequence LIMIT ${limit}::int`,
@@ -71,6 +73,7 @@ export async function listUnrecorded(
   walletAddress: string,
   after = '0',
 ): Promise<{ found: UnrecordedAction[]; next?: string }> {
+  const shard = shardSql(walletAddress)
   const [page] = await rows<{
     found: (UnrecordedAction & { id: string })[] | null
     scanned: number
@@ -78,18 +81,19 @@ export async function listUnrecorded(
   }>(
     db,
     sql`WITH scanned AS MATERIALIZED (
-        SELECT id FROM signed_actions WHERE wallet_address = ${walletAddress} AND id > ${after}::bigint
+        SELECT id FROM signed_actions WHERE wallet_address = ${walletAddress} AND shard = ${shard} AND id > ${after}::bigint
           AND ${isRecordedSql} ORDER BY id LIMIT ${SCANNED_PER_PAGE}::int
       ), unrecorded AS MATERIALIZED (
         -- A scalar subquery has an index scan for each action. NOT EXISTS may become a join that reads every event of the wallet.
         SELECT id FROM scanned WHERE (SELECT event.sequence FROM audit_events AS event
-          WHERE event.action_id = scanned.id AND event.wallet_address = ${walletAddress} LIMIT 1) IS NULL
+          WHERE event.action_id = scanned.id AND event.wallet_address = ${walletAddress}
+            AND event.shard = ${shard} LIMIT 1) IS NULL
         ORDER BY id LIMIT ${UNRECORDED_PER_PAGE}::int
       )
       SELECT (SELECT count(*)::int FROM scanned) AS scanned, (SELECT max(id)::text FROM scanned) AS last, (
         SELECT json_agg(json_build_object('id', id::text, 'message', message, 'signature', signature,
           'acceptedAt', ${milliseconds(sql`accepted_at`)}) ORDER BY id)
-        FROM signed_actions WHERE id IN (SELECT id FROM unrecorded)
+        FROM signed_actions WHERE shard = ${shard} AND id IN (SELECT id FROM unrecorded)
       ) AS found`,
   )
   const { found, scanned = 0, last } = page ?? {}

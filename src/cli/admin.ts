@@ -6,6 +6,7 @@ import { HEAD_EVENT } from '../audit/heads.ts'
 import { openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
+import { readPlacements } from '../db/distribute.ts'
 import { openDatabase } from '../db/open.ts'
 import { checkEncryptionKeys, forgetOtherKeys } from '../encryption/check.ts'
 import { type RotateServices, rotateEncryption } from '../encryption/rotate.ts'
@@ -94,6 +95,11 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('rewrite everything with the first key of ENCRYPTION_KEY, while the service runs')
     .example('latchkey-admin encryption rotate')
     .runs(onDatabase(now, rotateKeys))
+  program
+    .command('shards')
+    .summary('where the shards of each table are, and how large they are')
+    .example('latchkey-admin shards')
+    .runs(onDatabase(now, listShards))
   const seal = program
     .command('seal')
     .summary('keys of a release without MACs')
@@ -250,6 +256,18 @@ async function listKeys(
   }))
   const lines = keys.length === 0 ? ['No keys.'] : table(rows)
   return { json: keys, lines: next === undefined ? lines : [...lines, `More: --after ${next}`] }
+}
+
+async function listShards({ db }: AdminServices): Promise<CommandResult> {
+  const placements = await readPlacements(db)
+  const ofNode = Map.groupBy(placements, ({ node }) => node)
+  const totals = [...ofNode].map(([node, all]) => ({
+    node,
+    table: 'all',
+    shards: Math.max(...all.map(({ shards }) => shards)),
+    bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+  }))
+  return { json: placements, lines: table([...placements, ...totals].map((one) => ({ ...one }))) }
 }
 
 async function checkAudits(

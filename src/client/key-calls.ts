@@ -129,7 +129,7 @@ function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> 
           ...writeTexts(limits),
         })
         await requireTerms(wallet, terms, false, context)
-        const secret = await wallet.newSecret()
+        const secret = await wallet.newSecret(context.signal)
         const named = secret === undefined ? {} : { keyHash: hashSecret(secret) }
         const proof = wallet.prove({ action: 'create_api_key' as const, ...terms, ...named })
         if (secret === undefined)

@@ -1,7 +1,8 @@
 import { MAX_MESSAGE_BYTES } from '../actions/action.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
-import { makeSecret, type Secret } from '../keys/secret.ts'
+import { walletShard } from '../db/wallet-shard.ts'
+import { makeSecret, RANDOM_BYTES, type Secret } from '../keys/secret.ts'
 import type { TermsPolicy } from '../keys/terms.ts'
 import { checkIntent, type Intent } from '../stacks/intent.ts'
 import { isNetwork, type Network } from '../stacks/network.ts'
@@ -39,7 +40,7 @@ export interface Wallet {
   /** Resolves with what a key's terms may be here: what the service would refuse is not signed. */
   policy(context?: CallContext): Promise<TermsPolicy>
   /** Makes the secret of a new key. Resolves with undefined where the service is of a release that makes them itself. */
-  newSecret(): Promise<Secret | undefined>
+  newSecret(signal?: AbortSignal): Promise<Secret | undefined>
   /** Returns the proof of a call. Nothing is signed before the call is sent. */
   prove(members: ActionMembers): Proof
   /** Resolves with the router of an order, one that the client trusts, or rejects with `WRONG_ROUTER`. */
@@ -137,12 +138,13 @@ export function createWallet({ transport, signer, pins, clock, heads }: WalletOp
     if (requireSigner().interactive && !clock.isKnown) await time(context)
   }
 
-  async function newSecret(): Promise<Secret | undefined> {
+  async function newSecret(signal?: AbortSignal): Promise<Secret | undefined> {
     const { keyPrefix } = await agreedInfo()
     if (keyPrefix === undefined) return undefined
     if (!/^[a-z0-9_]{1,32}$/.test(keyPrefix))
       throw latchkeyError('BAD_RESPONSE', 'The service names a prefix that no key can have')
-    return makeSecret(keyPrefix, crypto.getRandomValues(new Uint8Array(32)))
+    const shard = walletShard(await address(signal))
+    return makeSecret(keyPrefix, shard, crypto.getRandomValues(new Uint8Array(RANDOM_BYTES)))
   }
 
   async function policy(context?: CallContext): Promise<TermsPolicy> {

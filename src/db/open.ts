@@ -4,6 +4,8 @@ import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { type PostgresTarget, parseConnectionString } from './connection-string.ts'
 import { type Database, messageOf, sqlStateOf } from './database.ts'
+import { type DistributeOptions, distribute } from './distribute.ts'
+import { hasDistributedTables } from './distribution.ts'
 import { type Certificates, driverOptions, startupParameters } from './driver.ts'
 import { type MigrateOptions, migrate, needsMigration, readState } from './migrate.ts'
 import { openPglite } from './pglite.ts'
@@ -17,7 +19,9 @@ import { releaseProblem } from './release.ts'
 import * as schema from './schema.ts'
 import { primaryFirst } from './servers.ts'
 import {
+  DISTRIBUTED_PLANNING,
   deviationsText,
+  quoteIdentifier,
   readSurroundings,
   type Settings,
   searchPathOf,
@@ -29,14 +33,16 @@ const CONNECT_TIMEOUT_SECONDS = 10
 /** protocol_violation: how PgBouncer refuses a startup parameter. */
 const PROTOCOL_VIOLATION = '08P01'
 const FORBIDDEN = '42501'
+/** What sessions that distribute call themselves: they may be left from a process that was killed, and are not the service's. */
+const DISTRIBUTION = 'latchkey-distribute'
 const MIGRATE_ADVICE =
   '. Migrate it with the role that owns it: SERVICE_ROLE=<this role> npm run migrate'
 
 export interface OpenOptions extends Pick<PostgresOptions, 'onChange'> {
   /** Connections to Postgres, at most. PGlite has one. */
   maxConnections?: number
-  /** Receives the text of every statement, for counting. */
-  onStatement?: (text: string) => void
+  /** Receives the text of every statement, for counting, and its parameters. */
+  onStatement?: (text: string, parameters: readonly unknown[]) => void
   /** Receives what a migration waits for. */
   onWait?: MigrateOptions['onWait']
 }
@@ -79,6 +85,18 @@ export async function migrateUnderLock(
   return found.route.target.database ?? found.state.schema
 }
 
+/** As `distribute`, for the database of a connection string. Resolves to how many steps were taken. */
+export async function distributeDatabase(url: string, options: DistributeOptions): Promise<number> {
+  const { route, state } = await findRoute(url, DISTRIBUTION)
+  const problem = releaseProblem(state.recorded)
+  if (problem !== undefined) throw new Error(problem)
+  if (needsMigration(state, MIGRATIONS))
+    throw new Error('its schema is not up to date: npm run migrate')
+  // A client without the limits of the service's sessions: a table may take hours to be distributed.
+  const { search_path = '' } = route.settings
+  return withClient(route, { search_path }, (client) => distribute(databaseOf(client), options))
+}
+
 interface Found {
   route: PostgresRoute
   state: Awaited<ReturnType<typeof readState>>
@@ -101,8 +119,9 @@ async function migrateOver(
  * Finds out how the server of a connection string is reached: whether its sessions keep the settings that they start with, or a
  * pooler in between refuses or forgets them, or gives the session to others.
  */
-export async function findRoute(url: string): Promise<Found> {
-  const parsed = parseConnectionString(url)
+export async function findRoute(url: string, applicationName?: string): Promise<Found> {
+  const given = parseConnectionString(url)
+  const parsed = applicationName === undefined ? given : { ...given, applicationName }
   const certificates = readCertificates(parsed)
   const way = { target: await primaryFirst(parsed, certificates), certificates }
   const { target } = way
@@ -110,8 +129,11 @@ export async function findRoute(url: string): Promise<Found> {
     const surroundings = await readSurroundings((text) => client.unsafe(text))
     const searchPath = searchPathOf(target) ?? surroundings.searchPath
     const name = await schemaOf(client, target, searchPath)
-    const state = await readState(databaseOf(client), name)
-    return [sessionSettings({ ...surroundings, searchPath }), state] as const
+    const db = databaseOf(client)
+    const state = await readState(db, name)
+    const settings = sessionSettings({ ...surroundings, searchPath })
+    const isDistributed = await hasDistributedTables(client, quoteIdentifier(name))
+    return [isDistributed ? { ...settings, ...DISTRIBUTED_PLANNING } : settings, state] as const
   })
   return { route: { ...way, carrier: await carrierOf(way, settings), settings }, state }
 }

@@ -25,7 +25,10 @@ export async function openPglite(
   {
     migrationsFolder,
     onStatement,
-  }: { migrationsFolder: string; onStatement?: (text: string) => void },
+  }: {
+    migrationsFolder: string
+    onStatement?: (text: string, parameters: readonly unknown[]) => void
+  },
 ): Promise<OpenDatabase> {
   const inMemory = folder === ':memory:'
   if (!inMemory) prepareFolder(folder)
@@ -34,7 +37,7 @@ export async function openPglite(
     const client = await (inMemory ? PGlite.create('memory://') : openFiles(folder))
     for (const [name, value] of Object.entries(PLANNING))
       await client.exec(`SET ${name} = ${value}`)
-    const logger = onStatement && { logQuery: (text: string) => onStatement(text) }
+    const logger = onStatement && { logQuery: onStatement }
     const db = drizzle({ client, schema, ...(logger && { logger }) }) as unknown as Database
     await migrate(db, 'public', { migrationsFolder, onWait: () => {} })
     return {

@@ -30,8 +30,8 @@ export interface PostgresOptions extends Pick<ServersOptions, 'onChange'> {
   maxConnections?: number | undefined
   /** Whether standbys are read; else only a primary is used. */
   readsStandby?: boolean
-  /** Receives the text of every statement, for counting. */
-  onStatement?: ((text: string) => void) | undefined
+  /** Receives the text of every statement, for counting, and its parameters. */
+  onStatement?: ((text: string, parameters: readonly unknown[]) => void) | undefined
 }
 
 const TEXT_ARRAY = 1009
@@ -157,7 +157,7 @@ export function connectPostgres(
   // Without the schema, which only relational queries use: reading it costs 0.2 ms, and a Worker opens a pool for each request.
   const db = drizzle({
     client,
-    ...(onStatement !== undefined && { logger: { logQuery: (text) => onStatement(text) } }),
+    ...(onStatement !== undefined && { logger: { logQuery: onStatement } }),
   })
   return {
     db: db as unknown as Database,

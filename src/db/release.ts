@@ -1,10 +1,10 @@
 /**
  * The number of this release. It rises with each release whose rows or locks another one does not know, and is recorded in
- * the database when that is migrated. 1 was the release without a record.
+ * the database when that is migrated. 1 was the release without a record; 2 names no shards.
  */
-export const RELEASE = 2
+export const RELEASE = 3
 
-/** The oldest release that may run on a database that this one has migrated. */
+/** The oldest release that may run on a database that this one has migrated. Once its tables are distributed, this one is. */
 export const OLDEST_RELEASE = 2
 
 /** What is recorded: the release that migrated last, and the oldest one that may run beside it. */

@@ -1,8 +1,10 @@
 import postgres from 'postgres'
 import { parseConnectionString } from './connection-string.ts'
+import { hasDistributedTables } from './distribution.ts'
 import { driverOptions, startupParameters } from './driver.ts'
 import type { PostgresRoute } from './postgres.ts'
 import {
+  DISTRIBUTED_PLANNING,
   readSurroundings,
   type Settings,
   type Surroundings,
@@ -28,7 +30,10 @@ export async function findRoleRoute(url: string): Promise<PostgresRoute> {
   try {
     const surroundings = await readSurroundings((text) => client.unsafe(text))
     const searchPath = searchPathOf(target) ?? surroundings.searchPath
-    const settings = sessionSettings({ ...surroundings, searchPath })
+    const settings = {
+      ...sessionSettings({ ...surroundings, searchPath }),
+      ...((await hasDistributedTables(client, searchPath)) && DISTRIBUTED_PLANNING),
+    }
     const carrier = isOfRole(settings, surroundings) ? 'role' : 'transaction'
     return { target, certificates: {}, settings, carrier }
   } finally {

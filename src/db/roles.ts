@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import { STEPS_TABLE } from './distribution.ts'
 import { recordSchemaOf } from './migrate.ts'
 import { findRoute, withClient } from './open.ts'
 import { quoteIdentifier } from './session.ts'
@@ -17,7 +18,10 @@ export async function grantToService(url: string, role: string): Promise<void> {
   await withClient(route, {}, (client) =>
     client.begin(async (tx) => {
       await requireOther(tx, role, state.schema)
-      for (const statement of grants(quoteIdentifier(role), state.schema))
+      const [found] = await tx<{ exists: boolean }[]>`
+        SELECT to_regclass(${`${quoteIdentifier(state.schema)}.${STEPS_TABLE}`}) IS NOT NULL AS exists`
+      const records = ['latchkey_releases', ...(found?.exists === true ? [STEPS_TABLE] : [])]
+      for (const statement of grants(quoteIdentifier(role), state.schema, records))
         await tx.unsafe(statement)
     }),
   )
@@ -36,17 +40,17 @@ async function requireOther(
   if (found.isOwner) throw new Error(`SERVICE_ROLE: ${role} has the rights of the tables' owner`)
 }
 
-function grants(role: string, name: string): string[] {
+/** `records`: tables beside those of the service that only the owner changes. The steps of a distribution are run as the owner. */
+function grants(role: string, name: string, records: readonly string[]): string[] {
   const schema = quoteIdentifier(name)
-  const records = quoteIdentifier(recordSchemaOf(name))
-  /** Which only a migration changes. */
-  const recorded = `${records}.__drizzle_migrations, ${schema}.latchkey_releases`
+  const recordSchema = quoteIdentifier(recordSchemaOf(name))
   const list = (tables: readonly string[]) => tables.map((table) => `${schema}.${table}`).join(', ')
+  const recorded = `${recordSchema}.__drizzle_migrations, ${list(records)}`
   return [
     `REVOKE ALL ON ALL TABLES IN SCHEMA ${schema} FROM ${role}`,
     `REVOKE CREATE ON SCHEMA ${schema} FROM PUBLIC`,
     `REVOKE CREATE ON SCHEMA ${schema} FROM ${role}`,
-    `GRANT USAGE ON SCHEMA ${schema}, ${records} TO ${role}`,
+    `GRANT USAGE ON SCHEMA ${schema}, ${recordSchema} TO ${role}`,
     `GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${schema} TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`,
     `REVOKE UPDATE ON ${list(APPEND_ONLY)} FROM ${role}`,

@@ -31,6 +31,11 @@ const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
 const cidr = customType<{ data: string }>({ dataType: () => 'cidr' })
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
 const count = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0)
+/** The wallet's shard: see src/db/shard.ts. In every table that grows; a trigger fills it for a release that has none. */
+const shard = () => integer('shard').notNull()
+/** Rows of a wallet: none can have the shard of another one. */
+const ofWallet = (table: string, wallet: string) =>
+  check(`${table}_shard`, sql.raw(`shard = wallet_shard(${wallet})`))
 
 /**
  * The encryption keys that rows were written with, by their fingerprints: see src/encryption/check.ts. A process that lacks one
@@ -42,7 +47,9 @@ export const encryptionKeys = pgTable('encryption_keys', {
 })
 
 /** Every wallet that ever changed something. Its row is the wallet's lock: see src/db/wallet-lock.ts. */
-export const wallets = pgTable('wallets', { address: text().primaryKey() })
+export const wallets = pgTable('wallets', { address: text().primaryKey(), shard: shard() }, () => [
+  ofWallet('wallets', 'address'),
+])
 
 /** Every signed message that changed something: replay guard and proof, never deleted. */
 export const signedActions = pgTable(
@@ -56,8 +63,10 @@ export const signedActions = pgTable(
     signature: text().notNull(),
     publicKey: text('public_key').notNull(),
     acceptedAt: time('accepted_at').notNull(),
+    shard: shard(),
   },
   (table) => [
+    ofWallet('signed_actions', 'wallet_address'),
     unique('signed_actions_once').on(table.walletAddress, table.messageHash),
     // Those that the audit records. It is partial, so that messages about orders cost nothing more.
     index('signed_actions_recorded').on(table.walletAddress, table.id).where(isRecordedSql),
@@ -111,8 +120,10 @@ export const apiKeys = pgTable(
     oldCreationCount: count('creation_count'),
     oldExecutionCount: count('execution_count'),
     oldCancellationCount: count('cancellation_count'),
+    shard: shard(),
   },
   (table) => [
+    ofWallet('api_keys', 'wallet_address'),
     index('api_keys_wallet').on(table.walletAddress, table.createdAt),
     // A wallet's live keys are read without its ended ones, of which there may be many. Not partial: where nearly all keys are
     // revoked, the plan of the gate's statement would read a short partial index whole in place of looking up the hash.
@@ -147,6 +158,7 @@ export const keyCounters = pgTable(
     creationCount: count('creation_count'),
     executionCount: count('execution_count'),
     cancellationCount: count('cancellation_count'),
+    shard: shard(),
   },
   (table) => [
     check('key_counters_success', sql`${table.successfulRequests} <= ${table.totalRequests}`),
@@ -171,6 +183,7 @@ export const keySpending = pgTable(
     /** Days since 1970. */
     day: integer().notNull(),
     amount: numeric({ precision: 60, scale: 0 }).notNull(),
+    shard: shard(),
   },
   (table) => [
     primaryKey({ name: 'key_spending_pk', columns: [table.keyId, table.token, table.day] }),
@@ -191,6 +204,7 @@ export const keyReservations = pgTable(
     amount: numeric({ precision: 39, scale: 0 }).notNull(),
     /** Requests that rely on it: the one that created the order, and each that executes it. */
     holders: integer().notNull().default(1),
+    shard: shard(),
   },
   (table) => [
     primaryKey({ name: 'key_reservations_pk', columns: [table.orderUuid, table.keyId] }),
@@ -208,6 +222,7 @@ export const keyUsage = pgTable(
     requests: count('requests'),
     executions: count('executions'),
     executionMs: count('execution_ms'),
+    shard: shard(),
   },
   (table) => [
     primaryKey({ name: 'key_usage_pk', columns: [table.keyId, table.hour, table.outcome] }),
@@ -225,6 +240,7 @@ export const keySightings = pgTable(
     requests: count('requests'),
     firstSeenAt: time('first_seen_at').notNull(),
     lastSeenAt: time('last_seen_at').notNull(),
+    shard: shard(),
   },
   (table) => [
     primaryKey({ name: 'key_sightings_pk', columns: [table.keyId, table.kind, table.value] }),
@@ -245,8 +261,10 @@ export const sessions = pgTable(
     expiresAt: time('expires_at').notNull(),
     endedAt: time('ended_at'),
     mac: bytea().notNull(),
+    shard: shard(),
   },
   (table) => [
+    ofWallet('sessions', 'wallet_address'),
     index('sessions_wallet').on(table.walletAddress, table.createdAt),
     index('sessions_unended')
       .on(table.walletAddress, table.expiresAt)
@@ -270,8 +288,10 @@ export const auditEvents = pgTable(
     /** Canonical JSON (RFC 8785): the very bytes that are hashed. */
     body: text().notNull(),
     hash: bytea().notNull(),
+    shard: shard(),
   },
   (table) => [
+    ofWallet('audit_events', 'wallet_address'),
     primaryKey({ name: 'audit_events_pk', columns: [table.walletAddress, table.sequence] }),
     index('audit_events_key').on(table.keyId),
     index('audit_events_action').on(table.actionId),
@@ -327,8 +347,10 @@ export const orders = pgTable(
     burnRequestedAt: time('burn_requested_at'),
     /** When the chain showed the uuid as used: the intent is worthless from then on. */
     uuidUsedAt: time('uuid_used_at'),
+    shard: shard(),
   },
   (table) => [
+    ofWallet('orders', 'owner'),
     index('orders_owner').on(table.owner, table.sequence),
     index('orders_owner_status').on(table.owner, table.status, table.sequence),
     index('orders_settling')
@@ -367,6 +389,7 @@ export const orderEvents = pgTable(
     status: text().$type<OrderStatus>().notNull(),
     at: time('at').notNull(),
     details: jsonb().$type<Record<string, unknown>>(),
+    shard: shard(),
   },
   (table) => [index('order_events_of').on(table.orderUuid, table.id)],
 )
@@ -430,6 +453,8 @@ export const transactions = pgTable(
     attempts: integer('looks').notNull().default(0),
     /** Checks in a row that did not find it where it should be. */
     notFound: integer('misses').notNull().default(0),
+    /** Of the order's owner; of a filler, of the operator's address. */
+    shard: shard(),
   },
   (table) => [
     index('transactions_order').on(table.orderUuid),

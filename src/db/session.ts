@@ -14,6 +14,9 @@ export const PLANNING = {
   jit: 'off',
 } as const
 
+/** A plan for a statement on distributed tables is of the shards that it names: it cannot be one for all of them. */
+export const DISTRIBUTED_PLANNING = { plan_cache_mode: 'force_custom_plan' } as const
+
 /**
  * What every session of the service has, whatever is set on the role, the database or the server: how values are written,
  * how transactions see each other, and how long a statement may take. `default_transaction_read_only` is not among them:

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import type { Distribution } from './distribution.ts'
 
 /**
  * The time of decisions about money: Postgres' own clock, so that processes whose clocks differ decide alike. Volatile:
@@ -6,7 +7,17 @@ import { type SQL, sql } from 'drizzle-orm'
  */
 export type DatabaseClock = () => SQL
 
-export const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
+const postgresClock: DatabaseClock = () => sql`clock_timestamp()`
+
+/**
+ * The clock of decisions; `now` is the process's time, which is Postgres' as the watch read it last. Where several servers keep rows,
+ * statements have it as a parameter: Citus refuses functions of time in most places of a statement that changes rows. A guard that
+ * waited for a row then decides by a time that is older by the wait, and by how long the process stood still before, which
+ * `idle_in_transaction_session_timeout` and `statement_timeout` bound to 8 s.
+ */
+export function clockOf(distribution: Distribution | undefined, now: () => number): DatabaseClock {
+  return distribution?.hasManyServers === true ? () => timestamptz(now()) : postgresClock
+}
 
 /** The time that a process was told, or Postgres' own where that is later: a statement that waited extends nothing. */
 export function latest(processTime: SQL): SQL {
@@ -28,7 +39,10 @@ export function later(time: SQL, ms: number): SQL {
   return sql`(${time} + ${Math.round(ms)}::float8 * interval '1 millisecond')`
 }
 
-/** A timestamptz expression as milliseconds since 1970; its text would depend on the session's settings. */
+/**
+ * A timestamptz expression as milliseconds since 1970; its text would depend on the session's settings. At UTC, the function is immutable,
+ * which Citus requires of what a statement returns.
+ */
 export function milliseconds(time: SQL): SQL {
-  return sql`(extract(epoch FROM ${time}) * 1000)::float8`
+  return sql`(extract(epoch FROM ${time} AT TIME ZONE 'UTC') * 1000)::float8`
 }

@@ -2,7 +2,7 @@ import type { Database } from './database.ts'
 import { pingDatabase } from './ping.ts'
 import { RELEASE } from './release.ts'
 
-/** What a process knows of its database: the time there, and whether a newer release has taken the database over. */
+/** What a process knows of its database: the time there, and whether the database has changed so that the process must not use it. */
 export interface DatabaseWatch {
   /** Postgres' time in milliseconds since 1970, as last read and carried on since; the process's own before that. */
   now(): number
@@ -10,7 +10,10 @@ export interface DatabaseWatch {
   aheadMs(): number
   /** Whether the two clocks differ by more than a request may take. */
   differs(): boolean
-  /** Whether the database was migrated by a release that does not admit this one. */
+  /**
+   * Whether the database was migrated by a release that does not admit this one; or its tables were distributed since the first reading,
+   * and then for good: the statements of the process are those for plain tables.
+   */
   isSuperseded(): boolean
   read(db: Database): Promise<void>
 }
@@ -22,7 +25,7 @@ export interface WatchOptions {
   elapsed: () => number
   /** Receives each change. */
   onChange: (
-    change: 'clock_differs' | 'clock_agrees' | 'release_superseded',
+    change: 'clock_differs' | 'clock_agrees' | 'release_superseded' | 'tables_distributed',
     aheadMs: number,
   ) => void
 }
@@ -43,6 +46,9 @@ export function openWatch({ ownNow, elapsed, onChange }: WatchOptions): Database
   let ahead = 0
   let differed = false
   let superseded = false
+  /** Whether the tables were distributed at the first reading. */
+  let wasDistributed: boolean | undefined
+  let isForPlainTables = false
 
   function compare(read: number): void {
     if (origin === undefined || Math.abs(read - origin) >= MIN_STEP_MS) origin = read
@@ -56,15 +62,19 @@ export function openWatch({ ownNow, elapsed, onChange }: WatchOptions): Database
     now: () => (origin === undefined ? ownNow() : Math.floor(origin + elapsed())),
     aheadMs: () => ahead,
     differs: () => differed,
-    isSuperseded: () => superseded,
+    isSuperseded: () => superseded || isForPlainTables,
     async read(db) {
       const before = elapsed()
-      const { now, oldest } = await pingDatabase(db)
+      const { now, oldest, isDistributed } = await pingDatabase(db)
       const after = elapsed()
       if (origin === undefined || after - before <= MAX_ROUND_TRIP_MS)
         compare(now - (before + after) / 2)
       if (oldest > RELEASE && !superseded) onChange('release_superseded', ahead)
       superseded = oldest > RELEASE
+      wasDistributed ??= isDistributed
+      if (isDistributed && !wasDistributed && !isForPlainTables)
+        onChange('tables_distributed', ahead)
+      isForPlainTables ||= isDistributed && !wasDistributed
     },
   }
 }

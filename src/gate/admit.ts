@@ -1,7 +1,8 @@
-import { type Query, type SQL, sql } from 'drizzle-orm'
+import { getTableColumns, type Query, type SQL, sql } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import { type Database, rowsOf } from '../db/database.ts'
 import { orderJson } from '../db/order-row.ts'
+import { apiKeys } from '../db/schema.ts'
 import { latest } from '../db/time.ts'
 import type { Config } from '../env.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
@@ -13,6 +14,8 @@ import { WINDOW_SECONDS, type Window } from './windows.ts'
 /** Requests with one key, and from one address where the key has a list of them. */
 export interface PresentedKey {
   hash: KeyHash
+  /** The shard of its wallet; -1 where it is not known, which it is wherever tables are distributed. */
+  shard: number
   /** The canonical client address; undefined when it is unknown, or when the key is known to be usable from anywhere. */
   ip: string | undefined
   requests: number
@@ -66,6 +69,8 @@ export interface Admitted {
 /** The database's verdict on one presented key. `keyId` is null when no key has the hash. */
 export interface Verdict {
   keyId: string | null
+  /** Of the key's wallet; null with `keyId`. */
+  shard: number | null
   /** `busy` when another session has locked the key's counters and the statement skipped them. */
   refusal: 'revoked' | 'suspended' | 'expired' | 'rotated' | 'tampered' | 'ip' | 'busy' | null
   /** Undefined when the key is refused. */
@@ -93,6 +98,15 @@ export interface GateStatements {
   ): Promise<Verdict[]>
 }
 
+export interface GateStatementOptions {
+  /** A time in place of Postgres', for tests. */
+  fixedTime?: (() => number | undefined) | undefined
+  /** Whether tables are distributed: the keys of a statement are then of shards that one node keeps. */
+  isDistributed?: boolean
+  /** Whether more than one server keeps rows: then each row is returned, because a version is one of a server. */
+  hasManyServers?: boolean
+}
+
 /**
  * Prepares the gate's two statements. Both count a request in all three windows or in none, and as failed until its success is
  * committed. `admit` is a plain guarded UPDATE of the counters, which costs half of `judge`: a key that is
@@ -101,17 +115,22 @@ export interface GateStatements {
 export function prepareGate(
   db: Database,
   limits: Limits,
-  fixedTime: () => number | undefined = () => undefined,
+  {
+    fixedTime = () => undefined,
+    isDistributed = false,
+    hasManyServers = false,
+  }: GateStatementOptions = {},
 ): GateStatements {
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
   const execute = async <Row>(name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
-    made[name] ??= prepare(db, `gate_${name}`, queryOf(name, limits))
+    made[name] ??= prepare(db, `gate_${name}`, queryOf(name, limits, isDistributed))
     return rowsOf<Row>(await made[name].execute(values))
   }
   return {
     async admit(keys, since) {
       const isAllKnown = keys.every(({ known, uuids }) => known !== undefined && uuids.length === 0)
-      const name = isAllKnown ? 'known' : 'admit'
+      const full = hasManyServers ? 'admitInShards' : 'admit'
+      const name = isAllKnown ? 'known' : full
       const found = await execute<AdmittedRow>(name, parameters(keys, fixedTime(), since))
       return found.map((row) => {
         const place = row.place - 1
@@ -126,9 +145,9 @@ export function prepareGate(
     async judge(keys, since, whenLocked = 'wait') {
       const found = await execute<VerdictRow>(whenLocked, parameters(keys, fixedTime(), since))
       return found.map((row) => {
-        const { keyId, refusal, room } = row
+        const { keyId, shard, refusal, room } = row
         const quota = room === null ? undefined : quotaOf(room, row, row)
-        return { keyId, refusal, quota, row: row.row, orders: row.orders ?? [] }
+        return { keyId, shard, refusal, quota, row: row.row, orders: row.orders ?? [] }
       })
     },
   }
@@ -156,6 +175,7 @@ function parameters(
     at: fixedTime === undefined ? null : new Date(fixedTime).toISOString(),
     since: since ?? null,
     hashes: array(({ hash }) => `"\\\\x${hash}"`),
+    shards: array(({ shard }) => shard),
     ips: array(({ ip }) => ip ?? 'NULL'),
     requests: array(({ requests }) => requests),
     xmins: array(({ known }) => known?.xmin ?? 'NULL'),
@@ -188,6 +208,7 @@ interface AdmittedRow {
 
 interface VerdictRow {
   keyId: string | null
+  shard: number | null
   refusal: Verdict['refusal']
   room: number | null
   /** Requests counted in each window before. */
@@ -222,23 +243,52 @@ function quotaOf(
 
 const value = sql.placeholder
 const windowNumber = (window: Window['name']) =>
-  sql.raw(`floor(extract(epoch FROM at) / ${WINDOW_SECONDS[window]})::int AS ${window}`)
+  sql.raw(
+    `floor(extract(epoch FROM at AT TIME ZONE 'UTC') / ${WINDOW_SECONDS[window]})::int AS ${window}`,
+  )
 /**
  * Postgres' clock: processes whose clocks differ count in the same windows. A test may fix the time. Materialized, or the inner
  * side of a nested loop would compute it anew for each key, which costs a fifth of the statement.
  */
-const NOW = sql`MATERIALIZED (SELECT at, (extract(epoch FROM at) * 1000)::float8 AS at_ms, ${windowNumber('minute')},
+const NOW = sql`MATERIALIZED (SELECT at, (extract(epoch FROM at AT TIME ZONE 'UTC') * 1000)::float8 AS at_ms, ${windowNumber('minute')},
   ${windowNumber('hour')}, ${windowNumber('day')}
   FROM (SELECT coalesce(${value('at')}::timestamptz, statement_timestamp()) AS at) AS clock)`
-const ASKED = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
-  ${value('xmins')}::text::xid[], ${value('ctids')}::text::tid[], ${value('uuids')}::text::text[])
-  WITH ORDINALITY AS asked (hash, ip, requests, known_xmin, known_ctid, uuids, place)`
-/** As `ASKED`, of keys whose versions are known, without orders. */
-const ASKED_KNOWN = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
+const ARRAYS = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
+  ${value('xmins')}::text::xid[], ${value('ctids')}::text::tid[], ${value('uuids')}::text::text[]`
+const ARRAYS_KNOWN = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
   ${value('xmins')}::text::xid[], ${value('ctids')}::text::tid[])
   WITH ORDINALITY AS asked (hash, ip, requests, known_xmin, known_ctid, place)`
-const ORDERS = sql`CASE WHEN asked.uuids IS NOT NULL THEN (
-  SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (string_to_array(asked.uuids, ','))) END`
+const COLUMNS = sql`hash, ip, requests, known_xmin, known_ctid, uuids`
+
+/** What a statement says of the shards that it reads. */
+interface Where {
+  /** The presented keys as a table. */
+  asked: SQL
+  /** As `asked`, of keys whose versions are known, without orders. */
+  known: SQL
+  /** The condition that a table is read in these shards only, which begins with AND. */
+  inShards(table: string): SQL
+  /** The condition that orders are of the presented key's shard, which begins with AND. */
+  isOwn: SQL
+}
+
+/** One Postgres keeps all shards: a hash or an id is unique in it. */
+const ANYWHERE: Where = {
+  asked: sql`${ARRAYS}) WITH ORDINALITY AS asked (${COLUMNS}, place)`,
+  known: ARRAYS_KNOWN,
+  inShards: () => sql``,
+  isOwn: sql``,
+}
+/** Each table is restricted by a parameter of its own, by which a planner finds the one partition, or node, that has these shards. */
+const IN_SHARDS: Where = {
+  asked: sql`${ARRAYS}, ${value('shards')}::int[]) WITH ORDINALITY AS asked (${COLUMNS}, shard, place)`,
+  known: ARRAYS_KNOWN,
+  inShards: (table) => sql` AND ${sql.raw(table)}.shard = ANY (${value('shards')}::int[])`,
+  isOwn: sql` AND orders.shard = asked.shard AND orders.shard = ANY (${value('shards')}::int[])`,
+}
+
+const ordersOf = ({ isOwn }: Where) => sql`CASE WHEN asked.uuids IS NOT NULL THEN (
+  SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (string_to_array(asked.uuids, ','))${isOwn}) END`
 /** Whether a row of `api_keys` has the version that the process knows. */
 const IS_CURRENT = sql`keys.xmin = known_xmin AND keys.ctid = known_ctid AND pg_postmaster_start_time() = ${value('since')}::timestamptz`
 /** A row of `api_keys` as `KnownKeys.read` takes it. */
@@ -278,30 +328,60 @@ function minuteLimit(limits: Limits): SQL {
   return sql`coalesce(rate_limit_per_minute, ${number(limits.perMinute)})`
 }
 
+/** The columns of a key that are its rights and their MAC; those of the counters of an earlier release have names of the new ones. */
+const KEY_COLUMNS = sql.raw(
+  Object.entries(getTableColumns(apiKeys))
+    .filter(([name]) => !name.startsWith('old') && name !== 'shard')
+    .map(([, column]) => `keys.${column.name}`)
+    .join(', '),
+)
+
+/**
+ * As `admit`, on distributed tables: an UPDATE of one node may return columns, and no function that is not immutable. Versions of
+ * rows are not compared, because they are those of one server; each row is returned.
+ */
+function admitInShards(limits: Limits, where: Where): SQL {
+  return sql`
+    WITH now AS ${NOW}, asked AS (SELECT * FROM ${where.asked}), admitted AS (
+      ${counted(sql`asked`, limits, where)}
+      RETURNING asked.place AS admitted_place, counters.minute_count AS used_minute, counters.hour_count AS used_hour,
+        counters.day_count AS used_day, counters.minute_window AS in_minute, counters.hour_window AS in_hour,
+        counters.day_window AS in_day, minute, hour, day, at_ms, ${KEY_COLUMNS}
+    )
+    SELECT asked.place::int AS place, used_minute AS minute, used_hour AS hour, used_day AS day, at_ms AS at,
+      CASE WHEN in_minute > minute OR in_hour > hour OR in_day > day THEN concat_ws(' ', in_minute, in_hour, in_day) END AS ahead,
+      json_build_array(${RIGHTS}, encode(rights_mac, 'hex'), '0', '(0,0)', 'epoch')::text AS row,
+      CASE WHEN used_minute IS NOT NULL THEN ${ordersOf(where)} END AS orders
+    FROM asked LEFT JOIN admitted ON admitted_place = asked.place WHERE admitted_place IS NOT NULL
+      OR NOT EXISTS (SELECT FROM api_keys AS one
+        WHERE (one.key_hash = asked.hash OR one.previous_key_hash = asked.hash)${where.inShards('one')})`
+}
+
 const STATEMENTS = {
   /** Of keys whose versions are known and current, without orders: it costs two thirds of `admit`. */
-  known: (limits: Limits) =>
-    sql`WITH now AS ${NOW} ${counted(ASKED_KNOWN, limits, IS_CURRENT)} RETURNING ${COUNTED}`,
+  known: (limits: Limits, where: Where) =>
+    sql`WITH now AS ${NOW} ${counted(where.known, limits, where, IS_CURRENT)} RETURNING ${COUNTED}`,
   admit,
+  admitInShards,
   /** Waits for counters that another session has locked. */
-  wait: (limits: Limits) => judge(limits, 'wait'),
+  wait: (limits: Limits, where: Where) => judge(limits, where, 'wait'),
   /** Returns `busy` for them. */
-  skip: (limits: Limits) => judge(limits, 'skip'),
+  skip: (limits: Limits, where: Where) => judge(limits, where, 'skip'),
 }
 
 const COUNTED = sql`asked.place::int AS place, counters.minute_count AS minute, counters.hour_count AS hour,
   counters.day_count AS day, ${AHEAD} AS ahead, at_ms AS at`
 
 /** Also returns the rows of keys whose version is another one, orders, and the places of hashes without a key. */
-function admit(limits: Limits): SQL {
+function admit(limits: Limits, where: Where): SQL {
   return sql`
-    WITH now AS ${NOW}, asked AS (SELECT * FROM ${ASKED}), admitted AS (
-      ${counted(sql`asked`, limits)}
-      RETURNING ${COUNTED}, CASE WHEN ${IS_CURRENT} THEN NULL ELSE ${KEY_VERSION} END AS row, ${ORDERS} AS orders
+    WITH now AS ${NOW}, asked AS (SELECT * FROM ${where.asked}), admitted AS (
+      ${counted(sql`asked`, limits, where)}
+      RETURNING ${COUNTED}, CASE WHEN ${IS_CURRENT} THEN NULL ELSE ${KEY_VERSION} END AS row, ${ordersOf(where)} AS orders
     )
     SELECT asked.place::int AS place, minute, hour, day, ahead, at, row, orders
     FROM asked LEFT JOIN admitted ON admitted.place = asked.place WHERE admitted.place IS NOT NULL
-      OR NOT EXISTS (SELECT FROM api_keys WHERE key_hash = asked.hash OR previous_key_hash = asked.hash)`
+      OR NOT EXISTS (SELECT FROM api_keys WHERE (key_hash = asked.hash OR previous_key_hash = asked.hash)${where.inShards('api_keys')})`
 }
 
 /**
@@ -309,13 +389,13 @@ function admit(limits: Limits): SQL {
  * requests arrived. The guards on the counters are evaluated again when a row changed while its lock was awaited. The lock on
  * a key's counters is the only one.
  */
-function counted(asked: SQL, limits: Limits, also?: SQL): SQL {
+function counted(asked: SQL, limits: Limits, where: Where, also?: SQL): SQL {
   const hasRoom = (window: Window['name'], limit: SQL) =>
     sql`${used(window)} + asked.requests <= ${limit}`
   return sql`
     UPDATE key_counters AS counters SET ${counting(sql`asked.requests`)}
     FROM ${asked} JOIN api_keys AS keys ON key_hash = asked.hash CROSS JOIN now
-    WHERE counters.key_id = keys.id AND ${isActiveSql(sql`at`)}
+    WHERE counters.key_id = keys.id${where.inShards('counters')}${where.inShards('keys')} AND ${isActiveSql(sql`at`)}
       AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
       AND ${hasRoom('minute', minuteLimit(limits))} AND ${hasRoom('hour', number(limits.perHour))}
       AND ${hasRoom('day', number(limits.perDay))} ${also === undefined ? sql`` : sql`AND ${also}`}`
@@ -326,25 +406,26 @@ function counted(asked: SQL, limits: Limits, also?: SQL): SQL {
  * UPDATE joins on the primary key, so that a row which changed while its lock was awaited is read again. During the grace of
  * a rotation two secrets lead to one key, and so to one quota. A key whose counters are gone is refused as edited.
  */
-function judge(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
+function judge(limits: Limits, where: Where, whenLocked: 'wait' | 'skip'): SQL {
   const skip = whenLocked === 'skip' ? sql` SKIP LOCKED` : sql``
   const uncounted = whenLocked === 'skip' ? sql`'busy'` : sql`'tampered'`
   return sql`
-    WITH asked AS (SELECT * FROM ${ASKED}), now AS ${NOW}, known AS (
-      SELECT id, key_hash, previous_key_hash, previous_until <= ${latest(sql`at`)} AS is_rotated, ip_allowlist,
+    WITH asked AS (SELECT * FROM ${where.asked}), now AS ${NOW}, known AS (
+      SELECT id, keys.shard AS key_shard, key_hash, previous_key_hash, previous_until <= ${latest(sql`at`)} AS is_rotated, ip_allowlist,
         ${inactiveReasonSql(sql`at`)} AS inactive, ${minuteLimit(limits)} AS minute_limit,
         keys.xmin AS row_xmin, keys.ctid AS row_ctid, ${KEY_VERSION} AS row
       FROM api_keys AS keys, now
-      WHERE key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked))
+      WHERE (key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked)))
+        ${where.inShards('keys')}
     ), locked AS (
-      SELECT counters.* FROM known JOIN key_counters AS counters ON counters.key_id = known.id
+      SELECT counters.* FROM known JOIN key_counters AS counters ON counters.key_id = known.id${where.inShards('counters')}
       ORDER BY known.key_hash FOR NO KEY UPDATE OF counters${skip}
     ), counters AS (
       SELECT key_id, ${used('minute')} AS minute_used, ${used('hour')} AS hour_used, ${used('day')} AS day_used,
         ${AHEAD} AS ahead
       FROM locked AS counters, now
     ), judged AS (
-      SELECT id, place, requests, minute_used, hour_used, day_used, ahead, at_ms,
+      SELECT id, key_shard, place, requests, minute_used, hour_used, day_used, ahead, at_ms,
         greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
           ${number(limits.perDay)} - day_used)) AS room,
         CASE WHEN row_xmin = known_xmin AND row_ctid = known_ctid AND pg_postmaster_start_time() = ${value('since')}::timestamptz THEN NULL
@@ -363,11 +444,11 @@ function judge(limits: Limits, whenLocked: 'wait' | 'skip'): SQL {
         SELECT id, least(room, sum(requests))::int AS admitted
         FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY id, room
       ) AS total
-      WHERE counters.key_id = total.id
+      WHERE counters.key_id = total.id${where.inShards('counters')}
     )
-    SELECT id AS "keyId", refusal, ahead, at_ms AS at,
+    SELECT id AS "keyId", key_shard AS shard, refusal, ahead, at_ms AS at,
       CASE WHEN refusal IS NULL THEN room END AS room, minute_used AS minute, hour_used AS hour, day_used AS day,
-      CASE WHEN refusal IS NULL THEN row END AS row, CASE WHEN refusal IS NULL THEN ${ORDERS} END AS orders
+      CASE WHEN refusal IS NULL THEN row END AS row, CASE WHEN refusal IS NULL THEN ${ordersOf(where)} END AS orders
     FROM asked LEFT JOIN judged ON judged.place = asked.place ORDER BY asked.place`
 }
 
@@ -378,11 +459,14 @@ function number(value: number): SQL {
 
 type Queries = { [Name in keyof typeof STATEMENTS]?: Query }
 const queriesOf = new WeakMap<Limits, Queries>()
+const queriesInShardsOf = new WeakMap<Limits, Queries>()
 
 /** The text of a statement, built once for an object of limits: on Workers each request opens a gate. */
-function queryOf(name: keyof typeof STATEMENTS, limits: Limits): Query {
-  const queries: Queries = queriesOf.get(limits) ?? {}
-  queriesOf.set(limits, queries)
-  queries[name] ??= new PgDialect().sqlToQuery(STATEMENTS[name](limits))
+function queryOf(name: keyof typeof STATEMENTS, limits: Limits, isDistributed: boolean): Query {
+  const known = isDistributed ? queriesInShardsOf : queriesOf
+  const where = isDistributed ? IN_SHARDS : ANYWHERE
+  const queries: Queries = known.get(limits) ?? {}
+  known.set(limits, queries)
+  queries[name] ??= new PgDialect().sqlToQuery(STATEMENTS[name](limits, where))
   return queries[name]
 }

@@ -27,17 +27,21 @@ export type GateReason =
   | 'unavailable'
 
 /**
- * The gate's decision, the key if it is known, the windows that the request was counted in, if any, and when, by Postgres' clock
+ * The gate's decision, the key and its shard if it is known, the windows that the request was counted in, if any, and when, by Postgres' clock
  * in milliseconds since 1970. A request is counted once its key is known, live and used from an allowed address; a key whose row was edited is found out only after
  * the statement has counted.
  */
-export type GateDecision = { windows?: Window[]; keyId?: string; at?: number } & Result<
-  Admission,
-  GateReason
->
+export type GateDecision = {
+  windows?: Window[]
+  keyId?: string
+  shard?: number
+  at?: number
+} & Result<Admission, GateReason>
 
 export interface GateRequest {
   hash: KeyHash
+  /** The shard that the secret names; undefined for one of a release whose secrets named none. */
+  shard?: number | undefined
   /** The canonical client address; undefined when it is unknown, which no allow list contains. */
   ip: string | undefined
   /** The scope that the request needs; undefined for reading one's own data. */
@@ -49,6 +53,7 @@ export interface GateRequest {
 /** A verdict whose row's MAC was verified. */
 export interface VerifiedVerdict {
   keyId: string | null
+  shard: number | null
   refusal: Verdict['refusal']
   /** Undefined when the key is refused. */
   rights: Rights | undefined
@@ -63,25 +68,25 @@ export function decide(
   request: GateRequest,
   limits: Limits,
 ): GateDecision {
-  const { keyId, rights, quota, refusal } = verdict
+  const { keyId, shard, rights, quota, refusal } = verdict
   if (refusal === 'busy') return refuse('unavailable', { reason: 'key_busy' })
-  if (keyId === null) return refuse('apiKeyInvalid')
+  if (keyId === null || shard === null) return refuse('apiKeyInvalid')
   if (refusal === 'ip')
-    return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId }
+    return { ...refuse('ipNotAllowed', { observedIp: request.ip ?? null }), keyId, shard }
   if (rights === undefined || quota === undefined)
-    return { ...refuse('apiKeyInactive', { reason: refusal }), keyId }
+    return { ...refuse('apiKeyInactive', { reason: refusal }), keyId, shard }
 
   const isAdmitted = before < quota.room
   const { at } = quota
   const windows = windowsAfter(quota, isAdmitted ? before + 1 : before, rights, limits)
   if (!isAdmitted) {
     const seconds = retryAfterSeconds(windows, at)
-    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId, at }
+    return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId, shard, at }
   }
   const { permissions, walletAddress } = rights
   if (request.scope !== undefined && !permissions.includes(request.scope)) {
     const details = { required: request.scope, granted: permissions }
-    return { ...refuse('permissionDenied', details), windows, keyId, at }
+    return { ...refuse('permissionDenied', details), windows, keyId, shard, at }
   }
   const endsAt = endOfSecret(rights, request.hash)
   const order = orderOf(request, verdict.orders)
@@ -90,6 +95,7 @@ export function decide(
     value: { keyId, walletAddress, rights, endsAt, windows, order },
     windows,
     keyId,
+    shard,
     at,
   }
 }

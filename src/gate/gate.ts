@@ -1,12 +1,14 @@
 import type { Mac } from '../crypto/mac.ts'
 import { type Database, isDeadlock, isLockTimeout, isOutage } from '../db/database.ts'
+import type { Distribution } from '../db/distribution.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
 import { refuse } from '../result.ts'
 import { type Limits, type PresentedKey, prepareGate, type Verdict } from './admit.ts'
 import { decide, type GateDecision, type GateRequest, type VerifiedVerdict } from './decide.ts'
-import { type KnownKeys, openKnownKeys } from './known-keys.ts'
+import { type KnownKey, type KnownKeys, openKnownKeys } from './known-keys.ts'
 import { openPace } from './pace.ts'
+import { openShardLookUp, UNKNOWN_SHARD } from './shard-look-up.ts'
 
 /** Decides whether a key may do this now, and counts the request against the key's windows. */
 export type Gate = (request: GateRequest) => Promise<GateDecision>
@@ -27,6 +29,8 @@ export interface GateOptions {
   maxStatements?: number
   /** Resolves when pending input has been read, so that the next statement covers it. By default there is no pause. */
   gather?: () => Promise<void>
+  /** Where shards are; undefined on one Postgres, where a statement decides about keys of all of them. */
+  distribution?: Distribution | undefined
   /** Whether also a request that comes alone waits for `gather`: where the database runs in this process. */
   gathersAlways?: boolean
 }
@@ -40,12 +44,14 @@ interface WaitingRequest {
 /** The requests with one secret. One statement at a time decides some of them, in the order in which they came. */
 interface KeyQueue {
   hash: KeyHash
+  shard: number | undefined
   waiting: WaitingRequest[]
 }
 
 /** Requests with one secret that one statement decides. */
 interface Presented {
   hash: KeyHash
+  shard: number
   requests: WaitingRequest[]
 }
 
@@ -72,10 +78,17 @@ export function openGate(
     maxWaiting = MAX_WAITING,
     maxStatements = MAX_STATEMENTS,
     gather,
+    distribution,
     gathersAlways = false,
   }: GateOptions,
 ): Gate {
-  const statements = prepareGate(db, limits, fixedTime)
+  const isDistributed = distribution !== undefined
+  const statements = prepareGate(db, limits, {
+    fixedTime,
+    isDistributed,
+    hasManyServers: distribution?.hasManyServers === true,
+  })
+  const findShards = openShardLookUp(db)
   const pace = openPace(maxStatements)
   const queues = new Map<KeyHash, KeyQueue>()
   /** Keys with requests that no statement is under way for. */
@@ -88,13 +101,13 @@ export function openGate(
 
   function enqueue(one: WaitingRequest): void {
     waiting += 1
-    const { hash } = one.request
+    const { hash, shard } = one.request
     const queue = queues.get(hash)
     if (queue !== undefined) {
       queue.waiting.push(one)
       return
     }
-    const added = { hash, waiting: [one] }
+    const added = { hash, shard, waiting: [one] }
     queues.set(hash, added)
     ready.push(added)
   }
@@ -149,12 +162,11 @@ export function openGate(
       const requests = queue.waiting
       taken += requests.length
       queue.waiting = []
-      return { hash: queue.hash, requests }
+      return { hash: queue.hash, shard: queue.shard ?? UNKNOWN_SHARD, requests }
     })
     waiting -= taken
-    // Counters are locked in this order.
-    presented.sort((one, other) => (one.hash < other.hash ? -1 : 1))
-    await decideBatch(presented)
+    if (distribution === undefined) await decideBatch(inLockOrder(presented))
+    else await decideByGroup(presented, distribution)
     underWay -= 1
     keysUnderWay -= size
     keysDecided = size
@@ -164,6 +176,23 @@ export function openGate(
       else queues.delete(queue.hash)
     }
     sendReady()
+  }
+
+  /** A statement reads one node only: the keys of each group of shards have one of their own. */
+  async function decideByGroup(
+    batch: readonly Presented[],
+    { groupOf }: Distribution,
+  ): Promise<void> {
+    const [unplaced, named] = [true, false].map((isUnplaced) =>
+      batch.filter(({ shard }) => (shard === UNKNOWN_SHARD) === isUnplaced),
+    ) as [Presented[], Presented[]]
+    const found = await findShards(unplaced).catch((error: unknown) => {
+      // Without its shard a key would be refused as an unknown one.
+      rejectAll(unplaced, error)
+      return []
+    })
+    const groups = Map.groupBy([...named, ...found], ({ shard }) => groupOf(shard))
+    await Promise.all([...groups.values()].map((group) => decideBatch(inLockOrder(group))))
   }
 
   async function decideBatch(batch: readonly Presented[]): Promise<void> {
@@ -199,8 +228,9 @@ export function openGate(
       const one = asked[place] as Presented
       passed[place] = true
       const key = keys[place] as PresentedKey
-      const keyId = quota === undefined ? null : (key.known?.rights.id ?? null)
-      const verdict = verify(key, { keyId, refusal: null, quota, row, orders }, readAt)
+      const { rights, shard = null } = (quota && key.known) ?? {}
+      const keyId = rights?.id ?? null
+      const verdict = verify(key, { keyId, shard, refusal: null, quota, row, orders }, readAt)
       let before = 0
       for (const { request, resolve } of one.requests)
         resolve(decide(verdict, before++, request, limits))
@@ -210,22 +240,27 @@ export function openGate(
   }
 
   /** Undefined where the addresses of the requests may differ in what they decide. */
-  function presentAll({ hash, requests }: Presented, at: number): PresentedKey | undefined {
-    const known = knownKeys.find(hash, at)
+  function presentAll({ hash, shard, requests }: Presented, at: number): PresentedKey | undefined {
+    const known = knownOf(hash, at)
     const uuids = uuidsOf(requests)
     if (known?.rights.ipAllowlist === null)
-      return { hash, ip: undefined, requests: requests.length, uuids, known }
+      return { hash, shard, ip: undefined, requests: requests.length, uuids, known }
     const ip = requests[0]?.request.ip
     if (requests.some(({ request }) => request.ip !== ip)) return undefined
-    return { hash, ip, requests: requests.length, uuids, known }
+    return { hash, shard, ip, requests: requests.length, uuids, known }
+  }
+
+  /** Row versions are those of one server: where several keep rows, each row is read, and its MAC verified, for each statement. */
+  function knownOf(hash: KeyHash, at: number): KnownKey | undefined {
+    return distribution?.hasManyServers === true ? undefined : knownKeys.find(hash, at)
   }
 
   async function judgeBatch(batch: readonly Presented[], whenLocked?: 'skip'): Promise<void> {
     const readAt = now()
-    const groups = batch.flatMap(({ hash, requests }) =>
+    const groups = batch.flatMap(({ hash, shard, requests }) =>
       [...Map.groupBy(requests, ({ request }) => request.ip)].map(([ip, those]) => {
-        const known = knownKeys.find(hash, readAt)
-        return { hash, ip, requests: those.length, uuids: uuidsOf(those), known, those }
+        const known = knownOf(hash, readAt)
+        return { hash, shard, ip, requests: those.length, uuids: uuidsOf(those), known, those }
       }),
     )
     try {
@@ -253,24 +288,23 @@ export function openGate(
   }
 
   function verify({ hash, known }: PresentedKey, verdict: Verdict, at: number): VerifiedVerdict {
-    const { keyId, refusal, quota, row, orders } = verdict
-    if (refusal === 'tampered') return tampered(keyId)
-    if (quota === undefined) return { keyId, refusal, rights: undefined, quota, orders }
+    const { keyId, shard, refusal, quota, row, orders } = verdict
+    if (refusal === 'tampered') return tampered(keyId, shard)
+    if (quota === undefined) return { keyId, shard, refusal, rights: undefined, quota, orders }
     const read = row === null ? undefined : knownKeys.read(hash, row, at)
     const key = read === undefined ? known : read.key
-    if (key === undefined) return tampered(read?.keyId ?? keyId)
-    return { keyId: key.rights.id, refusal, rights: key.rights, quota, orders }
+    if (key === undefined) return tampered(read?.keyId ?? keyId, read?.shard ?? shard)
+    return { keyId: key.rights.id, shard: key.shard, refusal, rights: key.rights, quota, orders }
   }
 
-  function tampered(keyId: string | null): VerifiedVerdict {
+  function tampered(keyId: string | null, shard: number | null): VerifiedVerdict {
     log('error', 'api_key_tampered', { keyId: keyId ?? '' })
-    return { keyId, refusal: 'tampered', rights: undefined, quota: undefined, orders: [] }
+    return { keyId, shard, refusal: 'tampered', rights: undefined, quota: undefined, orders: [] }
   }
 
   /** A request that the database cannot decide must not fail the others of its batch. */
   async function failBatch(batch: readonly Presented[], error: unknown): Promise<void> {
-    if (isOutage(error) || batch.length === 1)
-      for (const { requests } of batch) for (const { reject } of requests) reject(error)
+    if (isOutage(error) || batch.length === 1) rejectAll(batch, error)
     else for (const one of batch) await decideBatch([one])
   }
 
@@ -286,6 +320,15 @@ export function openGate(
 /** Whether a decision is that too many requests wait: no statement has counted the request. */
 export function isOverload(decision: GateDecision): boolean {
   return !decision.ok && decision.details?.reason === OVERLOAD
+}
+
+/** Counters are locked in this order. */
+function inLockOrder(batch: Presented[]): Presented[] {
+  return batch.sort((one, other) => (one.hash < other.hash ? -1 : 1))
+}
+
+function rejectAll(batch: readonly Presented[], error: unknown): void {
+  for (const { requests } of batch) for (const { reject } of requests) reject(error)
 }
 
 const NO_UUIDS: readonly string[] = []

@@ -1,10 +1,13 @@
 import type { Mac } from '../crypto/mac.ts'
+import { walletShard } from '../db/shard.ts'
 import { type Rights, type RightsValues, readRights, rightsText } from '../keys/rights.ts'
 import type { KeyHash } from '../keys/secret.ts'
 
 /** What one version of a key's row means: the rights that it gives, after their MAC was verified. */
 export interface KnownKey {
   readonly rights: Rights
+  /** Of its wallet. */
+  readonly shard: number
   /** Postgres changes at least one of the two with every change of the row: together they name a version, as an ETag does. */
   readonly xmin: string
   readonly ctid: string
@@ -25,7 +28,11 @@ export interface KnownKeys {
    * Reads a row and verifies its MAC, and remembers it when the key was read before. `key` is undefined when the row was edited:
    * nothing is remembered of it.
    */
-  read(hash: KeyHash, row: string, now: number): { keyId: string; key: KnownKey | undefined }
+  read(
+    hash: KeyHash,
+    row: string,
+    now: number,
+  ): { keyId: string; shard: number; key: KnownKey | undefined }
   /** Since when the server runs whose versions are remembered; undefined before the first row. */
   servedSince(): string | undefined
 }
@@ -81,21 +88,22 @@ export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
     read(hash, row, now) {
       const [values, stored, xmin, ctid, server] = JSON.parse(row) as ReadRow
       const rights = readRights(values)
+      const shard = walletShard(rights.walletAddress)
       if (server !== since) {
         since = server
         keys.clear()
       }
       if (!mac.verify(rightsText(rights), stored)) {
         keys.delete(hash)
-        return { keyId: rights.id, key: undefined }
+        return { keyId: rights.id, shard, key: undefined }
       }
-      const key = { rights, xmin, ctid, readAt: now, isUsed: false }
+      const key = { rights, shard, xmin, ctid, readAt: now, isUsed: false }
       if (!keys.has(hash)) {
-        if (!wasSeen(hash)) return { keyId: rights.id, key }
+        if (!wasSeen(hash)) return { keyId: rights.id, shard, key }
         if (keys.size >= max) evictOne()
       }
       keys.set(hash, key)
-      return { keyId: rights.id, key }
+      return { keyId: rights.id, shard, key }
     },
     servedSince: () => since,
   }

@@ -21,6 +21,8 @@ export interface AppEnv {
     windows: Window[] | undefined
     /** The presented key, once the gate has found it. */
     keyId: string | undefined
+    /** The shard of its wallet. */
+    keyShard: number | undefined
     /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
     /** Milliseconds since 1970 at which the presented secret expires. */

@@ -108,12 +108,13 @@ function addressWindow(c: AppContext, now: number): Window {
 
 /** Records the request in the key's statistics. Only the duration of an execution reads the clock a second time. */
 function recordUse(c: AppContext, status: number): void {
-  const keyId = c.get('keyId')
-  if (keyId === undefined) return
+  const [keyId, shard] = [c.get('keyId'), c.get('keyShard')]
+  if (keyId === undefined || shard === undefined) return
   const [world, at] = [c.get('world'), c.get('now')]
   const isExecution = status < 300 && c.req.path.endsWith('/execute')
   world.usage.record({
     keyId,
+    shard,
     at,
     outcome: c.get('outcome') ?? 'OK',
     ip: c.get('clientIp'),

@@ -5,6 +5,7 @@ import { type AuditEntry, appendAudit, type RightsMac } from '../audit/append.ts
 import type { AuditHead, HeadMember } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { endReason } from './liveness.ts'
 import { type Rights, type RightsValues, readRights, rightsText } from './rights.ts'
@@ -39,7 +40,8 @@ export async function lockKeys(
 ): Promise<LockedKey[]> {
   const found = await rows<KeyRow>(
     tx,
-    sql`SELECT ${KEY_ROW} FROM api_keys WHERE wallet_address = ${walletAddress} AND ${which}
+    sql`SELECT ${KEY_ROW} FROM api_keys
+      WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} AND ${which}
       ORDER BY id FOR UPDATE`,
   )
   return found.map((row) => readKey(services, row))
@@ -80,7 +82,12 @@ export async function changeKeys(
   const ids = `{${keys.map(({ rights }) => rights.id).join(',')}}`
   const changed = await rows<{ rights: RightsValues }>(
     tx,
-    sql`UPDATE api_keys SET ${set} WHERE id = ANY (${ids}::text::text[]) RETURNING ${RIGHTS} AS rights`,
+    // A node of a cluster returns columns of what it changed, and no function of them.
+    sql`WITH changed AS (
+        UPDATE api_keys SET ${set}
+        WHERE id = ANY (${ids}::text::text[]) AND shard = ${shardSql(entry.walletAddress)} RETURNING *
+      )
+      SELECT ${RIGHTS} AS rights FROM changed`,
   )
   const intact = new Set(keys.filter((key) => key.isIntact).map(({ rights }) => rights.id))
   const macs: RightsMac[] = changed

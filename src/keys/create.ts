@@ -6,6 +6,7 @@ import type { AuditHead } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
+import { shardSql, walletShard } from '../db/shard.ts'
 import { milliseconds, timestamptz } from '../db/time.ts'
 import { ok, type Refused, type Result, refuse } from '../result.ts'
 import { ownerEntry } from './change.ts'
@@ -14,7 +15,7 @@ import { isUnendedSql } from './liveness-sql.ts'
 import { type RightsValues, readRights, rightsText } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
 import { catalogue } from './scope.ts'
-import { hashSecret, makeSecret, previewOf, type Secret } from './secret.ts'
+import { hashSecret, makeSecret, previewOf, RANDOM_BYTES, type Secret } from './secret.ts'
 import type { KeyServices } from './services.ts'
 import {
   type KeyTerms,
@@ -79,7 +80,8 @@ export async function createKey(
     })
 
   const { KEY_PREFIX, RATE_LIMIT_PER_MINUTE } = services.config
-  const apiKey = ownSecret ?? makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const shard = walletShard(action.walletAddress)
+  const apiKey = ownSecret ?? makeSecret(KEY_PREFIX, shard, services.randomBytes(RANDOM_BYTES))
   const keyHash = hashSecret(apiKey)
   const isOwnSecret = ownSecret !== undefined
   const keyId = `key_${toBase62(services.randomBytes(12), 17)}`
@@ -156,8 +158,8 @@ function storeKey(
       return refuse('keyNameTaken', { keyName: terms.name })
     const [inserted] = await rows<{ rights: RightsValues }>(
       tx,
-      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, grant_id, created_at, ${columns})
-        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress},
+      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, shard, grant_id, created_at, ${columns})
+        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress}, ${shardSql(walletAddress)},
           ${consumed.value}::bigint, ${timestamptz(now)}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
           AND ${madeSql(walletAddress, MAX_KEYS_PER_WALLET)} < ${MAX_KEYS_PER_WALLET}::int
@@ -167,11 +169,21 @@ function storeKey(
     )
     if (inserted === undefined) return refusalOf(tx, services, walletAddress, keyHash)
     // Only now: a rotation that moved the hash there in the meantime has committed, or the INSERT would still wait for it.
-    if (isOwnSecret && (await isPreviousSecret(tx, keyHash))) return refuse('secretInUse')
+    if (isOwnSecret && (await isPreviousSecret(tx, walletAddress, keyHash)))
+      return refuse('secretInUse')
+    if (services.distribution !== undefined) await insertCounters(tx, keyId, walletAddress)
     const mac = services.mac(rightsText(readRights(inserted.rights)))
     const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
     return ok(await appendAudit(tx, entry, [{ keyId, mac }]))
   })
+}
+
+/** The counters of a key. A trigger inserts them, which distributed tables cannot have. */
+async function insertCounters(tx: Database, keyId: string, walletAddress: string): Promise<void> {
+  await rows(
+    tx,
+    sql`INSERT INTO key_counters (key_id, shard) VALUES (${keyId}, ${shardSql(walletAddress)})`,
+  )
 }
 
 /** Which guard of the INSERT refused. */
@@ -184,7 +196,7 @@ async function refusalOf(
   if (await isSuspended(tx, walletAddress)) return refuse('walletSuspended')
   const holders = await rows(
     tx,
-    sql`SELECT FROM api_keys WHERE key_hash = decode(${keyHash}, 'hex')`,
+    sql`SELECT FROM api_keys WHERE key_hash = decode(${keyHash}, 'hex') AND shard = ${shardSql(walletAddress)}`,
   )
   if (holders.length > 0) return refuse('secretInUse')
   const limit = config.MAX_KEYS_PER_WALLET
@@ -209,13 +221,13 @@ export function policyOf(config: KeyServices['config'], now: number): TermsPolic
 
 /** The FROM and WHERE of a statement over a wallet's keys that have not ended; suspended ones are among them. */
 function liveKeys(walletAddress: string, now: number): SQL {
-  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnendedSql(timestamptz(now))}`
+  return sql`FROM api_keys WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} AND ${isUnendedSql(timestamptz(now))}`
 }
 
 /** How many keys the wallet has ever made, counted no further than `most`. */
 function madeSql(walletAddress: string, most: number): SQL {
   return sql`(SELECT count(*)::int FROM (
-    SELECT FROM api_keys WHERE wallet_address = ${walletAddress} LIMIT ${most}::int) AS made)`
+    SELECT FROM api_keys WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} LIMIT ${most}::int) AS made)`
 }
 
 /** Whether a key of the wallet that has not ended has the name, or one that looks the same. The caller holds the wallet's lock. */
@@ -234,11 +246,16 @@ export async function isNameTaken(
   return live.some((key) => key.name === name || nameSkeleton(key.name) === skeleton)
 }
 
-/** Whether a secret is the one before the last rotation of some key: it still leads to that key. */
-async function isPreviousSecret(tx: Database, keyHash: string): Promise<boolean> {
+/** Whether a secret is the one before the last rotation of some key: it still leads to that key. Its shard is the wallet's. */
+async function isPreviousSecret(
+  tx: Database,
+  walletAddress: string,
+  keyHash: string,
+): Promise<boolean> {
   const holders = await rows(
     tx,
-    sql`SELECT FROM api_keys WHERE previous_key_hash = decode(${keyHash}, 'hex')`,
+    sql`SELECT FROM api_keys
+      WHERE previous_key_hash = decode(${keyHash}, 'hex') AND shard = ${shardSql(walletAddress)}`,
   )
   return holders.length > 0
 }

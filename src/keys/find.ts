@@ -1,6 +1,7 @@
 import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { apiKeys, keyCounters } from '../db/schema.ts'
+import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Key, KeyStatus } from './key.ts'
@@ -39,10 +40,10 @@ export async function listKeys(
   const found = await services.db
     .select(KEY_AND_COUNTERS)
     .from(apiKeys)
-    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
+    .innerJoin(keyCounters, areCountersOf(walletAddress))
     .where(
       and(
-        eq(apiKeys.walletAddress, walletAddress),
+        isOfWallet(walletAddress),
         live === undefined ? undefined : isLiveSql(live, walletAddress, now),
         place === undefined ? undefined : isBehindSql(place),
       ),
@@ -64,7 +65,8 @@ export async function listKeys(
 function isLiveSql(live: boolean, walletAddress: string, now: number): SQL {
   const isUnended = isUnendedSql(timestamptz(now))
   return live
-    ? sql`${apiKeys.id} = ANY (ARRAY(SELECT id FROM api_keys WHERE wallet_address = ${walletAddress} AND ${isUnended}))`
+    ? sql`${apiKeys.id} = ANY (ARRAY(SELECT id FROM api_keys WHERE wallet_address = ${walletAddress}
+        AND shard = ${shardSql(walletAddress)} AND ${isUnended}))`
     : sql`NOT (${isUnended})`
 }
 
@@ -78,16 +80,26 @@ export async function liveKeysOf(
   const counters = db
     .select()
     .from(keyCounters)
-    .where(eq(keyCounters.keyId, apiKeys.id))
+    .where(areCountersOf(walletAddress))
     .limit(1)
     .as('counters')
   const found = await db
     .select({ key: getTableColumns(apiKeys), counters: counters._.selectedFields })
     .from(apiKeys)
     .innerJoinLateral(counters, sql`true`)
-    .where(and(eq(apiKeys.walletAddress, walletAddress), isUnendedSql(timestamptz(now))))
+    .where(and(isOfWallet(walletAddress), isUnendedSql(timestamptz(now))))
     .orderBy(desc(apiKeys.createdAt), desc(apiKeys.grantId))
   return found.map(({ key, counters }) => presentKey(key, counters, config, now))
+}
+
+/** Whether a key is the wallet's. */
+function isOfWallet(walletAddress: string): SQL {
+  return sql`${apiKeys.walletAddress} = ${walletAddress} AND ${apiKeys.shard} = ${shardSql(walletAddress)}`
+}
+
+/** Joins the counters of keys of a wallet. */
+function areCountersOf(walletAddress: string): SQL {
+  return sql`${keyCounters.keyId} = ${apiKeys.id} AND ${keyCounters.shard} = ${shardSql(walletAddress)}`
 }
 
 /** A key's place in lists: its creation, which never changes. */
@@ -104,7 +116,7 @@ async function placeOf(
     .where(
       and(
         eq(apiKeys.id, keyId),
-        walletAddress === undefined ? undefined : eq(apiKeys.walletAddress, walletAddress),
+        walletAddress === undefined ? undefined : isOfWallet(walletAddress),
       ),
     )
   return place
@@ -125,8 +137,8 @@ export async function getKey(
   const [row] = await services.db
     .select(KEY_AND_COUNTERS)
     .from(apiKeys)
-    .innerJoin(keyCounters, eq(keyCounters.keyId, apiKeys.id))
-    .where(and(eq(apiKeys.id, keyId), eq(apiKeys.walletAddress, walletAddress)))
+    .innerJoin(keyCounters, areCountersOf(walletAddress))
+    .where(and(eq(apiKeys.id, keyId), isOfWallet(walletAddress)))
   return row === undefined
     ? refuse('keyNotFound')
     : ok(presentKey(row.key, row.counters, services.config, now))
@@ -177,11 +189,19 @@ function statusOf({ revokedAt, suspendedAt, expiresAt }: ApiKeyRow, now: number)
   return inactiveReason(times, now) ?? 'active'
 }
 
-/** The wallet of the key that a condition on `api_keys` selects; undefined when it selects none. */
-export async function walletOf(tx: Database, which: SQL): Promise<string | undefined> {
+/**
+ * The wallet of the key that a condition on `api_keys` selects; undefined when it selects none. Without its shard it is looked for
+ * in all of them.
+ */
+export async function walletOf(
+  tx: Database,
+  which: SQL,
+  shard?: number,
+): Promise<string | undefined> {
+  const inShard = shard === undefined ? sql`` : sql` AND shard = ${shard}::int`
   const [key] = await rows<{ wallet: string }>(
     tx,
-    sql`SELECT wallet_address AS wallet FROM api_keys WHERE ${which}`,
+    sql`SELECT wallet_address AS wallet FROM api_keys WHERE ${which}${inShard}`,
   )
   return key?.wallet
 }
@@ -226,7 +246,7 @@ export async function lookUpKeys(
   const conditions = and(
     preview === undefined ? undefined : eq(apiKeys.keyPreview, preview),
     keyId === undefined ? undefined : eq(apiKeys.id, keyId),
-    walletAddress === undefined ? undefined : eq(apiKeys.walletAddress, walletAddress),
+    walletAddress === undefined ? undefined : isOfWallet(walletAddress),
     place === undefined ? undefined : isBehindSql(place),
   )
   const found = await rows<FoundKey>(

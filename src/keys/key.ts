@@ -43,7 +43,7 @@ export interface Key extends KeyLimits, KeyNotes {
 /** The response that creates a key: the only one that has `apiKey`. */
 export interface CreatedKey extends KeyLimits, KeyNotes {
   status: 'success'
-  /** `ck_live_` + 43 base62 characters + a 6 character checksum. */
+  /** `ck_live_` + 43 base62 characters, of which 4 name the shard of the wallet, + a 6 character checksum. */
   apiKey: string
   keyId: string
   name: string

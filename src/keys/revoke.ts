@@ -10,7 +10,7 @@ import { ok, type Result, refuse } from '../result.ts'
 import { changeKeys, type LockedKey, lockKey, lockKeys, ownerEntry } from './change.ts'
 import { walletOf } from './find.ts'
 import { endReason, isPast } from './liveness.ts'
-import type { KeyHash } from './secret.ts'
+import type { KeyHash, PresentedSecret } from './secret.ts'
 import type { KeyServices } from './services.ts'
 
 type RevokeReason = ConsumeReason | 'auditHeadUnknown' | 'keyNotFound'
@@ -58,13 +58,13 @@ export async function revokeKey(
  */
 export async function revokeSelf(
   services: KeyServices,
-  hash: KeyHash,
+  { hash, shard }: PresentedSecret,
   now: number,
 ): Promise<Result<RevokedSelf, RevokeSelfReason>> {
   const bytes = sql`decode(${hash}, 'hex')`
   const hasHash = sql`(key_hash = ${bytes} OR previous_key_hash = ${bytes})`
   const revoked = await atomically<RevokedSelf, RevokeSelfReason>(services.db, async (tx) => {
-    const walletAddress = await walletOf(tx, hasHash)
+    const walletAddress = await walletOf(tx, hasHash, shard)
     if (walletAddress === undefined) return refuse('apiKeyInvalid')
     await lockWallet(tx, walletAddress)
     const [key] = await lockKeys(tx, services, walletAddress, hasHash)

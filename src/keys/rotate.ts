@@ -1,12 +1,13 @@
 import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import type { HeadMember } from '../audit/event.ts'
+import { walletShard } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type ChangeReason, changeLiveKey } from './change.ts'
 import type { RotatedKey } from './key.ts'
 import { isPast } from './liveness.ts'
-import { hashSecret, makeSecret, previewOf } from './secret.ts'
+import { hashSecret, makeSecret, previewOf, RANDOM_BYTES } from './secret.ts'
 import type { KeyServices } from './services.ts'
 
 /**
@@ -24,7 +25,11 @@ export async function rotateKey(
   const { keyId, graceSeconds, force } = action.members
   const hasGrace = graceSeconds > 0
   const { KEY_PREFIX } = services.config
-  const apiKey = makeSecret(KEY_PREFIX, services.randomBytes(32))
+  const apiKey = makeSecret(
+    KEY_PREFIX,
+    walletShard(action.walletAddress),
+    services.randomBytes(RANDOM_BYTES),
+  )
   const keyHash = hashSecret(apiKey)
   let previousUntil = now + graceSeconds * 1000
   const rotated = await changeLiveKey(

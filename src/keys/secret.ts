@@ -1,22 +1,47 @@
 import { BASE62, sha256, toBase62, toHex } from '../crypto/bytes.ts'
+import { SHARDS } from '../db/wallet-shard.ts'
 
-const RANDOM_CHARACTERS = 43
+const BODY_CHARACTERS = 43
 const CHECKSUM_CHARACTERS = 6
+const SHARD_CHARACTERS = 4
+/** Of the random part: 232 bits, in 39 characters. */
+export const RANDOM_BYTES = 29
+/**
+ * Where the numbers of the first four characters begin that stand for shards: they are the last ones of base62. A secret of a release
+ * without shards is 256 random bits in 43 characters, and none of those begins with a number above 14.47 million: no secret is of both.
+ */
+const FIRST_SHARD = 62 ** SHARD_CHARACTERS - SHARDS
 
-/** The secret of a key or a session, as its bearer sends it: prefix, 256 random bits and a checksum, in base62. */
+/** The secret of a key or a session, as its bearer sends it: prefix, shard, 232 random bits and a checksum, in base62. */
 export type Secret = string & { readonly brand: 'Secret' }
 /** SHA-256 of a whole secret, hex: all that the service stores of it. */
 export type KeyHash = string & { readonly brand: 'KeyHash' }
 
-/** Makes a secret of 32 random bytes. */
-export function makeSecret(prefix: string, random: Uint8Array): Secret {
-  const body = prefix + toBase62(random, RANDOM_CHARACTERS)
+/** What a statement knows of a presented secret. */
+export interface PresentedSecret {
+  hash: KeyHash
+  /** As `shardOf` returns it. */
+  shard: number | undefined
+}
+
+/** Makes a secret of a wallet's shard and `RANDOM_BYTES` random bytes. */
+export function makeSecret(prefix: string, shard: number, random: Uint8Array): Secret {
+  const place = base62Of(FIRST_SHARD + shard, SHARD_CHARACTERS)
+  const body = prefix + place + toBase62(random, BODY_CHARACTERS - SHARD_CHARACTERS)
   return (body + checksum(body)) as Secret
+}
+
+/** The shard that a secret names; undefined for one of a release whose secrets named none. A bearer can send any: it proves nothing. */
+export function shardOf(prefix: string, secret: Secret): number | undefined {
+  let number = 0
+  for (let at = prefix.length; at < prefix.length + SHARD_CHARACTERS; at++)
+    number = number * 62 + BASE62.indexOf(secret.charAt(at))
+  return number < FIRST_SHARD ? undefined : number - FIRST_SHARD
 }
 
 /** Parses a secret; undefined where its checksum does not fit. A mistyped secret then costs no statement. */
 export function parseSecret(prefix: string, text: string): Secret | undefined {
-  const bodyLength = prefix.length + RANDOM_CHARACTERS
+  const bodyLength = prefix.length + BODY_CHARACTERS
   if (text.length !== bodyLength + CHECKSUM_CHARACTERS || !text.startsWith(prefix)) return undefined
   for (let at = prefix.length; at < text.length; at++)
     if (!isBase62(text.charCodeAt(at))) return undefined
@@ -39,9 +64,13 @@ export function previewOf(prefix: string, secret: Secret): string {
 
 /** The checksum of the first characters of a text. */
 function checksum(text: string, length = text.length): string {
-  let rest = crc32(text, length)
+  return base62Of(crc32(text, length), CHECKSUM_CHARACTERS)
+}
+
+function base62Of(number: number, length: number): string {
+  let rest = number
   let characters = ''
-  while (characters.length < CHECKSUM_CHARACTERS) {
+  while (characters.length < length) {
     characters = BASE62.charAt(rest % 62) + characters
     rest = Math.floor(rest / 62)
   }

@@ -1,6 +1,7 @@
 import type { KeepHead } from '../audit/heads.ts'
 import type { Mac } from '../crypto/mac.ts'
 import type { Database } from '../db/database.ts'
+import type { Distribution } from '../db/distribution.ts'
 import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
 
@@ -16,6 +17,8 @@ export interface KeyServices {
     | 'EXTRA_SCOPES'
   >
   db: Database
+  /** Where shards are; undefined on one Postgres. */
+  distribution?: Distribution | undefined
   /** Computes the MACs of keys and sessions. */
   mac: Mac
   log: Log

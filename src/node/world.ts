@@ -1,8 +1,9 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { readEncryptionKeys } from '../crypto/keys.ts'
+import { readDistribution } from '../db/distribution.ts'
 import { openStandby } from '../db/open.ts'
 import { openReplica, type Replica } from '../db/replica.ts'
-import { postgresClock, timestamptz } from '../db/time.ts'
+import { clockOf, timestamptz } from '../db/time.ts'
 import { openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import type { Config } from '../env.ts'
@@ -50,10 +51,12 @@ export async function openWorld({
   fixedTime,
   fetch = fetchPeer,
 }: WorldOptions): Promise<World> {
-  const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
   await watch.read(db)
+  const distribution = await readDistribution(db)
   const now = fixedTime ?? watch.now
+  const databaseTime =
+    fixedTime === undefined ? clockOf(distribution, now) : () => timestamptz(fixedTime())
   const chain = connectStacksNode({
     network: config.STACKS_NETWORK,
     apiUrl: config.STACKS_API_URL ?? '',
@@ -74,12 +77,14 @@ export async function openWorld({
   return {
     config,
     db,
+    distribution,
     databaseTime,
     gate: openGate(db, limitsOf(config), {
       mac,
       log,
       now,
       fixedTime,
+      distribution,
       gather,
       // PGlite resolves within the same turn of the event loop: without a pause no other request would be read meanwhile.
       ...(config.DATABASE_URL.startsWith('pglite:') && { gathersAlways: true, maxStatements: 1 }),
@@ -100,11 +105,11 @@ export async function openWorld({
     encryption,
     hashSecret: hashSecretNatively,
     mac,
-    usage: openUsage(log),
+    usage: openUsage(log, distribution),
     replica: replicaOf(config, { db, log, elapsed }),
-    insertOrder: openInserts(db),
-    feed: openOrderFeed(db, log, { now, pause }),
-    walletFeed: openWalletFeed(db, log, { now, pause }),
+    insertOrder: openInserts(db, distribution),
+    feed: openOrderFeed(db, log, { now, pause, distribution }),
+    walletFeed: openWalletFeed(db, log, { now, pause, distribution }),
     recover,
     log,
     keepHead: await openHeads(config.AUDIT_HEADS_FILE, log, now),

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { WINDOW_SECONDS } from '../gate/windows.ts'
 import type { LimitViolation } from '../keys/limits.ts'
@@ -11,6 +12,7 @@ import type { OrderServices } from './services.ts'
 /** The amount that an order reserves of a key's daily allowance for a token. */
 export interface Reservation {
   keyId: string
+  walletAddress: string
   uuid: string
   token: string
   amount: string
@@ -27,25 +29,26 @@ export async function reserveAllowance(
   tx: Database,
   reservation: Reservation,
 ): Promise<Result<null, 'limitExceeded'>> {
-  const { keyId, uuid, token, amount, perDay, now } = reservation
+  const { keyId, walletAddress, uuid, token, amount, perDay, now } = reservation
   const day = dayOf(now)
   const [outcome] = await rows<{ fresh: boolean; reserved: boolean }>(
     tx,
     sql`WITH held AS (
-        INSERT INTO key_reservations AS held (key_id, order_uuid, token, day, amount)
-        VALUES (${keyId}, ${uuid}, ${token}, ${day}::int, ${amount}::numeric)
-        ON CONFLICT (order_uuid, key_id) DO UPDATE SET holders = held.holders + 1
+        INSERT INTO key_reservations AS held (key_id, shard, order_uuid, token, day, amount)
+        VALUES (${keyId}, ${shardSql(walletAddress)}, ${uuid}, ${token}, ${day}::int, ${amount}::numeric)
+        ON CONFLICT ON CONSTRAINT key_reservations_pk DO UPDATE SET holders = held.holders + 1
         RETURNING held.*
       ), fresh AS (SELECT * FROM held WHERE holders = 1), reserved AS (
-        INSERT INTO key_spending AS spent (key_id, token, day, amount) SELECT key_id, token, day, amount FROM fresh
-        ON CONFLICT (key_id, token, day) DO UPDATE SET amount = spent.amount + excluded.amount
+        INSERT INTO key_spending AS spent (key_id, shard, token, day, amount)
+        SELECT key_id, shard, token, day, amount FROM fresh
+        ON CONFLICT ON CONSTRAINT key_spending_pk DO UPDATE SET amount = spent.amount + excluded.amount
           WHERE spent.amount + excluded.amount <= ${perDay}::numeric
         RETURNING 1
       )
       SELECT EXISTS (SELECT FROM fresh) AS fresh, EXISTS (SELECT FROM reserved) AS reserved`,
   )
   if (outcome?.fresh === false || outcome?.reserved === true) return ok(null)
-  return refuse('limitExceeded', perDayViolation(reservation, await spentOf(tx, keyId, token, now)))
+  return refuse('limitExceeded', perDayViolation(reservation, await spentOf(tx, reservation)))
 }
 
 /**
@@ -54,10 +57,11 @@ export async function reserveAllowance(
  */
 export async function releaseReservation(
   db: Database,
-  { keyId, uuid }: Pick<Reservation, 'keyId' | 'uuid'>,
+  { keyId, walletAddress, uuid }: Pick<Reservation, 'keyId' | 'walletAddress' | 'uuid'>,
 ): Promise<void> {
   await db.transaction(async (tx) => {
-    const isOwn = sql`key_id = ${keyId} AND order_uuid = ${uuid}`
+    const shard = shardSql(walletAddress)
+    const isOwn = sql`key_id = ${keyId} AND shard = ${shard} AND order_uuid = ${uuid}`
     await rows(tx, sql`UPDATE key_reservations SET holders = holders - 1 WHERE ${isOwn}`)
     await rows(
       tx,
@@ -65,7 +69,7 @@ export async function releaseReservation(
           DELETE FROM key_reservations WHERE ${isOwn} AND holders = 0 RETURNING key_id, token, day, amount
         )
         UPDATE key_spending AS spent SET amount = spent.amount - released.amount FROM released
-        WHERE spent.key_id = released.key_id AND spent.token = released.token AND spent.day = released.day`,
+        WHERE spent.key_id = released.key_id AND spent.shard = ${shard} AND spent.token = released.token AND spent.day = released.day`,
     )
   })
 }
@@ -93,13 +97,20 @@ function perDayViolation(
  */
 export async function reclaimEnded(
   services: Pick<OrderServices, 'db' | 'mac' | 'databaseTime'>,
-  { keyId, token, now }: Pick<Reservation, 'keyId' | 'token' | 'now'>,
+  {
+    keyId,
+    walletAddress,
+    token,
+    now,
+  }: Pick<Reservation, 'keyId' | 'walletAddress' | 'token' | 'now'>,
 ): Promise<void> {
   const { db, databaseTime } = services
+  const shard = shardSql(walletAddress)
   const reserved = sql`uuid IN (SELECT order_uuid FROM key_reservations
-    WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND token = ${token})`
+    WHERE key_id = ${keyId} AND key_reservations.shard = ${shard} AND day = ${dayOf(now)}::int AND token = ${token})`
   await db.transaction((tx) =>
     endOpenOrders(tx, services, 'expired', sql`${isOverdueSql(databaseTime())} AND ${reserved}`, {
+      shard,
       whenLocked: 'wait',
     }),
   )
@@ -107,36 +118,40 @@ export async function reclaimEnded(
     db,
     sql`WITH released AS (
         DELETE FROM key_reservations AS reservation USING orders
-        WHERE reservation.key_id = ${keyId} AND reservation.day = ${dayOf(now)}::int AND reservation.token = ${token}
+        WHERE reservation.key_id = ${keyId} AND reservation.shard = ${shard} AND orders.shard = ${shard} AND reservation.day = ${dayOf(now)}::int AND reservation.token = ${token}
           AND uuid = order_uuid AND ${hasEndedUnsettledSql()}
         RETURNING reservation.amount
       ), total AS (SELECT sum(amount) AS amount FROM released HAVING count(*) > 0)
       UPDATE key_spending SET amount = key_spending.amount - total.amount FROM total
-      WHERE key_id = ${keyId} AND token = ${token} AND day = ${dayOf(now)}::int`,
+      WHERE key_id = ${keyId} AND shard = ${shard} AND token = ${token} AND day = ${dayOf(now)}::int`,
   )
 }
 
 /** The amount of each token that a key has reserved today for orders that are open, executing or settled. */
 export async function spentToday(
   db: Database,
-  keyId: string,
+  { keyId, walletAddress }: Pick<Reservation, 'keyId' | 'walletAddress'>,
   now: number,
 ): Promise<Map<string, bigint>> {
   const at = timestamptz(now)
+  const shard = shardSql(walletAddress)
   const found = await rows<{ token: string; amount: string }>(
     db,
-    sql`SELECT token, sum(amount)::text AS amount FROM key_reservations JOIN orders ON uuid = order_uuid
-      WHERE key_id = ${keyId} AND day = ${dayOf(now)}::int AND (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)}) IS NOT TRUE
+    sql`SELECT token, sum(amount)::text AS amount FROM key_reservations JOIN orders ON uuid = order_uuid AND orders.shard = ${shard}
+      WHERE key_id = ${keyId} AND key_reservations.shard = ${shard} AND day = ${dayOf(now)}::int AND (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)}) IS NOT TRUE
       GROUP BY token`,
   )
   return new Map(found.map(({ token, amount }) => [token, BigInt(amount)]))
 }
 
-async function spentOf(tx: Database, keyId: string, token: string, now: number): Promise<bigint> {
+async function spentOf(
+  tx: Database,
+  { keyId, walletAddress, token, now }: Reservation,
+): Promise<bigint> {
   const [spent] = await rows<{ amount: string }>(
     tx,
     sql`SELECT amount::text AS amount FROM key_spending
-      WHERE key_id = ${keyId} AND token = ${token} AND day = ${dayOf(now)}::int`,
+      WHERE key_id = ${keyId} AND shard = ${shardSql(walletAddress)} AND token = ${token} AND day = ${dayOf(now)}::int`,
   )
   return BigInt(spent?.amount ?? '0')
 }

@@ -3,6 +3,7 @@ import { type ConsumeReason, consumeMessage } from '../actions/consume.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import { type OrderRow, orderJson, orderOfJson } from '../db/order-row.ts'
+import { shardSql } from '../db/shard.ts'
 import { isSuspendedSql } from '../db/wallet-lock.ts'
 import { countSuccess } from '../gate/counters.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -48,7 +49,8 @@ export async function cancelOrder(
     return cancelled
   }
   if (cancelled.reason !== 'orderNotOpen') return cancelled
-  const row = await findOrder(services, uuid)
+  const row =
+    (await findOrder(services, uuid, caller.walletAddress)) ?? (await findOrder(services, uuid))
   if (row === undefined) return refuse('orderNotFound')
   const authorized = authorizeOrder(row, caller, now, 'cancel')
   if (!authorized.ok) return authorized
@@ -89,7 +91,10 @@ async function requestBurn(
   const at = services.databaseTime()
   const isIts = sql`uuid = ${uuid} AND ${isAllowedSql(caller, true)}`
   const overdue = sql`${isOverdueSql(at)} AND ${isIts}`
-  await endOpenOrders(tx, services, 'expired', overdue, { whenLocked: 'wait' })
+  await endOpenOrders(tx, services, 'expired', overdue, {
+    shard: shardSql(caller.walletAddress),
+    whenLocked: 'wait',
+  })
   return changed(
     tx,
     caller,
@@ -109,7 +114,7 @@ async function changed(
   const counted =
     caller.by === 'wallet'
       ? sql``
-      : sql`, counted AS (${countSuccess(caller.keyId, sql`changed`, 'cancellation_count')})`
+      : sql`, counted AS (${countSuccess(caller.keyId, shardSql(caller.walletAddress), sql`changed`, 'cancellation_count')})`
   const [outcome] = await rows<{ order: Record<string, unknown> }>(
     db,
     sql`WITH changed AS (${update})${also}${counted}
@@ -125,7 +130,7 @@ function isAllowedSql(caller: Caller, onChain: boolean) {
       ? sql`created_by = ${caller.keyId}`
       : sql`true`
   const { walletAddress } = caller
-  return sql`owner = ${walletAddress} AND ${ownOnly}
+  return sql`owner = ${walletAddress} AND orders.shard = ${shardSql(walletAddress)} AND ${ownOnly}
     AND ${onChain ? sql`NOT ${isSuspendedSql(walletAddress)}` : sql`true`}`
 }
 
@@ -143,7 +148,10 @@ export async function cancelOpenOrdersOf(
   services: Pick<OrderServices, 'mac' | 'databaseTime'>,
   owner: string,
 ): Promise<number> {
-  const isOpen = sql`owner = ${owner} AND ${isOpenSql(services.databaseTime())}`
-  const cancelled = await endOpenOrders(tx, services, 'cancelled', isOpen, { whenLocked: 'wait' })
+  const isOpen = sql`owner = ${owner} AND orders.shard = ${shardSql(owner)} AND ${isOpenSql(services.databaseTime())}`
+  const cancelled = await endOpenOrders(tx, services, 'cancelled', isOpen, {
+    shard: shardSql(owner),
+    whenLocked: 'wait',
+  })
   return cancelled.length
 }

@@ -5,6 +5,7 @@ import { fromHex } from '../crypto/bytes.ts'
 import { signatureLabel } from '../crypto/labels.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
+import { shardSql, walletShard } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
 import { recordSuccess } from '../gate/counters.ts'
@@ -58,9 +59,9 @@ export async function createOrder(
     return ok({ row: stored.value, created: true })
   }
   if (stored.reason === 'walletSuspended') return stored
-  const before = await findOrder(services, uuid)
+  const before = await findOrder(services, uuid, owner)
   if (before === undefined || !isSame(before, row.value)) return stored
-  if (key !== undefined) await recordSuccess(services.db, key.keyId)
+  if (key !== undefined) await recordSuccess(services.db, key)
   return ok({ row: await sealUnsealed(services, before, row.value), created: false })
 }
 
@@ -121,6 +122,7 @@ async function prepareRow(
   const terms = {
     uuid,
     owner,
+    shard: walletShard(owner),
     inputToken,
     outputToken: order.outputToken,
     amountIn,
@@ -166,7 +168,7 @@ async function store(
       if (!room.ok) return room
       const reserved =
         reservation === undefined ? ok(null) : await reserveAllowance(tx, reservation)
-      return reserved.ok ? insertAlone(tx, row) : reserved
+      return reserved.ok ? insertAlone(tx, row, services.distribution) : reserved
     })
   const stored = await attempt()
   const isDayFull = !stored.ok && stored.details?.limit === 'maxAmountIn.perDay'
@@ -191,7 +193,7 @@ async function checkRoom(
   const [unended] = await rows<{ orders: number }>(
     tx,
     sql`SELECT count(*)::int AS orders FROM orders
-      WHERE created_by = ${createdBy} AND ${isUnendedOrderSql(timestamptz(now))}`,
+      WHERE created_by = ${createdBy} AND shard = ${shardSql(owner)} AND ${isUnendedOrderSql(timestamptz(now))}`,
   )
   const value = (unended?.orders ?? 0) + 1
   return value <= maxOpenOrders
@@ -201,14 +203,19 @@ async function checkRoom(
 
 /** The reservation that an order needs; undefined when the key has no daily limit for its input token. */
 export function reservationOf(
-  { uuid, inputToken, amountIn }: Pick<OrderRow, 'uuid' | 'inputToken' | 'amountIn'>,
+  {
+    uuid,
+    owner,
+    inputToken,
+    amountIn,
+  }: Pick<OrderRow, 'uuid' | 'owner' | 'inputToken' | 'amountIn'>,
   { keyId, rights }: { keyId: string; rights: Rights },
   now: number,
 ): Reservation | undefined {
   const perDay = perDayOf(presentLimits(rights), inputToken)
   return perDay === undefined
     ? undefined
-    : { keyId, uuid, token: inputToken, amount: amountIn, perDay, now }
+    : { keyId, walletAddress: owner, uuid, token: inputToken, amount: amountIn, perDay, now }
 }
 
 /**
@@ -227,7 +234,8 @@ async function sealUnsealed(
   await rows(
     db,
     sql`UPDATE orders SET router_contract = ${routerContract}, terms_mac = decode(${termsMac}, 'hex'), state_mac = decode(${stateMac}, 'hex')
-      WHERE uuid = ${row.uuid} AND terms_mac IS NULL AND status = 'open' AND NOT ${hasEndedSql()}`,
+      WHERE uuid = ${row.uuid} AND shard = ${shardSql(row.owner)} AND terms_mac IS NULL AND status = 'open'
+        AND NOT ${hasEndedSql(shardSql(row.owner))}`,
   )
   return { ...row, termsMac: fromHex(termsMac), stateMac: fromHex(stateMac) }
 }

@@ -8,19 +8,21 @@ type EndServices = Pick<OrderServices, 'mac' | 'databaseTime'>
 
 /**
  * Ends the open orders that a condition selects, in the caller's transaction, and requests the burn of those whose intent
- * is public. Rows are locked first, because the MAC of the new status is computed per order. Returns their uuids.
+ * is public. Rows are locked first, because the MAC of the new status is computed per order. `shard` is theirs, where they are of
+ * one wallet. Returns their uuids.
  */
 export async function endOpenOrders(
   tx: Database,
   { mac, databaseTime }: EndServices,
   status: 'cancelled' | 'expired',
   condition: SQL,
-  { limit, whenLocked }: { limit?: number; whenLocked: 'wait' | 'skip' },
+  { shard, limit, whenLocked }: { shard?: SQL; limit?: number; whenLocked: 'wait' | 'skip' },
 ): Promise<string[]> {
   const at = databaseTime()
+  const inShard = shard === undefined ? sql`` : sql` AND orders.shard = ${shard}`
   const found = await rows<{ uuid: string }>(
     tx,
-    sql`SELECT uuid FROM orders WHERE ${condition} ORDER BY valid_to, uuid
+    sql`SELECT uuid FROM orders WHERE ${condition}${inShard} ORDER BY valid_to, uuid
       ${limit === undefined ? sql`` : sql`LIMIT ${limit}::int`}
       FOR UPDATE${whenLocked === 'skip' ? sql` SKIP LOCKED` : sql``}`,
   )
@@ -33,8 +35,8 @@ export async function endOpenOrders(
           burn_requested_at = CASE WHEN disclosed_at IS NOT NULL AND uuid_used_at IS NULL THEN ${at} ELSE burn_requested_at END
         FROM unnest(${textArray(found.map(({ uuid }) => uuid))}::text::text[],
           ${textArray(found.map(({ uuid }) => mac(stateText(uuid, status))))}::text::text[]) AS sealed (order_uuid, mac)
-        WHERE uuid = order_uuid AND ${condition}
-        RETURNING uuid, status
+        WHERE uuid = order_uuid AND ${condition}${inShard}
+        RETURNING uuid, orders.shard, status
       ), event AS (${insertOrderEvent(sql`ended`, at)})
       SELECT uuid FROM ended`,
   )

@@ -1,17 +1,43 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { type Database, rows } from '../db/database.ts'
 import { endOpenOrders } from './end.ts'
 import { isOverdueSql } from './lifecycle.ts'
 import type { OrderServices } from './services.ts'
 
-/** Stores the expiry of open orders whose validTo has passed, up to a number of them; resolves to how many. */
-export async function expireOrders(
-  services: Pick<OrderServices, 'db' | 'mac' | 'databaseTime'>,
+type ExpireServices = Pick<OrderServices, 'db' | 'mac' | 'databaseTime' | 'distribution'>
+
+/**
+ * Stores the expiry of open orders whose validTo has passed, up to a number of them; resolves to how many. Where tables are
+ * distributed, their shards are found first, and each is a transaction of its own.
+ */
+export async function expireOrders(services: ExpireServices, limit: number): Promise<number> {
+  if (services.distribution === undefined) return expireIn(services, undefined, limit)
+  let expired = 0
+  for (const shard of await overdueShards(services, limit))
+    expired += await expireIn(services, sql`${shard}::int`, limit - expired)
+  return expired
+}
+
+async function expireIn(
+  services: ExpireServices,
+  shard: SQL | undefined,
   limit: number,
 ): Promise<number> {
-  const expired = await services.db.transaction((tx) =>
+  const expired = await services.db.transaction((tx: Database) =>
     endOpenOrders(tx, services, 'expired', isOverdueSql(services.databaseTime()), {
+      ...(shard !== undefined && { shard }),
       limit,
       whenLocked: 'skip',
     }),
   )
   return expired.length
+}
+
+async function overdueShards({ db, databaseTime }: ExpireServices, limit: number) {
+  const found = await rows<{ shard: number }>(
+    db,
+    sql`SELECT DISTINCT shard FROM (
+      SELECT shard FROM orders WHERE ${isOverdueSql(databaseTime())} LIMIT ${limit}::int) AS overdue`,
+  )
+  return found.map(({ shard }) => shard)
 }

@@ -1,5 +1,6 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { type Distribution, inShardsSql, splitByGroup } from '../db/distribution.ts'
 import { timestamptz } from '../db/time.ts'
 import { hasHashSql, isActiveSql } from '../keys/liveness-sql.ts'
 import type { KeyHash } from '../keys/secret.ts'
@@ -10,13 +11,21 @@ import { type OrderEvent, type OrderStatus, orderHasEnded } from './order.ts'
 /** Events of one order that one poll returns, at most; the next poll returns the rest. */
 const MAX_EVENTS_PER_POLL = 100
 
+/** A presented secret, with the shard of its key's wallet. */
+export interface PlacedSecret {
+  hash: KeyHash
+  shard: number
+}
+
 /** A subscriber to the events of one order. */
 export interface Subscriber {
   uuid: string
+  /** Of the order's owner. */
+  shard: number
   /** The id of the last event that it has. */
   after: number
   /** The key secret that it presented, whose end closes it; undefined without a key. */
-  hash: KeyHash | undefined
+  presented: PlacedSecret | undefined
   next(event: OrderEvent): void
   /** Keeps the connection alive when there are no events. */
   heartbeat(): void
@@ -57,6 +66,8 @@ export interface FeedOptions {
   maxOfNetwork?: readonly number[]
   /** A stream that is older ends; its client resumes after the last event that it has. */
   maxAgeMs?: number
+  /** Where shards are; undefined on one Postgres. */
+  distribution?: Distribution | undefined
 }
 
 /**
@@ -79,6 +90,7 @@ export function openOrderFeed(
     maxOfKey = [50, 200],
     maxOfNetwork = [50, 100, 200, 250],
     maxAgeMs = 1_800_000,
+    distribution,
   }: FeedOptions,
 ): OrderFeed {
   /** With the polls that are left of each one's age: a clock that jumps ends no stream. */
@@ -96,7 +108,7 @@ export function openOrderFeed(
       await pause(pollMs)
       if (subscribers.size === 0) break
       endOld()
-      await poll(db, subscribers, now()).catch((error) =>
+      await poll(db, subscribers, now(), distribution).catch((error) =>
         log('warn', 'events_not_read', { fault: error instanceof Error ? error.name : '' }),
       )
       if (polls % pollsPerHeartbeat === 0)
@@ -167,17 +179,23 @@ function closeSubscriber(subscribers: Subscribers, subscriber: Subscriber): void
   subscriber.close()
 }
 
-async function poll(db: Database, subscribers: Subscribers, now: number): Promise<void> {
+async function poll(
+  db: Database,
+  subscribers: Subscribers,
+  now: number,
+  distribution: Distribution | undefined,
+): Promise<void> {
   const polled = [...subscribers.keys()]
-  const { events, endedKeys } = await readNews(db, polled, now)
+  const { events, endedKeys } = await readNews(db, polled, now, distribution)
   for (const subscriber of polled) {
     if (!subscribers.has(subscriber)) continue
-    if (subscriber.hash !== undefined && endedKeys.has(subscriber.hash)) {
+    const { presented } = subscriber
+    if (presented !== undefined && endedKeys.has(presented.hash)) {
       closeSubscriber(subscribers, subscriber)
       continue
     }
     let last: OrderStatus = 'open'
-    for (const event of events.get(subscriber.uuid) ?? []) {
+    for (const event of events.get(nameOf(subscriber)) ?? []) {
       if (event.id <= subscriber.after) continue
       subscriber.after = event.id
       subscriber.next(event)
@@ -189,49 +207,102 @@ async function poll(db: Database, subscribers: Subscribers, now: number): Promis
 
 interface EventJson extends Omit<OrderEvent, 'at'> {
   uuid: string
+  shard: number
   atMs: number
+}
+
+/** The name of an order among the subscribed ones: where tables are distributed, two wallets may have used one uuid. */
+function nameOf({ uuid, shard }: { uuid: string; shard: number }): string {
+  return `${shard} ${uuid}`
+}
+
+/** Reads the news of all subscribers: by one statement, and where tables are distributed by one for each group of shards. */
+async function readNews(
+  db: Database,
+  subscribers: readonly Subscriber[],
+  now: number,
+  distribution: Distribution | undefined,
+): Promise<{ events: Map<string, OrderEvent[]>; endedKeys: Set<string> }> {
+  const presented = subscribers.flatMap((one) => one.presented ?? [])
+  const selections = [
+    ...splitByGroup(distribution, subscribers, ({ shard }) => shard).map((group) =>
+      selectEvents(
+        group,
+        inShardsSql(
+          distribution,
+          group.map(({ shard }) => shard),
+        ),
+      ),
+    ),
+    ...splitByGroup(distribution, presented, ({ shard }) => shard).map((group) =>
+      selectEnded(
+        group,
+        inShardsSql(
+          distribution,
+          group.map(({ shard }) => shard),
+        ),
+        now,
+      ),
+    ),
+  ]
+  const isOne = distribution === undefined
+  const statements = isOne ? [sql.join(selections, sql`, `)] : selections
+  const read = await Promise.all(
+    statements.map((columns) =>
+      rows<{ events?: EventJson[] | null; ended?: string[] | null }>(db, sql`SELECT ${columns}`),
+    ),
+  )
+  const found = read.flat()
+  const events = Map.groupBy(
+    found.flatMap(({ events }) => events ?? []),
+    nameOf,
+  )
+  return {
+    events: new Map(
+      [...events].map(([name, all]) => [
+        name,
+        all.map(({ uuid: _, shard: __, atMs, ...event }) => ({ ...event, at: new Date(atMs) })),
+      ]),
+    ),
+    endedKeys: new Set(found.flatMap(({ ended }) => ended ?? [])),
+  }
 }
 
 /**
  * Each order is read from its own last event on: ids of one order increase with its changes, but a change of another order
  * that was committed late may have an id below the highest that was read.
  */
-async function readNews(
-  db: Database,
-  subscribers: readonly Subscriber[],
-  now: number,
-): Promise<{ events: Map<string, OrderEvent[]>; endedKeys: Set<string> }> {
-  const lastIds = new Map<string, number>()
-  for (const { uuid, after } of subscribers)
-    lastIds.set(uuid, Math.min(after, lastIds.get(uuid) ?? Number.MAX_SAFE_INTEGER))
-  const hashes = [...new Set(subscribers.flatMap(({ hash }) => hash ?? []))]
-  const at = timestamptz(now)
-  const [found] = await rows<{ events: EventJson[] | null; ended: string[] | null }>(
-    db,
-    sql`SELECT (
-        SELECT jsonb_agg(jsonb_build_object('uuid', order_uuid, 'id', id, 'status', status,
+function selectEvents(subscribers: readonly Subscriber[], inShards: (table: string) => SQL): SQL {
+  const lastIds = new Map<string, { uuid: string; shard: number; last: number }>()
+  for (const one of subscribers) {
+    const last = Math.min(one.after, lastIds.get(nameOf(one))?.last ?? Number.MAX_SAFE_INTEGER)
+    lastIds.set(nameOf(one), { uuid: one.uuid, shard: one.shard, last })
+  }
+  const all = [...lastIds.values()]
+  return sql`(
+        SELECT jsonb_agg(jsonb_build_object('uuid', order_uuid, 'shard', shard, 'id', id, 'status', status,
           'atMs', extract(epoch FROM at) * 1000, 'details', details) ORDER BY id)
-        FROM unnest(${`{${[...lastIds.keys()].map((uuid) => `"${uuid}"`).join(',')}}`}::text::text[],
-          ${`{${[...lastIds.values()].join(',')}}`}::text::bigint[]) AS subscribed (uuid, last_id)
+        FROM unnest(${`{${all.map(({ uuid }) => `"${uuid}"`).join(',')}}`}::text::text[],
+          ${`{${all.map(({ shard }) => shard).join(',')}}`}::text::int[],
+          ${`{${all.map(({ last }) => last).join(',')}}`}::text::bigint[]) AS subscribed (uuid, own_shard, last_id)
         CROSS JOIN LATERAL (
-          SELECT * FROM order_events WHERE order_uuid = uuid AND id > last_id ORDER BY id
-          LIMIT ${MAX_EVENTS_PER_POLL}::int
+          SELECT * FROM order_events WHERE order_uuid = uuid AND shard = own_shard AND id > last_id${inShards('order_events')}
+          ORDER BY id LIMIT ${MAX_EVENTS_PER_POLL}::int
         ) AS news
-      ) AS events, (
+      ) AS events`
+}
+
+/** The presented secrets that no active key has any more. */
+function selectEnded(
+  presented: readonly PlacedSecret[],
+  inShards: (table: string) => SQL,
+  now: number,
+): SQL {
+  const at = timestamptz(now)
+  const hashes = [...new Set(presented.map(({ hash }) => hash))]
+  return sql`(
         SELECT jsonb_agg(hash) FROM unnest(${`{${hashes.join(',')}}`}::text::text[]) AS presented (hash)
         WHERE NOT EXISTS (
-          SELECT FROM api_keys WHERE ${hasHashSql(sql`decode(hash, 'hex')`, at)} AND ${isActiveSql(at)})
-      ) AS ended`,
-  )
-  const events = Map.groupBy(
-    (found?.events ?? []).map(({ uuid, atMs, ...event }) => ({
-      uuid,
-      event: { ...event, at: new Date(atMs) },
-    })),
-    ({ uuid }) => uuid,
-  )
-  return {
-    events: new Map([...events].map(([uuid, all]) => [uuid, all.map(({ event }) => event)])),
-    endedKeys: new Set(found?.ended),
-  }
+          SELECT FROM api_keys WHERE ${hasHashSql(sql`decode(hash, 'hex')`, at)} AND ${isActiveSql(at)}${inShards('api_keys')})
+      ) AS ended`
 }

@@ -2,6 +2,7 @@ import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
+import { shardSql, walletShard } from '../db/shard.ts'
 import { preparedQuery } from '../db/statement.ts'
 import { timestamptz } from '../db/time.ts'
 import type { Admission } from '../gate/decide.ts'
@@ -16,11 +17,21 @@ import {
 } from './order.ts'
 import type { OrderServices } from './services.ts'
 
+/**
+ * Finds an order by its uuid, and by its owner where the caller knows it, which then reads one shard. Without the owner all shards are
+ * read. On one Postgres a uuid is of one order. Where tables are distributed, another wallet can have used it as well, after the first
+ * one had made it known: the order that was stored first is the one that the uuid names.
+ */
 export async function findOrder(
   services: OrderServices,
   uuid: string,
+  owner?: string,
 ): Promise<OrderRow | undefined> {
-  const [row] = await orderOfUuid(services.db).execute({ uuid })
+  const query = owner === undefined ? orderOfUuid : orderOfOwner
+  const [row] = await query(services.db).execute({
+    uuid,
+    ...(owner !== undefined && { owner, shard: walletShard(owner) }),
+  })
   return row
 }
 
@@ -29,21 +40,42 @@ const orderOfUuid = preparedQuery((db) =>
     .select()
     .from(orders)
     .where(eq(orders.uuid, sql.placeholder('uuid')))
+    .orderBy(asc(orders.sequence))
+    .limit(1)
     .prepare('order_of_uuid'),
 )
+
+const orderOfOwner = preparedQuery((db) =>
+  db
+    .select()
+    .from(orders)
+    .where(
+      and(
+        eq(orders.uuid, sql.placeholder('uuid')),
+        eq(orders.owner, sql.placeholder('owner')),
+        eq(orders.shard, sql.placeholder('shard')),
+      ),
+    )
+    .prepare('order_of_owner'),
+)
+
+function isOfOwner(owner: string): SQL {
+  return sql`${orders.owner} = ${owner} AND ${orders.shard} = ${shardSql(owner)}`
+}
 
 export async function getOrder(
   services: OrderServices,
   uuid: string,
+  owner?: string,
 ): Promise<Result<OrderRow, 'orderNotFound'>> {
-  const row = await findOrder(services, uuid)
+  const row = await findOrder(services, uuid, owner)
   return row === undefined ? refuse('orderNotFound') : ok(row)
 }
 
 /** The events of an order after an id, oldest first. */
 export async function eventsOf(
   services: OrderServices,
-  uuid: string,
+  { uuid, shard }: Pick<OrderRow, 'uuid' | 'shard'>,
   after = 0,
   limit = 100,
 ): Promise<OrderEvent[]> {
@@ -55,7 +87,9 @@ export async function eventsOf(
       details: orderEvents.details,
     })
     .from(orderEvents)
-    .where(and(eq(orderEvents.orderUuid, uuid), gt(orderEvents.id, after)))
+    .where(
+      and(eq(orderEvents.orderUuid, uuid), eq(orderEvents.shard, shard), gt(orderEvents.id, after)),
+    )
     .orderBy(asc(orderEvents.id))
     .limit(limit)
 }
@@ -96,7 +130,7 @@ export async function listOrders(
     .from(orders)
     .where(
       and(
-        filter.owner === undefined ? undefined : eq(orders.owner, filter.owner),
+        filter.owner === undefined ? undefined : isOfOwner(filter.owner),
         filter.status === undefined ? undefined : hasStatus(filter, now),
         filter.cursor === undefined ? undefined : lt(orders.sequence, Number(filter.cursor)),
       ),
@@ -125,7 +159,7 @@ function hasStatus({ status, ...filter }: OrderListFilter, now: number): SQL | u
  */
 function isExpired({ owner, limit, cursor }: OrderListFilter, at: SQL): SQL {
   const bounds = and(
-    owner === undefined ? undefined : eq(orders.owner, owner),
+    owner === undefined ? undefined : isOfOwner(owner),
     cursor === undefined ? undefined : lt(orders.sequence, Number(cursor)),
   )
   const newest = sql`ORDER BY orders.sequence DESC LIMIT ${limit + 1}::int`

@@ -1,7 +1,8 @@
-import { getTableColumns, sql } from 'drizzle-orm'
+import { getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { openBatches } from '../batches.ts'
 import { toHex } from '../crypto/bytes.ts'
 import { type Database, isDeadlock, isOutage } from '../db/database.ts'
+import type { Distribution } from '../db/distribution.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orders } from '../db/schema.ts'
@@ -38,28 +39,45 @@ const MAX_BATCH = 100
 /** More in flight would share the connections of the pool with the gate, whose statements come first. */
 const MAX_IN_FLIGHT = 3
 
-/** Inserts orders that arrive together in one statement, so that they share its round trip and its commit. */
-export function openInserts(db: Database): InsertOrder {
+/**
+ * Inserts orders that arrive together in one statement, so that they share its round trip and its commit. Where tables are
+ * distributed, those of a group of shards share one.
+ */
+export function openInserts(db: Database, distribution?: Distribution): InsertOrder {
+  const { groupOf } = distribution ?? {}
   return openBatches(
     {
       maxItems: MAX_BATCH,
       maxRuns: MAX_IN_FLIGHT,
       nameOf: ({ uuid }) => uuid,
+      ...(groupOf !== undefined && { groupOf: ({ shard }: NewRow) => groupOf(shard) }),
       isShared: (error) => isOutage(error) && !isDeadlock(error),
     },
-    (rows) => insertOrders(db, rows),
+    (rows) => insertOrders(db, rows, distribution !== undefined),
   )
 }
 
 /** As `InsertOrder`, in a transaction. */
-export async function insertAlone(tx: Database, row: NewRow): Promise<InsertResult> {
-  const [result] = await insertOrders(tx, [row])
+export async function insertAlone(
+  tx: Database,
+  row: NewRow,
+  distribution: Distribution | undefined,
+): Promise<InsertResult> {
+  const [result] = await insertOrders(tx, [row], distribution !== undefined)
   return result as InsertResult
 }
 
 /** As `InsertOrder`, for orders with distinct uuids, in one statement. */
-async function insertOrders(db: Database, newRows: readonly NewRow[]): Promise<InsertResult[]> {
-  const found = await insertStatement(db, { orders: JSON.stringify(newRows.map(jsonOf)) })
+async function insertOrders(
+  db: Database,
+  newRows: readonly NewRow[],
+  isDistributed: boolean,
+): Promise<InsertResult[]> {
+  const orders = JSON.stringify(newRows.map(jsonOf))
+  const shards = `{${newRows.map(({ shard }) => shard).join(',')}}`
+  const found = isDistributed
+    ? await insertInShards(db, { orders, shards })
+    : await insertAnywhere(db, { orders })
   const outcomeOf = new Map(found.map((one) => [one.uuid, one]))
   return newRows.map((row) => {
     const outcome = outcomeOf.get(row.uuid)
@@ -90,10 +108,25 @@ function jsonOf(row: NewRow): Record<string, unknown> {
   return record
 }
 
-const insertStatement = statement<
-  { uuid: string; sequence: string | null; suspended: boolean },
-  { orders: string }
->('insert_orders', () => {
+interface Inserted {
+  uuid: string
+  sequence: string | null
+  suspended: boolean
+}
+
+const insertAnywhere = statement<Inserted, { orders: string }>('insert_orders', () =>
+  insertSql(() => sql``),
+)
+/** Of orders of shards that one node keeps. */
+const insertInShards = statement<Inserted, { orders: string; shards: string }>(
+  'insert_orders_in_shards',
+  () =>
+    insertSql(
+      (table) => sql` AND ${sql.raw(table)}.shard = ANY (${sql.placeholder('shards')}::int[])`,
+    ),
+)
+
+function insertSql(inShards: (table: string) => SQL): SQL {
   const names = sql.raw(INSERTED.map(([, { name }]) => name).join(', '))
   const types = INSERTED.map(([, column]) => `${column.name} ${column.getSQLType()}`)
   // In the order of their uuids: two statements that insert the same orders wait for each other in one direction only.
@@ -103,8 +136,8 @@ const insertStatement = statement<
       FROM json_to_recordset(${sql.placeholder('orders')}::text::json) AS sent (${sql.raw(types.join(', '))})
     ), inserted AS (
       INSERT INTO orders (${names}) SELECT ${names} FROM sent WHERE NOT suspended ORDER BY uuid
-      ON CONFLICT DO NOTHING RETURNING uuid, sequence, status, created_by, created_at
+      ON CONFLICT DO NOTHING RETURNING uuid, shard, sequence, status, created_by, created_at
     ), event AS (${insertOrderEvent(sql`inserted`, sql`created_at`)}),
-    counted AS (${countCreated(sql`inserted`)})
-    SELECT uuid, sequence::text, suspended FROM sent LEFT JOIN inserted USING (uuid)`
-})
+    counted AS (${countCreated(sql`inserted`, inShards)})
+    SELECT sent.uuid, sequence::text, suspended FROM sent LEFT JOIN inserted ON inserted.uuid = sent.uuid`
+}

@@ -31,9 +31,12 @@ export function hasEndedUnsettledSql(): SQL {
   return sql`orders.status IN (${UNSETTLED})`
 }
 
-/** Whether an order has ever ended: its events are append-only, and no status that is put back undoes them. */
-export function hasEndedSql(): SQL {
-  return sql`EXISTS (SELECT FROM order_events AS past WHERE past.order_uuid = orders.uuid AND past.status IN (${ENDED}))`
+/**
+ * Whether an order has ever ended: its events are append-only, and no status that is put back undoes them. `shard` is the order's,
+ * where the statement is about one wallet.
+ */
+export function hasEndedSql(shard: SQL = sql`orders.shard`): SQL {
+  return sql`EXISTS (SELECT FROM order_events AS past WHERE past.order_uuid = orders.uuid AND past.shard = ${shard} AND past.status IN (${ENDED}))`
 }
 
 /** Whether an order has not ended: open and not overdue, or on its way to the chain. Until it ends, it can move tokens. */

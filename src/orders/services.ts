@@ -1,6 +1,7 @@
 import type { Encryption } from '../crypto/encryption.ts'
 import type { Mac } from '../crypto/mac.ts'
 import type { Database } from '../db/database.ts'
+import type { Distribution } from '../db/distribution.ts'
 import type { DatabaseClock } from '../db/time.ts'
 import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
@@ -19,6 +20,8 @@ export interface OrderServices {
     | 'SIGNED_DOMAIN'
   >
   db: Database
+  /** Where shards are; undefined on one Postgres. */
+  distribution?: Distribution | undefined
   /** Postgres' clock: see src/db/time.ts. */
   databaseTime: DatabaseClock
   encryption: Encryption

@@ -1,3 +1,5 @@
+import type { OrderRow } from '../db/order-row.ts'
+import { walletShard } from '../db/shard.ts'
 import { recordSuccess } from '../gate/counters.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -12,8 +14,7 @@ export interface WatchRequest {
   after: number
   caller: StreamCaller
   /** The presented key and its secret. */
-  keyId: string | undefined
-  hash: KeyHash | undefined
+  key: { keyId: string; walletAddress: string; hash: KeyHash } | undefined
 }
 
 /** The events of an order so far, and how to follow the next ones. */
@@ -27,17 +28,21 @@ export interface WatchedOrder {
  * Reads an order's events after an id. An id that is none of its events, as one of another order or of a database that was restored,
  * says nothing of what the caller has: it gets all of them, and not an end that it never saw.
  */
-async function eventsAfter(services: OrderServices, uuid: string, after: number) {
-  const later = await eventsOf(services, uuid, after)
+async function eventsAfter(
+  services: OrderServices,
+  order: Pick<OrderRow, 'uuid' | 'shard'>,
+  after: number,
+) {
+  const later = await eventsOf(services, order, after)
   if (later.length > 0 || after === 0) return later
-  const all = await eventsOf(services, uuid, 0)
+  const all = await eventsOf(services, order, 0)
   return all.at(-1)?.id === after ? [] : all
 }
 
 /** Reads an order's events after an id. Knowing the uuid is the only authorization that this needs. */
 export async function watchOrder(
   services: OrderServices,
-  { uuid, after, caller, keyId, hash }: WatchRequest,
+  { uuid, after, caller, key }: WatchRequest,
 ): Promise<
   Result<WatchedOrder, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
 > {
@@ -50,15 +55,22 @@ export async function watchOrder(
   try {
     const order = await getOrder(services, uuid)
     if (!order.ok) return order
-    const past = await eventsAfter(services, uuid, after)
-    if (keyId !== undefined) await recordSuccess(services.db, keyId)
+    const past = await eventsAfter(services, order.value, after)
+    if (key !== undefined) await recordSuccess(services.db, key)
+    const presented = key && { hash: key.hash, shard: walletShard(key.walletAddress) }
     const last = past.at(-1)
     if (orderHasEnded(last?.status ?? order.value.status)) return ok({ past, follow: undefined })
     isFollowed = true
     return ok({
       past,
       follow(to) {
-        const unsubscribe = feed.subscribe({ ...to, uuid, hash, after: last?.id ?? after })
+        const unsubscribe = feed.subscribe({
+          ...to,
+          uuid,
+          shard: order.value.shard,
+          presented,
+          after: last?.id ?? after,
+        })
         return () => {
           unsubscribe()
           releasePlace()

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { AuditHead } from '../audit/event.ts'
 import { HEAD_EVENT } from '../audit/heads.ts'
 import { type Database, rows } from '../db/database.ts'
+import { walletShard } from '../db/shard.ts'
 import type { AuditFault } from './replay.ts'
 
 /** A fault of a wallet's audit, or of one of its orders. */
@@ -67,12 +68,13 @@ function readLine(line: string): KeptHead | 'unreadable' | undefined {
 
 async function compareHeads(db: Database, heads: readonly KeptHead[]): Promise<WalletFault[]> {
   if (heads.length === 0) return []
+  const placed = heads.map((head) => ({ ...head, shard: walletShard(head.walletAddress) }))
   const found = await rows<{ at: number; hash: string | null }>(
     db,
     sql`SELECT kept.at::int AS at, encode(event.hash, 'hex') AS hash
-      FROM jsonb_array_elements(${JSON.stringify(heads)}::text::jsonb) WITH ORDINALITY AS kept (head, at)
+      FROM jsonb_array_elements(${JSON.stringify(placed)}::text::jsonb) WITH ORDINALITY AS kept (head, at)
       LEFT JOIN audit_events AS event ON event.wallet_address = head ->> 'walletAddress'
-        AND event.sequence = (head ->> 'sequence')::bigint`,
+        AND event.shard = (head ->> 'shard')::int AND event.sequence = (head ->> 'sequence')::bigint`,
   )
   return found.flatMap(({ at, hash }) => {
     const head = heads[at - 1]

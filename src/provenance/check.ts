@@ -3,6 +3,7 @@ import type { AuditEvent } from '../audit/event.ts'
 import { listUnrecorded } from '../audit/list.ts'
 import { type Database, messageOf, rows } from '../db/database.ts'
 import { isRecordedSql } from '../db/schema.ts'
+import { shardSql } from '../db/shard.ts'
 import { milliseconds } from '../db/time.ts'
 import { KEY_ROW, type KeyRow, type LockedKey, readKey } from '../keys/change.ts'
 import type { Recover } from '../stacks/recover.ts'
@@ -192,8 +193,8 @@ function readEvents(db: Database, walletAddress: string, after: string): Promise
     sql`SELECT sequence::text AS cursor, sequence::float8 AS sequence, left(body, ${MAX_BODY_CHARACTERS}::int) AS body,
         encode(hash, 'hex') AS hash, message, signature, action_id::float8 AS "actionId",
         ${milliseconds(sql`accepted_at`)} AS "acceptedAt"
-      FROM audit_events LEFT JOIN signed_actions ON signed_actions.id = action_id
-      WHERE audit_events.wallet_address = ${walletAddress} AND sequence > ${after}::bigint
+      FROM audit_events LEFT JOIN signed_actions ON signed_actions.id = action_id AND signed_actions.shard = ${shardSql(walletAddress)}
+      WHERE audit_events.wallet_address = ${walletAddress} AND audit_events.shard = ${shardSql(walletAddress)} AND sequence > ${after}::bigint
       ORDER BY sequence LIMIT ${PAGE}::int`,
   )
 }
@@ -210,8 +211,9 @@ function readRows(
       events: await readEvents(tx, walletAddress, afterEvent),
       rows: await rows<CheckedRow>(
         tx,
-        sql`SELECT id, ${KEY_ROW}, (SELECT encode(message_hash, 'hex') FROM signed_actions WHERE id = grant_id) AS "grantHash"
-          FROM api_keys WHERE wallet_address = ${walletAddress} AND id > ${afterKey} ORDER BY id LIMIT ${PAGE}::int`,
+        sql`SELECT id, ${KEY_ROW}, (SELECT encode(message_hash, 'hex') FROM signed_actions
+            WHERE signed_actions.id = grant_id AND signed_actions.shard = ${shardSql(walletAddress)}) AS "grantHash"
+          FROM api_keys WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} AND id > ${afterKey} ORDER BY id LIMIT ${PAGE}::int`,
       ),
     }),
     { isolationLevel: 'repeatable read' },

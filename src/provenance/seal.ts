@@ -196,13 +196,14 @@ function findOldKeys(db: Database, which: SQL): Promise<OldKey[]> {
     sql`SELECT ${KEY_ROW}, key_preview AS "keyPreview", message, signature,
         encode(message_hash, 'hex') AS "messageHash",
         EXISTS (SELECT FROM signed_actions AS later WHERE later.wallet_address = api_keys.wallet_address
-          AND later.action = 'delete_api_key' AND position(api_keys.id IN later.message) > 0) AS "isRevokedBySignature",
+          AND later.shard = api_keys.shard AND later.action = 'delete_api_key' AND position(api_keys.id IN later.message) > 0) AS "isRevokedBySignature",
         EXISTS (SELECT FROM api_keys AS other WHERE other.wallet_address = api_keys.wallet_address
-          AND other.grant_id = api_keys.grant_id AND other.id <> api_keys.id) AS "sharesGrant",
-        EXISTS (SELECT FROM audit_events AS event WHERE event.key_id = api_keys.id) AS "hasEvents"
+          AND other.shard = api_keys.shard AND other.grant_id = api_keys.grant_id AND other.id <> api_keys.id) AS "sharesGrant",
+        EXISTS (SELECT FROM audit_events AS event
+          WHERE event.key_id = api_keys.id AND event.shard = api_keys.shard) AS "hasEvents"
       FROM (SELECT * FROM api_keys WHERE rights_mac IS NULL AND ${which} ORDER BY id LIMIT ${PAGE}::int) AS api_keys
       JOIN LATERAL (SELECT message, signature, message_hash FROM signed_actions
-        WHERE signed_actions.id = grant_id) AS granted ON true
+        WHERE signed_actions.id = grant_id AND signed_actions.shard = api_keys.shard) AS granted ON true
       ORDER BY api_keys.id`,
   )
 }

@@ -6,7 +6,7 @@ import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, readKeyHash, readNamedSecret } from '../http/credentials/key.ts'
+import { authenticateKey, readNamedSecret, readPresentedKey } from '../http/credentials/key.ts'
 import {
   authenticateReader,
   readSignedBody,
@@ -131,7 +131,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      const ownSecret = readNamedSecret(c, action.members.keyHash)
+      const ownSecret = readNamedSecret(c, action.walletAddress, action.members.keyHash)
       const { key, isRepeated } = unwrap(
         await createKey(worldOfRequest(c), action, c.get('now'), ownSecret),
       )
@@ -217,7 +217,9 @@ export const keyEndpoints: readonly Endpoint[] = [
       unwrap(await getKey(world, walletAddress, keyId, now))
       // What this process has counted is written first.
       await world.usage.flush(world.db)
-      const { value, headers } = await readLagging(c, (db) => findUsage(db, keyId, query, now))
+      const { value, headers } = await readLagging(c, (db) =>
+        findUsage(db, { keyId, walletAddress }, query, now),
+      )
       return respond(c, value, 200, headers)
     },
   },
@@ -274,8 +276,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
-      const hash = readKeyHash(c)
-      const revoked = await revokeSelf(worldOfRequest(c), hash, c.get('now'))
+      const secret = readPresentedKey(c)
+      const revoked = await revokeSelf(worldOfRequest(c), secret, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },

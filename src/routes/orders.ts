@@ -3,7 +3,7 @@ import { recordSuccess } from '../gate/counters.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, presentsKey, readKeyHash } from '../http/credentials/key.ts'
+import { authenticateKey, presentsKey, readPresentedKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
 import {
   authenticateKeyOrWallet,
@@ -206,8 +206,7 @@ export const orderEndpoints: readonly Endpoint[] = [
             names:
               key === undefined ? limitKeys(c.get('clientIp')) : [key.keyId, key.walletAddress],
           },
-          keyId: key?.keyId,
-          hash: key && readKeyHash(c),
+          key: key && { ...key, hash: readPresentedKey(c).hash },
         }),
       )
       if (follow === undefined && past.length === 0) return respondWithText(c, null, 204)
@@ -245,7 +244,8 @@ export const orderEndpoints: readonly Endpoint[] = [
         return respond(c, { status: 'success', ...value }, 200, headers)
       }
       const page = await listOrders(world.db, query, viewer, now)
-      if (viewer.keyId !== undefined) await recordSuccess(world.db, viewer.keyId)
+      if (viewer.keyId !== undefined)
+        await recordSuccess(world.db, { ...viewer, keyId: viewer.keyId })
       return respond(c, { status: 'success', ...page })
     },
   },

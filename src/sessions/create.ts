@@ -6,8 +6,9 @@ import type { AuditHead, HeadMember } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
 import { toBase62 } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
+import { shardSql, walletShard } from '../db/shard.ts'
 import { milliseconds, timestamptz } from '../db/time.ts'
-import { hashSecret, makeSecret } from '../keys/secret.ts'
+import { hashSecret, makeSecret, RANDOM_BYTES } from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { ok, type Refused, type Result, refuse } from '../result.ts'
 import { type CreatedSession, SESSION_PREFIX, sessionText } from './session.ts'
@@ -24,7 +25,11 @@ export async function createSession(
   now: number,
 ): Promise<Result<CreatedSession, CreateSessionReason>> {
   const { walletAddress, members, messageHash } = action
-  const session = makeSecret(SESSION_PREFIX, services.randomBytes(32))
+  const session = makeSecret(
+    SESSION_PREFIX,
+    walletShard(walletAddress),
+    services.randomBytes(RANDOM_BYTES),
+  )
   const secretHash = hashSecret(session)
   const id = `ses_${toBase62(services.randomBytes(12), 17)}`
   const expiresAt = now + members.ttlSeconds * 1000
@@ -36,8 +41,8 @@ export async function createSession(
     // The message's lock on the wallet makes the guard exact.
     const inserted = await rows(
       tx,
-      sql`INSERT INTO sessions (id, secret_hash, wallet_address, grant_id, created_at, expires_at, mac)
-        SELECT ${id}, decode(${secretHash}, 'hex'), ${walletAddress}, ${grantId}::bigint,
+      sql`INSERT INTO sessions (id, secret_hash, wallet_address, shard, grant_id, created_at, expires_at, mac)
+        SELECT ${id}, decode(${secretHash}, 'hex'), ${walletAddress}, ${shardSql(walletAddress)}, ${grantId}::bigint,
           ${timestamptz(now)}, ${timestamptz(expiresAt)}, decode(${mac}, 'hex')
         WHERE (SELECT count(*) ${liveSessions(walletAddress, now)}) < ${MAX_SESSIONS_PER_WALLET}::int
         RETURNING id`,
@@ -67,7 +72,8 @@ export async function createSession(
 }
 
 function liveSessions(walletAddress: string, now: number): SQL {
-  return sql`FROM sessions WHERE wallet_address = ${walletAddress} AND ended_at IS NULL AND expires_at > ${timestamptz(now)}`
+  return sql`FROM sessions
+    WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} AND ended_at IS NULL AND expires_at > ${timestamptz(now)}`
 }
 
 /** Refuses one session more, and names the time at which the first of them ends by itself. */

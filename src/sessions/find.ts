@@ -1,8 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import { statement } from '../db/statement.ts'
 import { milliseconds, timestamptz } from '../db/time.ts'
-import type { KeyHash } from '../keys/secret.ts'
+import type { KeyHash, PresentedSecret } from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { type SessionRow, sessionText } from './session.ts'
@@ -15,10 +16,13 @@ export const SESSION_ROW: SQL = sql`id, encode(secret_hash, 'hex') AS "secretHas
 /** Finds the live session of a secret. A session that expired, was ended or whose row was edited is refused. */
 export async function findSession(
   services: Pick<KeyServices, 'db' | 'mac' | 'log'>,
-  hash: KeyHash,
+  { hash, shard }: PresentedSecret,
   now: number,
 ): Promise<Result<{ id: string; walletAddress: string }, 'sessionInvalid'>> {
-  const [found] = await sessionOfHash(services.db, { hash })
+  const [found] =
+    shard === undefined
+      ? await sessionOfHash(services.db, { hash })
+      : await sessionInShard(services.db, { hash, shard })
   if (found === undefined) return refuse('sessionInvalid')
   if (found.endedAt !== null || found.expiresAt <= now)
     return refuse('sessionInvalid', { reason: found.endedAt === null ? 'expired' : 'ended' })
@@ -30,22 +34,27 @@ export async function findSession(
   return ok({ id, walletAddress })
 }
 
+const OF_HASH = sql`SELECT ${SESSION_ROW} FROM sessions WHERE secret_hash = decode(${sql.placeholder('hash')}, 'hex')`
+/** Visits all shards. Sessions live for an hour, and so are rare once a release has named shards for that long. */
 const sessionOfHash = statement<SessionRow & { mac: string }, { hash: KeyHash }>(
+  'find_old_session',
+  () => OF_HASH,
+)
+const sessionInShard = statement<SessionRow & { mac: string }, { hash: KeyHash; shard: number }>(
   'find_session',
-  () =>
-    sql`SELECT ${SESSION_ROW} FROM sessions WHERE secret_hash = decode(${sql.placeholder('hash')}, 'hex')`,
+  () => sql`${OF_HASH} AND shard = ${sql.placeholder('shard')}::int`,
 )
 
 /** Ends a session before it expires. Idempotent: a session that was ended before keeps its time. */
 export async function endSession(
   services: Pick<KeyServices, 'db'>,
-  { id }: { id: string },
+  { id, walletAddress }: { id: string; walletAddress: string },
   now: number,
 ): Promise<void> {
   await rows(
     services.db,
     sql`UPDATE sessions SET ended_at = coalesce(ended_at, ${timestamptz(now)})
-      WHERE id = ${id}`,
+      WHERE id = ${id} AND shard = ${shardSql(walletAddress)}`,
   )
 }
 
@@ -58,6 +67,6 @@ export async function endSessionsOf(
   await rows(
     tx,
     sql`UPDATE sessions SET ended_at = ${timestamptz(now)}
-      WHERE wallet_address = ${walletAddress} AND ended_at IS NULL AND expires_at > ${timestamptz(now)}`,
+      WHERE wallet_address = ${walletAddress} AND shard = ${shardSql(walletAddress)} AND ended_at IS NULL AND expires_at > ${timestamptz(now)}`,
   )
 }

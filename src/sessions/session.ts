@@ -7,7 +7,7 @@ export const MAX_SESSION_SECONDS = 3_600
 /** The response that opens a session: the only one that has `session`. */
 export interface CreatedSession {
   status: 'success'
-  /** `cs_` + 43 base62 characters + a 6 character checksum. It may read and change nothing. */
+  /** `cs_` + 43 base62 characters, of which 4 name the shard of the wallet, + a 6 character checksum. It may read and change nothing. */
   session: string
   walletAddress: string
   /** ISO 8601. */

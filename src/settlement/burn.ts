@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { rows } from '../db/database.ts'
+import { shardSql, walletShard } from '../db/shard.ts'
 import { later } from '../db/time.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
 import { hasEndedUnsettledSql } from '../orders/lifecycle.ts'
@@ -52,30 +53,40 @@ async function ordersToBurn(services: SettlementServices, limit: number): Promis
  * Whether a row of orders waits for a burn that is not under way: its uuid is neither used on chain nor past the end of its
  * commitment.
  */
-function isToBurnSql(at: SQL): SQL {
+function isToBurnSql(at: SQL, shard: SQL = sql`orders.shard`): SQL {
   return sql`burn_requested_at IS NOT NULL AND uuid_used_at IS NULL AND ${hasEndedUnsettledSql()}
     AND (commit_until IS NULL OR commit_until > extract(epoch FROM ${at}) - ${COMMITMENT_MARGIN_SECONDS}::int)
-    AND NOT EXISTS (SELECT FROM transactions WHERE order_uuid = uuid AND kind = 'burn'
+    AND NOT EXISTS (SELECT FROM transactions WHERE order_uuid = uuid AND transactions.shard = ${shard} AND kind = 'burn'
       AND transactions.status IN ('signed', 'accepted', 'outbid'))`
 }
 
 /**
  * Whether a row of orders has burns of the day left: the operator pays for them. A wallet has a number of them, and those of
  * orders that were never broadcast leave it those of public intents. Wallets cost nothing, so the former have a number of all
- * wallets together as well.
+ * wallets together as well, for which all shards are read.
  */
-function isWithinBudgetSql({ config }: SettlementServices, at: SQL): SQL {
+function isWithinBudgetSql(services: SettlementServices, at: SQL): SQL {
+  const { disclosed, requested } = budgetsSql(services, at, sql`orders.shard`)
+  return sql`CASE WHEN orders.disclosed_at IS NOT NULL THEN ${disclosed} ELSE ${requested} END`
+}
+
+/** As `isWithinBudgetSql`, of orders with a public intent, and of the others: what concerns one wallet reads its shard only. */
+function budgetsSql(
+  { config }: SettlementServices,
+  at: SQL,
+  shard: SQL,
+): { disclosed: SQL; requested: SQL } {
   const burns = (
     which: SQL,
-  ) => sql`(SELECT count(*) FROM transactions JOIN orders AS own ON own.uuid = order_uuid
+  ) => sql`(SELECT count(*) FROM transactions JOIN orders AS own ON own.uuid = order_uuid AND own.shard = transactions.shard
       WHERE kind = 'burn' AND transactions.created_at > ${later(at, -DAY_MS)} AND ${which})`
-  const isOwn = sql`own.owner = orders.owner`
+  const isOwn = sql`own.owner = orders.owner AND own.shard = ${shard} AND transactions.shard = ${shard}`
   const isRequested = sql`own.disclosed_at IS NULL`
   const perWallet = sql`${config.MAX_BURNS_PER_WALLET_AND_DAY}::int`
-  return sql`CASE WHEN orders.disclosed_at IS NOT NULL
-      THEN ${burns(sql`${isOwn} AND NOT ${isRequested}`)} < ${perWallet}
-      ELSE ${burns(isOwn)} < ${perWallet}
-        AND ${burns(isRequested)} < ${config.MAX_REQUESTED_BURNS_PER_DAY}::int END`
+  return {
+    disclosed: sql`${burns(sql`${isOwn} AND NOT ${isRequested}`)} < ${perWallet}`,
+    requested: sql`${burns(isOwn)} < ${perWallet} AND ${burns(isRequested)} < ${config.MAX_REQUESTED_BURNS_PER_DAY}::int`,
+  }
 }
 
 async function burn(services: SettlementServices, order: BurnableOrder): Promise<boolean> {
@@ -84,7 +95,7 @@ async function burn(services: SettlementServices, order: BurnableOrder): Promise
   const isUsed = await chain.isUuidUsed(config.INTENT_VERIFIER_CONTRACT, uuid)
   if (isUsed === undefined) return false
   if (isUsed) {
-    await recordUuid(services, uuid, true)
+    await recordUuid(services, { uuid, shard: walletShard(order.owner) }, true)
     return false
   }
   if (!order.isDisclosed && !(await isWorthBurning(services, order))) return false
@@ -110,7 +121,8 @@ async function isWorthBurning(
   if (balance >= BigInt(amountIn)) return true
   await rows(
     db,
-    sql`UPDATE orders SET burn_requested_at = NULL WHERE uuid = ${uuid} AND disclosed_at IS NULL`,
+    sql`UPDATE orders SET burn_requested_at = NULL WHERE uuid = ${uuid} AND shard = ${shardSql(owner)}
+      AND disclosed_at IS NULL`,
   )
   log('info', 'burn_dismissed', { uuid, owner, balance: String(balance) })
   return false
@@ -152,6 +164,11 @@ async function claimBurn(
 ): Promise<boolean> {
   const { txid, nonce, feeInMicroStx } = transaction
   const at = services.databaseTime()
+  const shard = shardSql(owner)
+  const { disclosed, requested } = budgetsSql(services, at, shard)
+  const isWithinBudget = isDisclosed
+    ? sql`disclosed_at IS NOT NULL AND ${disclosed}`
+    : sql`disclosed_at IS NULL AND ${requested}`
   return services.db.transaction(async (tx) => {
     await lockWallet(tx, owner)
     if (!isDisclosed) await rows(tx, sql`SELECT FROM operators ORDER BY address FOR UPDATE`)
@@ -164,15 +181,16 @@ async function claimBurn(
           FOR UPDATE
         ), burning AS (
           UPDATE orders SET burn_requested_at = burn_requested_at FROM payer
-          WHERE uuid = ${uuid} AND owner = ${owner} AND ${isToBurnSql(at)} AND ${isWithinBudgetSql(services, at)}
-          RETURNING uuid, payer.address
+          WHERE uuid = ${uuid} AND owner = ${owner} AND orders.shard = ${shard} AND ${isToBurnSql(at, shard)}
+            AND ${isWithinBudget}
+          RETURNING uuid, orders.shard, payer.address
         ), used AS (
           UPDATE operators SET next_nonce = next_nonce + 1 FROM burning WHERE operators.address = burning.address
         )
         INSERT INTO transactions
-          (txid, order_uuid, kind, operator, nonce, fee_in_micro_stx, raw_box, reason, created_at, check_at)
-        SELECT ${txid}, uuid, 'burn', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, 'burn', ${at}, ${at}
-        FROM burning ON CONFLICT (txid) DO NOTHING
+          (txid, order_uuid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, reason, created_at, check_at)
+        SELECT ${txid}, uuid, shard, 'burn', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, 'burn', ${at}, ${at}
+        FROM burning ON CONFLICT ON CONSTRAINT transactions_pkey DO NOTHING
         RETURNING txid`,
     )
     return claimed.length === 1

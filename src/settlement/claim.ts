@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
+import { shardSql } from '../db/shard.ts'
 import { later } from '../db/time.ts'
 import { isSuspendedSql, lockWallet, lockWallets } from '../db/wallet-lock.ts'
 import { inactiveReasonSql, isActiveSql } from '../keys/liveness-sql.ts'
@@ -65,6 +66,7 @@ export async function claimOrders(
   await lockWallets(
     tx,
     claims.map(({ order }) => order.owner),
+    services.distribution,
   )
   // All have settled before the transaction ends: none of them may reach the server after it.
   const settled = await Promise.allSettled(
@@ -87,6 +89,7 @@ async function claimLocked(
   const { txid, nonce, feeInMicroStx } = transaction
   const { uuid, owner } = order
   const at = services.databaseTime()
+  const shard = shardSql(owner)
   const macs = stateMacs(services.mac, uuid, ['executing'])
   const claimed = await rows(
     tx,
@@ -99,22 +102,22 @@ async function claimLocked(
         UPDATE orders SET status = 'executing', state_mac = decode(${macs}::jsonb ->> 'executing', 'hex'), txid = ${txid},
           disclosed_at = coalesce(disclosed_at, ${at})
         FROM payer
-        WHERE uuid = ${uuid} AND owner = ${owner} AND ${isExecutableSql(at)} AND ${isUnchangedSql(order)}
-          AND NOT ${hasEndedSql()} AND NOT EXISTS (${liveTransactions(sql`orders.uuid`)})
-          AND NOT ${isSuspendedSql(owner)} AND ${isRequesterActiveSql(requestedBy, at)}
+        WHERE uuid = ${uuid} AND owner = ${owner} AND orders.shard = ${shard} AND ${isExecutableSql(at)} AND ${isUnchangedSql(order)}
+          AND NOT ${hasEndedSql(shard)} AND NOT EXISTS (${liveTransactions(sql`orders.uuid`, shard)})
+          AND NOT ${isSuspendedSql(owner)} AND ${isRequesterActiveSql(requestedBy, shard, at)}
           AND ${isWithinBoundsSql(services, owner, at)}
-        RETURNING uuid, orders.status, payer.address
+        RETURNING uuid, orders.shard, orders.status, payer.address
       ), used AS (
         UPDATE operators SET next_nonce = next_nonce + 1 FROM claimed WHERE operators.address = claimed.address
       ), event AS (
         ${insertOrderEvent(sql`claimed`, at, sql`jsonb_build_object('txid', ${txid}::text)`)}
       )
       INSERT INTO transactions
-        (txid, order_uuid, operator, nonce, fee_in_micro_stx, raw_box, requested_by, created_at, check_at)
-      SELECT ${txid}, uuid, address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
+        (txid, order_uuid, shard, operator, nonce, fee_in_micro_stx, raw_box, requested_by, created_at, check_at)
+      SELECT ${txid}, uuid, shard, address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea,
         ${requestedBy ?? null}::text, ${at}, ${later(at, leaseMs)}
       FROM claimed
-      ON CONFLICT (txid) DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL, misses = 0,
+      ON CONFLICT ON CONSTRAINT transactions_pkey DO UPDATE SET status = 'signed', reason = NULL, answered_at = NULL, misses = 0,
         looks = CASE WHEN transactions.status = 'refused' THEN 0 ELSE transactions.looks + 1 END,
         requested_by = excluded.requested_by, created_at = excluded.created_at, check_at = excluded.check_at
       RETURNING txid`,
@@ -123,8 +126,8 @@ async function claimLocked(
 }
 
 /** Transactions of an order that a node may have, or may still get. */
-function liveTransactions(uuid: SQL): SQL {
-  return sql`SELECT FROM transactions WHERE order_uuid = ${uuid} AND kind = 'swap'
+function liveTransactions(uuid: SQL, shard: SQL): SQL {
+  return sql`SELECT FROM transactions WHERE order_uuid = ${uuid} AND transactions.shard = ${shard} AND kind = 'swap'
     AND transactions.status IN ('signed', 'accepted', 'outbid', 'mined')`
 }
 
@@ -138,18 +141,19 @@ function isUnchangedSql({ termsMacs, stateMacs }: VerifiedOrder): SQL {
 }
 
 /** Whether the key that requested a claim is still active; an owner's message was checked when it was consumed. */
-function isRequesterActiveSql(keyId: string | undefined, at: SQL): SQL {
+function isRequesterActiveSql(keyId: string | undefined, shard: SQL, at: SQL): SQL {
   return keyId === undefined
     ? sql`true`
-    : sql`EXISTS (SELECT FROM api_keys WHERE id = ${keyId} AND ${isActiveSql(at)})`
+    : sql`EXISTS (SELECT FROM api_keys WHERE id = ${keyId} AND api_keys.shard = ${shard} AND ${isActiveSql(at)})`
 }
 
 /** Settlements of a wallet that are under way, and those of the last 24 hours that failed. */
 function settlementCounts(owner: string, at: SQL): { settling: SQL; failed: SQL } {
+  const isOwn = sql`other.owner = ${owner} AND other.shard = ${shardSql(owner)}`
   return {
-    settling: sql`(SELECT count(*) FROM orders AS other WHERE other.owner = ${owner}
+    settling: sql`(SELECT count(*) FROM orders AS other WHERE ${isOwn}
       AND other.status IN ('executing', 'broadcasted'))`,
-    failed: sql`(SELECT count(*) FROM orders AS other WHERE other.owner = ${owner}
+    failed: sql`(SELECT count(*) FROM orders AS other WHERE ${isOwn}
       AND other.status = 'failed' AND other.failed_at > ${later(at, -DAY_MS)})`,
   }
 }
@@ -180,15 +184,16 @@ async function explainLostClaim(
   { order: { uuid, owner }, operator, requestedBy }: Claim,
 ): Promise<Result<null, ClaimReason>> {
   const at = services.databaseTime()
+  const shard = shardSql(owner)
   const { settling, failed } = settlementCounts(owner, at)
   const [seen] = await rows<Seen>(
     tx,
-    sql`SELECT orders.status, ${isExecutableSql(at)} AS executable, ${hasEndedSql()} AS ended,
+    sql`SELECT orders.status, ${isExecutableSql(at)} AS executable, ${hasEndedSql(shard)} AS ended,
         ${isSuspendedSql(owner)} AS suspended,
-        (SELECT ${inactiveReasonSql(at)} FROM api_keys WHERE id = ${requestedBy ?? null}::text) AS inactive,
+        (SELECT ${inactiveReasonSql(at)} FROM api_keys WHERE id = ${requestedBy ?? null}::text AND api_keys.shard = ${shard}) AS inactive,
         ${settling}::int AS settling, ${failed}::int AS failed,
         (SELECT next_nonce >= chain_nonce + ${MAX_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full
-      FROM (SELECT 1) AS always LEFT JOIN orders ON uuid = ${uuid} AND owner = ${owner}`,
+      FROM (SELECT 1) AS always LEFT JOIN orders ON uuid = ${uuid} AND owner = ${owner} AND orders.shard = ${shard}`,
   )
   const { MAX_SETTLING_PER_WALLET, MAX_FAILED_PER_WALLET_AND_DAY } = services.config
   if (seen?.suspended) return refuse('walletSuspended')
@@ -207,10 +212,14 @@ async function explainLostClaim(
  * Whether a claim was committed although the connection was lost during its COMMIT. The same bytes may also be another
  * process's claim; like a lease of the reconciler this counts as a second sender.
  */
-export async function claimWasCommitted(db: Database, txid: string): Promise<boolean> {
+export async function claimWasCommitted(
+  db: Database,
+  { order, transaction }: Pick<Claim, 'order' | 'transaction'>,
+): Promise<boolean> {
   const found = await rows(
     db,
-    sql`UPDATE transactions SET looks = looks + 1 WHERE txid = ${txid} AND status <> 'refused' RETURNING txid`,
+    sql`UPDATE transactions SET looks = looks + 1 WHERE txid = ${transaction.txid}
+      AND shard = ${shardSql(order.owner)} AND status <> 'refused' RETURNING txid`,
   )
   return found.length === 1
 }

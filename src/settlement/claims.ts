@@ -98,7 +98,7 @@ async function storeTogether(
   } catch (error) {
     // A connection that is lost during COMMIT leaves open whether the claims were committed.
     const isClaimed = await Promise.all(
-      claims.map(({ transaction }) => claimWasCommitted(db, transaction.txid).catch(() => false)),
+      claims.map((claim) => claimWasCommitted(db, claim).catch(() => false)),
     )
     const isOfAll = isOutage(error) && !isDeadlock(error) && !isLockTimeout(error)
     if (isOfAll && !isClaimed.some(Boolean)) throw error
@@ -165,7 +165,7 @@ async function store(
     )
   } catch (error) {
     // A connection that is lost during COMMIT leaves open whether the claim was committed.
-    if (await claimWasCommitted(db, claim.transaction.txid).catch(() => false)) return ok(null)
+    if (await claimWasCommitted(db, claim).catch(() => false)) return ok(null)
     throw error
   }
 }

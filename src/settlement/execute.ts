@@ -34,7 +34,7 @@ export async function executeOrder(
   caller: Caller,
   now: number,
 ): Promise<Result<ExecuteOutcome, OrderReason | SettleReason | 'orderTampered'>> {
-  const row = caller.by === 'key' ? caller.order : await findOrder(services, uuid)
+  const row = await findFor(services, uuid, caller)
   if (row === undefined) return refuse('orderNotFound')
   const refused = await refusalOf(services, row, caller, now)
   if (refused !== undefined) return refused
@@ -61,7 +61,7 @@ export async function executeOrder(
   if (!settled.ok) {
     if (reservation !== undefined) await releaseReservation(services.db, reservation)
     // A concurrent request may have executed or ended the order; what this one met on chain followed from that.
-    const latest = await findOrder(services, uuid)
+    const latest = await findOrder(services, uuid, row.owner)
     return (latest && (await refusalOf(services, latest, caller, now))) ?? settled
   }
   const { txid, acceptedAt } = settled.value
@@ -73,6 +73,17 @@ export async function executeOrder(
         txid,
         accepted: true,
       })
+}
+
+/**
+ * The caller's order; another wallet's where there is none, for the choice of a refusal. The gate has read that one too, unless
+ * tables are distributed.
+ */
+async function findFor(services: Services, uuid: string, caller: Caller) {
+  const { walletAddress } = caller
+  if (caller.by === 'key' && (caller.order !== undefined || services.distribution === undefined))
+    return caller.order
+  return (await findOrder(services, uuid, walletAddress)) ?? findOrder(services, uuid)
 }
 
 /** The owner's intent signature of a row that is as the service wrote it. */

@@ -141,7 +141,7 @@ async function applyMined(pass: ReconcilePass, due: DueTransaction, seen: Mined)
     : retryPauseMs(0, firstMs)
   // Nothing is left to record of a swap that is where it was, but that it was found.
   if (due.status === 'mined' && due.kind === 'swap' && due.isSettled && isDeep && !isElsewhere)
-    return recordConfirmation(services, due.txid, checkInMs)
+    return recordConfirmation(services, due, checkInMs)
   const isUuidUsed = await isUsedAfter(pass, due, seen)
   const { isExposed } = await recordMined(services, due, seen, { isDeep, checkInMs, isUuidUsed })
   if (isExposed)
@@ -289,7 +289,7 @@ function reschedule(
   found: { reason?: string | undefined; isMissing?: boolean } = {},
 ): Promise<void> {
   const firstMs = Math.max(services.config.RECONCILE_INTERVAL_MS, 1)
-  return recordAttempt(services, due.txid, retryPauseMs(due.attempts, firstMs), found)
+  return recordAttempt(services, due, retryPauseMs(due.attempts, firstMs), found)
 }
 
 function operatorOf(

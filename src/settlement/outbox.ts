@@ -1,6 +1,7 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { fromHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
+import { inShardsSql, splitByGroup } from '../db/distribution.ts'
 import type { TransactionKind, TransactionStatus } from '../db/schema.ts'
 import { later, milliseconds } from '../db/time.ts'
 import { type AccountNonces, MAX_PENDING } from './operator.ts'
@@ -9,6 +10,7 @@ import type { SettlementServices } from './services.ts'
 /** A signed transaction that is due for a check. Times are milliseconds since 1970. */
 export interface DueTransaction {
   txid: string
+  shard: number
   kind: TransactionKind
   orderUuid: string | undefined
   operator: string
@@ -46,34 +48,69 @@ type Row = Omit<
   mined: number | null
 }
 
+type LeaseServices = Pick<SettlementServices, 'db' | 'databaseTime' | 'distribution'>
+
 /**
- * Leases due transactions to this process. If it crashes, its leases expire and another process takes over.
+ * Leases due transactions to this process. If it crashes, its leases expire and another process takes over. Where tables are
+ * distributed, the shards of due transactions are found first, and each group of them has a statement of its own.
  */
 export async function leaseDue(
-  { db, databaseTime }: Pick<SettlementServices, 'db' | 'databaseTime'>,
+  services: LeaseServices,
   leaseMs: number,
   limit: number,
+): Promise<DueTransaction[]> {
+  const { distribution } = services
+  if (distribution === undefined) return leaseIn(services, leaseMs, limit, () => sql``)
+  const leased: DueTransaction[] = []
+  for (const shards of splitByGroup(distribution, await dueShards(services, limit), (one) => one)) {
+    const inShards = inShardsSql(distribution, shards)
+    if (leased.length < limit)
+      leased.push(...(await leaseIn(services, leaseMs, limit - leased.length, inShards)))
+  }
+  return leased
+}
+
+async function dueShards({ db, databaseTime }: LeaseServices, limit: number): Promise<number[]> {
+  const found = await rows<{ shard: number }>(
+    db,
+    sql`SELECT DISTINCT shard FROM (
+      SELECT shard FROM transactions WHERE ${isDueSql(databaseTime())} ORDER BY check_at LIMIT ${limit}::int) AS due`,
+  )
+  return found.map(({ shard }) => shard)
+}
+
+function isDueSql(at: SQL): SQL {
+  return sql`check_at <= ${at} AND status IN ('signed', 'accepted', 'outbid', 'mined')`
+}
+
+async function leaseIn(
+  { db, databaseTime }: LeaseServices,
+  leaseMs: number,
+  limit: number,
+  inShards: (table: string) => SQL,
 ): Promise<DueTransaction[]> {
   const at = databaseTime()
   const found = await rows<Row>(
     db,
     sql`WITH due AS (
-        SELECT txid FROM transactions WHERE check_at <= ${at}
-          AND status IN ('signed', 'accepted', 'outbid', 'mined')
+        SELECT txid, shard FROM transactions WHERE ${isDueSql(at)}${inShards('transactions')}
         ORDER BY check_at LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
       )
       UPDATE transactions SET looks = looks + 1, check_at = ${later(at, leaseMs)}
       FROM due, operators
-      WHERE transactions.txid = due.txid AND operators.address = transactions.operator
-      RETURNING transactions.txid, kind, order_uuid, operator, nonce::float8 AS nonce,
+      WHERE transactions.txid = due.txid AND transactions.shard = due.shard${inShards('transactions')}
+        AND operators.address = transactions.operator
+      RETURNING transactions.txid, transactions.shard, kind, order_uuid, operator, nonce::float8 AS nonce,
         fee_in_micro_stx::float8 AS "feeInMicroStx", encode(raw_box, 'hex') AS box, status, looks AS attempts,
         misses AS "notFound", outcome, block_height::float8 AS height, ${milliseconds(sql`mined_at`)} AS mined,
         ${milliseconds(sql`coalesce(answered_at, created_at)`)} AS since,
         (SELECT ${milliseconds(sql`min(first.created_at)`)} FROM transactions AS first
-          WHERE first.operator = transactions.operator AND first.nonce = transactions.nonce) AS "firstSignedAt",
-        (SELECT ${milliseconds(sql`valid_to`)} FROM orders WHERE uuid = order_uuid) AS ends,
-        EXISTS (SELECT FROM orders WHERE uuid = order_uuid AND orders.status = 'confirmed' AND uuid_used_at IS NOT NULL)
-          AS "isSettled",
+          WHERE first.operator = transactions.operator AND first.nonce = transactions.nonce
+            AND first.shard = transactions.shard${inShards('first')}) AS "firstSignedAt",
+        (SELECT ${milliseconds(sql`valid_to`)} FROM orders
+          WHERE uuid = order_uuid AND orders.shard = transactions.shard${inShards('orders')}) AS ends,
+        EXISTS (SELECT FROM orders WHERE uuid = order_uuid AND orders.shard = transactions.shard${inShards('orders')}
+          AND orders.status = 'confirmed' AND uuid_used_at IS NOT NULL) AS "isSettled",
         chain_nonce::float8 AS "chainNonce", ${milliseconds(sql`chain_nonce_at`)} AS "chainNonceAt"`,
   )
   return found.map(({ order_uuid, box, height, mined, ends, ...row }) => ({
@@ -91,12 +128,12 @@ export async function leaseDue(
 /** Other transactions that were signed for the same nonce and may be mined instead. */
 export async function competingTransactions(
   db: Database,
-  { txid, operator, nonce }: Pick<DueTransaction, 'txid' | 'operator' | 'nonce'>,
+  { txid, shard, operator, nonce }: Pick<DueTransaction, 'txid' | 'shard' | 'operator' | 'nonce'>,
 ): Promise<string[]> {
   const found = await rows<{ txid: string }>(
     db,
     sql`SELECT txid FROM transactions WHERE operator = ${operator} AND nonce = ${nonce}::bigint
-      AND txid <> ${txid} AND status IN ('signed', 'accepted', 'outbid', 'mined')`,
+      AND txid <> ${txid} AND shard = ${shard}::int AND status IN ('signed', 'accepted', 'outbid', 'mined')`,
   )
   return found.map((one) => one.txid)
 }
@@ -122,10 +159,10 @@ export async function nonceGaps(
   const end = Math.min(nextNonce, confirmed + MAX_PENDING)
   const found = await rows<{ nonce: number }>(
     db,
-    sql`SELECT gap::float8 AS nonce FROM generate_series(${confirmed}::bigint, ${end - 1}::bigint) AS gap
-      WHERE NOT EXISTS (SELECT FROM transactions
-        WHERE operator = ${operator} AND nonce = gap AND status <> 'refused')
-      ORDER BY gap`,
+    sql`SELECT nonce::float8 AS nonce FROM transactions WHERE operator = ${operator}
+      AND nonce >= ${confirmed}::bigint AND nonce < ${end}::bigint AND status <> 'refused'`,
   )
-  return found.map(({ nonce }) => nonce).filter(isUnused)
+  const used = new Set(found.map(({ nonce }) => nonce))
+  const nonces = Array.from({ length: Math.max(0, end - confirmed) }, (_, at) => confirmed + at)
+  return nonces.filter((nonce) => !used.has(nonce) && isUnused(nonce))
 }

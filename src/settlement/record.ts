@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
+import { shardSql } from '../db/shard.ts'
 import { later, milliseconds } from '../db/time.ts'
 import { countSuccess } from '../gate/counters.ts'
 import { stateMacs } from '../orders/integrity.ts'
@@ -24,6 +25,8 @@ export interface StoredTransaction {
   operator: string
   /** Undefined for a filler of a nonce. */
   orderUuid: string | undefined
+  /** Of the order's owner, and so of every transaction for its nonce; of a filler, of the operator's address. */
+  shard: number
 }
 
 const lockOperator = (operator: string) =>
@@ -47,28 +50,29 @@ function nextState(
  */
 export async function recordAccepted(
   services: RecordServices,
-  { txid, orderUuid }: Pick<StoredTransaction, 'txid' | 'orderUuid'>,
+  { txid, orderUuid, shard }: Pick<StoredTransaction, 'txid' | 'orderUuid' | 'shard'>,
   checkInMs: number,
 ): Promise<number | undefined> {
   const at = services.databaseTime()
+  const own = sql`${shard}::int`
   const [sent] = await rows<{ executedAt: number }>(
     services.db,
     sql`WITH accepted AS (
         UPDATE transactions SET status = CASE WHEN status = 'signed' THEN 'accepted' ELSE status END,
           answered_at = ${at}, reason = CASE WHEN kind <> 'swap' THEN reason END,
           check_at = ${later(at, checkInMs)}, looks = 0, misses = 0
-        WHERE txid = ${txid} AND status IN ('signed', 'outbid')
+        WHERE txid = ${txid} AND transactions.shard = ${own} AND status IN ('signed', 'outbid')
         RETURNING order_uuid, requested_by, kind, status
       ), sent AS (
         UPDATE orders SET ${nextState(services, orderUuid, ['broadcasted'], sql`'broadcasted'`)}, txid = ${txid},
           executed_at = ${at}
-        FROM accepted WHERE uuid = order_uuid AND kind = 'swap' AND orders.status = 'executing'
-        RETURNING uuid, orders.status, requested_by, orders.executed_at
+        FROM accepted WHERE uuid = order_uuid AND orders.shard = ${own} AND kind = 'swap' AND orders.status = 'executing'
+        RETURNING uuid, orders.shard, orders.status, requested_by, orders.executed_at
       ), superseding AS (
         UPDATE orders SET txid = ${txid} FROM accepted
-        WHERE uuid = order_uuid AND kind = 'swap' AND accepted.status = 'accepted' AND orders.status = 'broadcasted'
+        WHERE uuid = order_uuid AND orders.shard = ${own} AND kind = 'swap' AND accepted.status = 'accepted' AND orders.status = 'broadcasted'
       ), counted AS (
-        ${countSuccess(sql`(SELECT requested_by FROM sent)`, sql`sent`, 'execution_count')}
+        ${countSuccess(sql`(SELECT requested_by FROM sent)`, own, sql`sent`, 'execution_count')}
       ), event AS (${insertOrderEvent(sql`sent`, at, sql`jsonb_build_object('txid', ${txid}::text)`)})
       SELECT ${milliseconds(sql`executed_at`)} AS "executedAt" FROM sent`,
   )
@@ -81,7 +85,7 @@ export async function recordAccepted(
  */
 export async function recordAttempt(
   { db, databaseTime }: RecordServices,
-  txid: string,
+  { txid, shard }: Pick<StoredTransaction, 'txid' | 'shard'>,
   checkInMs: number,
   { reason, isMissing }: { reason?: string | undefined; isMissing?: boolean | undefined } = {},
 ): Promise<void> {
@@ -91,20 +95,21 @@ export async function recordAttempt(
     db,
     sql`UPDATE transactions SET check_at = ${later(databaseTime(), checkInMs)}, misses = ${notFound},
         reason = ${reason === undefined ? sql`reason` : why}
-      WHERE txid = ${txid} AND check_at IS NOT NULL`,
+      WHERE txid = ${txid} AND shard = ${shard}::int AND check_at IS NOT NULL`,
   )
 }
 
 /** Reschedules the check of a swap that is in its block still, or makes it final where no further check is due. */
 export async function recordConfirmation(
   { db, databaseTime }: RecordServices,
-  txid: string,
+  { txid, shard }: Pick<StoredTransaction, 'txid' | 'shard'>,
   checkInMs: number | undefined,
 ): Promise<void> {
   const checkAt = checkInMs === undefined ? sql`NULL` : later(databaseTime(), checkInMs)
   await rows(
     db,
-    sql`UPDATE transactions SET check_at = ${checkAt}, misses = 0 WHERE txid = ${txid} AND status = 'mined'`,
+    sql`UPDATE transactions SET check_at = ${checkAt}, misses = 0 WHERE txid = ${txid} AND shard = ${shard}::int
+        AND status = 'mined'`,
   )
 }
 
@@ -127,11 +132,12 @@ export interface MinedOptions {
  */
 export async function recordMined(
   services: RecordServices,
-  { txid, operator, orderUuid }: StoredTransaction,
+  { txid, operator, orderUuid, shard }: StoredTransaction,
   { outcome, height, amountOut }: Mined,
   { isDeep, checkInMs, isUuidUsed }: MinedOptions,
 ): Promise<{ isExposed: boolean }> {
   const at = services.databaseTime()
+  const own = sql`${shard}::int`
   const success = outcome === 'success' ? sql`kind = 'swap'` : sql`false`
   const failure: SQL =
     outcome === 'success' ? sql`ending.reason` : sql`coalesce(ending.reason, ${outcome})`
@@ -144,14 +150,14 @@ export async function recordMined(
         UPDATE transactions SET status = 'mined', outcome = ${outcome}, block_height = ${height}::bigint, misses = 0,
           looks = CASE WHEN status = 'mined' THEN looks ELSE 0 END, mined_at = coalesce(mined_at, ${at}),
           check_at = ${checkInMs === undefined ? sql`NULL` : later(at, checkInMs)}
-        FROM payer WHERE txid = ${txid} AND status <> 'refused'
+        FROM payer WHERE txid = ${txid} AND transactions.shard = ${own} AND status <> 'refused'
         RETURNING order_uuid, operator, nonce, kind, CASE WHEN kind <> 'swap' THEN reason END AS reason
       ), moved AS (
         UPDATE operators SET chain_nonce = mined.nonce + 1, chain_nonce_at = ${at} FROM mined
         WHERE address = operator AND chain_nonce <= mined.nonce
       ), others AS (
         UPDATE transactions SET status = 'replaced', check_at = NULL FROM mined
-        WHERE ${isDeep}::boolean AND transactions.operator = mined.operator AND transactions.nonce = mined.nonce
+        WHERE ${isDeep}::boolean AND transactions.shard = ${own} AND transactions.operator = mined.operator AND transactions.nonce = mined.nonce
           AND txid <> ${txid} AND status IN ('signed', 'accepted', 'outbid')
       ), ending AS (
         SELECT order_uuid, ${success} AS succeeded, kind, reason FROM mined
@@ -165,18 +171,19 @@ export async function recordMined(
           failure_reason = CASE WHEN succeeded THEN NULL ELSE ${failure} END,
           uuid_used_at = coalesce(uuid_used_at, CASE WHEN ${isUuidUsed}::boolean THEN ${at} END)
         FROM ending
-        WHERE ${isDeep}::boolean AND uuid = order_uuid AND orders.status <> 'confirmed'
+        WHERE ${isDeep}::boolean AND uuid = order_uuid AND orders.shard = ${own} AND orders.status <> 'confirmed'
           AND (succeeded OR orders.status IN ('executing', 'broadcasted'))
-        RETURNING uuid, orders.status, txid, block_height, amount_out, failure_reason
+        RETURNING uuid, orders.shard, orders.status, txid, block_height, amount_out, failure_reason
       ), shown AS (
         UPDATE orders SET txid = ${txid}, block_height = ${height}::bigint FROM ending
-        WHERE NOT ${isDeep}::boolean AND kind = 'swap' AND uuid = order_uuid AND orders.status = 'broadcasted'
+        WHERE NOT ${isDeep}::boolean AND kind = 'swap' AND uuid = order_uuid AND orders.shard = ${own}
+          AND orders.status = 'broadcasted'
       ), event AS (${insertOrderEvent(sql`ended`, at, details)})
       SELECT uuid FROM ended`,
   )
   const isUseStored = isUuidUsed && ended.length > 0
   if (!isDeep || orderUuid === undefined || isUseStored) return { isExposed: false }
-  return { isExposed: await recordUuid(services, orderUuid, isUuidUsed) }
+  return { isExposed: await recordUuid(services, { uuid: orderUuid, shard }, isUuidUsed) }
 }
 
 /**
@@ -185,15 +192,16 @@ export async function recordMined(
  */
 export async function recordUuid(
   { db, databaseTime }: RecordServices,
-  uuid: string,
+  { uuid, shard }: { uuid: string; shard: number },
   isUsed: boolean,
 ): Promise<boolean> {
   const at = databaseTime()
   const requested = await rows(
     db,
     isUsed
-      ? sql`UPDATE orders SET uuid_used_at = coalesce(uuid_used_at, ${at}) WHERE uuid = ${uuid} AND uuid_used_at IS NULL`
-      : sql`UPDATE orders SET burn_requested_at = ${at} WHERE uuid = ${uuid} AND burn_requested_at IS NULL
+      ? sql`UPDATE orders SET uuid_used_at = coalesce(uuid_used_at, ${at}) WHERE uuid = ${uuid} AND shard = ${shard}::int
+          AND uuid_used_at IS NULL`
+      : sql`UPDATE orders SET burn_requested_at = ${at} WHERE uuid = ${uuid} AND shard = ${shard}::int AND burn_requested_at IS NULL
           AND disclosed_at IS NOT NULL AND uuid_used_at IS NULL AND status IN ('failed', 'cancelled', 'expired') RETURNING uuid`,
   )
   return requested.length > 0
@@ -202,33 +210,34 @@ export async function recordUuid(
 /** The block was reorganised away: the transaction, and others for its nonce, may be mined again. */
 export async function recordReorganised(
   services: RecordServices,
-  { txid, operator, orderUuid }: StoredTransaction,
+  { txid, operator, orderUuid, shard }: StoredTransaction,
 ): Promise<void> {
   const at = services.databaseTime()
+  const own = sql`${shard}::int`
   const details = sql`jsonb_build_object('txid', ${txid}::text, 'reason', 'reorganised')`
   await rows(
     services.db,
     sql`WITH ${lockOperator(operator)}, back AS (
         UPDATE transactions SET status = 'accepted', outcome = NULL, block_height = NULL, mined_at = NULL,
           check_at = ${at}, looks = 0, misses = 0
-        FROM payer WHERE txid = ${txid} AND status = 'mined'
+        FROM payer WHERE txid = ${txid} AND transactions.shard = ${own} AND status = 'mined'
         RETURNING order_uuid, operator, nonce, kind
       ), unmoved AS (
         UPDATE operators SET chain_nonce = back.nonce, chain_nonce_at = ${at} FROM back
         WHERE address = operator AND chain_nonce > back.nonce
       ), others AS (
         UPDATE transactions SET status = 'outbid', check_at = ${at}, looks = 0, misses = 0 FROM back
-        WHERE transactions.operator = back.operator AND transactions.nonce = back.nonce
+        WHERE transactions.shard = ${own} AND transactions.operator = back.operator AND transactions.nonce = back.nonce
           AND txid <> ${txid} AND status = 'replaced'
       ), undone AS (
         UPDATE orders SET ${nextState(services, orderUuid, ['broadcasted'], sql`'broadcasted'`)}, block_height = NULL,
           confirmed_at = NULL, amount_out = NULL, failed_at = NULL, failure_reason = NULL, burn_requested_at = NULL,
           uuid_used_at = NULL
-        FROM back WHERE uuid = order_uuid AND kind = 'swap' AND orders.status IN ('confirmed', 'failed')
-        RETURNING uuid, orders.status
+        FROM back WHERE uuid = order_uuid AND orders.shard = ${own} AND kind = 'swap' AND orders.status IN ('confirmed', 'failed')
+        RETURNING uuid, orders.shard, orders.status
       ), hidden AS (
         UPDATE orders SET block_height = CASE WHEN kind = 'swap' THEN NULL ELSE block_height END, uuid_used_at = NULL
-        FROM back WHERE uuid = order_uuid AND (kind = 'burn' OR orders.status = 'broadcasted')
+        FROM back WHERE uuid = order_uuid AND orders.shard = ${own} AND (kind = 'burn' OR orders.status = 'broadcasted')
       ), event AS (${insertOrderEvent(sql`undone`, at, details)})
       SELECT uuid FROM undone`,
   )
@@ -246,7 +255,7 @@ export interface EncryptedTransaction {
  */
 export async function recordReplacement(
   { db, databaseTime }: RecordServices,
-  { txid, operator }: Pick<StoredTransaction, 'txid' | 'operator'>,
+  { txid, operator, shard }: Pick<StoredTransaction, 'txid' | 'operator' | 'shard'>,
   { transaction, rawBox }: EncryptedTransaction,
   { kind, reason }: { kind: 'swap' | 'burn' | 'filler'; reason: string | null },
 ): Promise<void> {
@@ -255,15 +264,15 @@ export async function recordReplacement(
     db,
     sql`WITH ${lockOperator(operator)}, outbid AS (
         UPDATE transactions SET status = 'outbid', reason = coalesce(${reason}::text, reason)
-        FROM payer WHERE txid = ${txid} AND status IN ('signed', 'accepted')
-        RETURNING order_uuid, operator, nonce, requested_by, kind, reason
+        FROM payer WHERE txid = ${txid} AND transactions.shard = ${shard}::int AND status IN ('signed', 'accepted')
+        RETURNING order_uuid, transactions.shard, operator, nonce, requested_by, kind, reason
       )
       INSERT INTO transactions
-        (txid, order_uuid, kind, operator, nonce, fee_in_micro_stx, raw_box, requested_by, reason, created_at, check_at)
-      SELECT ${transaction.txid}, order_uuid, ${kind}, operator, nonce, ${transaction.feeInMicroStx}::bigint,
+        (txid, order_uuid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, requested_by, reason, created_at, check_at)
+      SELECT ${transaction.txid}, order_uuid, shard, ${kind}, operator, nonce, ${transaction.feeInMicroStx}::bigint,
         ${rawBox}::bytea, requested_by, CASE WHEN ${kind} <> 'swap' THEN reason END, ${at}, ${at}
       FROM outbid
-      ON CONFLICT (txid) DO NOTHING`,
+      ON CONFLICT ON CONSTRAINT transactions_pkey DO NOTHING`,
   )
 }
 
@@ -281,13 +290,17 @@ export async function recordFiller(
   const at = databaseTime()
   await db.transaction(async (tx) => {
     await lockOperatorRow(tx, operator)
+    const using = await rows(
+      tx,
+      sql`SELECT FROM transactions WHERE operator = ${operator} AND nonce = ${nonce}::bigint AND status <> 'refused' LIMIT 1`,
+    )
+    if (using.length > 0) return
     await rows(
       tx,
-      sql`INSERT INTO transactions (txid, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at, check_at)
-        SELECT ${txid}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, ${at}, ${at}
-        FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint AND NOT EXISTS (
-          SELECT FROM transactions WHERE operator = address AND nonce = ${nonce}::bigint AND status <> 'refused')
-        ON CONFLICT (txid) DO NOTHING`,
+      sql`INSERT INTO transactions (txid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, created_at, check_at)
+        SELECT ${txid}, ${shardSql(operator)}, 'filler', address, ${nonce}::bigint, ${feeInMicroStx}::bigint, ${rawBox}::bytea, ${at}, ${at}
+        FROM operators WHERE address = ${operator} AND next_nonce > ${nonce}::bigint
+        ON CONFLICT ON CONSTRAINT transactions_pkey DO NOTHING`,
     )
   })
 }
@@ -303,23 +316,25 @@ async function lockOperatorRow(tx: Database, operator: string): Promise<void> {
  */
 export async function recordNonceLost(
   services: RecordServices,
-  { txid, operator, nonce, orderUuid }: StoredTransaction & { nonce: number },
+  { txid, operator, nonce, orderUuid, shard }: StoredTransaction & { nonce: number },
 ): Promise<boolean> {
   const at = services.databaseTime()
-  const status = sql`CASE WHEN ${hasEndedSql()} THEN 'failed' ELSE 'open' END`
+  const own = sql`${shard}::int`
+  const hasEnded = hasEndedSql(own)
+  const status = sql`CASE WHEN ${hasEnded} THEN 'failed' ELSE 'open' END`
   const lost = await rows<{ txid: string }>(
     services.db,
     sql`WITH ${lockOperator(operator)}, lost AS (
         UPDATE transactions SET status = 'replaced', reason = 'nonce_lost', check_at = NULL
-        FROM payer WHERE operator = payer.address AND nonce = ${nonce}::bigint AND status IN ('signed', 'accepted', 'outbid')
+        FROM payer WHERE operator = payer.address AND transactions.shard = ${own} AND nonce = ${nonce}::bigint AND status IN ('signed', 'accepted', 'outbid')
         RETURNING txid, order_uuid
       ), reopened AS (
         UPDATE orders SET ${nextState(services, orderUuid, ['open', 'failed'], status)}, txid = NULL, executed_at = NULL,
-          failed_at = CASE WHEN ${hasEndedSql()} THEN ${at} END,
-          failure_reason = CASE WHEN ${hasEndedSql()} THEN 'nonce_lost' END
-        WHERE uuid = ${orderUuid ?? null}::text AND uuid IN (SELECT order_uuid FROM lost)
+          failed_at = CASE WHEN ${hasEnded} THEN ${at} END,
+          failure_reason = CASE WHEN ${hasEnded} THEN 'nonce_lost' END
+        WHERE uuid = ${orderUuid ?? null}::text AND orders.shard = ${own} AND uuid IN (SELECT order_uuid FROM lost)
           AND status IN ('executing', 'broadcasted')
-        RETURNING uuid, status
+        RETURNING uuid, orders.shard, status
       ), event AS (${insertOrderEvent(sql`reopened`, at, sql`jsonb_build_object('reason', 'nonce_lost')`)})
       SELECT txid FROM lost`,
   )

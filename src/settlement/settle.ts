@@ -1,4 +1,5 @@
 import type { SignedAction } from '../actions/action.ts'
+import { walletShard } from '../db/shard.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import type { Claim } from './claim.ts'
 import { claimNext } from './claims.ts'
@@ -98,7 +99,7 @@ async function send(services: SettlementServices, claim: Claim): Promise<Settled
   try {
     if (result.kind === 'accepted') {
       const { RECONCILE_INTERVAL_MS } = services.config
-      const stored = { txid, orderUuid: uuid }
+      const stored = { txid, orderUuid: uuid, shard: walletShard(claim.order.owner) }
       return { txid, acceptedAt: await recordAccepted(services, stored, RECONCILE_INTERVAL_MS) }
     }
     if (result.kind === 'nonceTaken' && (await wasNonceLost(services, claim))) return 'nonceLost'
@@ -130,5 +131,11 @@ async function wasNonceLost(services: SettlementServices, claim: Claim): Promise
   operator?.expect(undefined)
   await operator?.reconcile()
   services.log('warn', 'nonce_lost', { operator: address, nonce, txid })
-  return recordNonceLost(services, { txid, operator: address, nonce, orderUuid: order.uuid })
+  return recordNonceLost(services, {
+    txid,
+    operator: address,
+    nonce,
+    orderUuid: order.uuid,
+    shard: walletShard(order.owner),
+  })
 }

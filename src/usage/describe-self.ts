@@ -15,8 +15,11 @@ export async function describeSelf(
   const daily = Object.entries(rights.maxAmountIn ?? {}).filter(
     ([, { perDay }]) => perDay !== undefined,
   )
-  const spent = daily.length > 0 ? await spentToday(db, keyId, now) : new Map<string, bigint>()
-  await recordSuccess(db, keyId)
+  const spent =
+    daily.length > 0
+      ? await spentToday(db, { keyId, walletAddress }, now)
+      : new Map<string, bigint>()
+  await recordSuccess(db, { keyId, walletAddress })
   return {
     status: 'success',
     owner: walletAddress,

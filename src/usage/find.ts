@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { shardSql } from '../db/shard.ts'
 import { spentToday } from '../orders/allowance.ts'
 import type { KeyUsage, Sighting, UsageBucket, UsageOfKey, WalletUsage } from './usage.ts'
 
@@ -27,27 +28,28 @@ interface Sighted {
 /** How a key was used in the last days, by the hour or by the UTC day. */
 export async function findUsage(
   db: Database,
-  keyId: string,
+  { keyId, walletAddress }: { keyId: string; walletAddress: string },
   { by, days }: { by: 'hour' | 'day'; days: number },
   now: number,
 ): Promise<KeyUsage> {
   const since = firstDay(days, now)
+  const shard = shardSql(walletAddress)
   const counted = await rows<Counted>(
     db,
     sql`SELECT (extract(epoch FROM date_trunc(${by}, hour, 'UTC')) * 1000)::float8 AS start, outcome,
         sum(requests)::float8 AS requests, sum(executions)::float8 AS executions, sum(execution_ms)::float8 AS ms
-      FROM key_usage WHERE key_id = ${keyId} AND hour >= ${since}::timestamptz GROUP BY 1, 2 ORDER BY 1, 2`,
+      FROM key_usage WHERE key_id = ${keyId} AND shard = ${shard} AND hour >= ${since}::timestamptz GROUP BY 1, 2 ORDER BY 1, 2`,
   )
   const sighted = await rows<Sighted>(
     db,
     sql`SELECT kind, value, requests::float8 AS requests, (extract(epoch FROM first_seen_at) * 1000)::float8 AS first,
         (extract(epoch FROM last_seen_at) * 1000)::float8 AS last
       FROM unnest(ARRAY['ip', 'userAgent']) AS wanted (wanted_kind) CROSS JOIN LATERAL (
-        SELECT * FROM key_sightings WHERE key_id = ${keyId} AND kind = wanted_kind
+        SELECT * FROM key_sightings WHERE key_id = ${keyId} AND shard = ${shard} AND kind = wanted_kind
         ORDER BY last_seen_at DESC, value LIMIT ${MAX_SIGHTINGS}::int
       ) AS newest ORDER BY last_seen_at DESC, value`,
   )
-  const spent = await spentToday(db, keyId, now)
+  const spent = await spentToday(db, { keyId, walletAddress }, now)
   const executions = counted.reduce((sum, count) => sum + count.executions, 0)
   const ms = counted.reduce((sum, count) => sum + count.ms, 0)
   return {
@@ -69,6 +71,7 @@ export async function findWalletUsage(
   days: number,
   now: number,
 ): Promise<WalletUsage> {
+  const shard = shardSql(walletAddress)
   const counted = await rows<{
     keyId: string
     start: number
@@ -81,13 +84,13 @@ export async function findWalletUsage(
       CROSS JOIN LATERAL (
         SELECT (extract(epoch FROM date_trunc('day', hour, 'UTC')) * 1000)::float8 AS start,
           sum(requests)::float8 AS requests, coalesce(sum(requests) FILTER (WHERE outcome <> 'OK'), 0)::float8 AS refused
-        FROM key_usage WHERE key_id = id AND hour >= ${firstDay(days, now)}::timestamptz GROUP BY 1
+        FROM key_usage WHERE key_id = id AND key_usage.shard = ${shard} AND hour >= ${firstDay(days, now)}::timestamptz GROUP BY 1
       ) AS counted
       LEFT JOIN LATERAL (
-        SELECT value AS "lastAddress" FROM key_sightings WHERE key_id = id AND kind = 'ip'
+        SELECT value AS "lastAddress" FROM key_sightings WHERE key_id = id AND key_sightings.shard = ${shard} AND kind = 'ip'
         ORDER BY last_seen_at DESC, value LIMIT 1
       ) AS seen ON true
-      WHERE wallet_address = ${walletAddress} ORDER BY id, start`,
+      WHERE wallet_address = ${walletAddress} AND api_keys.shard = ${shard} ORDER BY id, start`,
   )
   const keys = Map.groupBy(counted, ({ keyId }) => keyId)
   return {

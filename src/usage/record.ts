@@ -1,6 +1,7 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { appendAudit } from '../audit/append.ts'
 import { type Database, rows } from '../db/database.ts'
+import { type Distribution, inShardsSql, splitByGroup } from '../db/distribution.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
 import { walletOf } from '../keys/find.ts'
 import type { Log } from '../log.ts'
@@ -18,6 +19,7 @@ export interface UsageRecorder {
 /** Requests with a key in an hour that had one outcome. */
 interface Count {
   keyId: string
+  shard: number
   /** Hours since 1970. */
   hour: number
   outcome: string
@@ -29,6 +31,7 @@ interface Count {
 /** Requests with a key from one address, or with one user agent. */
 interface SightingCount {
   keyId: string
+  shard: number
   kind: 'ip' | 'userAgent'
   value: string
   requests: number
@@ -54,7 +57,8 @@ const KEPT_SIGHTINGS = 100
 const FLUSH_AFTER_MS = 5_000
 const MAX_VALUE_LENGTH = 200
 
-export function openUsage(log: Log): UsageRecorder {
+/** Opens the counts of a process. Where tables are distributed, those of each group of shards are written by statements of their own. */
+export function openUsage(log: Log, distribution?: Distribution): UsageRecorder {
   let keys = new Map<string, KeyCounts>()
   let size = 0
   let refusals: Use[] = []
@@ -64,7 +68,7 @@ export function openUsage(log: Log): UsageRecorder {
   let oldest: number | undefined
 
   function record(use: Use): void {
-    const { keyId, at, outcome, executionMs } = use
+    const { keyId, shard, at, outcome, executionMs } = use
     if (size > MAX_COUNTS) return
     oldest ??= at
     const hour = Math.floor(at / HOUR_MS)
@@ -75,7 +79,7 @@ export function openUsage(log: Log): UsageRecorder {
     }
     let count = countIn(key, hour, outcome)
     if (count === undefined) {
-      count = { keyId, hour, outcome, requests: 0, executions: 0, executionMs: 0 }
+      count = { keyId, shard, hour, outcome, requests: 0, executions: 0, executionMs: 0 }
       key.counts.push(count)
       size += 1
     }
@@ -91,7 +95,7 @@ export function openUsage(log: Log): UsageRecorder {
 
   function countSighting(
     { sightings }: KeyCounts,
-    { keyId, at }: Use,
+    { keyId, shard, at }: Use,
     kind: SightingCount['kind'],
     text: string,
   ): void {
@@ -101,7 +105,7 @@ export function openUsage(log: Log): UsageRecorder {
       sighting.requests += 1
       sighting.last = Math.max(sighting.last, at)
     } else if (sightings.length < MAX_SIGHTINGS) {
-      sightings.push({ keyId, kind, value, requests: 1, first: at, last: at })
+      sightings.push({ keyId, shard, kind, value, requests: 1, first: at, last: at })
       size += 1
     }
   }
@@ -129,8 +133,10 @@ export function openUsage(log: Log): UsageRecorder {
     refusals = []
     oldest = undefined
     try {
-      await writeCounts(db, counts)
-      await writeSightings(db, sightings)
+      const ofShard = ({ shard }: { shard: number }) => shard
+      for (const group of splitByGroup(distribution, counts, ofShard)) await writeCounts(db, group)
+      for (const group of splitByGroup(distribution, sightings, ofShard))
+        await writeSightings(db, group, inShardsSql(distribution, group.map(ofShard)))
       for (const use of refused) await auditRefusal(db, use)
       const hour = counts.reduce((latest, count) => Math.max(latest, count.hour), 0)
       if (hour > prunedHour) await prune(db, hour)
@@ -168,17 +174,21 @@ async function writeCounts(db: Database, counts: readonly Count[]): Promise<void
     .sort((a, b) => (a.keyId + a.hour + a.outcome < b.keyId + b.hour + b.outcome ? -1 : 1))
   await rows(
     db,
-    sql`INSERT INTO key_usage AS usage (key_id, hour, outcome, requests, executions, execution_ms)
-      SELECT "keyId", hour, outcome, requests, executions, "executionMs"
+    sql`INSERT INTO key_usage AS usage (key_id, shard, hour, outcome, requests, executions, execution_ms)
+      SELECT "keyId", shard, hour, outcome, requests, executions, "executionMs"
       FROM jsonb_to_recordset(${JSON.stringify(sorted)}::text::jsonb) AS counted
-        ("keyId" text, hour timestamptz, outcome text, requests bigint, executions bigint, "executionMs" bigint)
-      ON CONFLICT (key_id, hour, outcome) DO UPDATE SET requests = usage.requests + excluded.requests,
+        ("keyId" text, shard int, hour timestamptz, outcome text, requests bigint, executions bigint, "executionMs" bigint)
+      ON CONFLICT ON CONSTRAINT key_usage_pk DO UPDATE SET requests = usage.requests + excluded.requests,
         executions = usage.executions + excluded.executions, execution_ms = usage.execution_ms + excluded.execution_ms`,
   )
 }
 
 /** Sorted, as `writeCounts`. */
-async function writeSightings(db: Database, sightings: readonly SightingCount[]): Promise<void> {
+async function writeSightings(
+  db: Database,
+  sightings: readonly SightingCount[],
+  inShards: (table: string) => SQL,
+): Promise<void> {
   const sorted = sightings
     .map(({ first, last, ...one }) => ({
       ...one,
@@ -186,39 +196,50 @@ async function writeSightings(db: Database, sightings: readonly SightingCount[])
       last: new Date(last).toISOString(),
     }))
     .sort((a, b) => (a.keyId + a.kind + a.value < b.keyId + b.kind + b.value ? -1 : 1))
-  const written = await rows<{ keyId: string; isNew: boolean }>(
+  const written = await rows<Pick<SightingCount, 'keyId' | 'kind' | 'value' | 'requests'>>(
     db,
-    sql`INSERT INTO key_sightings AS sighting (key_id, kind, value, requests, first_seen_at, last_seen_at)
-      SELECT "keyId", kind, value, requests, first, last
+    sql`INSERT INTO key_sightings AS sighting (key_id, shard, kind, value, requests, first_seen_at, last_seen_at)
+      SELECT "keyId", shard, kind, value, requests, first, last
       FROM jsonb_to_recordset(${JSON.stringify(sorted)}::text::jsonb) AS seen
-        ("keyId" text, kind text, value text, requests bigint, first timestamptz, last timestamptz)
-      ON CONFLICT (key_id, kind, value) DO UPDATE SET requests = sighting.requests + excluded.requests,
+        ("keyId" text, shard int, kind text, value text, requests bigint, first timestamptz, last timestamptz)
+      ON CONFLICT ON CONSTRAINT key_sightings_pk DO UPDATE SET requests = sighting.requests + excluded.requests,
         last_seen_at = greatest(sighting.last_seen_at, excluded.last_seen_at)
-      RETURNING key_id AS "keyId", xmax = 0 AS "isNew"`,
+      RETURNING key_id AS "keyId", kind, value, requests::float8 AS requests`,
   )
-  const grown = new Set(written.filter(({ isNew }) => isNew).map(({ keyId }) => keyId))
-  if (grown.size > 0) await dropSightings(db, [...grown])
+  // A row that was there had requests before these.
+  const sent = new Map(sightings.map((one) => [nameOf(one), one.requests]))
+  const isNew = (one: (typeof written)[number]) => sent.get(nameOf(one)) === one.requests
+  const grown = new Set(written.filter(isNew).map(({ keyId }) => keyId))
+  if (grown.size > 0) await dropSightings(db, [...grown], inShards)
+}
+
+function nameOf({ keyId, kind, value }: Pick<SightingCount, 'keyId' | 'kind' | 'value'>): string {
+  return `${keyId} ${kind} ${value}`
 }
 
 /**
  * Deletes what keys have beyond `KEPT_SIGHTINGS` of a kind, those that were seen longest ago first. Rows that another process writes
  * are left to it, so that the two cannot wait for each other.
  */
-async function dropSightings(db: Database, keyIds: readonly string[]): Promise<void> {
+async function dropSightings(
+  db: Database,
+  keyIds: readonly string[],
+  inShards: (table: string) => SQL,
+): Promise<void> {
   await rows(
     db,
     sql`DELETE FROM key_sightings USING unnest(${`{${keyIds.join(',')}}`}::text::text[]) AS grown (grown_key_id)
       CROSS JOIN unnest(ARRAY['ip', 'userAgent']) AS wanted (wanted_kind)
       CROSS JOIN LATERAL (
-        SELECT value AS old_value FROM key_sightings WHERE key_id = grown_key_id AND kind = wanted_kind
+        SELECT value AS old_value FROM key_sightings WHERE key_id = grown_key_id AND kind = wanted_kind${inShards('key_sightings')}
         ORDER BY last_seen_at DESC, value OFFSET ${KEPT_SIGHTINGS}::int FOR UPDATE SKIP LOCKED
       ) AS old
-      WHERE key_id = grown_key_id AND kind = wanted_kind AND value = old_value`,
+      WHERE key_id = grown_key_id AND kind = wanted_kind AND value = old_value${inShards('key_sightings')}`,
   )
 }
 
-async function auditRefusal(db: Database, { keyId, at, outcome, ip }: Use): Promise<void> {
-  const walletAddress = await walletOf(db, sql`id = ${keyId}`)
+async function auditRefusal(db: Database, { keyId, shard, at, outcome, ip }: Use): Promise<void> {
+  const walletAddress = await walletOf(db, sql`id = ${keyId}`, shard)
   if (walletAddress === undefined) return
   await db.transaction(async (tx) => {
     await lockWallet(tx, walletAddress)

@@ -1,6 +1,8 @@
 /** One request with a key, as statistics count it. */
 export interface Use {
   keyId: string
+  /** Of the key's wallet. */
+  shard: number
   /** Milliseconds since 1970. */
   at: number
   /** `OK`, or the code of the refusal. */

@@ -1,5 +1,7 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { type Distribution, inShardsSql, splitByGroup } from '../db/distribution.ts'
+import { walletShard } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import type { Log } from '../log.ts'
 
@@ -40,6 +42,8 @@ export interface WalletFeedOptions {
   pause: (ms: number) => Promise<void>
   pollMs?: number
   heartbeatMs?: number
+  /** Where shards are; undefined on one Postgres. */
+  distribution?: Distribution | undefined
 }
 
 /** A version as the id of its event. */
@@ -56,7 +60,7 @@ export function versionId({ audit, orders }: WalletVersion): string {
 export function openWalletFeed(
   db: Database,
   log: Log,
-  { now, pause, pollMs = 1_000, heartbeatMs = 15_000 }: WalletFeedOptions,
+  { now, pause, pollMs = 1_000, heartbeatMs = 15_000, distribution }: WalletFeedOptions,
 ): WalletFeed {
   const subscribers = new Set<WalletSubscriber>()
   const pollsPerHeartbeat = Math.max(1, Math.round(heartbeatMs / pollMs))
@@ -65,7 +69,7 @@ export function openWalletFeed(
 
   async function keepPolling(): Promise<void> {
     for (let polls = 1; subscribers.size > 0; polls++) {
-      await poll(db, subscribers, now()).catch((error) =>
+      await poll(db, subscribers, now(), distribution).catch((error) =>
         log('warn', 'versions_not_read', { fault: error instanceof Error ? error.name : '' }),
       )
       if (polls % pollsPerHeartbeat === 0)
@@ -98,9 +102,14 @@ export function openWalletFeed(
   }
 }
 
-async function poll(db: Database, subscribers: Set<WalletSubscriber>, now: number): Promise<void> {
+async function poll(
+  db: Database,
+  subscribers: Set<WalletSubscriber>,
+  now: number,
+  distribution: Distribution | undefined,
+): Promise<void> {
   const polled = [...subscribers]
-  const versions = await readVersions(db, polled, now)
+  const versions = await readVersions(db, polled, now, distribution)
   for (const subscriber of polled) {
     if (!subscribers.has(subscriber)) continue
     const version = versions.get(subscriber.sessionId)
@@ -116,30 +125,47 @@ async function poll(db: Database, subscribers: Set<WalletSubscriber>, now: numbe
   }
 }
 
-/** The versions of the wallets of live sessions, by session. */
+type Versions = readonly (readonly [sessionId: string, version: WalletVersion])[]
+
+/** The versions of the wallets of live sessions, by session: where tables are distributed, a statement for each group of shards. */
 async function readVersions(
   db: Database,
   subscribers: readonly WalletSubscriber[],
   now: number,
+  distribution: Distribution | undefined,
 ): Promise<Map<string, WalletVersion>> {
+  const shardOf = ({ walletAddress }: WalletSubscriber) => walletShard(walletAddress)
+  const read = splitByGroup(distribution, subscribers, shardOf).map((group) =>
+    readGroup(db, group, now, inShardsSql(distribution, group.map(shardOf))),
+  )
+  return new Map((await Promise.all(read)).flat())
+}
+
+async function readGroup(
+  db: Database,
+  subscribers: readonly WalletSubscriber[],
+  now: number,
+  inShards: (table: string) => SQL,
+): Promise<Versions> {
   const ids = [...new Set(subscribers.map(({ sessionId }) => sessionId))]
   const found = await rows<WalletVersion & { sessionId: string }>(
     db,
     sql`SELECT sessions.id AS "sessionId", coalesce(newest.sequence, 0)::float8 AS audit,
         coalesce(states.hash, '') AS orders
       FROM unnest(${`{${ids.join(',')}}`}::text::text[]) AS subscribed (id)
-      JOIN sessions ON sessions.id = subscribed.id AND ended_at IS NULL AND expires_at > ${timestamptz(now)}
+      JOIN sessions ON sessions.id = subscribed.id AND ended_at IS NULL AND expires_at > ${timestamptz(now)}${inShards('sessions')}
       LEFT JOIN LATERAL (
         SELECT sequence FROM audit_events WHERE audit_events.wallet_address = sessions.wallet_address
+          AND audit_events.shard = sessions.shard${inShards('audit_events')}
         ORDER BY sequence DESC LIMIT 1
       ) AS newest ON true
       LEFT JOIN LATERAL (
         SELECT md5(string_agg(concat_ws(' ', uuid, status, txid, block_height, burn_requested_at, uuid_used_at), ',')) AS hash
         FROM (
-          SELECT * FROM orders WHERE owner = sessions.wallet_address
+          SELECT * FROM orders WHERE owner = sessions.wallet_address AND orders.shard = sessions.shard${inShards('orders')}
           ORDER BY sequence DESC LIMIT ${ORDERS_WATCHED}::int
         ) AS watched
       ) AS states ON true`,
   )
-  return new Map(found.map(({ sessionId, audit, orders }) => [sessionId, { audit, orders }]))
+  return found.map(({ sessionId, audit, orders }) => [sessionId, { audit, orders }])
 }

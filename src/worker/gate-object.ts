@@ -7,7 +7,7 @@ import type { Log } from '../log.ts'
 import { refuse } from '../result.ts'
 
 /** The number of this interface, and of the release. An object of another one decides nothing. */
-export const GATE_PROTOCOL = `1 of release ${RELEASE}`
+export const GATE_PROTOCOL = `2 of release ${RELEASE}`
 
 /** What Workers call on a gate object, by the platform's RPC. */
 export interface GateObjectCalls {
@@ -37,9 +37,9 @@ export interface GateObjectWorld {
 const MAX_READING_AGE_MS = 10_000
 
 /**
- * One shard of the gate, in a Durable Object. All requests of an object may use its sockets, so it gathers them as a Node process
+ * A part of the gate, in a Durable Object. All requests of an object may use its sockets, so it gathers them as a Node process
  * does, with the same gate. Whether a key is admitted is decided by the statement and not by the object: while the platform moves
- * an object there may be two of one shard, and Workers that decide by themselves beside them.
+ * an object there may be two of the same name, and Workers that decide by themselves beside them.
  *
  * `open` verifies that the database was written with the configured keys; it runs again after a failure.
  */

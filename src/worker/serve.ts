@@ -6,9 +6,10 @@ import { type Encryption, openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { type Mac, openMac } from '../crypto/mac.ts'
 import { type Database, messageOf } from '../db/database.ts'
+import { type Distribution, readDistribution } from '../db/distribution.ts'
 import { connectPostgres, type OpenDatabase, type PostgresRoute } from '../db/postgres.ts'
 import { findRoleRoute } from '../db/role-route.ts'
-import { postgresClock, timestamptz } from '../db/time.ts'
+import { clockOf, timestamptz } from '../db/time.ts'
 import { type DatabaseWatch, openWatch } from '../db/watch.ts'
 import { checkEncryptionKeys } from '../encryption/check.ts'
 import { type Config, readConfig } from '../env.ts'
@@ -37,7 +38,11 @@ import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
 import { cloudflareAddress } from './address.ts'
 import { type GateObjectCalls, openGateObject } from './gate-object.ts'
-import { type GateNamespace, type OpenShardedGate, openShardedGate } from './gate-shards.ts'
+import {
+  type GateNamespace,
+  type OpenGateOverObjects,
+  openGateOverObjects,
+} from './gate-objects.ts'
 import { type OpenIpLimits, openIpLimits, type RateLimitBinding } from './ip-limits.ts'
 
 /** The bindings of wrangler.toml, beside the variables and secrets of src/env.ts. */
@@ -76,6 +81,8 @@ interface Isolate {
   /** Configured, and checked against the database with the first statement that reaches it. */
   keys: EncryptionKeys
   areKeysChecked: boolean
+  /** Read with the first session. */
+  distribution: Distribution | undefined
   /** Found out with the first session. */
   route: PostgresRoute | undefined
   encryption: Encryption
@@ -83,7 +90,7 @@ interface Isolate {
   limits: Limits
   /** What rows of keys mean: values only, which requests may share. */
   knownKeys: KnownKeys
-  openShardedGate: OpenShardedGate
+  openGateOverObjects: OpenGateOverObjects
   usage: UsageRecorder
   log: Log
   keepHead: World['keepHead']
@@ -112,7 +119,6 @@ const WATCH_INTERVAL_MS = 10_000
 
 /** The service on Workers. The first request of an isolate opens it: the global scope may not do work that takes time. */
 export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: WorkerOptions) {
-  const databaseTime = fixedTime === undefined ? postgresClock : () => timestamptz(fixedTime())
   let opened: Isolate | undefined
 
   async function readWatch(one: Isolate, db: Database): Promise<void> {
@@ -177,8 +183,17 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
     const { config, chain, encryption, mac, limits, knownKeys, usage, log, operatorMemory } = one
     const { OPERATOR_PRIVATE_KEYS: privateKeys, STACKS_NETWORK: network } = config
     const now = nowOf(one)
+    const databaseTime = () =>
+      fixedTime === undefined ? clockOf(one.distribution, now)() : timestamptz(fixedTime())
     const ownGate: Gate = (request) =>
-      openGate(session(), limits, { mac, log, now, fixedTime, knownKeys })(request)
+      openGate(session(), limits, {
+        mac,
+        log,
+        now,
+        fixedTime,
+        knownKeys,
+        distribution: one.distribution,
+      })(request)
     let operators: OperatorAccounts | undefined
     let insertOrder: InsertOrder | undefined
     return {
@@ -186,8 +201,11 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       get db() {
         return session()
       },
+      get distribution() {
+        return one.distribution
+      },
       databaseTime,
-      gate: one.openShardedGate(bindings.GATE, ownGate, outlive),
+      gate: one.openGateOverObjects(bindings.GATE, ownGate, outlive),
       watch: one.watch,
       chain,
       get operators() {
@@ -212,7 +230,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       usage,
       recover: engine.recover,
       get insertOrder() {
-        insertOrder ??= openInserts(session())
+        insertOrder ??= openInserts(session(), one.distribution)
         return insertOrder
       },
       log,
@@ -281,6 +299,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
           knownKeys,
           maxWaiting: MAX_WAITING_PER_OBJECT,
           maxStatements: STATEMENTS_PER_OBJECT,
+          distribution: one.distribution,
         })
         return { db, gate, watch, log }
       })
@@ -298,6 +317,7 @@ async function checkDatabase(
   const db = session()
   await checkEncryptionKeys(db, isolate.keys)
   await readWatch(isolate, db)
+  isolate.distribution = await readDistribution(db)
   isolate.areKeysChecked = true
 }
 
@@ -347,9 +367,10 @@ async function openIsolate(
     mac,
     limits: limitsOf(config),
     knownKeys: openKnownKeys(mac),
-    openShardedGate: openShardedGate(config.GATE_OBJECTS, log, ownNow),
+    openGateOverObjects: openGateOverObjects(config.GATE_OBJECTS, log, ownNow),
     keys,
     areKeysChecked: false,
+    distribution: undefined,
     route: undefined,
     usage: openUsage(log),
     log,

@@ -36,7 +36,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'what a wallet can prove is pure and knows nothing of keys',
   },
   db: {
-    imports: ['result', 'crypto'],
+    imports: ['result', 'memoize', 'crypto'],
     packages: ['drizzle-orm', 'postgres', '@electric-sql/pglite', 'node:'],
     readsMachine: [
       'open.ts',

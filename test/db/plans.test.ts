@@ -23,7 +23,7 @@ const SMALL = ['operators', 'encryption_keys']
 /** How tables grow: what tells row number `n` from the one that it is copied from. */
 const ROWS = 20_000
 const GROWTH: Readonly<Record<string, string>> = {
-  wallets: `'address', 'W' || n`,
+  wallets: `'address', 'W' || n, 'shard', wallet_shard('W' || n)`,
   signed_actions: `'id', 1000 + n, 'wallet_address', 'W' || n % 1000, 'message_hash', '\\x' || md5('m' || n)`,
   api_keys: `'id', 'key_' || n, 'wallet_address', 'W' || n % 1000, 'key_hash', '\\x' || md5('a' || n) || md5('b' || n),
     'previous_key_hash', '\\x' || md5('c' || n) || md5('d' || n)`,
@@ -65,7 +65,7 @@ it('finds rows by an index once tables have grown', { timeout: 120_000 }, async 
 
 async function grow(sql: Sql, table: string, changed: string): Promise<void> {
   await sql.unsafe(`INSERT INTO ${table}
-    SELECT (jsonb_populate_record(${table}, jsonb_build_object(${changed}))).*
+    SELECT (jsonb_populate_record(${table}, jsonb_build_object('shard', wallet_shard('W' || n % 1000), ${changed}))).*
     FROM ${table}, generate_series(1, ${ROWS}) AS n WHERE ctid = (SELECT min(ctid) FROM ${table})`)
 }
 

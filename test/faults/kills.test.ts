@@ -5,7 +5,9 @@ import { killUnderLoad } from '../support/workloads/kills.ts'
 /** `npm run soak` does it 100 times. */
 const KILLS = 3
 
-it('a process that is killed at any moment loses no count of what it answered, and invents none', async () => {
+it('a process that is killed at any moment loses no count of what it answered, and invents none', {
+  timeout: 300_000,
+}, async () => {
   const tally = await killUnderLoad({
     databaseUrl: await freshDatabase('Postgres'),
     chain: { devnetUrl: inject('devnetUrl') },

@@ -4,12 +4,12 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toHex } from '../../src/crypto/bytes.ts'
 import { rows } from '../../src/db/database.ts'
-import { makeSecret } from '../../src/keys/secret.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { isDocumented } from '../http/documented.ts'
 import { writeMacs } from '../support/remac.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
 import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
 import { json, name, objectChange, text, textChange } from './hostile-requests.ts'
@@ -69,7 +69,7 @@ async function arrange(): Promise<void> {
     await createKey(service, wallet, { permissions: [] }),
     await createKey(service, wallet, { expiresAt }),
     await createKey(service, stranger),
-    { apiKey: makeSecret('ck_live_', randomBytes(32)), keyId: 'key_never' },
+    { apiKey: unknownSecret(), keyId: 'key_never' },
   ]
   const suspended = await createKey(service, wallet)
   const listed = await createKey(service, wallet, { ipAllowlist: ['192.0.2.0/24'] })

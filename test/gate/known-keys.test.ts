@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { openMac } from '../../src/crypto/mac.ts'
+import { walletShard } from '../../src/db/shard.ts'
 import { type KnownKeys, openKnownKeys } from '../../src/gate/known-keys.ts'
 import { RIGHT_NAMES, readRights, rightsText } from '../../src/keys/rights.ts'
 import type { KeyHash } from '../../src/keys/secret.ts'
@@ -8,11 +9,13 @@ import type { KeyHash } from '../../src/keys/secret.ts'
 const mac = openMac([{ name: 'first', bytes: randomBytes(32) }] as never)
 const NOW = Date.UTC(2031, 4, 6)
 const SERVER = '2031-01-01T00:00:00Z'
+const WALLET = 'ST1'
 const hashOf = (n: number) => hash('sha256', String(n)) as KeyHash
 
 /** A row as the statement returns it, with its MAC unless another one is given. */
 function row(n: number, { server = SERVER, seal = undefined as string | undefined | null } = {}) {
-  const rights = RIGHT_NAMES.map((name) => (name === 'id' ? `key_${n}` : null))
+  const given: Partial<Record<string, string>> = { id: `key_${n}`, walletAddress: WALLET }
+  const rights = RIGHT_NAMES.map((name) => given[name] ?? null)
   const stored = seal === undefined ? mac(rightsText(readRights(rights))) : seal
   return JSON.stringify([rights, stored, '7', `(0,${n})`, server])
 }
@@ -42,7 +45,8 @@ describe('what is known of keys', () => {
   ])('is nothing of a row with %s, and nothing more of the version before', (_, seal) => {
     const known = openKnownKeys(mac)
     twice(known, 1)
-    expect(known.read(hashOf(1), row(1, { seal }), NOW)).toEqual({ keyId: 'key_1', key: undefined })
+    const read = known.read(hashOf(1), row(1, { seal }), NOW)
+    expect(read).toEqual({ keyId: 'key_1', shard: walletShard(WALLET), key: undefined })
     expect(known.find(hashOf(1), NOW)).toBeUndefined()
   })
 

@@ -1,12 +1,12 @@
-import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { isOutage } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
-import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
+import { hashSecret } from '../../src/keys/secret.ts'
 import { databaseAt } from '../support/old-database.ts'
 import { writeMacs } from '../support/remac.ts'
+import { oldSecret } from '../support/secrets.ts'
 import { startService } from '../support/service.ts'
 import { createKey, newWallet } from '../support/wallet.ts'
 
@@ -14,11 +14,10 @@ import { createKey, newWallet } from '../support/wallet.ts'
 const COUNTED_IN_KEYS = 8
 const LIMIT = 2_000
 const CALLERS = 24
-const PREFIX = 'ck_live_'
 
 /** A key of that release, half through its hour and its day. */
 async function oldKey(client: postgres.Sql, minute: number) {
-  const apiKey = makeSecret(PREFIX, randomBytes(32))
+  const apiKey = oldSecret()
   await client`INSERT INTO signed_actions
       (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
     VALUES ('ST', 'create_api_key', '{}', '\\x00', '', '', now())`

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
 import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
-import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
+import { hashSecret } from '../../src/keys/secret.ts'
 import { orderHash } from '../../src/orders/validate.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import type { Service } from '../support/service.ts'
 import { createKey, fund, json, newWallet } from '../support/wallet.ts'
 
@@ -38,7 +38,7 @@ export async function useEverything(
       }),
     ),
   )) as { apiKey: string; keyId: string }
-  const own = makeSecret('ck_live_', randomBytes(32))
+  const own = unknownSecret('ck_live_', wallet.address)
   const granted = wallet.sign({
     action: 'create_api_key',
     keyName: 'own secret',

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { countByIp, type IpLimits } from '../../src/http/ip-limits.ts'
-import { makeSecret } from '../../src/keys/secret.ts'
 import { answered, asksNothing, refused } from '../support/assertions.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { EVERYWHERE, type Service, startService } from '../support/service.ts'
 import { createKey, json, newWallet } from '../support/wallet.ts'
 
@@ -111,7 +110,7 @@ describe.each(EVERYWHERE)('A sender of keys that fail, on %s,', (engine) => {
     service.clock.now = Math.floor(service.clock.now / 60_000) * 60_000
   })
   afterAll(() => service.close())
-  const unknown = () => makeSecret('ck_live_', randomBytes(32))
+  const unknown = () => unknownSecret()
 
   it.each([
     ['mistyped', '192.0.2.1', () => `${unknown().slice(0, -1)}_`],

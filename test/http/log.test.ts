@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { makeSecret } from '../../src/keys/secret.ts'
 import { openLog } from '../../src/log.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
 import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
 
@@ -10,7 +9,7 @@ describe('The log', () => {
     const service = await startService('Postgres', { env: { ACCESS_LOG: 'all' } })
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)
-    const unknown = makeSecret('ck_live_', randomBytes(32))
+    const unknown = unknownSecret()
     const order = wallet.order()
     const uuid = await createOrder(service, wallet)
     const proof = wallet.sign({ action: 'cancel_order', uuid })

@@ -1,18 +1,18 @@
-import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
 import { createClient, privateKeySigner, verifyAudit } from '../../src/client/index.ts'
 import { rows } from '../../src/db/database.ts'
 import type { CreatedKey, Key } from '../../src/keys/key.ts'
-import { hashSecret, makeSecret, type Secret } from '../../src/keys/secret.ts'
+import { hashSecret, type Secret } from '../../src/keys/secret.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
+import { oldSecret, unknownSecret } from '../support/secrets.ts'
 import { ENGINES, type Service } from '../support/service.ts'
-import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
+import { createKey, json, newWallet, type Wallet, walletsOfOneShard } from '../support/wallet.ts'
 
 const PREFIX = 'ck_live_'
-const newSecret = () => makeSecret(PREFIX, randomBytes(32))
+const newSecret = (wallet: Wallet) => unknownSecret(PREFIX, wallet.address)
 let names = 0
 const grant = (wallet: Wallet, secret: Secret, members = {}) =>
   wallet.sign({
@@ -42,7 +42,8 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   }
 
   it('works with that secret, which the service showed no more than it got it', async () => {
-    const [wallet, secret] = [newWallet(service), newSecret()]
+    const wallet = newWallet(service)
+    const secret = newSecret(wallet)
     const key = await created(grant(wallet, secret), secret)
     expect(key.apiKey).toBe(secret)
     expect(await answered(await me(secret))).toMatchObject({
@@ -54,7 +55,8 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   })
 
   it('is made once of a message that is sent again, and is the same key each time', async () => {
-    const [wallet, secret] = [newWallet(service), newSecret()]
+    const wallet = newWallet(service)
+    const secret = newSecret(wallet)
     const signed = grant(wallet, secret, { label: 'host 7', expiresAt: '2099-01-01T00:00:00Z' })
     const first = await created(signed, secret)
     service.clock.now += 60_000
@@ -63,13 +65,14 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   })
 
   it('is given to no party that has the message and not the secret', async () => {
-    const [wallet, secret] = [newWallet(service), newSecret()]
+    const wallet = newWallet(service)
+    const secret = newSecret(wallet)
     const signed = grant(wallet, secret)
-    for (const guess of [undefined, newSecret(), 'ck_live_x', `${secret}x`])
+    for (const guess of [undefined, newSecret(wallet), 'ck_live_x', `${secret}x`])
       await refused(await send(signed, guess), 'invalidRequest')
     expect(await keysOf(wallet)).toEqual([])
     await created(signed, secret)
-    for (const guess of [undefined, newSecret()]) {
+    for (const guess of [undefined, newSecret(wallet)]) {
       const body = JSON.stringify(await refused(await send(signed, guess), 'invalidRequest'))
       expect(body).not.toMatch(/ck_live_\w|key_/)
     }
@@ -77,11 +80,18 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
 
   it('is a secret of the form that keys have, so that a mistyped one is known as such', async () => {
     const wallet = newWallet(service)
-    const secret = newSecret()
+    const secret = newSecret(wallet)
     const mistyped = `${secret.slice(0, -1)}${secret.endsWith('a') ? 'b' : 'a'}` as Secret
-    const other = makeSecret('ck_test_', randomBytes(32))
+    const other = unknownSecret('ck_test_', wallet.address)
     for (const wrong of [mistyped, other, 'hunter2' as Secret])
       await refused(await send(grant(wallet, wrong), wrong), 'invalidRequest')
+    expect(await keysOf(wallet)).toEqual([])
+  })
+
+  it('is of its wallet: the shard that it names is the one that the wallet has', async () => {
+    const [wallet, other] = [newWallet(service), newWallet(service)]
+    for (const secret of [newSecret(other), oldSecret(PREFIX)])
+      await refused(await send(grant(wallet, secret), secret), 'invalidRequest')
     expect(await keysOf(wallet)).toEqual([])
   })
 
@@ -94,19 +104,20 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   ])('is named by a hash: %j is none', async (keyHash) => {
     const wallet = newWallet(service)
     await refused(
-      await send(grant(wallet, newSecret(), { keyHash }), newSecret()),
+      await send(grant(wallet, newSecret(wallet), { keyHash }), newSecret(wallet)),
       'invalidRequest',
     )
   })
 
   it('is not brought back by its message once it has ended, or has another secret', async () => {
-    const [wallet, secret] = [newWallet(service), newSecret()]
+    const wallet = newWallet(service)
+    const secret = newSecret(wallet)
     const signed = grant(wallet, secret)
     const { keyId } = await created(signed, secret)
     const rotate = { action: 'rotate_api_key', keyId, graceSeconds: 0 }
     await answered(await service.call(`/api-keys/${keyId}/rotate`, json(wallet.sign(rotate))))
     await refused(await send(signed, secret), 'messageReplayed')
-    const second = newSecret()
+    const second = newSecret(wallet)
     const revoked = grant(wallet, second)
     await created(revoked, second)
     await service.call('/api-keys/self', { method: 'DELETE', headers: { 'X-API-Key': second } })
@@ -115,7 +126,8 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   })
 
   it('is answered for as long as its message is fresh', async () => {
-    const [wallet, secret] = [newWallet(service), newSecret()]
+    const wallet = newWallet(service)
+    const secret = newSecret(wallet)
     const signed = grant(wallet, secret)
     await created(signed, secret)
     service.clock.now += 301_000
@@ -123,7 +135,8 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   })
 
   it('has a secret that no other key has, of whatever wallet, even as one before its last', async () => {
-    const [wallet, thief, secret] = [newWallet(service), newWallet(service), newSecret()]
+    const [wallet, thief] = walletsOfOneShard(service)
+    const secret = newSecret(wallet)
     const { keyId } = await created(grant(wallet, secret), secret)
     for (const owner of [wallet, thief])
       await refused(await send(grant(owner, secret), secret), 'secretInUse')
@@ -157,7 +170,7 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
     expect(verifyAudit(audit)).toMatchObject({ ok: true, vouched: [] })
     const events = audit.events.map((event) => {
       const body = JSON.parse(event.body)
-      const details = { ...body.details, keyHash: hashSecret(newSecret()) }
+      const details = { ...body.details, keyHash: hashSecret(newSecret(wallet)) }
       const text = bodyText({ ...body, details })
       return { ...event, body: text, hash: chainHash(FIRST_HASH, text) }
     })
@@ -168,7 +181,8 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
   })
 
   it('is stored as a hash alone', async () => {
-    const [wallet, secret] = [newWallet(service), newSecret()]
+    const wallet = newWallet(service)
+    const secret = newSecret(wallet)
     await created(grant(wallet, secret), secret)
     const stored = await rows<{ text: string }>(
       service.world.db,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sha256, toHex } from '../../src/crypto/bytes.ts'
 import { rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import { shardSql } from '../../src/db/shard.ts'
 import { type CheckServices, checkAudit } from '../../src/provenance/check.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { answered } from '../support/assertions.ts'
@@ -185,8 +186,8 @@ describe.each(ENGINES)('The audit check on %s', (engine) => {
     await createKey(service, next)
     await rows(
       service.world.db,
-      sql`INSERT INTO audit_events (wallet_address, sequence, body, hash)
-        SELECT ${wallet.address}, n, '{}', decode(repeat('00', 32), 'hex') FROM generate_series(2, 50001) AS n`,
+      sql`INSERT INTO audit_events (wallet_address, shard, sequence, body, hash)
+        SELECT ${wallet.address}, ${shardSql(wallet.address)}, n, '{}', decode(repeat('00', 32), 'hex') FROM generate_series(2, 50001) AS n`,
     )
     const { faultCount, faults } = await checkAudit(service.world)
     expect(faultCount).toBeGreaterThanOrEqual(100_000)

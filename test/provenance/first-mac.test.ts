@@ -6,10 +6,11 @@ import { sha256, toBase62, toHex } from '../../src/crypto/bytes.ts'
 import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import { openMac } from '../../src/crypto/mac.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
-import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
+import { hashSecret } from '../../src/keys/secret.ts'
 import { checkAudit } from '../../src/provenance/check.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { databaseAt } from '../support/old-database.ts'
+import { oldSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
 import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -68,7 +69,7 @@ describe('A key whose MAC an earlier release computed', () => {
     const [grant] = await client`INSERT INTO signed_actions
         (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
       VALUES (${wallet.address}, 'create_api_key', ${message}, ${hash}, ${signature}, '', now()) RETURNING id`
-    const apiKey = makeSecret('ck_live_', randomBytes(32))
+    const apiKey = oldSecret()
     const keyHash = hashSecret(apiKey)
     const keyId = `key_${toBase62(randomBytes(12), 17)}`
     const { ipAllowlist, tokens, recipients, maxAmountIn, ...rest } = limits

@@ -12,12 +12,13 @@ import { openEncryption } from '../../src/crypto/encryption.ts'
 import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import { signatureLabel } from '../../src/crypto/labels.ts'
 import { rows } from '../../src/db/database.ts'
-import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
+import { hashSecret } from '../../src/keys/secret.ts'
 import { checkAudit } from '../../src/provenance/check.ts'
 import type { UnsealedKey } from '../../src/provenance/seal.ts'
 import { collectingTerminal } from '../cli/latchkey.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { databaseAt } from '../support/old-database.ts'
+import { oldSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
 import { fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -108,7 +109,7 @@ describe('The keys of a release without MACs', () => {
       permissions: ['execute'],
       expiresAt: '2999-01-01T00:00:00+01:00',
     })
-    const apiKey = makeSecret('ck_live_', randomBytes(32))
+    const apiKey = oldSecret()
     const keyId = `key_${toBase62(randomBytes(12), 17)}`
     await client`INSERT INTO api_keys
         (id, key_hash, key_preview, wallet_address, name, permissions, grant_id, created_at, expires_at)
@@ -148,7 +149,7 @@ describe('The keys of a release without MACs', () => {
     })
   })
 
-  const thief = makeSecret('ck_live_', randomBytes(32))
+  const thief = oldSecret()
   it('are not sealed for a party that writes to the database after the list was made', async () => {
     // S4: own key hashes in granted rows, revocations cleared together with their messages.
     const hash = Buffer.from(hashSecret(thief), 'hex')

@@ -24,7 +24,12 @@ const EDITS: Record<string, Edit> = {
   // The owner's secret then leads nowhere, and the thief's to a row that nobody sealed.
   key_hash: { to: FOREIGN_HASH, gate: true, check: true },
   key_preview: { to: "'ck_live_xxxx...xxxx'", gate: false, check: false },
-  wallet_address: { to: "'ST000000000000000000002AMW42H'", gate: true, check: true },
+  // With the shard of that wallet: see what the database refuses, below.
+  wallet_address: {
+    to: "'ST000000000000000000002AMW42H', shard = wallet_shard('ST000000000000000000002AMW42H')",
+    gate: true,
+    check: true,
+  },
   name: { to: "'edited'", gate: true, check: true },
   permissions: { to: "'{create,execute,cancel}'", gate: true, check: true },
   rate_limit_per_minute: { to: '1000000', gate: true, check: true },
@@ -79,6 +84,7 @@ const COUNTER_EDITS: Record<string, Edit> = {
   creation_count: { to: '1000', gate: false, check: false },
   execution_count: { to: '1000', gate: false, check: false },
   cancellation_count: { to: '1000', gate: false, check: false },
+  shard: { to: '-1', gate: false, check: false },
 }
 
 const AUDIT_UPSERT = sql`INSERT INTO audit_events SELECT * FROM audit_events
@@ -133,7 +139,7 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
   }
 
   it.each([
-    ['api_keys', [...Object.keys(EDITS), ...OLD_COUNTERS]],
+    ['api_keys', [...Object.keys(EDITS), ...OLD_COUNTERS, 'shard']],
     ['key_counters', Object.keys(COUNTER_EDITS)],
   ])('is tried on every column that there is of %s', async (table, tried) => {
     const columns = await rows<{ name: string }>(
@@ -172,6 +178,12 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
     await rows(service.world.db, sql`DELETE FROM key_counters WHERE key_id = ${keyId}`)
     const { details } = await refused(await use(apiKey), 'apiKeyInactive')
     expect(details).toEqual({ reason: 'tampered' })
+  })
+
+  it('of the shard alone is refused by the database: it is that of the wallet', async () => {
+    await expect(
+      rows(service.world.db, sql`UPDATE api_keys SET shard = (shard + 1) % 65536`),
+    ).rejects.toMatchObject({ cause: { code: '23514' } })
   })
 
   it.each(Object.entries(EDITS))('of %s is found by whom the table says', async (column, edit) => {

@@ -1,10 +1,18 @@
-import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
-import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
+import { hashSecret } from '../../src/keys/secret.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { type Service, secretsOf, startService } from '../support/service.ts'
-import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
+import {
+  createKey,
+  createOrder,
+  fund,
+  json,
+  newWallet,
+  type Wallet,
+  walletsOfOneShard,
+} from '../support/wallet.ts'
 
 /** One round of each race in `npm test`; RACE_ROUNDS=50 repeats them all. */
 const ROUNDS = Number(process.env.RACE_ROUNDS ?? 3)
@@ -65,7 +73,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     )
     const made = await rows(
       one.world.db,
-      sql`SELECT api_keys.id FROM api_keys JOIN signed_actions a ON grant_id = a.id WHERE message = ${signed.message}`,
+      sql`SELECT api_keys.id FROM api_keys JOIN signed_actions a ON grant_id = a.id AND a.shard = api_keys.shard WHERE message = ${signed.message}`,
     )
     expect(made).toHaveLength(1)
   })
@@ -73,8 +81,8 @@ describe('of many at once, on Postgres, through two services with 24 connections
   it.each(
     rounds(),
   )('one message and its secret make one key, which all of its senders get (round %i)', async () => {
-    const secret = makeSecret('ck_live_', randomBytes(32))
     const owner = newWallet(one)
+    const secret = unknownSecret('ck_live_', owner.address)
     const signed = owner.sign({
       action: 'create_api_key',
       keyName: 'raced',
@@ -94,11 +102,13 @@ describe('of many at once, on Postgres, through two services with 24 connections
   })
 
   it.each(rounds())('one secret is of one key, whichever wallets name it (round %i)', async () => {
-    const secret = makeSecret('ck_live_', randomBytes(32))
+    const wallets = walletsOfOneShard(one)
+    const secret = unknownSecret('ck_live_', wallets[0].address)
     const keyHash = hashSecret(secret)
-    const answers = await race((service) => {
-      const members = { action: 'create_api_key', keyName: 'bot', permissions: [], keyHash }
-      const signed = newWallet(one).sign(members)
+    const answers = await race((service, caller) => {
+      const keyName = `bot ${caller}`
+      const members = { action: 'create_api_key', keyName, permissions: [], keyHash }
+      const signed = (wallets[caller % 2] ?? wallets[0]).sign(members)
       return service.call('/api-keys', json(signed, { 'X-API-Key': secret }))
     })
     expect(winners(answers)).toHaveLength(1)
@@ -110,9 +120,9 @@ describe('of many at once, on Postgres, through two services with 24 connections
   it.each(
     rounds(),
   )('a secret that is being rotated away is not taken by another wallet meanwhile (round %i)', async () => {
-    const secret = makeSecret('ck_live_', randomBytes(32))
+    const [owner, other] = walletsOfOneShard(one)
+    const secret = unknownSecret('ck_live_', owner.address)
     const keyHash = hashSecret(secret)
-    const owner = newWallet(one)
     const named = { action: 'create_api_key', keyName: 'bot', permissions: [], keyHash }
     const made = await one.call('/api-keys', json(owner.sign(named), { 'X-API-Key': secret }))
     const { keyId } = (await made.json()) as { keyId: string }
@@ -120,7 +130,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
     const answers = await race((service, caller) =>
       caller === 0
         ? service.call(`/api-keys/${keyId}/rotate`, json(owner.sign(rotate)))
-        : service.call('/api-keys', json(newWallet(one).sign(named), { 'X-API-Key': secret })),
+        : service.call('/api-keys', json(other.sign(named), { 'X-API-Key': secret })),
     )
     expect(winners(answers)).toHaveLength(1)
     const holders = await rows(

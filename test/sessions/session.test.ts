@@ -1,11 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { endpoints } from '../../src/app.ts'
 import { rows } from '../../src/db/database.ts'
-import { makeSecret } from '../../src/keys/secret.ts'
+import { shardSql } from '../../src/db/shard.ts'
 import { startService } from '../http/documented.ts'
 import { answered, asksNothing, changesNothing, refused, stored } from '../support/assertions.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { ENGINES, type Service } from '../support/service.ts'
 import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -143,18 +143,19 @@ describe.each(ENGINES)('A session on %s', (engine) => {
       session.toUpperCase().replace('CS_', 'cs_'),
     ])
       await asksNothing(service, async () => refused(await list(text), 'sessionInvalid'))
-    await refused(await list(makeSecret('cs_', randomBytes(32))), 'sessionInvalid')
+    await refused(await list(unknownSecret('cs_')), 'sessionInvalid')
   })
 
   it('that was edited in the database is refused', async () => {
-    const wallet = newWallet(service)
     const victim = newWallet(service)
-    const session = await opened(wallet)
     for (const change of [
-      sql`wallet_address = ${victim.address}`,
+      sql`wallet_address = ${victim.address}, shard = ${shardSql(victim.address)}`,
       sql`expires_at = expires_at + interval '1 day'`,
       sql`mac = sha256(mac)`,
     ]) {
+      const wallet = newWallet(service)
+      const session = await opened(wallet)
+      await answered(await list(session))
       await rows(
         service.world.db,
         sql`UPDATE sessions SET ${change} WHERE wallet_address = ${wallet.address}`,

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import { freshDatabase } from './service.ts'
+import { plainDatabase } from './service.ts'
 
 export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
@@ -13,7 +13,7 @@ export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url
 export async function databaseAt(
   lastMigration: number,
 ): Promise<{ databaseUrl: string; client: postgres.Sql }> {
-  const databaseUrl = await freshDatabase('Postgres')
+  const databaseUrl = await plainDatabase()
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-old-'))
   writeMigrations(folder, lastMigration)
   const client = postgres(databaseUrl, { max: 1, onnotice: () => {} })

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type BuildOptions, build, type Plugin } from 'esbuild'
@@ -8,17 +8,40 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** The commit of release 0.1.0, and its last migration. */
 const COMMIT = '71f70ee4029ff697d6e5afea7a92249a62739e28'
 export const LAST_MIGRATION_BEFORE = 4
+/** The last commit without shards in its tables, and its last migration. */
+const COMMIT_WITHOUT_SHARDS = '50ec283d7ff52c1a7d9050185ac4960a7a8dd0a4'
+export const LAST_MIGRATION_WITHOUT_SHARDS = 10
 /** Read from its folder, or native. */
 const EXTERNAL = ['@electric-sql/pglite', 'secp256k1', '@bitauth/libauth']
 
 /** Whether the history that this checkout has reaches back to the release before: a shallow clone's does not. */
 export function hasReleaseBefore(): boolean {
+  return hasCommit(COMMIT)
+}
+
+/** As `hasReleaseBefore`, of the last commit without shards. */
+export function hasCommitWithoutShards(): boolean {
+  return hasCommit(COMMIT_WITHOUT_SHARDS)
+}
+
+function hasCommit(commit: string): boolean {
   try {
-    git(['cat-file', '-e', `${COMMIT}^{commit}`])
+    git(['cat-file', '-e', `${commit}^{commit}`])
     return true
   } catch {
     return false
   }
+}
+
+/**
+ * Writes the last commit without shards into a folder, with its migrations and the packages of this checkout. Resolves to its entry on
+ * Node: it has the same packages, and runs from its sources.
+ */
+export function writeCommitWithoutShards(folder: string): string {
+  const files = git(['archive', COMMIT_WITHOUT_SHARDS, 'src', 'drizzle', 'docs', 'package.json'])
+  execFileSync('tar', ['-x', '-C', folder], { input: files })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  return join(folder, 'src/node.ts')
 }
 
 /**

@@ -12,6 +12,8 @@ import { openWorld } from '../../src/node/world.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import type { World } from '../../src/world.ts'
 import { startWorker } from '../worker/workerd.ts'
+import { CITUS_URL, citusDatabase } from './citus.ts'
+import { partitionedDatabase } from './partitioned.ts'
 
 export type Engine = 'PGlite' | 'Postgres' | 'workerd'
 export const ENGINES: readonly Engine[] = ['PGlite', 'Postgres']
@@ -27,6 +29,8 @@ export interface Service {
   database: OpenDatabase
   logged: string[]
   statements: string[]
+  /** The parameters of each of the statements; none of workerd's. */
+  parameters: (readonly unknown[])[]
   clock: { now: number }
   close(): Promise<void>
 }
@@ -46,8 +50,14 @@ export async function startService(
 ): Promise<Service> {
   const databaseUrl = given.databaseUrl ?? (await freshDatabase(engine))
   const statements: string[] = []
+  const parameters: (readonly unknown[])[] = []
   const database = await openDatabase(databaseUrl, {
-    ...(engine !== 'workerd' && { onStatement: (text: string) => statements.push(text) }),
+    ...(engine !== 'workerd' && {
+      onStatement: (text: string, given: readonly unknown[]) => {
+        statements.push(text)
+        parameters.push(given)
+      },
+    }),
     ...(maxConnections !== undefined && { maxConnections }),
   })
   const devnetUrl = inject('devnetUrl')
@@ -113,6 +123,7 @@ export async function startService(
     database,
     logged,
     statements,
+    parameters,
     clock,
     async close() {
       await workerd?.stop()
@@ -138,9 +149,19 @@ async function fundOperator(devnetUrl: string, privateKey: string): Promise<void
   if (!response.ok) throw new Error(`the operator has no funds: ${await response.text()}`)
 }
 
-/** An empty database: PGlite in memory, or a new one in the shared Postgres. */
+/**
+ * An empty database: PGlite in memory, or a new one in the shared Postgres. With TEST_CITUS_URL it is a distributed one of that cluster,
+ * and with TEST_PARTITIONS one whose tables have so many partitions.
+ */
 export async function freshDatabase(engine: Engine): Promise<string> {
   if (engine === 'PGlite') return 'pglite::memory:'
+  if (CITUS_URL !== undefined) return citusDatabase(CITUS_URL)
+  const partitions = process.env.TEST_PARTITIONS
+  return partitions === undefined ? plainDatabase() : partitionedDatabase(Number(partitions))
+}
+
+/** A new database of the shared Postgres, without tables. */
+export async function plainDatabase(): Promise<string> {
   const server = inject('postgresUrl')
   const name = `latchkey_${randomUUID().replaceAll('-', '')}`
   const client = postgres(`${server}/postgres`, { max: 1, onnotice: () => {} })

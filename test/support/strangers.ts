@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { hashMessage } from '@stacks/encryption'
 import { signMessageHashRsv } from '@stacks/transactions'
 import { sql } from 'drizzle-orm'
@@ -7,9 +6,9 @@ import { toHex } from '../../src/crypto/bytes.ts'
 import { rows } from '../../src/db/database.ts'
 import type { RefusalReason } from '../../src/errors.ts'
 import { SCOPES, type Scope } from '../../src/keys/scope.ts'
-import { makeSecret } from '../../src/keys/secret.ts'
 import { toHighS } from '../stacks/wallets.ts'
 import { answered, asksNothing, changesNothing, kept, refused } from './assertions.ts'
+import { unknownSecret } from './secrets.ts'
 import type { Service } from './service.ts'
 import { createKey, newWallet, type Wallet } from './wallet.ts'
 
@@ -198,7 +197,7 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
 
       it('refuses a well-formed key that was never given, after one statement where it is counted', async () => {
         const { target } = await arrange()
-        const unknown = makeSecret('ck_live_', randomBytes(32))
+        const unknown = unknownSecret()
         await changesNothing(service, async () => {
           const before = service.statements.length
           const body = await refused(await withKey(target, unknown), 'apiKeyInvalid')
@@ -373,7 +372,7 @@ export function refusesStrangers(route: ProtectedRoute, running: () => Service):
       it('refuses a well-formed session that was never opened', async () => {
         const { target } = await arrange()
         await changesNothing(service, async () =>
-          refused(await withSession(target, makeSecret('cs_', randomBytes(32))), 'sessionInvalid'),
+          refused(await withSession(target, unknownSecret('cs_')), 'sessionInvalid'),
         )
       })
 

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { walletShard } from '../../src/db/wallet-shard.ts'
 import { COMMITTED_ROUTER, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
 import { type CommittedTerms, committedUuid } from '../../src/stacks/committed.ts'
@@ -83,6 +84,18 @@ export function termsOf(order: Omit<NewOrder, 'uuid' | 'signature'>): CommittedT
     to: recipient,
     token: order.outputToken,
     until: Date.parse(deadline) / 1000,
+  }
+}
+
+/** Two wallets of one shard, of which a secret can be a secret of either. */
+export function walletsOfOneShard(service: Pick<Service, 'clock'>): [Wallet, Wallet] {
+  const known = new Map<number, Wallet>()
+  for (;;) {
+    const wallet = newWallet(service)
+    const shard = walletShard(wallet.address)
+    const other = known.get(shard)
+    if (other !== undefined) return [other, wallet]
+    known.set(shard, wallet)
   }
 }
 

@@ -11,7 +11,7 @@ export function limitByAddress(c: AppContext): undefined {
 
 /**
  * Counts a credential that was refused against the client address; beyond the limit the request gets 429 instead of its
- * refusal. Called once the credential is known to be bad: 256 random bits cannot be guessed, and a limit that came first
+ * refusal. Called once the credential is known to be bad: 232 random bits cannot be guessed, and a limit that came first
  * would let one sender shut out the good keys of its address.
  */
 export function countFailedKey(c: AppContext): void {

@@ -1,6 +1,7 @@
+import { walletShard } from '../../db/wallet-shard.ts'
 import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
-import { type KeyHash, parseSecret, type Secret } from '../../keys/secret.ts'
+import { type PresentedSecret, parseSecret, type Secret, shardOf } from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
@@ -33,12 +34,13 @@ export async function authenticateKey(
   const world = c.get('world')
   const clientIp = c.get('clientIp')
   const decision = await world.gate({
-    hash: readKeyHash(c),
+    ...readPresentedKey(c),
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
   })
   c.set('keyId', decision.keyId)
+  c.set('keyShard', decision.shard)
   if (decision.at !== undefined) c.set('now', decision.at)
   if (decision.ok) c.set('keyEndsAt', decision.value.endsAt)
   if (decision.windows !== undefined) c.set('windows', decision.windows)
@@ -46,12 +48,13 @@ export async function authenticateKey(
   return unwrap(decision)
 }
 
-/** The hash of the presented key. A key with a wrong shape or checksum is refused here, without a statement. */
-export function readKeyHash(c: AppContext): KeyHash {
+/** The presented key: its hash and its shard. One with a wrong shape or checksum is refused here, without a statement. */
+export function readPresentedKey(c: AppContext): PresentedSecret {
   const world = c.get('world')
   const text = presentedKey(c)
   const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
-  if (secret !== undefined) return world.hashSecret(secret)
+  if (secret !== undefined)
+    return { hash: world.hashSecret(secret), shard: shardOf(world.config.KEY_PREFIX, secret) }
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
   return unwrap(sentTwice(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
@@ -61,12 +64,24 @@ export function readKeyHash(c: AppContext): KeyHash {
  * The secret of a key to be made, whose hash its owner signed. It is sent as every key is, so that what keeps keys out of logs
  * keeps it out too. Knowing the secret is what entitles to the key: a party that only read the message gets nothing for it.
  */
-export function readNamedSecret(c: AppContext, keyHash: string | undefined): Secret | undefined {
+export function readNamedSecret(
+  c: AppContext,
+  walletAddress: string,
+  keyHash: string | undefined,
+): Secret | undefined {
   if (keyHash === undefined) return undefined
   const world = c.get('world')
   const text = presentedKey(c)
   const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
-  if (secret !== undefined && world.hashSecret(secret) === keyHash) return secret
+  if (secret !== undefined && world.hashSecret(secret) === keyHash) {
+    if (shardOf(world.config.KEY_PREFIX, secret) === walletShard(walletAddress)) return secret
+    return unwrap(
+      refuse('invalidRequest', {
+        problem:
+          'the four characters after the prefix of the secret must be those of the shard of the wallet',
+      }),
+    )
+  }
   return unwrap(
     sentTwice(c) ??
       refuse('invalidRequest', {

@@ -1,4 +1,4 @@
-import { parseSecret } from '../../keys/secret.ts'
+import { parseSecret, shardOf } from '../../keys/secret.ts'
 import { refuse } from '../../result.ts'
 import { findSession } from '../../sessions/find.ts'
 import { SESSION_PREFIX } from '../../sessions/session.ts'
@@ -21,7 +21,11 @@ export async function authenticateSession(
   const session =
     secret === undefined
       ? refuse('sessionInvalid')
-      : await findSession(world, world.hashSecret(secret), c.get('now'))
+      : await findSession(
+          world,
+          { hash: world.hashSecret(secret), shard: shardOf(SESSION_PREFIX, secret) },
+          c.get('now'),
+        )
   if (!session.ok) countFailedKey(c)
   return unwrap(session)
 }

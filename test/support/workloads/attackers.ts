@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { gzipSync } from 'node:zlib'
-import { makeSecret } from '../../../src/keys/secret.ts'
+import { unknownSecret } from '../secrets.ts'
 
 /** What a thread of attackers is told. */
 export interface Targets {
@@ -78,7 +78,7 @@ const JUNK: (() => Buffer)[] = [
   () => Buffer.from(get('/api/v1/orders', `X-Long: ${'x'.repeat(30_000)}\r\n`)),
 ]
 
-const unknownKey = () => `X-API-Key: ${makeSecret('ck_live_', randomBytes(32))}\r\n`
+const unknownKey = () => `X-API-Key: ${unknownSecret()}\r\n`
 const anyAddress = () => `X-Forwarded-For: 10.${randomBytes(3).join('.')}\r\n`
 const FLOOD = [
   '/ready',

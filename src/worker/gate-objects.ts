@@ -12,13 +12,14 @@ export interface GateNamespace {
 }
 
 /** Opens the gate of one request. `ownGate` decides with the request's own database session. */
-export type OpenShardedGate = (
+export type OpenGateOverObjects = (
   namespace: GateNamespace | undefined,
   ownGate: Gate,
   outlive: (work: Promise<unknown>) => void,
 ) => Gate
 
-interface Shard {
+/** One of the objects, as an isolate knows it. */
+interface KnownObject {
   name: string
   id: unknown
   /** Whether the object has replied to a probe, and has decided what it was sent since. */
@@ -40,56 +41,60 @@ const PROBE_PAUSE_MS = 5_000
  * A request that was sent to an object and has no decision is refused: it may have been counted, and a second statement would
  * count it twice. Only where the object itself replies that no statement has counted the request, the Worker decides.
  */
-export function openShardedGate(shards: number, log: Log, ownNow: () => number): OpenShardedGate {
-  const all: Shard[] = Array.from({ length: shards }, (_, at) => ({
-    name: `gate-${at}-of-${shards}`,
+export function openGateOverObjects(
+  objects: number,
+  log: Log,
+  ownNow: () => number,
+): OpenGateOverObjects {
+  const all: KnownObject[] = Array.from({ length: objects }, (_, at) => ({
+    name: `gate-${at}-of-${objects}`,
     id: undefined,
     isReachable: false,
     triedAt: undefined,
   }))
 
-  function objectOf(namespace: GateNamespace, shard: Shard): GateObjectCalls {
-    shard.id ??= namespace.idFromName(shard.name)
-    return namespace.get(shard.id)
+  function callsOf(namespace: GateNamespace, object: KnownObject): GateObjectCalls {
+    object.id ??= namespace.idFromName(object.name)
+    return namespace.get(object.id)
   }
 
-  function isProbeDue({ triedAt }: Shard): boolean {
+  function isProbeDue({ triedAt }: KnownObject): boolean {
     return triedAt === undefined || Math.abs(ownNow() - triedAt) >= PROBE_PAUSE_MS
   }
 
-  async function probe(namespace: GateNamespace, shard: Shard): Promise<void> {
-    shard.triedAt = ownNow()
-    shard.isReachable = (await inTime(objectOf(namespace, shard).probe(GATE_PROTOCOL))) === true
-    if (shard.isReachable) log('info', 'gate_object_reached', { object: shard.name })
-    else log('warn', 'gate_object_unreachable', { object: shard.name, why: 'probe' })
+  async function probe(namespace: GateNamespace, object: KnownObject): Promise<void> {
+    object.triedAt = ownNow()
+    object.isReachable = (await inTime(callsOf(namespace, object).probe(GATE_PROTOCOL))) === true
+    if (object.isReachable) log('info', 'gate_object_reached', { object: object.name })
+    else log('warn', 'gate_object_unreachable', { object: object.name, why: 'probe' })
   }
 
-  function abandon(shard: Shard, why: string): void {
-    shard.isReachable = false
-    shard.triedAt = ownNow()
-    log('warn', 'gate_object_unreachable', { object: shard.name, why })
+  function abandon(object: KnownObject, why: string): void {
+    object.isReachable = false
+    object.triedAt = ownNow()
+    log('warn', 'gate_object_unreachable', { object: object.name, why })
   }
 
   async function send(
     namespace: GateNamespace,
-    shard: Shard,
+    object: KnownObject,
     request: GateRequest,
   ): Promise<GateReply | undefined> {
-    const reply = await inTime(objectOf(namespace, shard).decide(GATE_PROTOCOL, request))
+    const reply = await inTime(callsOf(namespace, object).decide(GATE_PROTOCOL, request))
     const why = faultOf(reply)
-    if (why !== undefined) abandon(shard, why)
+    if (why !== undefined) abandon(object, why)
     return reply
   }
 
   return (namespace, ownGate, outlive) => {
-    if (namespace === undefined || shards === 0) return ownGate
-    return async function shardedGate(request) {
-      const shard = all[shardOf(request.hash, shards)] as Shard
-      if (!shard.isReachable) {
-        if (isProbeDue(shard)) outlive(probe(namespace, shard))
+    if (namespace === undefined || objects === 0) return ownGate
+    return async function gateOverObjects(request) {
+      const object = all[placeOf(request.hash, objects)] as KnownObject
+      if (!object.isReachable) {
+        if (isProbeDue(object)) outlive(probe(namespace, object))
         return ownGate(request)
       }
-      const reply = await send(namespace, shard, request)
+      const reply = await send(namespace, object, request)
       if (reply?.outcome === 'decided') return reply.decision
       if (reply?.outcome === 'uncounted') return ownGate(request)
       return refuse('unavailable', { reason: 'gate_object' })
@@ -105,8 +110,8 @@ function faultOf(reply: GateReply | undefined): string | undefined {
 }
 
 /** By the first 32 bits of the hash, which are as good as random. */
-function shardOf(hash: KeyHash, shards: number): number {
-  return Number.parseInt(hash.slice(0, 8), 16) % shards
+function placeOf(hash: KeyHash, objects: number): number {
+  return Number.parseInt(hash.slice(0, 8), 16) % objects
 }
 
 /** Resolves to undefined when an object is late, lost or throws. */
