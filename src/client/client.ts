@@ -182,8 +182,8 @@ export interface Client {
  * const { apiKey } = await owner.keys.create({ name: 'My Trading Bot', permissions: ['execute'] })
  *
  * const bot = createClient({ baseUrl, apiKey }) // no wallet, nothing to sign with
- * const { network } = await bot.info()
- * console.log(network, bot.rateLimit?.remaining)
+ * const { name } = await bot.keys.me()
+ * console.log(name, bot.rateLimit?.remaining)
  * ```
  */
 export function createClient({

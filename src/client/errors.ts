@@ -272,7 +272,8 @@ export class LatchkeyError extends Error {
    *
    * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
    * const error = await bot.orders.execute('no-such-order').catch((error) => error)
-   * if (error instanceof LatchkeyError && error.is('KEY_LIMIT_EXCEEDED')) console.log(error.details?.limit)
+   * const limit = error instanceof LatchkeyError && error.is('KEY_LIMIT_EXCEEDED') && error.details?.limit
+   * console.log(limit || 'within its limits')
    * ```
    */
   is<One extends LatchkeyErrorCode>(...codes: One[]): this is LatchkeyErrorOf<One> {
@@ -297,7 +298,7 @@ export class LatchkeyError extends Error {
  *
  * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
  * const error: unknown = await bot.keys.me().catch((error) => error)
- * if (error instanceof AuthenticationError) console.log(error.code) // INVALID_API_KEY, API_KEY_INACTIVE
+ * console.log(error instanceof AuthenticationError ? error.code : 'no such failure')
  * ```
  */
 export class AuthenticationError extends LatchkeyError {
@@ -314,7 +315,7 @@ export class AuthenticationError extends LatchkeyError {
  *
  * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
  * const error: unknown = await bot.orders.cancel('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162').catch((error) => error)
- * if (error instanceof PermissionError) console.log(error.code, error.details) // PERMISSION_DENIED { required: 'cancel' .. }
+ * console.log(error instanceof PermissionError ? error.code : 'no such failure')
  * ```
  */
 export class PermissionError extends LatchkeyError {
@@ -331,7 +332,7 @@ export class PermissionError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.orders.get('no-such-order').catch((error) => error)
- * if (error instanceof NotFoundError) console.log(error.code) // ORDER_NOT_FOUND
+ * console.log(error instanceof NotFoundError ? error.code : 'no such failure')
  * ```
  */
 export class NotFoundError extends LatchkeyError {
@@ -348,7 +349,7 @@ export class NotFoundError extends LatchkeyError {
  *
  * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
  * const error: unknown = await bot.orders.execute('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162').catch((error) => error)
- * if (error instanceof ConflictError) console.log(error.code) // ORDER_TAMPERED
+ * console.log(error instanceof ConflictError ? error.code : 'no such failure')
  * ```
  */
 export class ConflictError extends LatchkeyError {
@@ -365,7 +366,7 @@ export class ConflictError extends LatchkeyError {
  *
  * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
  * const error: unknown = await bot.keys.me({ maxRetries: 0 }).catch((error) => error)
- * if (error instanceof RateLimitError) console.log(error.retryAfterSeconds, error.rateLimit) // 7 ..
+ * console.log(error instanceof RateLimitError ? error.retryAfterSeconds : 'no such failure')
  * ```
  */
 export class RateLimitError extends LatchkeyError {
@@ -382,7 +383,7 @@ export class RateLimitError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.orders.get('no uuid').catch((error) => error)
- * if (error instanceof InvalidRequestError) console.log(error.code, error.status) // INVALID_ARGUMENT undefined
+ * console.log(error instanceof InvalidRequestError ? error.code : 'no such failure')
  * ```
  */
 export class InvalidRequestError extends LatchkeyError {
@@ -399,7 +400,7 @@ export class InvalidRequestError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.info().catch((error) => error)
- * if (error instanceof UnavailableError) console.log(error.code, error.retryAfterSeconds) // UNAVAILABLE 1
+ * console.log(error instanceof UnavailableError ? error.code : 'no such failure')
  * ```
  */
 export class UnavailableError extends LatchkeyError {
@@ -416,7 +417,7 @@ export class UnavailableError extends LatchkeyError {
  *
  * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
  * const error: unknown = await bot.orders.execute('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162').catch((error) => error)
- * if (error instanceof ExecutionError) console.log(error.details?.reason) // minimum_output
+ * console.log(error instanceof ExecutionError ? error.details?.reason : 'no such failure')
  * ```
  */
 export class ExecutionError extends LatchkeyError {
@@ -433,7 +434,7 @@ export class ExecutionError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.info({ maxRetries: 0 }).catch((error) => error)
- * if (error instanceof ConnectionError) console.log(error.code, error.cause) // UNREACHABLE ..
+ * console.log(error instanceof ConnectionError ? error.code : 'no such failure')
  * ```
  */
 export class ConnectionError extends LatchkeyError {
@@ -450,7 +451,7 @@ export class ConnectionError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.info({ deadlineMs: 20_000 }).catch((error) => error)
- * if (error instanceof TimeoutError) console.log(error.details) // { deadlineMs: 20000 }
+ * console.log(error instanceof TimeoutError ? error.details : 'no such failure')
  * ```
  */
 export class TimeoutError extends ConnectionError {
@@ -467,7 +468,7 @@ export class TimeoutError extends ConnectionError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.info({ signal: AbortSignal.abort('enough') }).catch((error) => error)
- * if (error instanceof AbortError) console.log(error.cause) // enough
+ * console.log(error instanceof AbortError ? error.cause : 'no such failure')
  * ```
  */
 export class AbortError extends LatchkeyError {
@@ -484,7 +485,7 @@ export class AbortError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.keys.list().catch((error) => error)
- * if (error instanceof SigningError) console.log(error.code) // SIGNER_MISSING
+ * console.log(error instanceof SigningError ? error.code : 'no such failure')
  * ```
  */
 export class SigningError extends LatchkeyError {
@@ -501,7 +502,7 @@ export class SigningError extends LatchkeyError {
  *
  * const client = createClient({ baseUrl: 'https://dex.example' })
  * const error: unknown = await client.info().catch((error) => error)
- * if (error instanceof BadResponseError) console.log(error.status) // 502, of a proxy
+ * console.log(error instanceof BadResponseError ? error.status : 'no such failure')
  * ```
  */
 export class BadResponseError extends LatchkeyError {

@@ -118,9 +118,10 @@ export interface Keys {
    *
    * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
    * const client = createClient({ baseUrl: 'https://dex.example', signer })
-   * await client.keys
-   *   .create({ name: 'Now or never', permissions: ['execute'] }, { deadlineMs: 5_000 })
+   * const made = await client.keys
+   *   .create({ name: 'Now or never', permissions: ['execute'] }, { deadlineMs: 20_000 })
    *   .catch((error) => client.keys.discard(error))
+   * console.log('keyId' in made ? made.keyId : made.message)
    * ```
    */
   discard(error: unknown, options?: CallOptions): CallPromise<{ message: string }>

@@ -214,9 +214,10 @@ export interface Orders {
    * ```ts
    * import { createClient } from 'latchkey/client'
    *
-   * const client = createClient({ baseUrl: 'https://dex.example' })
-   * for await (const { status, at, txid } of client.orders.events('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162'))
-   *   console.log(at, status, txid) // until it is confirmed, has failed, was cancelled or expired
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * await bot.orders.execute('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162')
+   * for await (const { status, at, txid } of bot.orders.events('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162'))
+   *   console.log(at, status, txid ?? '-') // until it is confirmed, has failed, was cancelled or expired
    * ```
    */
   events(uuid: string, options?: CallOptions & { lastEventId?: string }): OrderUpdates
