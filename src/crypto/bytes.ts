@@ -9,23 +9,30 @@ export function toHex(bytes: Uint8Array): string {
   return text
 }
 
+/** As `toHex`, of the bytes of a text without characters beyond ASCII. */
+export function asciiToHex(text: string): string {
+  let hex = ''
+  for (let at = 0; at < text.length; at++) hex += HEX[text.charCodeAt(at)]
+  return hex
+}
+
 /** Bytes of an even number of hexadecimal digits. Not checked: the caller knows them to be hexadecimal. */
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(hex.length / 2)
-  for (let at = 0; at < bytes.length; at++)
-    bytes[at] = (digit(hex, 2 * at) << 4) | digit(hex, 2 * at + 1)
+  for (let at = 0; at < bytes.length; at++) {
+    const high = hex.charCodeAt(2 * at)
+    const low = hex.charCodeAt(2 * at + 1)
+    // The low four bits of 0-9 are the digit; those of A-F and a-f are 1 to 6, and bit 6 is set.
+    bytes[at] = (((high & 15) + (high >> 6) * 9) << 4) | ((low & 15) + (low >> 6) * 9)
+  }
   return bytes
 }
 
-// The low four bits of 0-9 are the digit; those of A-F and a-f are 1 to 6, and bit 6 is set.
-function digit(hex: string, at: number): number {
-  const code = hex.charCodeAt(at)
-  return (code & 15) + (code >> 6) * 9
-}
+const UTF8 = new TextEncoder()
 
 /** SHA-256 of bytes, or of a text's UTF-8. */
 export function sha256(data: string | Uint8Array): Uint8Array {
-  return sha256OfBytes(typeof data === 'string' ? new TextEncoder().encode(data) : data)
+  return sha256OfBytes(typeof data === 'string' ? UTF8.encode(data) : data)
 }
 
 /** SHA-512/256 of bytes, which Stacks hashes transactions with. */

@@ -37,7 +37,11 @@ export function openNativeEncryption(keys: EncryptionKeys): Promise<Encryption> 
     return {
       encrypt(secret, nonce, label) {
         const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(Buffer.from(label))
-        return Buffer.concat([cipher.update(secret), cipher.final(), cipher.getAuthTag()])
+        const sealed = new Uint8Array(secret.length + TAG_BYTES)
+        sealed.set(cipher.update(secret)) // GCM is a stream cipher: nothing is left for its end.
+        cipher.final()
+        sealed.set(cipher.getAuthTag(), secret.length)
+        return sealed
       },
       decrypt(sealed, nonce, label) {
         const end = Math.max(0, sealed.length - TAG_BYTES)

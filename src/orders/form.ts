@@ -66,8 +66,8 @@ const SIGNED = ['signature', 'message', 'messageSignature']
 
 type Fields = Partial<Record<string, string | undefined>>
 
-const areTogether = (fields: Fields, names: readonly string[]) =>
-  new Set(names.map((name) => fields[name] === undefined)).size === 1
+const areTogether = (fields: Fields, [first = '', ...others]: readonly string[]) =>
+  others.every((name) => (fields[name] === undefined) === (fields[first] === undefined))
 const comesWith = (fields: Fields, name: string, other: string) =>
   fields[name] === undefined || fields[other] !== undefined
 

@@ -82,12 +82,12 @@ const INSERTED = Object.entries(COLUMNS).filter(
 
 /** A new order as the record that the statement reads. */
 function jsonOf(row: NewRow): Record<string, unknown> {
-  return Object.fromEntries(
-    INSERTED.map(([name, column]) => {
-      const value = row[name]
-      return [column.name, value instanceof Uint8Array ? `\\x${toHex(value)}` : value]
-    }),
-  )
+  const record: Record<string, unknown> = {}
+  for (const [name, column] of INSERTED) {
+    const value = row[name]
+    record[column.name] = value instanceof Uint8Array ? `\\x${toHex(value)}` : value
+  }
+  return record
 }
 
 const insertStatement = statement<

@@ -1,4 +1,4 @@
-import { toHex } from '../crypto/bytes.ts'
+import { asciiToHex } from '../crypto/bytes.ts'
 import { memoize } from '../memoize.ts'
 import { decodeC32 } from './c32.ts'
 
@@ -33,7 +33,7 @@ export function uint(value: bigint): ClarityHex {
  */
 export function stringAscii(text: string): ClarityHex {
   if (!ASCII.test(text)) throw new TypeError('A string-ascii has no character beyond ASCII.')
-  return `0d${hexOf(text.length, 4)}${asciiHex(text)}` as ClarityHex
+  return `0d${hexOf(text.length, 4)}${asciiToHex(text)}` as ClarityHex
 }
 
 /** A `buff`, of its hex in lower case. */
@@ -77,11 +77,7 @@ export function asciiName(name: string): string {
   return nameHex(name)
 }
 
-const nameHex = memoize(1_000, (name) => hexOf(name.length, 1) + asciiHex(name))
-
-function asciiHex(text: string): string {
-  return toHex(new TextEncoder().encode(text))
-}
+const nameHex = memoize(1_000, (name) => hexOf(name.length, 1) + asciiToHex(name))
 
 function hexOf(number: number, bytes: number): string {
   return number.toString(16).padStart(2 * bytes, '0')
