@@ -243,8 +243,8 @@ async function makeDatabases({ plan, postgres, load }: Bench): Promise<void> {
     await postgres.query(`CREATE DATABASE keys_${count}`)
     const { db, close } = await openDatabase(postgres.urlOf(`keys_${count}`))
     await seedKeys(db, count)
-    await db.execute('VACUUM ANALYZE')
     await close()
+    await postgres.vacuum(`keys_${count}`)
   }
   await load.prepareKeys(Math.max(...counts))
 }
