@@ -2,6 +2,7 @@ import { and, asc, desc, eq, gt, lt, type SQL, sql } from 'drizzle-orm'
 import type { Database } from '../db/database.ts'
 import type { OrderRow } from '../db/order-row.ts'
 import { orderEvents, orders } from '../db/schema.ts'
+import { preparedQuery } from '../db/statement.ts'
 import { timestamptz } from '../db/time.ts'
 import type { Admission } from '../gate/decide.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -19,9 +20,17 @@ export async function findOrder(
   services: OrderServices,
   uuid: string,
 ): Promise<OrderRow | undefined> {
-  const [row] = await services.db.select().from(orders).where(eq(orders.uuid, uuid))
+  const [row] = await orderOfUuid(services.db).execute({ uuid })
   return row
 }
+
+const orderOfUuid = preparedQuery((db) =>
+  db
+    .select()
+    .from(orders)
+    .where(eq(orders.uuid, sql.placeholder('uuid')))
+    .prepare('order_of_uuid'),
+)
 
 export async function getOrder(
   services: OrderServices,
