@@ -59,7 +59,7 @@ it('of orders that are claimed together, by two services with 24 connections eac
   await Promise.all([send(one, sent.slice(0, half)), send(other, sent.slice(half).toReversed())])
 
   const together = [one, other].map(({ statements }) =>
-    statements.filter((text) => text.includes('SELECT DISTINCT address')),
+    statements.filter((text) => text.includes('INTO wallets') && text.includes('unnest')),
   )
   expect(together.every((found) => found.length > 0)).toBe(true)
   expect(suspended?.uuids.map((uuid) => answers.get(uuid))).toEqual(
