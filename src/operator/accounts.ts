@@ -161,6 +161,11 @@ async function setRetired(
   isRetired: boolean,
 ): Promise<boolean> {
   const at = databaseTime()
+  const [before] = await rows<{ isRetired: boolean }>(
+    db,
+    sql`SELECT retired_at IS NOT NULL AS "isRetired" FROM operators WHERE address = ${address}`,
+  )
+  if (before?.isRetired === isRetired) return false
   const head = await db.transaction(async (tx) => {
     await lockAccount(tx, address)
     const changed = await rows(
