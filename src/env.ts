@@ -3,7 +3,7 @@ import { parseEncryptionKeys } from './crypto/keys.ts'
 import { connectionStringProblem } from './db/connection-string.ts'
 import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
-import { isContractId } from './stacks/address.ts'
+import { isContractId, isWalletAddress } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
 import { DEVNET_ROUTERS, parseRouter, type Router } from './stacks/router.ts'
 import { parseIpRange } from './wire/ip.ts'
@@ -15,6 +15,9 @@ const ZERO = '0'.repeat(64)
 
 /** A message has room for all of them, beside the longest limits: see `MAX_MESSAGE_BYTES`. */
 const MAX_EXTRA_SCOPES = 29
+
+/** More STX than there will be. */
+const MAX_MICRO_STX = 2_000_000_000_000_000
 
 const text = z.string().trim().min(1)
 const url = z
@@ -124,6 +127,12 @@ const Environment = z.object({
   STUCK_AFTER_SECONDS: whole(1, 86_400).default(600),
   GIVE_UP_AFTER_SECONDS: whole(1, 172_800).default(3_600),
   MAX_FEE_IN_MICRO_STX: whole(3_000, 1_000_000_000).default(100_000),
+  LOW_BALANCE_IN_MICRO_STX: whole(0, MAX_MICRO_STX).default(5_000_000),
+  BALANCE_REQUESTS_PER_MINUTE: whole(0, 6_000).default(60),
+  TREASURY_ADDRESS: text.optional(),
+  TREASURY_MAX_PER_RUN_IN_MICRO_STX: whole(0, MAX_MICRO_STX).default(1_000_000_000),
+  TREASURY_MAX_PER_DAY_IN_MICRO_STX: whole(0, MAX_MICRO_STX).default(5_000_000_000),
+  OPERATOR_KEYS_FILE: text.optional(),
   MAX_SETTLING_PER_WALLET: whole(1, 2_500).default(10),
   MAX_FAILED_PER_WALLET_AND_DAY: whole(1, 10_000).default(20),
   MAX_BURNS_PER_WALLET_AND_DAY: whole(1, 10_000).default(40),
@@ -258,6 +267,8 @@ function validateCombinations(given: Record<string, string | undefined>): string
   const faults: string[] = []
   if (given.OPERATOR_PRIVATE_KEY !== undefined && given.OPERATOR_PRIVATE_KEYS !== undefined)
     faults.push('OPERATOR_PRIVATE_KEYS: takes the place of OPERATOR_PRIVATE_KEY; set one of them')
+  if (given.OPERATOR_KEYS_FILE !== undefined && given.OPERATOR_PRIVATE_KEYS === undefined)
+    faults.push('OPERATOR_KEYS_FILE: is read on Node only; set OPERATOR_PRIVATE_KEYS')
   if (given.READ_DATABASE_URL !== undefined && !given.DATABASE_URL?.startsWith('postgres'))
     faults.push('READ_DATABASE_URL: needs a DATABASE_URL of Postgres, whose standby it is')
   const { MAX_ACTIVE_KEYS_PER_WALLET: live = '10', MAX_KEYS_PER_WALLET: made = '10000' } = given
@@ -269,6 +280,8 @@ function validateCombinations(given: Record<string, string | undefined>): string
     for (const contract of given[name]?.split(',') ?? [])
       if (!isContractId(parseRouter(contract.trim()).contract, network))
         faults.push(`${name}: must be a contract id of ${network}`)
+  if (given.TREASURY_ADDRESS !== undefined && !isWalletAddress(given.TREASURY_ADDRESS, network))
+    faults.push(`TREASURY_ADDRESS: must be an address of ${network}`)
   if (network === 'devnet') {
     if (given.REQUIRE_SIGNED_DOMAIN === 'true' && given.SIGNED_DOMAIN === undefined)
       faults.push('SIGNED_DOMAIN: is needed when REQUIRE_SIGNED_DOMAIN is true')

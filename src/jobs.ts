@@ -2,6 +2,7 @@ import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
 import { reconcile } from './settlement/reconcile.ts'
+import { releaseShare } from './settlement/share.ts'
 import type { World } from './world.ts'
 
 /** Work that a process repeats. Any number of processes may run a job at once. */
@@ -11,7 +12,7 @@ export interface Job {
   intervalMs(config: World['config']): number
   /** Runs one pass; false when there is more to do at once. */
   run(world: World, now: number): Promise<boolean>
-  /** Runs when a process ends. */
+  /** Runs when a process ends; on Workers, at the end of a tick. */
   stop?(world: World): Promise<void>
 }
 
@@ -41,6 +42,8 @@ export const JOBS: readonly Job[] = [
     name: 'reconcile',
     intervalMs: ({ RECONCILE_INTERVAL_MS }) => RECONCILE_INTERVAL_MS,
     run: async (world) => world.watch.isSuperseded() || (await reconcile(world)).isDone,
+    // Leases end by themselves: a database that is away must not keep a process from stopping.
+    stop: (world) => releaseShare(world).catch(() => {}),
   },
   {
     name: 'flush_usage',

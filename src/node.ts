@@ -12,6 +12,7 @@ import { gzip, readDocsFile } from './node/docs.ts'
 import { dataFolder, devnetEncryptionKey, operatorSocket } from './node/folder.ts'
 import { listen } from './node/listen.ts'
 import { releaseMemory } from './node/memory.ts'
+import { withOperatorKeys } from './node/operator-keys.ts'
 import { listenForOperator } from './node/operator-socket.ts'
 import { pageOfFolder } from './node/page.ts'
 import { addressReader, inRanges } from './node/proxies.ts'
@@ -19,10 +20,9 @@ import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openTelemetry } from './node/telemetry.ts'
 import { openWorld } from './node/world.ts'
-import { type OperatorServices, performWith } from './operator/acts.ts'
+import { performWith } from './operator/acts.ts'
 import { VERSION } from './version.ts'
 import { extendUrl, originOf } from './wire/url.ts'
-import type { World } from './world.ts'
 
 /** What started this process: under npm a shell, which a signal ends without reaching the process itself. */
 const PARENT = process.ppid
@@ -37,7 +37,8 @@ const LOOPBACK = ['127.0.0.0/8', '::1']
 const now = () => Date.now()
 
 async function main(): Promise<void> {
-  const given = readConfig(process.env)
+  const env = withOperatorKeys(process.env)
+  const given = readConfig(env)
   const telemetry = openTelemetry({
     config: given,
     env: process.env,
@@ -91,8 +92,7 @@ async function main(): Promise<void> {
     await releaseMemory()
     await telemetry.serve(world)
     const socket = operatorSocket(config)
-    if (socket !== undefined)
-      opened.push(await listenForOperator(socket, performWith(operatorServices(world)), log))
+    if (socket !== undefined) opened.push(await listenForOperator(socket, performWith(world), log))
     const { port, finish } = await listen(app, config, {
       log,
       now: world.now,
@@ -118,10 +118,6 @@ async function main(): Promise<void> {
     await close()
     throw error
   }
-}
-
-function operatorServices(world: World): OperatorServices {
-  return { ...world, operatorAddresses: world.operators.all.map(({ address }) => address) }
 }
 
 /**

@@ -8,6 +8,7 @@ import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
 import { readPlacements } from '../db/distribute.ts'
 import { openDatabase } from '../db/open.ts'
+import { postgresClock } from '../db/time.ts'
 import { checkEncryptionKeys, forgetOtherKeys } from '../encryption/check.ts'
 import { type RotateServices, rotateEncryption } from '../encryption/rotate.ts'
 import { type Config, readConfig } from '../env.ts'
@@ -15,20 +16,16 @@ import type { SuspensionTarget } from '../keys/suspend.ts'
 import { openNativeMac } from '../node/crypto.ts'
 import { dataFolder, findDevnetEncryptionKey, operatorSocket } from '../node/folder.ts'
 import { openHeads } from '../node/heads.ts'
+import { withOperatorKeys } from '../node/operator-keys.ts'
 import { isAlive, performThrough } from '../node/operator-socket.ts'
 import { chooseEngine } from '../node/recover.ts'
-import {
-  type ActInput,
-  type ActName,
-  type ActOutput,
-  type OperatorServices,
-  type Perform,
-  performWith,
-} from '../operator/acts.ts'
+import { type ActOutput, type Perform, performWith } from '../operator/acts.ts'
+import type { OperatorServices } from '../operator/services.ts'
 import { listUnsealed, type SealServices, sealKeys, type UnsealedKey } from '../provenance/seal.ts'
 import type { Chain } from '../settlement/chain.ts'
+import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
-import { addressOf } from '../stacks/sign.ts'
+import { outputOf } from './acts.ts'
 import {
   type CliCommand,
   type CommandContext,
@@ -40,6 +37,7 @@ import {
 import { CommandError, reasonOf, UsageError } from './errors.ts'
 import { readJson, saveNew } from './files.ts'
 import { keyValues, table } from './layout.ts'
+import { addOperatorCommands } from './operators.ts'
 import { jsonText, type Line } from './output.ts'
 import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
@@ -116,6 +114,7 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('seal exactly these keys: their secrets and their state are vouched for')
     .example('latchkey-admin seal apply keys.json')
     .runs(onDatabase(now, applySeals(now)))
+  addOperatorCommands(program, (act) => onService(now, act))
   addRouterCommands(program, now)
   addHelpCommand(program)
   return program
@@ -147,7 +146,7 @@ function onService<Options>(
     act(performWith(services), options, context),
   )
   return async (context: CommandContext<Options>): Promise<CommandResult> => {
-    const socket = operatorSocket(readConfig(context.terminal.env))
+    const socket = operatorSocket(readConfig(withOperatorKeys(context.terminal.env)))
     if (socket === undefined || !(await isAlive(socket))) return direct(context)
     return act(performThrough(socket), context.options, context)
   }
@@ -165,7 +164,8 @@ function onDatabase<Options>(
 ) {
   return async (context: CommandContext<Options>): Promise<CommandResult> => {
     const { terminal, options, args } = context
-    const config = readConfig(terminal.env)
+    const config = readConfig(withOperatorKeys(terminal.env))
+    const chain = chainOf(config, now)
     const keys = readEncryptionKeys(encryptionKeyOf(config))
     const { db, close } = await openExisting(config.DATABASE_URL)
     try {
@@ -180,10 +180,17 @@ function onDatabase<Options>(
         keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
         recover: chooseEngine().recover,
-        chain: chainOf(config, now),
-        operatorAddresses: config.OPERATOR_PRIVATE_KEYS.map((key) =>
-          addressOf(key, config.STACKS_NETWORK),
-        ),
+        chain,
+        databaseTime: postgresClock,
+        operators: openOperators({
+          db,
+          databaseTime: postgresClock,
+          chain: chain ?? connect(config, '', now),
+          privateKeys: config.OPERATOR_PRIVATE_KEYS,
+          network: config.STACKS_NETWORK,
+          log: () => {},
+          lowBalanceInMicroStx: config.LOW_BALANCE_IN_MICRO_STX,
+        }),
         now,
         terminal,
       }
@@ -196,8 +203,12 @@ function onDatabase<Options>(
 
 /** Undefined on a devnet whose chain the service starts: only the service knows its address. */
 function chainOf(config: Config, now: () => number): Chain | undefined {
-  const { STACKS_API_URL: apiUrl, QUOTE_URL: quoteUrl = '', STACKS_API_KEY: apiKey } = config
-  if (apiUrl === undefined) return undefined
+  const { STACKS_API_URL: apiUrl } = config
+  return apiUrl === undefined ? undefined : connect(config, apiUrl, now)
+}
+
+function connect(config: Config, apiUrl: string, now: () => number): Chain {
+  const { QUOTE_URL: quoteUrl = '', STACKS_API_KEY: apiKey } = config
   return connectStacksNode({
     network: config.STACKS_NETWORK,
     apiUrl,
@@ -225,18 +236,6 @@ function encryptionKeyOf(config: Config): string {
     'ENCRYPTION_KEY_MISSING',
     `ENCRYPTION_KEY is not set, and the data folder ${folder} has no key either: set DATABASE_URL and ENCRYPTION_KEY as the service has them`,
   )
-}
-
-/** The output of an act; throws the refusal. */
-async function outputOf<Name extends ActName>(
-  perform: Perform,
-  name: Name,
-  input: ActInput<Name>,
-): Promise<ActOutput<Name>> {
-  const result = await perform(name, input)
-  if (result.ok) return result.value
-  const { code, message } = REFUSALS[result.reason]
-  throw new CommandError(code, message, { ...(result.details && { details: result.details }) })
 }
 
 async function listKeys(
@@ -382,15 +381,6 @@ interface TargetOptions {
   wallet?: string
   reason?: string
 }
-
-const REFUSALS = {
-  keyNotFound: { code: 'KEY_NOT_FOUND', message: 'There is no such key' },
-  invalidRequest: { code: 'INVALID_REQUEST', message: 'That is no wallet of this network' },
-  chainUnavailable: {
-    code: 'CHAIN_UNAVAILABLE',
-    message: 'The chain does not respond, or STACKS_API_URL is not set',
-  },
-} as const
 
 function change(act: 'suspend' | 'resume', done: string) {
   return async (perform: Perform, options: TargetOptions): Promise<CommandResult> => {

@@ -24,7 +24,12 @@ export const DISTRIBUTED_TABLES = [
 export const STEPS_TABLE = 'latchkey_distribution'
 
 /** Tables that are the same on every node: small, and joined by statements of every shard. */
-export const REFERENCE_TABLES = ['operators', 'suspended_wallets', 'encryption_keys'] as const
+export const REFERENCE_TABLES = [
+  'operators',
+  'leases',
+  'suspended_wallets',
+  'encryption_keys',
+] as const
 
 /** Where the shards of a database are whose tables are distributed. */
 export interface Distribution {

@@ -7,7 +7,13 @@ import { quoteIdentifier } from './session.ts'
 /** Tables whose rows are never changed; a trigger refuses it as well, and only the owner of the table can disable that. */
 const APPEND_ONLY = ['audit_events', 'order_events', 'signed_actions']
 /** Tables of which the service deletes rows. */
-const DELETES_FROM = ['suspended_wallets', 'key_reservations', 'key_usage', 'key_sightings']
+const DELETES_FROM = [
+  'suspended_wallets',
+  'key_reservations',
+  'key_usage',
+  'key_sightings',
+  'leases',
+]
 
 /**
  * Gives a role what the service needs of a migrated database, and takes everything else from it. The role owns nothing, so it can

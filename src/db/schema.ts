@@ -395,8 +395,8 @@ export const orderEvents = pgTable(
 )
 
 /**
- * An account that pays for settlement. `next_nonce` is the nonce of its next transaction, `chain_nonce` the one that the
- * chain expects next, as last observed: the nonces in between are pending.
+ * An account that pays for settlement, or the treasury that funds these. `next_nonce` is the nonce of its next transaction,
+ * `chain_nonce` the one that the chain expects next, as last observed: the nonces in between are pending.
  */
 export const operators = pgTable('operators', {
   address: text().primaryKey(),
@@ -404,10 +404,30 @@ export const operators = pgTable('operators', {
   chainNonce: bigint('chain_nonce', { mode: 'number' }).notNull().default(0),
   /** When `chain_nonce` moved last. */
   chainNonceAt: time('chain_nonce_at'),
+  /** Micro-STX that it can still spend: what the chain had, less what pending transactions pay. Null before the first look-up. */
+  balance: bigint({ mode: 'number' }),
+  /** When the chain was asked for the balance. */
+  balanceAt: time('balance_at'),
+  /** When a process may ask for the balance next: one of them takes the turn by moving it. */
+  balanceDueAt: time('balance_due_at'),
+  /** From then on it takes no claim. What it has pending is followed to its end. */
+  retiredAt: time('retired_at'),
 })
 
-/** `swap`: an order's; `burn`: it uses up an order's uuid; `filler`: it uses up a nonce. */
-export type TransactionKind = 'swap' | 'burn' | 'filler'
+/**
+ * Work that one process at a time does, until a time: the operators that it reconciles, duties of the reconciler, a run of the treasury.
+ * A process that reconciles holds a lease on its own name, too, by which the others count it.
+ */
+export const leases = pgTable('leases', {
+  name: text().primaryKey(),
+  holder: text().notNull(),
+  until: time('until').notNull(),
+  /** Of a process: the operators that it can sign for. */
+  operators: text().array(),
+})
+
+/** `swap`: an order's; `burn`: it uses up an order's uuid; `filler`: it uses up a nonce; `transfer`: it funds an account. */
+export type TransactionKind = 'swap' | 'burn' | 'filler' | 'transfer'
 
 export type TransactionStatus =
   /** Signed and stored; not known to be at a node. */
@@ -453,8 +473,11 @@ export const transactions = pgTable(
     attempts: integer('looks').notNull().default(0),
     /** Checks in a row that did not find it where it should be. */
     notFound: integer('misses').notNull().default(0),
-    /** Of the order's owner; of a filler, of the operator's address. */
+    /** Of the order's owner; of a filler or a transfer, of the sender's address. */
     shard: shard(),
+    /** Of a transfer: the account that it funds, and by how many micro-STX. */
+    recipient: text(),
+    amountInMicroStx: bigint('amount_in_micro_stx', { mode: 'number' }),
   },
   (table) => [
     index('transactions_order').on(table.orderUuid),

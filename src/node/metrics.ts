@@ -5,6 +5,7 @@ import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
 import { type Labels, type Metrics, openMetrics } from '../metrics/metrics.ts'
 import { PROMETHEUS_TYPE, prometheusText } from '../metrics/prometheus.ts'
+import type { OperatorState } from '../settlement/operator.ts'
 import { VERSION } from '../version.ts'
 import type { World } from '../world.ts'
 import { listeningProblem } from './listen.ts'
@@ -77,8 +78,32 @@ export function openProcessMetrics(config: Config): Metrics {
   return metrics
 }
 
-/** Adds what the world knows of its database. */
-export function watchWorld(metrics: Metrics, { watch }: Pick<World, 'watch'>): void {
+/** Adds what the world knows of its database and of its operator accounts, as the last pass of the reconciler read them. */
+export function watchWorld(
+  metrics: Metrics,
+  { watch, operators }: Pick<World, 'watch' | 'operators'>,
+): void {
+  const ofOperators = (value: (state: OperatorState) => number | null) => (): [Labels, number][] =>
+    operators.all.flatMap((one) => {
+      const state = one.state()
+      const read = state === undefined ? null : value(state)
+      return read === null ? [] : [[{ operator: one.address }, read]]
+    })
+  metrics.gauge(
+    'latchkey_operator_balance_micro_stx',
+    'What an operator account can still spend, less what is pending.',
+    ofOperators(({ balance }) => balance),
+  )
+  metrics.gauge(
+    'latchkey_operator_pending_transactions',
+    'Transactions of an operator account that the chain has not mined.',
+    ofOperators(({ nextNonce, chainNonce }) => Math.max(nextNonce - chainNonce, 0)),
+  )
+  metrics.gauge(
+    'latchkey_operator_retired',
+    '1 for an operator account that takes no claims.',
+    ofOperators(({ isRetired }) => (isRetired ? 1 : 0)),
+  )
   metrics.gauge(
     'latchkey_clock_ahead_seconds',
     "By how much the process's clock is ahead of Postgres'.",

@@ -1,4 +1,5 @@
 import { setTimeout as timer } from 'node:timers/promises'
+import { toHex } from '../crypto/bytes.ts'
 import { readEncryptionKeys } from '../crypto/keys.ts'
 import { readDistribution } from '../db/distribution.ts'
 import { openStandby } from '../db/open.ts'
@@ -91,15 +92,17 @@ export async function openWorld({
     }),
     watch,
     chain,
-    operators: openOperators(
+    holder: toHex(randomBytes(HOLDER_BYTES)),
+    operators: openOperators({
       db,
       databaseTime,
       chain,
-      config.OPERATOR_PRIVATE_KEYS,
-      config.STACKS_NETWORK,
-      {},
+      privateKeys: config.OPERATOR_PRIVATE_KEYS,
+      network: config.STACKS_NETWORK,
       signDigest,
-    ),
+      log,
+      lowBalanceInMicroStx: config.LOW_BALANCE_IN_MICRO_STX,
+    }),
     ipLimits: countByIp(config.IP_RATE_LIMIT_PER_MINUTE),
     readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
     encryption,
@@ -135,6 +138,8 @@ function replicaOf(
     },
   })
 }
+
+const HOLDER_BYTES = 8
 
 /** Resolves once the input of this turn of the event loop has been read. */
 const gather = () => new Promise<void>((resolve) => setImmediate(resolve))

@@ -1,31 +1,23 @@
 import * as z from 'zod'
-import type { KeepHead } from '../audit/heads.ts'
-import type { Config } from '../env.ts'
 import { lookUpKeys } from '../keys/find.ts'
 import { resumeByOperator, suspendByOperator } from '../keys/suspend.ts'
-import { type AuditCheck, type CheckServices, checkAudit } from '../provenance/check.ts'
+import { type AuditCheck, checkAudit } from '../provenance/check.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import type { Chain } from '../settlement/chain.ts'
+import { listOperators, resumeOperator, retireOperator } from './accounts.ts'
 import { readAccountBalances } from './balances.ts'
+import type { OperatorServices } from './services.ts'
 import { readStatistics } from './statistics.ts'
 import { findStuck } from './stuck.ts'
 import { readTop } from './top.ts'
-
-/** What the acts of an operator need: of a running service its world, else a database that was opened for one command. */
-export interface OperatorServices extends CheckServices {
-  config: Pick<Config, 'STACKS_NETWORK' | 'ROUTERS' | 'STUCK_AFTER_SECONDS'> &
-    CheckServices['config']
-  keepHead: KeepHead
-  /** Undefined where the configuration names no chain. */
-  chain: Chain | undefined
-  /** The accounts that pay for settlement. */
-  operatorAddresses: readonly string[]
-  /** Milliseconds since 1970. */
-  now(): number
-}
+import { endTopUps, planTopUps, sendTopUp, type TopUpRefusal } from './treasury.ts'
 
 /** Why an act was refused. */
-export type ActRefusal = 'keyNotFound' | 'invalidRequest' | 'chainUnavailable'
+export type ActRefusal =
+  | 'keyNotFound'
+  | 'invalidRequest'
+  | 'chainUnavailable'
+  | 'operatorNotFound'
+  | TopUpRefusal
 
 interface Act<Input, Output> {
   input: z.ZodType<Input>
@@ -45,6 +37,12 @@ const Target = z.strictObject({
   reason: text.refine((reason) => reason.trim() !== '', 'is needed'),
 })
 const Nothing = z.strictObject({})
+const Account = z.strictObject({ address: text })
+const microStx = z.int().min(0)
+const goal = { treasury: text, belowInMicroStx: microStx, upToInMicroStx: microStx }
+const run = z.string().regex(/^[0-9a-f]{16}$/)
+/** Bytes of a transaction, in hex. */
+const transaction = z.string().regex(/^([0-9a-f]{2}){1,2000}$/)
 
 /**
  * Everything that an operator does to a running service or to its database. Both ways call these: the command line on a
@@ -83,6 +81,12 @@ export const ACTS = {
     z.strictObject({ olderThanSeconds: z.int().min(0).optional() }),
     async (services, { olderThanSeconds }) => ok(await findStuck(services, olderThanSeconds)),
   ),
+  operators: act(Nothing, async (services) => ok(await listOperators(services))),
+  retireOperator: act(Account, (services, { address }) => retireOperator(services, address)),
+  resumeOperator: act(Account, (services, { address }) => resumeOperator(services, address)),
+  planTopUps: act(z.strictObject({ ...goal, run: run.optional() }), planTopUps),
+  sendTopUp: act(z.strictObject({ ...goal, run, transaction }), sendTopUp),
+  endTopUps: act(z.strictObject({ treasury: text, run }), endTopUps),
   top: act(z.strictObject({ limit: z.int().min(1).max(1_000) }), async (services, { limit }) =>
     ok(await readTop(services, limit)),
   ),

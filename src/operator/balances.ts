@@ -18,19 +18,19 @@ export interface AccountBalance {
 export interface BalanceServices {
   db: Database
   chain: Chain | undefined
-  operatorAddresses: readonly string[]
+  operators: { all: readonly { address: string }[] }
   config: { ROUTERS: readonly Router[] }
 }
 
 /** Reads what operators and routers hold from the chain; undefined when the chain did not respond. */
 export async function readAccountBalances(
-  { db, chain, operatorAddresses, config }: BalanceServices,
+  { db, chain, operators, config }: BalanceServices,
   tokens: readonly string[],
 ): Promise<AccountBalance[] | undefined> {
   if (chain === undefined) return undefined
   const pending = await pendingOf(db)
   const accounts: Omit<AccountBalance, 'microStx' | 'tokens'>[] = [
-    ...operatorAddresses.map((account) => ({
+    ...operators.all.map(({ address: account }) => ({
       account,
       role: 'operator' as const,
       pending: pending.get(account) ?? 0,

@@ -84,7 +84,7 @@ async function prepareRow(
   const routed = routeOf(order, {
     network,
     routers,
-    operators: operators.all.map(({ address }) => address),
+    operators: operators.active().map(({ address }) => address),
   })
   if (!routed.ok) return routed
   const { router, commitment } = routed.value

@@ -26,7 +26,7 @@ export interface OrderServices {
   databaseTime: DatabaseClock
   encryption: Encryption
   /** The accounts that execute orders. */
-  operators: { all: readonly { address: string }[] }
+  operators: { active(): readonly { address: string }[] }
   insertOrder: InsertOrder
   /** Authenticates orders. */
   mac: Mac

@@ -290,6 +290,11 @@ const UNSIGNED: ReadonlyMap<string, Actor> = new Map([
   ['suspend_wallet', 'operator'],
   ['resume_wallet', 'operator'],
   ['refused', 'service'],
+  // Of an operator account's own chain.
+  ['fund_operator', 'operator'],
+  ['retire_operator', 'operator'],
+  ['resume_operator', 'operator'],
+  ['return_operator_funds', 'operator'],
 ])
 
 /** What makes an event impossible, whatever came before it: the wrong actor, message, time or key. */
@@ -322,7 +327,16 @@ function isTimely(
 }
 
 /** Events that change no key by themselves; a suspended wallet's keys have events of their own. */
-const CHANGES_NO_KEY = new Set(['refused', 'create_session', 'suspend_wallet', 'resume_wallet'])
+const CHANGES_NO_KEY = new Set([
+  'refused',
+  'create_session',
+  'suspend_wallet',
+  'resume_wallet',
+  'fund_operator',
+  'retire_operator',
+  'resume_operator',
+  'return_operator_funds',
+])
 
 /** Applies an event to the keys; returns the fault when it does not fit them. */
 function applyEvent(

@@ -255,7 +255,7 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
     routerContract:
       (config.ROUTERS.find(({ commits }) => !commits) ?? config.ROUTERS[0])?.contract ?? '',
     routers: config.ROUTERS.map(({ contract, commits }) => ({ contract, commits })),
-    operators: operators.all.map(({ address }) => address),
+    operators: operators.active().map(({ address }) => address),
     intentDomain: { ...INTENT_DOMAIN, 'chain-id': chainId(network) },
     ...(config.SIGNED_DOMAIN !== undefined && { signedDomain: config.SIGNED_DOMAIN }),
     scopes: catalogue(config.EXTRA_SCOPES).map(({ name }) => name),

@@ -6,7 +6,7 @@ import { lockWallet } from '../db/wallet-lock.ts'
 import { hasEndedUnsettledSql } from '../orders/lifecycle.ts'
 import { encryptTransaction } from './encrypt.ts'
 import { BURN_FEE_IN_MICRO_STX } from './fees.ts'
-import { MAX_PENDING, type OperatorAccount } from './operator.ts'
+import { canClaimSql, type OperatorAccount, useNonceSql } from './operator.ts'
 import { type EncryptedTransaction, recordUuid } from './record.ts'
 import type { SettlementServices } from './services.ts'
 import { signBurn } from './transaction.ts'
@@ -99,11 +99,17 @@ async function burn(services: SettlementServices, order: BurnableOrder): Promise
     return false
   }
   if (!order.isDisclosed && !(await isWorthBurning(services, order))) return false
-  for (const operator of services.operators.roundRobin()) {
+  for (let tried = 0; tried < MAX_ATTEMPTS; tried++) {
+    const need = { feeInMicroStx: BURN_FEE_IN_MICRO_STX, now: services.now() }
+    const chosen = await services.operators.choose(need)
+    if (!chosen.ok) return false
+    const operator = chosen.value
     const txid = await operator.exclusively(() => burnWith(services, operator, order))
-    if (txid === undefined) continue
-    log('warn', 'uuid_burn_sent', { uuid, txid, operator: operator.address })
-    return true
+    if (txid !== undefined) {
+      log('warn', 'uuid_burn_sent', { uuid, txid, operator: operator.address })
+      return true
+    }
+    await services.operators.read()
   }
   return false
 }
@@ -175,17 +181,14 @@ async function claimBurn(
     const claimed = await rows(
       tx,
       sql`WITH payer AS (
-          SELECT address FROM operators
-          WHERE address = ${operator} AND next_nonce = ${nonce}::bigint
-            AND next_nonce < chain_nonce + ${MAX_PENDING}::bigint
-          FOR UPDATE
+          SELECT address FROM operators WHERE ${canClaimSql(operator, nonce, feeInMicroStx)} FOR UPDATE
         ), burning AS (
           UPDATE orders SET burn_requested_at = burn_requested_at FROM payer
           WHERE uuid = ${uuid} AND owner = ${owner} AND orders.shard = ${shard} AND ${isToBurnSql(at, shard)}
             AND ${isWithinBudget}
           RETURNING uuid, orders.shard, payer.address
         ), used AS (
-          UPDATE operators SET next_nonce = next_nonce + 1 FROM burning WHERE operators.address = burning.address
+          UPDATE operators SET ${useNonceSql(feeInMicroStx)} FROM burning WHERE operators.address = burning.address
         )
         INSERT INTO transactions
           (txid, order_uuid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, reason, created_at, check_at)

@@ -65,6 +65,8 @@ export interface Nonces {
   confirmed: number
   /** The nonce after those in the mempool. */
   next: number
+  /** What the account has, in micro-STX. */
+  balance: bigint
   /** Whether no pending transaction has this nonce, as far as the API can tell: false where it does not list all of them. */
   isUnused(nonce: number): boolean
 }

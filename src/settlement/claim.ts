@@ -9,7 +9,7 @@ import { stateMacs } from '../orders/integrity.ts'
 import { hasEndedSql, isExecutableSql } from '../orders/lifecycle.ts'
 import type { OrderStatus } from '../orders/order.ts'
 import { ok, type Result, refuse } from '../result.ts'
-import { MAX_PENDING } from './operator.ts'
+import { canClaimSql, isUnusableSql, useNonceSql } from './operator.ts'
 import type { SettlementServices } from './services.ts'
 import type { VerifiedOrder } from './swap.ts'
 import type { SignedTransaction } from './transaction.ts'
@@ -25,7 +25,7 @@ export interface Claim {
 
 export type ClaimReason =
   | 'nonceTaken'
-  | 'operatorFull'
+  | 'operatorUnusable'
   | 'orderNotOpen'
   | 'walletSuspended'
   | 'apiKeyInactive'
@@ -35,7 +35,7 @@ export type ClaimReason =
  * Claims an open order for execution, uses the operator's nonce and stores the signed bytes, or changes nothing.
  *
  * The caller's transaction locks the wallet, so that what its bounds count cannot be raced; then the operator's row, if its
- * nonce is still the one that was signed and not too far ahead of the chain; then the order's row, if it is executable at
+ * nonce is still the one that was signed and not too far ahead of the chain, it can pay and is not retired; then the order's row, if it is executable at
  * the time of Postgres and unchanged since it was verified. An order that ever ended, or that has a live transaction, is
  * never claimed, whatever its status says. Nor is one for a key that ended while its request waited for the chain: changes
  * of keys take the wallet's lock too. Of concurrent executes and cancels one succeeds, and no nonce is skipped or used
@@ -94,10 +94,7 @@ async function claimLocked(
   const claimed = await rows(
     tx,
     sql`WITH payer AS (
-        SELECT address FROM operators
-        WHERE address = ${operator} AND next_nonce = ${nonce}::bigint
-          AND next_nonce < chain_nonce + ${MAX_PENDING}::bigint
-        FOR UPDATE
+        SELECT address FROM operators WHERE ${canClaimSql(operator, nonce, feeInMicroStx)} FOR UPDATE
       ), claimed AS (
         UPDATE orders SET status = 'executing', state_mac = decode(${macs}::jsonb ->> 'executing', 'hex'), txid = ${txid},
           disclosed_at = coalesce(disclosed_at, ${at})
@@ -108,7 +105,7 @@ async function claimLocked(
           AND ${isWithinBoundsSql(services, owner, at)}
         RETURNING uuid, orders.shard, orders.status, payer.address
       ), used AS (
-        UPDATE operators SET next_nonce = next_nonce + 1 FROM claimed WHERE operators.address = claimed.address
+        UPDATE operators SET ${useNonceSql(feeInMicroStx)} FROM claimed WHERE operators.address = claimed.address
       ), event AS (
         ${insertOrderEvent(sql`claimed`, at, sql`jsonb_build_object('txid', ${txid}::text)`)}
       )
@@ -172,7 +169,7 @@ interface Seen {
   ended: boolean | null
   suspended: boolean
   inactive: string | null
-  full: boolean | null
+  unusable: boolean | null
   settling: number
   failed: number
 }
@@ -181,7 +178,7 @@ interface Seen {
 async function explainLostClaim(
   tx: Database,
   services: SettlementServices,
-  { order: { uuid, owner }, operator, requestedBy }: Claim,
+  { order: { uuid, owner }, operator, requestedBy, transaction }: Claim,
 ): Promise<Result<null, ClaimReason>> {
   const at = services.databaseTime()
   const shard = shardSql(owner)
@@ -192,7 +189,7 @@ async function explainLostClaim(
         ${isSuspendedSql(owner)} AS suspended,
         (SELECT ${inactiveReasonSql(at)} FROM api_keys WHERE id = ${requestedBy ?? null}::text AND api_keys.shard = ${shard}) AS inactive,
         ${settling}::int AS settling, ${failed}::int AS failed,
-        (SELECT next_nonce >= chain_nonce + ${MAX_PENDING}::bigint FROM operators WHERE address = ${operator}) AS full
+        (SELECT ${isUnusableSql(transaction.feeInMicroStx)} FROM operators WHERE address = ${operator}) AS unusable
       FROM (SELECT 1) AS always LEFT JOIN orders ON uuid = ${uuid} AND owner = ${owner} AND orders.shard = ${shard}`,
   )
   const { MAX_SETTLING_PER_WALLET, MAX_FAILED_PER_WALLET_AND_DAY } = services.config
@@ -205,7 +202,7 @@ async function explainLostClaim(
     return refuse('settlementLimit', { limit: 'settling', allowed: MAX_SETTLING_PER_WALLET })
   if (seen.failed >= MAX_FAILED_PER_WALLET_AND_DAY)
     return refuse('settlementLimit', { limit: 'failed', allowed: MAX_FAILED_PER_WALLET_AND_DAY })
-  return refuse(seen.full === true ? 'operatorFull' : 'nonceTaken')
+  return refuse(seen.unusable === true ? 'operatorUnusable' : 'nonceTaken')
 }
 
 /**

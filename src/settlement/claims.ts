@@ -11,7 +11,7 @@ import {
   claimWasCommitted,
 } from './claim.ts'
 import { encryptTransaction } from './encrypt.ts'
-import { MAX_PENDING, type OperatorAccount } from './operator.ts'
+import type { OperatorAccount } from './operator.ts'
 import { sendLeaseMs } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
 import type { VerifiedOrder } from './swap.ts'
@@ -111,7 +111,7 @@ async function claimAlone(waiting: WaitingOrder): Promise<ClaimedOrRefused> {
   const { operator } = waiting
   for (let attempt = 0; attempt < MAX_CLAIMS; attempt++) {
     const nonce = (await operator.expectedNonce()) ?? (await operator.reconcile())?.nextNonce
-    if (nonce === undefined) return refuse('operatorFull')
+    if (nonce === undefined) return refuse('operatorUnusable')
     const claim = await sign(waiting, nonce)
     operator.expect(undefined)
     const stored = await store(waiting, claim)
@@ -119,11 +119,9 @@ async function claimAlone(waiting: WaitingOrder): Promise<ClaimedOrRefused> {
       operator.expect(nonce + 1)
       return ok(claim)
     }
-    const isFull = stored.reason === 'operatorFull'
-    if (isFull && !(await hasRoom(operator))) return refuse('operatorFull')
-    if (!isFull && stored.reason !== 'nonceTaken') return stored as ClaimedOrRefused
+    if (stored.reason !== 'nonceTaken') return stored as ClaimedOrRefused
   }
-  return refuse('operatorFull')
+  return refuse('operatorUnusable')
 }
 
 async function sign(
@@ -139,12 +137,6 @@ async function sign(
     rawBox: await encryptTransaction(services, transaction),
     requestedBy,
   }
-}
-
-/** Whether the chain has mined enough of this operator's pending transactions, by a fresh look-up. */
-async function hasRoom(operator: OperatorAccount): Promise<boolean> {
-  const nonces = await operator.reconcile()
-  return nonces !== undefined && nonces.nextNonce < nonces.confirmed + MAX_PENDING
 }
 
 /** Stores the claim, and consumes the wallet's message where one requested it, in one transaction. */

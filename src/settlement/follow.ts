@@ -44,6 +44,28 @@ export async function checkTransaction(pass: ReconcilePass, due: DueTransaction)
 }
 
 /**
+ * Leaves out the accepted transactions that the chain cannot have mined, because it waits for an earlier nonce of their operator, and
+ * returns the others by nonce. One look-up of an account replaces one for each of its transactions.
+ */
+export async function withoutBlocked(
+  pass: ReconcilePass,
+  due: readonly DueTransaction[],
+): Promise<DueTransaction[]> {
+  const accepted = due.filter(({ status }) => status === 'accepted')
+  const blocked = await Promise.all(
+    [...Map.groupBy(accepted, ({ operator }) => operator)].map(async ([operator, all]) => {
+      const [, second] = all
+      if (second === undefined) return []
+      const account = await pass.services.chain.account(operator)
+      return account === undefined ? [] : all.filter(({ nonce }) => nonce > account.nonce)
+    }),
+  )
+  const waiting = new Set(blocked.flat())
+  await Promise.all([...waiting].map((one) => reschedule(pass, one)))
+  return due.filter((one) => !waiting.has(one)).toSorted((a, b) => a.nonce - b.nonce)
+}
+
+/**
  * Handles a node's result for the stored bytes, which may have been sent before, and to other nodes. A rejection ends
  * nothing: an API may pass a transaction to several nodes and return the word of one of them. Only a mined transaction with
  * the same nonce proves that this one cannot be mined any more.
@@ -296,5 +318,5 @@ function operatorOf(
   services: SettlementServices,
   due: DueTransaction,
 ): OperatorAccount | undefined {
-  return services.operators.all.find(({ address }) => address === due.operator)
+  return services.operators.find(due.operator)
 }

@@ -51,40 +51,46 @@ type Row = Omit<
 type LeaseServices = Pick<SettlementServices, 'db' | 'databaseTime' | 'distribution'>
 
 /**
- * Leases due transactions to this process. If it crashes, its leases expire and another process takes over. Where tables are
+ * Leases due transactions of some operators to this process. If it crashes, its leases expire and another process takes over. Where tables are
  * distributed, the shards of due transactions are found first, and each group of them has a statement of its own.
  */
 export async function leaseDue(
   services: LeaseServices,
+  operators: ReadonlySet<string>,
   leaseMs: number,
   limit: number,
 ): Promise<DueTransaction[]> {
-  const { distribution } = services
-  if (distribution === undefined) return leaseIn(services, leaseMs, limit, () => sql``)
+  const { databaseTime, distribution } = services
+  if (operators.size === 0) return []
+  const isDue = isDueSql(databaseTime(), operators)
+  if (distribution === undefined) return leaseIn(services, isDue, leaseMs, limit, () => sql``)
   const leased: DueTransaction[] = []
-  for (const shards of splitByGroup(distribution, await dueShards(services, limit), (one) => one)) {
-    const inShards = inShardsSql(distribution, shards)
+  const shards = await dueShards(services, isDue, limit)
+  for (const group of splitByGroup(distribution, shards, (one) => one)) {
+    const inShards = inShardsSql(distribution, group)
     if (leased.length < limit)
-      leased.push(...(await leaseIn(services, leaseMs, limit - leased.length, inShards)))
+      leased.push(...(await leaseIn(services, isDue, leaseMs, limit - leased.length, inShards)))
   }
   return leased
 }
 
-async function dueShards({ db, databaseTime }: LeaseServices, limit: number): Promise<number[]> {
+async function dueShards({ db }: LeaseServices, isDue: SQL, limit: number): Promise<number[]> {
   const found = await rows<{ shard: number }>(
     db,
     sql`SELECT DISTINCT shard FROM (
-      SELECT shard FROM transactions WHERE ${isDueSql(databaseTime())} ORDER BY check_at LIMIT ${limit}::int) AS due`,
+      SELECT shard FROM transactions WHERE ${isDue} ORDER BY check_at LIMIT ${limit}::int) AS due`,
   )
   return found.map(({ shard }) => shard)
 }
 
-function isDueSql(at: SQL): SQL {
-  return sql`check_at <= ${at} AND status IN ('signed', 'accepted', 'outbid', 'mined')`
+function isDueSql(at: SQL, operators: ReadonlySet<string>): SQL {
+  return sql`check_at <= ${at} AND status IN ('signed', 'accepted', 'outbid', 'mined')
+    AND operator = ANY (${`{${[...operators].join(',')}}`}::text::text[])`
 }
 
 async function leaseIn(
   { db, databaseTime }: LeaseServices,
+  isDue: SQL,
   leaseMs: number,
   limit: number,
   inShards: (table: string) => SQL,
@@ -93,7 +99,7 @@ async function leaseIn(
   const found = await rows<Row>(
     db,
     sql`WITH due AS (
-        SELECT txid, shard FROM transactions WHERE ${isDueSql(at)}${inShards('transactions')}
+        SELECT txid, shard FROM transactions WHERE ${isDue}${inShards('transactions')}
         ORDER BY check_at LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
       )
       UPDATE transactions SET looks = looks + 1, check_at = ${later(at, leaseMs)}
@@ -138,11 +144,15 @@ export async function competingTransactions(
   return found.map((one) => one.txid)
 }
 
-/** The operator accounts that have pending transactions. */
-export async function operatorsWithPending(db: Database): Promise<Set<string>> {
+/** The operator accounts that have pending transactions, and none that was seen as mined for some time. */
+export async function stalledOperators(
+  { db, databaseTime }: LeaseServices,
+  stalledForMs: number,
+): Promise<Set<string>> {
   const found = await rows<{ address: string }>(
     db,
-    sql`SELECT address FROM operators WHERE next_nonce > chain_nonce`,
+    sql`SELECT address FROM operators WHERE next_nonce > chain_nonce
+      AND (chain_nonce_at IS NULL OR chain_nonce_at <= ${later(databaseTime(), -stalledForMs)})`,
   )
   return new Set(found.map((one) => one.address))
 }

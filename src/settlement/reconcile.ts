@@ -2,15 +2,17 @@ import { sql } from 'drizzle-orm'
 import { rows } from '../db/database.ts'
 import { milliseconds } from '../db/time.ts'
 import { expireOrders } from '../orders/expire.ts'
+import { watchBalances } from './balances.ts'
 import { burnUuids } from './burn.ts'
 import { encryptTransaction } from './encrypt.ts'
 import { FILLER_FEE_IN_MICRO_STX } from './fees.ts'
-import { checkTransaction, type ReconcilePass } from './follow.ts'
+import { checkTransaction, type ReconcilePass, withoutBlocked } from './follow.ts'
 import type { OperatorAccount } from './operator.ts'
-import { leaseDue, nonceGaps, operatorsWithPending } from './outbox.ts'
+import { leaseDue, nonceGaps, stalledOperators } from './outbox.ts'
 import { recordFiller } from './record.ts'
 import { sendLeaseMs } from './schedule.ts'
 import type { SettlementServices } from './services.ts'
+import { type Share, takeShare } from './share.ts'
 import { signFiller } from './transaction.ts'
 
 /** What one pass handles, at most, and how many transactions concurrently. */
@@ -20,6 +22,8 @@ const MAX_BURNS = 20
 const CONCURRENCY = 8
 /** Passes between two look-ups of an operator with pending transactions: public APIs have rate limits. */
 const PASSES_PER_LOOK_UP = 5
+/** Operators that a pass looks up, at most. */
+const MAX_LOOK_UPS = 10
 
 /** The result of one pass. */
 export interface Reconciled {
@@ -32,20 +36,22 @@ export interface Reconciled {
 /**
  * One pass over everything under way: expires orders, looks up the operators' nonces, fills nonces that no transaction will
  * use, burns uuids, sends unaccepted transactions again and follows the others until their orders have ended. Any number of
- * processes may run passes at once.
+ * processes may run passes at once: each does its share.
  */
 export async function reconcile(services: SettlementServices): Promise<Reconciled> {
-  const expired = await expireOrders(services, MAX_ORDERS)
-  const pending = await operatorsWithPending(services.db)
-  await concurrently(
-    services.operators.all.filter((one) => isDue(one, pending.has(one.address))),
-    (operator) =>
-      guarded(services, 'operator_not_reconciled', () => reconcileOperator(services, operator)),
+  const share = await takeShare(services)
+  await services.operators.read()
+  if (share.duties.has('balances'))
+    await guarded(services, 'balances_not_read', () => watchBalances(services))
+  const expired = share.duties.has('expire') ? await expireOrders(services, MAX_ORDERS) : 0
+  await concurrently(await operatorsToLookUp(services, share), (operator) =>
+    guarded(services, 'operator_not_reconciled', () => reconcileOperator(services, operator)),
   )
-  await guarded(services, 'uuids_not_burnt', () => burnUuids(services, MAX_BURNS))
+  if (share.duties.has('burn'))
+    await guarded(services, 'uuids_not_burnt', () => burnUuids(services, MAX_BURNS))
 
   const leaseMs = sendLeaseMs(services.config.NODE_TIMEOUT_MS)
-  const due = await leaseDue(services, leaseMs, MAX_TRANSACTIONS)
+  const due = await leaseDue(services, share.operators, leaseMs, MAX_TRANSACTIONS)
   let height: Promise<number | undefined> | undefined
   const pass: ReconcilePass = {
     services,
@@ -55,9 +61,8 @@ export async function reconcile(services: SettlementServices): Promise<Reconcile
       return height
     },
   }
-  await concurrently(
-    due.toSorted((a, b) => a.nonce - b.nonce),
-    (one) => guarded(services, 'transaction_not_checked', () => checkTransaction(pass, one)),
+  await concurrently(await withoutBlocked(pass, due), (one) =>
+    guarded(services, 'transaction_not_checked', () => checkTransaction(pass, one)),
   )
   return {
     expired,
@@ -74,11 +79,25 @@ async function readDatabaseTime({
   return read?.now ?? 0
 }
 
-/** Every operator once when the process starts, and those with pending transactions every few passes. */
-function isDue(operator: OperatorAccount, hasPending: boolean): boolean {
-  operator.countPass()
-  const passes = operator.passesSinceReconciled()
-  return passes === undefined || (hasPending && passes >= PASSES_PER_LOOK_UP)
+/**
+ * Every operator of the share once when the process starts, and every few passes those with pending transactions of which none was seen
+ * as mined meanwhile. The longest ago first, up to a number of them.
+ */
+async function operatorsToLookUp(
+  services: SettlementServices,
+  share: Share,
+): Promise<OperatorAccount[]> {
+  const stalledForMs = PASSES_PER_LOOK_UP * services.config.RECONCILE_INTERVAL_MS
+  const stalled = await stalledOperators(services, stalledForMs)
+  for (const one of services.operators.all) one.countPass()
+  const passesOf = (one: OperatorAccount) => one.passesSinceReconciled() ?? Number.POSITIVE_INFINITY
+  const isDue = (one: OperatorAccount) =>
+    passesOf(one) === Number.POSITIVE_INFINITY ||
+    (stalled.has(one.address) && passesOf(one) >= PASSES_PER_LOOK_UP)
+  return services.operators.all
+    .filter((one) => share.operators.has(one.address) && isDue(one))
+    .sort((a, b) => (passesOf(a) < passesOf(b) ? 1 : -1))
+    .slice(0, MAX_LOOK_UPS)
 }
 
 async function reconcileOperator(

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { insertOrderEvent } from '../db/order-event.ts'
+import type { TransactionKind } from '../db/schema.ts'
 import { shardSql } from '../db/shard.ts'
 import { later, milliseconds } from '../db/time.ts'
 import { countSuccess } from '../gate/counters.ts'
@@ -257,7 +258,7 @@ export async function recordReplacement(
   { db, databaseTime }: RecordServices,
   { txid, operator, shard }: Pick<StoredTransaction, 'txid' | 'operator' | 'shard'>,
   { transaction, rawBox }: EncryptedTransaction,
-  { kind, reason }: { kind: 'swap' | 'burn' | 'filler'; reason: string | null },
+  { kind, reason }: { kind: TransactionKind; reason: string | null },
 ): Promise<void> {
   const at = databaseTime()
   await rows(
@@ -265,12 +266,14 @@ export async function recordReplacement(
     sql`WITH ${lockOperator(operator)}, outbid AS (
         UPDATE transactions SET status = 'outbid', reason = coalesce(${reason}::text, reason)
         FROM payer WHERE txid = ${txid} AND transactions.shard = ${shard}::int AND status IN ('signed', 'accepted')
-        RETURNING order_uuid, transactions.shard, operator, nonce, requested_by, kind, reason
+        RETURNING order_uuid, transactions.shard, operator, nonce, requested_by, kind, reason, recipient, amount_in_micro_stx
       )
       INSERT INTO transactions
-        (txid, order_uuid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, requested_by, reason, created_at, check_at)
+        (txid, order_uuid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, requested_by, reason, recipient, amount_in_micro_stx,
+          created_at, check_at)
       SELECT ${transaction.txid}, order_uuid, shard, ${kind}, operator, nonce, ${transaction.feeInMicroStx}::bigint,
-        ${rawBox}::bytea, requested_by, CASE WHEN ${kind} <> 'swap' THEN reason END, ${at}, ${at}
+        ${rawBox}::bytea, requested_by, CASE WHEN ${kind} <> 'swap' THEN reason END,
+        recipient, amount_in_micro_stx, ${at}, ${at}
       FROM outbid
       ON CONFLICT ON CONSTRAINT transactions_pkey DO NOTHING`,
   )

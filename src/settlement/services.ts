@@ -27,6 +27,7 @@ export interface SettlementServices {
     | 'MAX_FAILED_PER_WALLET_AND_DAY'
     | 'MAX_BURNS_PER_WALLET_AND_DAY'
     | 'MAX_REQUESTED_BURNS_PER_DAY'
+    | 'BALANCE_REQUESTS_PER_MINUTE'
   >
   db: Database
   /** Where shards are; undefined on one Postgres. */
@@ -37,6 +38,8 @@ export interface SettlementServices {
   mac: Mac
   chain: Chain
   operators: OperatorAccounts
+  /** What this process is called in leases: random. */
+  holder: string
   log: Log
   /** Milliseconds since 1970. */
   now(): number

@@ -32,6 +32,8 @@ export type SettleReason =
 
 /** How often an order is signed for another nonce because another program used its nonce. */
 const MAX_NONCES = 3
+/** Operators that an order is signed for, because other processes filled them or retired them meanwhile. */
+const MAX_OPERATORS = 10
 
 /**
  * Settles an order with one transaction: sign, store and commit; then send; then record the result. Nothing is sent that
@@ -68,21 +70,17 @@ async function claim(
   const estimate = await services.chain.estimateFee(swap.payload(), swap.byteLength)
   const feeInMicroStx = swapFee(swap.byteLength, estimate, ceiling)
   const request = { requestedBy: requester.keyId, action: requester.action }
-  let isPoor = false
-  const executors = services.operators
-    .roundRobin()
-    .filter(({ address }) => address === (order.terms?.by ?? address))
-  for (const operator of executors) {
-    if ((await operator.canPay(feeInMicroStx, services.now())) === false) {
-      services.log('error', 'operator_has_no_funds', { operator: operator.address, feeInMicroStx })
-      isPoor = true
-      continue
-    }
-    const claimed = await claimNext({ services, operator, order, swap, feeInMicroStx, ...request })
-    if (claimed.ok || claimed.reason !== 'operatorFull')
+  for (let tried = 0; tried < MAX_OPERATORS; tried++) {
+    const need = { feeInMicroStx, by: order.terms?.by, now: services.now() }
+    const operator = await services.operators.choose(need)
+    if (!operator.ok) return refuse('unavailable', { reason: operator.reason })
+    const waiting = { services, operator: operator.value, order, swap, feeInMicroStx, ...request }
+    const claimed = await claimNext(waiting)
+    if (claimed.ok || claimed.reason !== 'operatorUnusable')
       return claimed as Result<Claim, SettleReason>
+    await services.operators.read()
   }
-  return refuse('unavailable', { reason: isPoor ? 'operator_funds' : 'operator_busy' })
+  return refuse('unavailable', { reason: 'operator_busy' })
 }
 
 /** Sends the stored bytes and records the node's result. Unless a node accepts them the order stays executing. */
@@ -127,7 +125,7 @@ async function wasNonceLost(services: SettlementServices, claim: Claim): Promise
   const { INTENT_VERIFIER_CONTRACT } = services.config
   if ((await services.chain.isUuidUsed(INTENT_VERIFIER_CONTRACT, order.uuid)) !== false)
     return false
-  const operator = services.operators.all.find((one) => one.address === address)
+  const operator = services.operators.find(address)
   operator?.expect(undefined)
   await operator?.reconcile()
   services.log('warn', 'nonce_lost', { operator: address, nonce, txid })

@@ -4,7 +4,14 @@ import { toHex } from '../crypto/bytes.ts'
 import { type ClarityHex, principal, stringAscii } from '../stacks/clarity.ts'
 import type { Network } from '../stacks/network.ts'
 import { discard, type PeerResponse } from '../wire/response.ts'
-import { type Chain, type ChainStatus, type Nonces, OUTCOMES, type TokenFacts } from './chain.ts'
+import {
+  type Account,
+  type Chain,
+  type ChainStatus,
+  type Nonces,
+  OUTCOMES,
+  type TokenFacts,
+} from './chain.ts'
 import { ASSET_NAME, requestQuote } from './quote.ts'
 import { openStacksApi, post, type StacksApi, type StacksApiOptions } from './stacks-api.ts'
 import { reasonWord, type SubmitResult, submitResultOf } from './submit-result.ts'
@@ -12,7 +19,7 @@ import { amountOutOf } from './transaction.ts'
 
 const Rejection = z.object({ error: z.string(), reason: z.string() })
 const nonce = z.int().nonnegative()
-const Account = z.object({ nonce, balance: z.string().regex(/^0x[0-9a-f]{1,32}$/i) })
+const AccountJson = z.object({ nonce, balance: z.string().regex(/^0x[0-9a-f]{1,32}$/i) })
 const MempoolV3 = z.object({
   last_nonce: nonce.nullish(),
   missing_nonces: z.array(nonce).optional(),
@@ -227,7 +234,7 @@ async function submit(api: StacksApi, raw: Uint8Array<ArrayBuffer>): Promise<Sub
 
 function accounts(api: StacksApi): Pick<Chain, 'account' | 'nonces'> {
   async function account(address: string) {
-    const found = await api.request(`/v2/accounts/${address}?proof=0`, Account)
+    const found = await api.request(`/v2/accounts/${address}?proof=0`, AccountJson)
     if (found === undefined || found === 'absent') return undefined
     return { nonce: found.nonce, balance: BigInt(found.balance) }
   }
@@ -241,7 +248,7 @@ function accounts(api: StacksApi): Pick<Chain, 'account' | 'nonces'> {
         [`/extended/v1/address/${address}/nonces`, NoncesV1],
       )
       if (found === undefined || found === 'absent') return undefined
-      return noncesOf(confirmed.nonce, found)
+      return noncesOf(confirmed, found)
     },
   }
 }
@@ -364,7 +371,10 @@ const MAX_NONCES_AHEAD = 1_000
  * `missing_nonces` lists what is missing between the last confirmed and the highest pending nonce. Of an account without a
  * confirmed transaction the API lists neither pending nor missing ones, and `last_nonce` alone says that there are some.
  */
-function noncesOf(confirmed: number, found: z.output<typeof NoncesV3>): Nonces | undefined {
+function noncesOf(
+  { nonce: confirmed, balance }: Account,
+  found: z.output<typeof NoncesV3>,
+): Nonces | undefined {
   const last = found.mempool?.last_nonce ?? undefined
   const missing = new Set(found.mempool?.missing_nonces)
   const next = Math.max(confirmed, found.next_nonce, last === undefined ? 0 : last + 1)
@@ -372,6 +382,7 @@ function noncesOf(confirmed: number, found: z.output<typeof NoncesV3>): Nonces |
   return {
     confirmed,
     next,
+    balance,
     isUnused: (nonce) => last === undefined || nonce > last || missing.has(nonce),
   }
 }

@@ -111,6 +111,9 @@ const STATEMENTS_PER_OBJECT = 2
 /** Requests that wait in a gate object, at most; the Workers of later ones decide by themselves. */
 const MAX_WAITING_PER_OBJECT = 1_000
 
+/** A request and a tick have a name of their own in leases. */
+const HOLDER_BYTES = 8
+
 /** Passes of a job per tick of the cron trigger; the next tick goes on where these end. */
 const MAX_PASSES = 10
 
@@ -208,15 +211,18 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       gate: one.openGateOverObjects(bindings.GATE, ownGate, outlive),
       watch: one.watch,
       chain,
+      holder: toHex(randomBytes(HOLDER_BYTES)),
       get operators() {
-        operators ??= openOperators(
-          session(),
+        operators ??= openOperators({
+          db: session(),
           databaseTime,
           chain,
           privateKeys,
           network,
-          operatorMemory,
-        )
+          memory: operatorMemory,
+          log,
+          lowBalanceInMicroStx: config.LOW_BALANCE_IN_MICRO_STX,
+        })
         return operators
       },
       ipLimits: one.openIpLimits(
@@ -266,6 +272,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       try {
         await inWorld(bindings, context, await isolate(bindings), async (world) => {
           for (job of JOBS) await repeat(job, world)
+          for (job of JOBS) await job.stop?.(world)
         })
       } catch (error) {
         openLog('error', write, ownNow)('error', 'job_failed', {

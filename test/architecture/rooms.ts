@@ -104,7 +104,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'which keys the database was written with, and its rotation to another one',
   },
   operator: {
-    imports: [...BASE, 'keys', 'gate', 'provenance'],
+    imports: [...BASE, 'audit', 'keys', 'gate', 'provenance', 'settlement'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'the acts of an operator, for the command line and the socket of a running service alike',
   },
@@ -309,4 +309,4 @@ export const CLIENT_PACKAGES = [...NOBLE, 'eventsource-parser']
 export const CLI_ROOMS = ['client', 'version', 'wire']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
-export const OPERATOR_FILES = ['cli/admin.ts', 'cli/router.ts']
+export const OPERATOR_FILES = ['cli/acts.ts', 'cli/admin.ts', 'cli/operators.ts', 'cli/router.ts']

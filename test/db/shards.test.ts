@@ -1,9 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import postgres, { type Sql } from 'postgres'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { toHex } from '../../src/crypto/bytes.ts'
 import { DISTRIBUTED_TABLES, REFERENCE_TABLES } from '../../src/db/distribution.ts'
 import { walletShard } from '../../src/db/shard.ts'
 import type { KeyHash } from '../../src/keys/secret.ts'
+import { performWith } from '../../src/operator/acts.ts'
 import { openOrderFeed } from '../../src/orders/feed.ts'
 import { competingTransactions } from '../../src/settlement/outbox.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
@@ -13,9 +15,12 @@ import {
   recordReorganised,
   recordReplacement,
 } from '../../src/settlement/record.ts'
+import { signTransfer } from '../../src/settlement/transfer.ts'
+import { addressOf } from '../../src/stacks/sign.ts'
 import { useEverything } from '../http/everything.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { partitionedDatabase } from '../support/partitioned.ts'
+import { fundedOperator } from '../support/process.ts'
 import { oldSecret, unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
 import { createKey, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
@@ -62,6 +67,11 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     /^SELECT nonce::float8 AS nonce FROM transactions/,
     'reconciler: nonces that no transaction uses',
     'a range of an index on each shard, once a look-up of an operator',
+  ],
+  [
+    /sum\(fee_in_micro_stx/,
+    'what pending transactions of an operator pay',
+    'up to 25 probes of an index on each shard, once a look-up of an operator or its balance',
   ],
   [
     /burning AS \(.* AND disclosed_at IS NULL AND/,
@@ -204,6 +214,7 @@ describe('on tables that are distributed by the shard of their wallet', () => {
       await recordFiller(world, operator, encrypted)
       await competingTransactions(world.db, { ...stored, nonce: 0 })
     })
+    await step('operators and treasury', () => useTreasury(service))
     await step('usage', async () => {
       await world.usage.flush(world.db)
       const about = wallet.signHeaders({ action: 'get_api_key', keyId })
@@ -294,6 +305,30 @@ describe('on tables that are distributed by the shard of their wallet', () => {
     else expect(page.slice(at, end).trim()).toBe(expected)
   })
 })
+
+/** What an operator does with accounts: fund one, retire it, take that back. */
+async function useTreasury(service: Service): Promise<void> {
+  const perform = performWith(service.world)
+  const [address = ''] = service.world.operators.all.map((one) => one.address)
+  const privateKey = await fundedOperator({ devnetUrl: inject('devnetUrl') })
+  const goal = {
+    treasury: addressOf(privateKey, 'devnet'),
+    belowInMicroStx: 5_000_000_000,
+    upToInMicroStx: 5_000_000_001,
+  }
+  const run = '00000000000000aa'
+  const plan = await perform('planTopUps', { ...goal, run })
+  if (!plan.ok) throw new Error(plan.reason)
+  const { nonce, feeInMicroStx } = plan.value
+  const fields = { privateKey, nonce, feeInMicroStx, network: 'devnet' } as const
+  const { raw } = await signTransfer({ recipient: address, amountInMicroStx: 1_000 }, fields)
+  const sent = await perform('sendTopUp', { ...goal, run, transaction: toHex(raw) })
+  expect(sent).toMatchObject({ ok: true })
+  await perform('endTopUps', { treasury: goal.treasury, run })
+  await perform('operators', {})
+  expect(await perform('retireOperator', { address })).toMatchObject({ ok: true })
+  expect(await perform('resumeOperator', { address })).toMatchObject({ ok: true })
+}
 
 const ENDING = (done: () => void) => ({ next: done, heartbeat() {}, close: done })
 

@@ -67,7 +67,8 @@ export interface Settling extends Service {
   wallet: Wallet
   apiKey: string
   keyId: string
-  execute(uuid: string): Promise<{ status: number; body: Record<string, unknown> }>
+  /** By default with the key of `wallet`. */
+  execute(uuid: string, apiKey?: string): Promise<{ status: number; body: Record<string, unknown> }>
   order(uuid: string): Promise<Record<string, unknown>>
   /** Runs the reconciler, its clock going on between the passes, until the order has this status. */
   until(uuid: string, status: string, passes?: number): Promise<Record<string, unknown>>
@@ -120,10 +121,10 @@ export async function startSettling(
     keyId,
     order,
     pass,
-    async execute(uuid) {
+    async execute(uuid, key = apiKey) {
       const response = await service.call(`/orders/${uuid}/execute`, {
         method: 'POST',
-        headers: { 'X-API-Key': apiKey },
+        headers: { 'X-API-Key': key },
       })
       return { status: response.status, body: (await response.json()) as Record<string, unknown> }
     },

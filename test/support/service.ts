@@ -10,6 +10,7 @@ import { openLog } from '../../src/log.ts'
 import { chooseEngine } from '../../src/node/recover.ts'
 import { openWorld } from '../../src/node/world.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
+import type { PeerFetch } from '../../src/wire/response.ts'
 import type { World } from '../../src/world.ts'
 import { startWorker } from '../worker/workerd.ts'
 import { CITUS_URL, citusDatabase } from './citus.ts'
@@ -39,6 +40,8 @@ export interface ServiceOptions {
   env?: Record<string, string>
   databaseUrl?: string
   maxConnections?: number
+  /** How a service on Node reaches the chain. */
+  fetch?: PeerFetch
   /** Changes the world of a service on Node; none reaches into workerd. */
   change?: (world: World) => World
 }
@@ -46,7 +49,13 @@ export interface ServiceOptions {
 /** Starts the real service on a fresh database of its own and the shared devnet. Only the listening socket is missing. */
 export async function startService(
   engine: Engine,
-  { env = {}, maxConnections, change = (world) => world, ...given }: ServiceOptions = {},
+  {
+    env = {},
+    maxConnections,
+    fetch: reach,
+    change = (world) => world,
+    ...given
+  }: ServiceOptions = {},
 ): Promise<Service> {
   const databaseUrl = given.databaseUrl ?? (await freshDatabase(engine))
   const statements: string[] = []
@@ -91,6 +100,7 @@ export async function startService(
       elapsed: () => performance.now(),
       recover: chooseEngine().recover,
       fixedTime: now,
+      ...(reach !== undefined && { fetch: reach }),
     }),
   )
   const workerd =

@@ -1,0 +1,42 @@
+import type { ActInput, ActName, ActOutput, Perform } from '../operator/acts.ts'
+import { CommandError } from './errors.ts'
+
+const REFUSALS = {
+  operatorNotFound: { code: 'OPERATOR_NOT_FOUND', message: 'That is no operator account' },
+  treasuryBusy: {
+    code: 'TREASURY_BUSY',
+    message: 'Another run of the treasury is under way, or was killed less than a minute ago',
+  },
+  treasuryNonceTaken: {
+    code: 'TREASURY_NONCE_TAKEN',
+    message:
+      'The next nonce of the treasury is another one, or its funds are used up: repeat the command',
+  },
+  treasuryLimit: {
+    code: 'TREASURY_LIMIT',
+    message:
+      'That is more than TREASURY_MAX_PER_RUN_IN_MICRO_STX or TREASURY_MAX_PER_DAY_IN_MICRO_STX',
+  },
+  topUpNotNeeded: { code: 'TOP_UP_NOT_NEEDED', message: 'The account has enough, or will have' },
+  keyNotFound: { code: 'KEY_NOT_FOUND', message: 'There is no such key' },
+  invalidRequest: {
+    code: 'INVALID_REQUEST',
+    message: 'That is no wallet of this network, or cannot be done',
+  },
+  chainUnavailable: {
+    code: 'CHAIN_UNAVAILABLE',
+    message: 'The chain does not respond, or STACKS_API_URL is not set',
+  },
+} as const
+
+/** The output of an act; throws the refusal. */
+export async function outputOf<Name extends ActName>(
+  perform: Perform,
+  name: Name,
+  input: ActInput<Name>,
+): Promise<ActOutput<Name>> {
+  const result = await perform(name, input)
+  if (result.ok) return result.value
+  const { code, message } = REFUSALS[result.reason]
+  throw new CommandError(code, message, { ...(result.details && { details: result.details }) })
+}
