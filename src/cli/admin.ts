@@ -7,8 +7,9 @@ import { openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
 import { readPlacements } from '../db/distribute.ts'
+import { readDistribution } from '../db/distribution.ts'
 import { openDatabase } from '../db/open.ts'
-import { postgresClock } from '../db/time.ts'
+import { clockOf } from '../db/time.ts'
 import { checkEncryptionKeys, forgetOtherKeys } from '../encryption/check.ts'
 import { type RotateServices, rotateEncryption } from '../encryption/rotate.ts'
 import { type Config, readConfig } from '../env.ts'
@@ -170,6 +171,7 @@ function onDatabase<Options>(
     const { db, close } = await openExisting(config.DATABASE_URL)
     try {
       await checkEncryptionKeys(db, keys)
+      const databaseTime = clockOf(await readDistribution(db), now)
       const services = {
         db,
         mac: openNativeMac(keys),
@@ -181,10 +183,10 @@ function onDatabase<Options>(
         config,
         recover: chooseEngine().recover,
         chain,
-        databaseTime: postgresClock,
+        databaseTime,
         operators: openOperators({
           db,
-          databaseTime: postgresClock,
+          databaseTime,
           chain: chain ?? connect(config, '', now),
           privateKeys: config.OPERATOR_PRIVATE_KEYS,
           network: config.STACKS_NETWORK,
