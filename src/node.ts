@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { createApp } from './app.ts'
+import { archiveFiles } from './archive-file.ts'
 import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
@@ -121,7 +122,11 @@ async function main(): Promise<void> {
 }
 
 function operatorServices(world: World): OperatorServices {
-  return { ...world, operatorAddresses: world.operators.all.map(({ address }) => address) }
+  return {
+    ...world,
+    archiveFiles,
+    operatorAddresses: world.operators.all.map(({ address }) => address),
+  }
 }
 
 /**

@@ -2,11 +2,13 @@
 import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
+import { archiveFiles } from '../archive-file.ts'
 import { HEAD_EVENT } from '../audit/heads.ts'
 import { openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
 import { messageOf } from '../db/database.ts'
 import { readPlacements } from '../db/distribute.ts'
+import { readDistribution } from '../db/distribution.ts'
 import { openDatabase } from '../db/open.ts'
 import { checkEncryptionKeys, forgetOtherKeys } from '../encryption/check.ts'
 import { type RotateServices, rotateEncryption } from '../encryption/rotate.ts'
@@ -29,6 +31,7 @@ import { listUnsealed, type SealServices, sealKeys, type UnsealedKey } from '../
 import type { Chain } from '../settlement/chain.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { addressOf } from '../stacks/sign.ts'
+import { addArchiveCommands } from './archives.ts'
 import {
   type CliCommand,
   type CommandContext,
@@ -86,6 +89,11 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('compare every key and order with what was signed and sealed')
     .example('latchkey-admin audit check --heads audit-heads.jsonl')
     .runs(onService(now, checkAudits))
+  const ways = {
+    onService: <Options>(act: ActOf<Options>) => onService(now, act),
+    onOwner: <Options>(act: ActOf<Options>) => onOwner(now, act),
+  }
+  addArchiveCommands(program, ways, outputOf)
   addViews(program, now)
   program
     .command('encryption')
@@ -134,15 +142,14 @@ interface AdminServices extends OperatorServices, RotateServices, Pick<SealServi
   terminal: Terminal
 }
 
+type ActOf<Options> = (
+  perform: Perform,
+  options: Options,
+  context: CommandContext<Options>,
+) => Promise<CommandResult>
+
 /** Performs acts through the service where it listens for its operator, else on its database. */
-function onService<Options>(
-  now: () => number,
-  act: (
-    perform: Perform,
-    options: Options,
-    context: CommandContext<Options>,
-  ) => Promise<CommandResult>,
-) {
+function onService<Options>(now: () => number, act: ActOf<Options>) {
   const direct = onDatabase<Options>(now, (services, options, _, context) =>
     act(performWith(services), options, context),
   )
@@ -151,6 +158,20 @@ function onService<Options>(
     if (socket === undefined || !(await isAlive(socket))) return direct(context)
     return act(performThrough(socket), context.options, context)
   }
+}
+
+/**
+ * As `onService`, for what the tables' owner alone may do: on Postgres the command's own session, because that of the service may be of
+ * another role.
+ */
+function onOwner<Options>(now: () => number, act: ActOf<Options>) {
+  const direct = onDatabase<Options>(now, (services, options, _, context) =>
+    act(performWith(services), options, context),
+  )
+  return async (context: CommandContext<Options>): Promise<CommandResult> =>
+    readConfig(context.terminal.env).DATABASE_URL.startsWith('pglite:')
+      ? onService(now, act)(context)
+      : direct(context)
 }
 
 /** Opens the service's database for the time of a command. */
@@ -180,6 +201,8 @@ function onDatabase<Options>(
         keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
         recover: chooseEngine().recover,
+        archiveFiles,
+        distribution: await readDistribution(db),
         chain: chainOf(config, now),
         operatorAddresses: config.OPERATOR_PRIVATE_KEYS.map((key) =>
           addressOf(key, config.STACKS_NETWORK),
@@ -389,6 +412,23 @@ const REFUSALS = {
   chainUnavailable: {
     code: 'CHAIN_UNAVAILABLE',
     message: 'The chain does not respond, or STACKS_API_URL is not set',
+  },
+  archiveTooYoung: {
+    code: 'ARCHIVE_TOO_YOUNG',
+    message: '--before lies less than a day ago: messages of then may still be fresh',
+  },
+  archiveRunning: {
+    code: 'ARCHIVE_RUNNING',
+    message: 'Another process works on an archive; if it was killed, repeat this in 30 seconds',
+  },
+  archiveNotOwner: {
+    code: 'ARCHIVE_NOT_OWNER',
+    message:
+      'An archive removes rows that no other statement may: DATABASE_URL must name the role that owns the tables',
+  },
+  archiveOnManyServers: {
+    code: 'ARCHIVE_ON_MANY_SERVERS',
+    message: 'Tables that are distributed over several servers are not archived by this release',
   },
 } as const
 

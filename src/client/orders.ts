@@ -61,6 +61,8 @@ export interface OrderPage {
   orders: Order[]
   /** Pass it to `list` for the next page; absent on the last one. */
   nextCursor?: string
+  /** On the last page: orders that ended before this moment may have left the service with an archive (ISO 8601). */
+  archivedBefore?: string
 }
 
 /** The result of `orders.execute`. */
@@ -282,7 +284,11 @@ export function createOrders(
     proof: Proof = wallet.prove({ action: 'list_orders' }),
   ): Promise<OrderPage> {
     requireWhole('limit', limit, 1, 100)
-    const { data, nextCursor } = await transport.send<{ data: Order[]; nextCursor?: string }>({
+    const { data, nextCursor, archivedBefore } = await transport.send<{
+      data: Order[]
+      nextCursor?: string
+      archivedBefore?: string
+    }>({
       method: 'GET',
       path: '/orders',
       query: { owner, status, limit, cursor },
@@ -291,7 +297,11 @@ export function createOrders(
       repeatable: true,
       signal,
     })
-    return nextCursor === undefined ? { orders: data } : { orders: data, nextCursor }
+    return {
+      orders: data,
+      ...(nextCursor !== undefined && { nextCursor }),
+      ...(archivedBefore !== undefined && { archivedBefore }),
+    }
   }
 
   async function* listAll(filter: OrderFilter = {}, options: AuthOptions = {}) {

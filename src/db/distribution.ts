@@ -17,13 +17,20 @@ export const DISTRIBUTED_TABLES = [
   'orders',
   'order_events',
   'transactions',
+  'archived_audits',
+  'archived_orders',
 ] as const
 
 /** Where the steps of a distribution are recorded, with those that are done. */
 export const STEPS_TABLE = 'latchkey_distribution'
 
 /** Tables that are the same on every node: small, and joined by statements of every shard. */
-export const REFERENCE_TABLES = ['operators', 'suspended_wallets', 'encryption_keys'] as const
+export const REFERENCE_TABLES = [
+  'operators',
+  'suspended_wallets',
+  'encryption_keys',
+  'archives',
+] as const
 
 /** Where the shards of a database are whose tables are distributed. */
 export interface Distribution {

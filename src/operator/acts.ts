@@ -1,4 +1,8 @@
 import * as z from 'zod'
+import { type ArchiveRefusal, archive } from '../archive/archive.ts'
+import { checkArchives } from '../archive/check.ts'
+import { listArchives } from '../archive/lease.ts'
+import type { ArchiveServices } from '../archive/services.ts'
 import type { KeepHead } from '../audit/heads.ts'
 import type { Config } from '../env.ts'
 import { lookUpKeys } from '../keys/find.ts'
@@ -12,7 +16,7 @@ import { findStuck } from './stuck.ts'
 import { readTop } from './top.ts'
 
 /** What the acts of an operator need: of a running service its world, else a database that was opened for one command. */
-export interface OperatorServices extends CheckServices {
+export interface OperatorServices extends CheckServices, ArchiveServices {
   config: Pick<Config, 'STACKS_NETWORK' | 'ROUTERS' | 'STUCK_AFTER_SECONDS'> &
     CheckServices['config']
   keepHead: KeepHead
@@ -25,7 +29,7 @@ export interface OperatorServices extends CheckServices {
 }
 
 /** Why an act was refused. */
-export type ActRefusal = 'keyNotFound' | 'invalidRequest' | 'chainUnavailable'
+export type ActRefusal = 'keyNotFound' | 'invalidRequest' | 'chainUnavailable' | ArchiveRefusal
 
 interface Act<Input, Output> {
   input: z.ZodType<Input>
@@ -70,6 +74,15 @@ export const ACTS = {
     z.strictObject({ heads: z.array(z.string()).optional() }),
     async (services, { heads }): Promise<Result<AuditCheck, ActRefusal>> =>
       ok(await checkAudit(services, { heads: heads && linesOf(heads) })),
+  ),
+  archive: act(
+    // The folder is one of the machine that the service runs on.
+    z.strictObject({ before: z.int().min(0), folder: text }),
+    (services, input) => archive(services, input),
+  ),
+  archives: act(Nothing, async ({ db }) => ok(await listArchives(db))),
+  checkArchives: act(z.strictObject({ folder: text }), async (services, { folder }) =>
+    ok(await checkArchives(services, folder)),
   ),
   statistics: act(Nothing, async (services) => ok(await readStatistics(services))),
   balances: act(

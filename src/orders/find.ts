@@ -5,7 +5,8 @@ import { orderEvents, orders } from '../db/schema.ts'
 import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import type { Admission } from '../gate/decide.ts'
-import { ok, type Result, refuse } from '../result.ts'
+import { ok, type Result } from '../result.ts'
+import { archivedBefore, refuseMissing } from './archived.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
 import {
   type Order,
@@ -43,9 +44,9 @@ export async function getOrder(
   services: OrderServices,
   uuid: string,
   owner?: string,
-): Promise<Result<OrderRow, 'orderNotFound'>> {
+): Promise<Result<OrderRow, 'orderNotFound' | 'orderArchived'>> {
   const row = await findOrder(services, uuid, owner)
-  return row === undefined ? refuse('orderNotFound') : ok(row)
+  return row === undefined ? refuseMissing(services.db, uuid, owner) : ok(row)
 }
 
 /** The events of an order after an id, oldest first. */
@@ -94,13 +95,20 @@ export function viewerOfKey({
   return { walletAddress, createdBy: isConfined ? keyId : undefined }
 }
 
+interface OrderPage {
+  data: Order[]
+  nextCursor?: string
+  /** With the last orders: those that ended before this moment may have left with an archive. */
+  archivedBefore?: string | undefined
+}
+
 /** A page of orders, newest first. */
 export async function listOrders(
   db: Database,
   filter: OrderListFilter,
   viewer: OrderViewer | undefined,
   now: number,
-): Promise<{ data: Order[]; nextCursor?: string }> {
+): Promise<OrderPage> {
   const found = await db
     .select()
     .from(orders)
@@ -117,7 +125,9 @@ export async function listOrders(
   const last = page.at(-1)
   return {
     data: page.map((row) => presentInList(row, viewer, now)),
-    ...(found.length > page.length && last && { nextCursor: String(last.sequence) }),
+    ...(found.length > page.length && last
+      ? { nextCursor: String(last.sequence) }
+      : { archivedBefore: await archivedBefore(db) }),
   }
 }
 
