@@ -248,22 +248,18 @@ async function auditRefusal(db: Database, { keyId, shard, at, outcome, ip }: Use
   })
 }
 
-/** Statistics that one statement deletes, at most. */
-const PRUNED = 5_000
-
 /** Deletes statistics that are older than `USAGE_DAYS`. */
 async function prune(db: Database, hour: number): Promise<void> {
   const oldest = new Date(hour * HOUR_MS - USAGE_DAYS * 24 * HOUR_MS).toISOString()
-  // In batches: after a day without a process there are more rows than one statement has time for.
-  for (let deleted = PRUNED; deleted === PRUNED; ) {
-    const batch = await rows(
+  // Hour by hour: after a day without a process there are more rows than one statement has time for.
+  for (;;) {
+    const [first] = await rows<{ ms: number | null }>(
       db,
-      sql`DELETE FROM key_usage USING (
-          SELECT key_id AS old_key_id, shard AS old_shard, hour AS old_hour, outcome AS old_outcome FROM key_usage
-          WHERE hour < ${oldest}::timestamptz ORDER BY hour LIMIT ${PRUNED}::int FOR UPDATE SKIP LOCKED
-        ) AS old WHERE key_id = old_key_id AND shard = old_shard AND hour = old_hour AND outcome = old_outcome RETURNING 1`,
+      sql`SELECT (extract(epoch FROM min(hour)) * 1000)::float8 AS ms FROM key_usage`,
     )
-    deleted = batch.length
+    if (first?.ms == null || first.ms >= Date.parse(oldest)) break
+    const end = new Date(Math.min(first.ms + HOUR_MS, Date.parse(oldest))).toISOString()
+    await rows(db, sql`DELETE FROM key_usage WHERE hour < ${end}::timestamptz`)
   }
   await rows(db, sql`DELETE FROM key_sightings WHERE last_seen_at < ${oldest}::timestamptz`)
 }

@@ -79,7 +79,7 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     'a partial index on each shard, once a pass',
   ],
   [
-    /^DELETE FROM key_(usage|sightings) WHERE/,
+    /^DELETE FROM key_(usage|sightings) WHERE|min\(hour\)/,
     'statistics that are too old',
     'once an hour and process',
   ],
