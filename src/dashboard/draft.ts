@@ -73,12 +73,17 @@ export function draftOf(
   return { ...draft, ...own[template] }
 }
 
-/** Decimals of a token; undefined while they are not known, when amounts are typed in the smallest unit. */
+/** Decimals of a token; undefined until they are known. */
 export type DecimalsOf = (token: string) => number | undefined
 
+/** The draft of a key as it is. The decimals of its tokens must be known: a text stays as it is when they come to be. */
 export function draftOfKey(key: Key, decimalsOf: DecimalsOf): KeyDraft {
-  const write = (token: string, amount: string | undefined) =>
-    amount === undefined ? '' : writeAmount(amount, decimalsOf(token) ?? 0)
+  const write = (token: string, amount: string | undefined) => {
+    if (amount === undefined) return ''
+    const decimals = decimalsOf(token)
+    if (decimals === undefined) throw new Error(`The decimals of ${token} are not known.`)
+    return writeAmount(amount, decimals)
+  }
   return {
     name: key.name,
     permissions: [...key.permissions],
@@ -102,6 +107,8 @@ export function draftOfKey(key: Key, decimalsOf: DecimalsOf): KeyDraft {
 export interface ReadDraft {
   terms: KeyTerms
   faults: ReadonlySet<TermName>
+  /** Tokens whose decimals are not yet known. Their amounts are not in the terms, and nothing is said of them. */
+  awaited: readonly string[]
 }
 
 /** Reads a draft by the service's own table of terms, before a wallet is asked to sign it. */
@@ -113,7 +120,12 @@ export function readDraft(draft: KeyDraft, decimalsOf: DecimalsOf, policy: Terms
     return Number(text)
   }
   const listOrNull = (items: string[]) => (items.length === 0 ? null : items)
-  const amounts = readAmounts(draft.amounts, decimalsOf)
+  const isAwaited = ({ token }: AmountDraft) => decimalsOf(token) === undefined
+  const awaited = draft.amounts.filter(isAwaited).map(({ token }) => token)
+  const amounts = readAmounts(
+    draft.amounts.filter((one) => !isAwaited(one)),
+    decimalsOf,
+  )
   if (amounts === undefined) faults.add('maxAmountIn')
   const terms: KeyTerms = {
     name: draft.name.trim(),
@@ -123,7 +135,7 @@ export function readDraft(draft: KeyDraft, decimalsOf: DecimalsOf, policy: Terms
     ipAllowlist: listOrNull(draft.ipAllowlist),
     tokens: listOrNull(draft.tokens),
     recipients: listOrNull(draft.recipients),
-    maxAmountIn: draft.amounts.length === 0 ? null : (amounts ?? null),
+    maxAmountIn: draft.amounts.length === awaited.length ? null : (amounts ?? null),
     ownOrdersOnly: draft.ownOrdersOnly,
     maxOpenOrders: whole('maxOpenOrders', draft.maxOpenOrders),
     label: draft.label.trim() === '' ? null : draft.label.trim(),
@@ -133,7 +145,7 @@ export function readDraft(draft: KeyDraft, decimalsOf: DecimalsOf, policy: Terms
     faults.add(terms.name === '' ? 'name' : 'expiresAt')
   for (const name of TERM_NAMES) if (!hasForm(name, terms[name])) faults.add(name)
   for (const { term } of validateTerms(terms, policy)) faults.add(term)
-  return { terms, faults }
+  return { terms, faults, awaited }
 }
 
 function endOfDay(day: string): number {
@@ -143,7 +155,8 @@ function endOfDay(day: string): number {
 function readAmounts(drafts: readonly AmountDraft[], decimalsOf: DecimalsOf) {
   const amounts: Record<string, { perOrder?: string; perDay?: string }> = {}
   for (const { token, perOrder, perDay } of drafts) {
-    const places = decimalsOf(token) ?? 0
+    const places = decimalsOf(token)
+    if (places === undefined) return undefined
     const [order, day] = [perOrder, perDay].map((text) =>
       text.trim() === '' ? null : readAmount(text, places),
     )

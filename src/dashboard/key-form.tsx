@@ -284,6 +284,7 @@ function AmountsField(props: {
               {(attributes) => (
                 <input
                   {...attributes}
+                  aria-invalid={error !== undefined}
                   inputMode="decimal"
                   value={amount[name]}
                   placeholder={say('amount.unbounded')}

@@ -4,12 +4,12 @@ import { Chart, lastHours } from './bars.tsx'
 import { owner, reader } from './clients.ts'
 import { connection, service } from './connection.ts'
 import { changeOf, differencesOf, draftOfKey, type KeyDraft, readDraft } from './draft.ts'
-import { formatAmount, formatCountdown, formatNumber, formatTime } from './format.ts'
+import { formatCountdown, formatNumber, formatTime } from './format.ts'
 import { KeyForm } from './key-form.tsx'
 import { LimitChips } from './keys-view.tsx'
 import { say } from './language.ts'
 import { announceChange, useAct, useLoad, useNow } from './load.ts'
-import { decimalsOf, focusFirstFault, RiskMeter, termsPolicyOf } from './new-key.tsx'
+import { focusFirstFault, RiskMeter, readWhenKnown, termsPolicyOf } from './new-key.tsx'
 import {
   Button,
   Card,
@@ -32,7 +32,7 @@ import { go } from './router.ts'
 import { Certificate, SecretDialog } from './secret.tsx'
 import { useStore } from './store.ts'
 import { toast } from './toasts.tsx'
-import { tokenAmount, tokensLearned } from './tokens.ts'
+import { amountIn, decimalsOf, requireDecimals, tokenAmount, tokensLearned } from './tokens.ts'
 import { sentenceOf, termText } from './words.ts'
 
 const HOURS = 48
@@ -344,7 +344,7 @@ function Spent({ of, usage }: { of: Key; usage: KeyUsage | undefined }) {
         return (
           <li key={token}>
             <span class="meter-text">
-              <span>{formatAmount(spent, decimalsOf(token) ?? 0)}</span>
+              <span>{amountIn(token, spent)}</span>
               <span class="muted">{say('key.of', { amount: tokenAmount(token, perDay) })}</span>
             </span>
             <meter
@@ -407,7 +407,14 @@ function List({ items }: { items: readonly string[] }) {
 export function ChangeKeyView({ keyId }: { keyId: string }) {
   useStore(tokensLearned)
   const info = useStore(service)
-  const key = useLoad((signal) => reader().keys.get(keyId, { signal }), [keyId])
+  const key = useLoad(
+    async (signal) => {
+      const found = await reader().keys.get(keyId, { signal })
+      await Promise.all(Object.keys(found.maxAmountIn ?? {}).map(requireDecimals))
+      return found
+    },
+    [keyId],
+  )
   if (key.error !== undefined) return <Problem error={key.error} onRetry={key.reload} />
   if (info === undefined || key.value === undefined) return <Skeleton />
   return <ChangeForm of={key.value} info={info} />
@@ -425,9 +432,13 @@ function ChangeForm({ of, info }: { of: Key; info: ServiceInfo }) {
     [...read.faults].filter((term) => differences.some((one) => one.term === term)),
   )
   const { isBusy, error, run, dismiss } = useAct(async () => {
-    await owner().keys.update(of.keyId, changeOf(differences))
+    const settled = await readWhenKnown(edited, info)
+    const changes = differencesOf(original, settled)
+    if (changes.some(({ term }) => settled.faults.has(term)))
+      return void requestAnimationFrame(focusFirstFault)
+    await owner().keys.update(of.keyId, changeOf(changes))
     announceChange()
-    toast(say('change.done', { name: read.terms.name }))
+    toast(say('change.done', { name: settled.terms.name }))
     go(`keys/${of.keyId}`)
   })
   const submit = (event: Event) => {

@@ -22,13 +22,17 @@ import { go, route } from './router.ts'
 import { SecretDialog } from './secret.tsx'
 import { JsonText } from './signing.tsx'
 import { useStore } from './store.ts'
-import { tokenOf, tokensLearned } from './tokens.ts'
+import { decimalsOf, requireDecimals, tokensLearned } from './tokens.ts'
 import { sentenceOf } from './words.ts'
-
-export const decimalsOf = (token: string) => tokenOf(token)?.decimals
 
 export function termsPolicyOf({ network, scopes, limits }: ServiceInfo): TermsPolicy {
   return { network, scopes, maxRateLimit: limits.key.perMinute, now: Date.now() }
+}
+
+/** Reads a draft once the decimals of its tokens are known: what is signed is what was typed, in the token's own units. */
+export async function readWhenKnown(draft: KeyDraft, info: ServiceInfo): Promise<ReadDraft> {
+  await Promise.all(draft.amounts.map(({ token }) => requireDecimals(token)))
+  return readDraft(draft, decimalsOf, termsPolicyOf(info))
 }
 
 /** One page from an idea to a secret: what the key may do is said in words beside the form, and signed at its end. */
@@ -54,7 +58,9 @@ function NewKeyForm({ info }: { info: ServiceInfo }) {
   const read = readDraft(draft, decimalsOf, termsPolicyOf(info))
   const isSound = read.faults.size === 0
   const { isBusy, error, run, dismiss } = useAct(async () => {
-    setCreated(await owner().keys.create(newKeyOf(read.terms)))
+    const { terms, faults } = await readWhenKnown(draft, info)
+    if (faults.size > 0) return void requestAnimationFrame(focusFirstFault)
+    setCreated(await owner().keys.create(newKeyOf(terms)))
     announceChange()
   })
   const choose = (next: Template) => {
@@ -66,7 +72,7 @@ function NewKeyForm({ info }: { info: ServiceInfo }) {
     event.preventDefault()
     setTried(true)
     if (isSound) run()
-    else requestAnimationFrame(() => focusFirstFault())
+    else requestAnimationFrame(focusFirstFault)
   }
   return (
     <>

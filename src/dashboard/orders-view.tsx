@@ -6,7 +6,7 @@ import { contractName, formatTime, readAmount } from './format.ts'
 import { TokenInput } from './key-form.tsx'
 import { say } from './language.ts'
 import { announceChange, useAct, useLoad } from './load.ts'
-import { decimalsOf, focusFirstFault } from './new-key.tsx'
+import { focusFirstFault } from './new-key.tsx'
 import {
   Button,
   Card,
@@ -30,8 +30,9 @@ import { go } from './router.ts'
 import { useStore } from './store.ts'
 import { toast } from './toasts.tsx'
 import {
+  decimalsOf,
   isUnknownToken,
-  requireToken,
+  requireDecimals,
   tokenAmount,
   tokenName,
   tokenSymbol,
@@ -205,14 +206,16 @@ function NewOrderForm({ info }: { info: ServiceInfo }) {
     isTried && found.has(field) ? say(`order.fault.${field}`) : undefined
   const { isBusy, error, run, dismiss } = useAct(async () => {
     const [from, to] = await Promise.all([
-      requireToken(form.inputToken),
-      requireToken(form.outputToken),
+      requireDecimals(form.inputToken),
+      requireDecimals(form.outputToken),
     ])
+    // What could not be judged before the decimals were known.
+    if (faultsOfOrder(form, commits).size > 0) return void requestAnimationFrame(focusFirstFault)
     const order = await owner().orders.create({
       inputToken: form.inputToken,
       outputToken: form.outputToken,
-      amountIn: readAmount(form.amount, from?.decimals ?? 0) ?? '',
-      ...(commits && { minAmountOut: readAmount(form.least, to?.decimals ?? 0) ?? '' }),
+      amountIn: readAmount(form.amount, from) ?? '',
+      ...(commits && { minAmountOut: readAmount(form.least, to) ?? '' }),
       ...(form.recipient !== '' && { recipient: form.recipient }),
       validTo: new Date(Date.now() + Number(form.hours) * 3_600_000).toISOString(),
     })
@@ -355,6 +358,12 @@ function unitHelp(token: string): string {
   return isUnknownToken(token) ? say('amount.smallest') : ''
 }
 
+/** Whether a text is an amount of a token. Any number may be one until the token's decimals are known. */
+function mayBeAmount(text: string, token: string): boolean {
+  const [, places = ''] = text.trim().split(/[.,]/)
+  return readAmount(text, decimalsOf(token) ?? places.length) !== undefined
+}
+
 function faultsOfOrder(form: OrderForm, commits: boolean): ReadonlySet<OrderField> {
   const { inputToken, outputToken, amount, least, recipient } = form
   const contract = /^S[A-Z0-9]{20,50}\.[A-Za-z][A-Za-z0-9-]*$/
@@ -362,8 +371,8 @@ function faultsOfOrder(form: OrderForm, commits: boolean): ReadonlySet<OrderFiel
     ['inputToken', !contract.test(inputToken)],
     ['outputToken', outputToken !== '.stx' && !contract.test(outputToken)],
     ['outputToken', outputToken === inputToken],
-    ['amount', readAmount(amount, decimalsOf(inputToken) ?? 0) === undefined],
-    ['least', commits && readAmount(least, decimalsOf(outputToken) ?? 0) === undefined],
+    ['amount', !mayBeAmount(amount, inputToken)],
+    ['least', commits && !mayBeAmount(least, outputToken)],
     ['recipient', recipient !== '' && !/^S[A-Z0-9]{20,50}$/.test(recipient)],
   ]
   return new Set(faults.filter(([, isFault]) => isFault).map(([field]) => field))

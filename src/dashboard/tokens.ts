@@ -5,7 +5,9 @@ import { contractName, formatAmount } from './format.ts'
 
 /** What is known of tokens, by contract id. `absent`: the service does not know it, and its amounts are shown as they are. */
 const known = new Map<string, TokenInfo | 'absent'>()
-const underway = new Set<string>()
+const underway = new Map<string, Promise<void>>()
+/** What may be a token's id: the service is not asked for a text of which only a part was typed. */
+const TOKEN_ID = /^(\.stx|S[A-Z0-9]{20,50}\.[A-Za-z][A-Za-z0-9-]*)$/
 
 /** Counts what was learned, so that views that show amounts follow. */
 export const tokensLearned = createStore(0)
@@ -14,7 +16,7 @@ export const tokensLearned = createStore(0)
 export function tokenOf(contractId: string): TokenInfo | undefined {
   const token = known.get(contractId)
   if (token !== undefined) return token === 'absent' ? undefined : token
-  if (!underway.has(contractId)) void learn(contractId)
+  learn(contractId).catch(() => {}) // The next view that shows it asks again.
   return undefined
 }
 
@@ -23,19 +25,37 @@ export function isUnknownToken(contractId: string): boolean {
   return known.get(contractId) === 'absent'
 }
 
-/** As `tokenOf`, once it is known; undefined where the service knows no such token. */
-export async function requireToken(contractId: string): Promise<TokenInfo | undefined> {
-  if (!known.has(contractId)) await learn(contractId)
-  return tokenOf(contractId)
+/**
+ * The decimal places that a token's amounts are typed and shown with: 0 of one that the service does not know. Undefined
+ * until that is known, when an amount cannot be read: `1` may be one unit or a millionth.
+ */
+export function decimalsOf(contractId: string): number | undefined {
+  if (isUnknownToken(contractId) || !TOKEN_ID.test(contractId)) return 0
+  return tokenOf(contractId)?.decimals
 }
 
-async function learn(contractId: string): Promise<void> {
-  underway.add(contractId)
+/** As `decimalsOf`, once it is known. Rejects where the service cannot be asked. */
+export async function requireDecimals(contractId: string): Promise<number> {
+  if (!known.has(contractId)) await learn(contractId)
+  return decimalsOf(contractId) ?? 0
+}
+
+function learn(contractId: string): Promise<void> {
+  if (!TOKEN_ID.test(contractId)) return Promise.resolve()
+  const asked = underway.get(contractId)
+  if (asked !== undefined) return asked
+  const learned = ask(contractId).finally(() => underway.delete(contractId))
+  underway.set(contractId, learned)
+  return learned
+}
+
+async function ask(contractId: string): Promise<void> {
   const found = await reader()
     .token(contractId)
-    .catch((error: { status?: number }) => (error.status === 404 ? ('absent' as const) : undefined))
-  underway.delete(contractId)
-  if (found === undefined) return
+    .catch((error: { status?: number }) => {
+      if (error.status === 404) return 'absent' as const
+      throw error
+    })
   known.set(contractId, found)
   tokensLearned.set(tokensLearned.get() + 1)
 }
@@ -55,8 +75,13 @@ export function tokenSymbol(contractId: string): string {
   return tokenOf(contractId)?.symbol ?? contractName(contractId)
 }
 
-/** `20 KEY`; in the smallest unit where nothing is known of the token. */
+/** `20 KEY`; in the smallest unit of a token that the service does not know. */
 export function tokenAmount(contractId: string, smallest: string): string {
-  const token = tokenOf(contractId)
-  return `${formatAmount(smallest, token?.decimals ?? 0)} ${tokenSymbol(contractId)}`
+  return `${amountIn(contractId, smallest)} ${tokenSymbol(contractId)}`
+}
+
+/** An amount without the symbol; an ellipsis until the token's decimals are known. */
+export function amountIn(contractId: string, smallest: string): string {
+  const decimals = decimalsOf(contractId)
+  return decimals === undefined ? '…' : formatAmount(smallest, decimals)
 }

@@ -195,6 +195,108 @@ describe.skipIf(CHROMIUM === undefined)(
       await visitor.sees('of a lost wallet')
     })
 
+    it('an amount is read in the units of its token, also where it was typed before those were known', async () => {
+      const tokens = await holdTokens()
+      const visitor = await visit(page, served.url)
+      const { press, fill, sees, go } = visitor
+      await connectThrowaway(visitor)
+      await go('#/orders/new')
+      await fill('Amount', '1.5')
+      await fill('At least', '0.49')
+      await press('Review and sign')
+      await page.until(
+        `document.querySelector('[type=submit]').getAttribute('aria-busy') === 'true'`,
+      )
+      await tokens.release()
+      await sees('The intent that the chain will check')
+      expect(await signedText()).toMatchObject({ amountIn: '1500000' })
+      await press('Cancel')
+
+      await tokens.hold()
+      await visitor.page.open(`${served.url}/?again#/keys/new`)
+      await press('Market maker')
+      await press('Add an amount')
+      await fill('A day', '20')
+      await fill('An order', '0.0000001')
+      await press('Review and sign')
+      await page.until(
+        `document.querySelector('[type=submit]').getAttribute('aria-busy') === 'true'`,
+      )
+      await tokens.release()
+      await page.until(`document.querySelector('[aria-invalid=true]') !== null`)
+      expect(await page.evaluate('document.querySelectorAll("dialog[open]").length')).toBe(0)
+      await fill('An order', '0.5')
+      await press('Review and sign')
+      await sees('The exact message')
+      expect(Object.values((await signedText()).maxAmountIn)).toEqual([
+        { perDay: '20000000', perOrder: '500000' },
+      ])
+      await press('Sign')
+      await sees('shown this once')
+      await press('Show the secret')
+      await visitor.tick('I stored it')
+      await press('Done')
+      await sees('About this key')
+      const change = `${await page.evaluate<string>('location.hash')}/change`
+
+      await tokens.hold()
+      await visitor.page.open(`${served.url}/?later${change}`)
+      await page.until(`document.querySelector('main .skeleton') !== null`)
+      expect(await visitor.text()).not.toContain('Review and sign')
+      await tokens.release()
+      await sees('Nothing yet')
+      const typed = `[...document.querySelectorAll('input[inputmode=decimal]')].map((one) => one.value)`
+      expect(await page.evaluate(typed)).toEqual(['0.5', '20'])
+    })
+
+    it('a token of which the service cannot say anything now: its amount is not guessed, and nothing is signed', async () => {
+      const tokens = await holdTokens()
+      const { press, fill, sees, go, ...visitor } = await visit(page, served.url)
+      await connectThrowaway({ press, fill, sees, go, ...visitor })
+      await go('#/orders/new')
+      await fill('Amount', '1')
+      await fill('At least', '1')
+      await press('Review and sign')
+      await tokens.fail()
+      await page.until(`document.querySelector('aside .problem') !== null`)
+      expect(await page.evaluate('document.querySelectorAll("dialog[open]").length')).toBe(0)
+      await tokens.release()
+      await press('Review and sign')
+      await sees('The intent that the chain will check')
+    })
+
+    /** Keeps answers about tokens from the page. */
+    async function holdTokens() {
+      const held: string[] = []
+      let then: 'hold' | 'release' | 'fail' = 'hold'
+      const settle = (requestId: string) =>
+        then === 'release'
+          ? page.ask('Fetch.continueRequest', { requestId })
+          : page.ask('Fetch.failRequest', { requestId, errorReason: 'ConnectionReset' })
+      page.on('Fetch.requestPaused', ({ requestId }) => {
+        if (then === 'hold') held.push(requestId)
+        else void settle(requestId)
+      })
+      const become = async (next: typeof then) => {
+        then = next
+        if (next === 'hold') return
+        for (const requestId of held.splice(0)) await settle(requestId)
+      }
+      await page.ask('Fetch.enable', { patterns: [{ urlPattern: '*/api/v1/tokens/*' }] })
+      return {
+        hold: () => become('hold'),
+        release: () => become('release'),
+        fail: () => become('fail'),
+      }
+    }
+
+    const signedText = async () =>
+      JSON.parse(
+        await page.evaluate<string>(
+          `[...document.querySelectorAll('dialog .json')].at(-1).textContent`,
+        ),
+      )
+
     it('what takes longer than 300 ms shows that it is under way', async () => {
       const visitor = await visit(page, served.url)
       await connectThrowaway(visitor)
