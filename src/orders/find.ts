@@ -98,7 +98,7 @@ export function viewerOfKey({
 interface OrderPage {
   data: Order[]
   nextCursor?: string
-  /** With the last orders: those that ended before this moment may have left with an archive. */
+  /** With the last orders of an owner: those that ended before this moment may have left with an archive. */
   archivedBefore?: string | undefined
 }
 
@@ -127,7 +127,7 @@ export async function listOrders(
     data: page.map((row) => presentInList(row, viewer, now)),
     ...(found.length > page.length && last
       ? { nextCursor: String(last.sequence) }
-      : { archivedBefore: await archivedBefore(db) }),
+      : filter.owner !== undefined && { archivedBefore: await archivedBefore(db) }),
   }
 }
 

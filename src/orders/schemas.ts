@@ -187,7 +187,7 @@ export const OrderListResponse = z.object({
   nextCursor: z.string().optional(),
   archivedBefore: z.iso.datetime().optional().meta({
     description:
-      'With the last orders: those that ended before this moment may have left the database with an archive.',
+      'With the last orders of an owner: those that ended before this moment may have left the database with an archive.',
   }),
 })
 
