@@ -48,6 +48,7 @@ export const REFUSALS = {
   sessionInvalid: { status: 401, code: 'INVALID_SESSION', error: 'Invalid or ended session' },
   keyNotFound: { status: 404, code: 'KEY_NOT_FOUND', error: 'API key not found' },
   orderNotFound: { status: 404, code: 'ORDER_NOT_FOUND', error: 'Order not found' },
+  orderArchived: { status: 410, code: 'ORDER_ARCHIVED', error: 'Order archived' },
   requestTimeout: {
     status: 408,
     code: 'REQUEST_TIMEOUT',
@@ -183,6 +184,7 @@ export type RefusalDetails = {
   SECRET_IN_USE: NoDetails
   DUPLICATE_KEY_NAME: { keyName: string }
   ORDER_CONFLICT: NoDetails
+  ORDER_ARCHIVED: { archive: number }
   ORDER_TAMPERED: { reason: string }
   KEY_LIMIT_REACHED: { limit: number }
   KEY_HISTORY_FULL: { limit: number }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { createApp } from './app.ts'
+import { archiveFiles } from './archive-file.ts'
 import { messageOf } from './db/database.ts'
 import { lockFolder } from './db/folder-lock.ts'
 import { openDatabase } from './db/open.ts'
@@ -92,7 +93,8 @@ async function main(): Promise<void> {
     await releaseMemory()
     await telemetry.serve(world)
     const socket = operatorSocket(config)
-    if (socket !== undefined) opened.push(await listenForOperator(socket, performWith(world), log))
+    if (socket !== undefined)
+      opened.push(await listenForOperator(socket, performWith({ ...world, archiveFiles }), log))
     const { port, finish } = await listen(app, config, {
       log,
       now: world.now,

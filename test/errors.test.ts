@@ -24,6 +24,7 @@ const CONTRACT: Record<string, [number, string]> = {
   'Invalid or ended session': [401, 'INVALID_SESSION'],
   'API key not found': [404, 'KEY_NOT_FOUND'],
   'Order not found': [404, 'ORDER_NOT_FOUND'],
+  'Order archived': [410, 'ORDER_ARCHIVED'],
   'Token not found': [404, 'TOKEN_NOT_FOUND'],
   'Not found': [404, 'NOT_FOUND'],
   'Method not allowed': [405, 'METHOD_NOT_ALLOWED'],

@@ -36,6 +36,8 @@ export interface SignedAction<Members> {
   message: string
   /** SHA-256 of the message. A signature has other valid forms (ECDSA is malleable), so it cannot identify an action. */
   messageHash: Uint8Array
+  /** After this moment no setting and no clock makes it fresh: milliseconds since 1970. */
+  lastFresh: number
   signature: string
   /** Compressed, hex; recovered, never taken from the client. */
   publicKey: string
@@ -72,6 +74,15 @@ export function messageFreshness(
   const end = isCertificate ? new Date(notAfter ?? Number.NaN).getTime() : timestamp + longestMs
   if (!(now <= end && end - timestamp <= longestMs)) return 'stale'
   return timestamp - now > MAX_FUTURE_SECONDS * 1000 ? 'future' : 'fresh'
+}
+
+/**
+ * The last moment at which any setting accepts a message, in milliseconds since 1970; no finite number for one that is never accepted.
+ * Once it has passed, nothing need remember that the message was used.
+ */
+export function lastFreshMs({ action, timestamp, notAfter }: DatedMessage): number {
+  if (action !== 'revoke_api_key') return timestamp + MAX_MESSAGE_AGE_SECONDS * 1000
+  return new Date(notAfter ?? Number.NaN).getTime()
 }
 
 /** The members that date a message: milliseconds since 1970; notAfter also ISO 8601. */

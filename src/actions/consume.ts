@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
@@ -40,7 +40,7 @@ export async function consumeMessage(
           (wallet_address, shard, action, message, message_hash, signature, public_key, accepted_at)
         SELECT ${walletAddress}, ${shardSql(walletAddress)}, ${action.action}, ${action.message}, ${action.messageHash}::bytea,
           ${action.signature}, ${action.publicKey}, ${timestamptz(now)}
-        FROM wallet WHERE ${isAllowed}
+        FROM wallet WHERE ${isAllowed} AND NOT (${mayBeArchivedSql(action.lastFresh)})
         ON CONFLICT ON CONSTRAINT signed_actions_once DO NOTHING
         RETURNING id::text
       )
@@ -48,6 +48,14 @@ export async function consumeMessage(
   )
   if (outcome?.id != null) return ok(Number(outcome.id))
   return refuse(outcome?.allowed === false ? 'walletSuspended' : 'messageReplayed')
+}
+
+/**
+ * Whether the row of a message may have left with an archive. It left only when no clock could make the message fresh; should a clock
+ * be set back that far, the message counts as used.
+ */
+function mayBeArchivedSql(lastFresh: number): SQL {
+  return sql`((SELECT max(before) FROM archives) > ${timestamptz(lastFresh)}) IS TRUE`
 }
 
 /** Whether a message was used before: tells a replay from a change that came too late. Guards nothing. */

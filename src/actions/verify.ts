@@ -7,6 +7,7 @@ import { verifyMessage } from '../stacks/signature.ts'
 import { issuesOf } from '../wire/issues.ts'
 import { type JsonReason, parseJson } from '../wire/json.ts'
 import {
+  lastFreshMs,
   MAX_MESSAGE_BYTES,
   messageFreshness,
   type PresentedMessage,
@@ -70,6 +71,7 @@ export function verifyAction<Schema extends ActionSchema>(
     walletAddress,
     message,
     messageHash: sha256(message),
+    lastFresh: lastFreshMs(members),
     signature,
     publicKey: proof.value.publicKey,
   })

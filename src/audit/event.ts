@@ -12,6 +12,14 @@ export interface AuditHead {
   hash: string
 }
 
+/** What an audit still has of the events that left the database with an archive. */
+export interface ArchivedEvents {
+  /** SHA-256 of each event's body, from the first event on, hex: the hashes of the chain follow from them. */
+  bodyHashes: string[]
+  /** The archives that have the events, oldest first, each up to a sequence. */
+  archives: { archive: number; through: number }[]
+}
+
 /** A message that the service accepted for a recorded action, and that no event names. */
 export interface UnrecordedAction {
   message: string
@@ -74,8 +82,13 @@ export function bodyText(body: AuditBody): string {
 
 /** The hash of an event: SHA-256 of the previous hash and of SHA-256 of its body. Hashes are hex. */
 export function chainHash(previous: string, body: string): string {
+  return linkHash(previous, sha256(body))
+}
+
+/** As `chainHash`, of an event whose body is known by its hash alone. */
+export function linkHash(previous: string, bodyHash: Uint8Array): string {
   const bytes = new Uint8Array(64)
   bytes.set(fromHex(previous))
-  bytes.set(sha256(body), 32)
+  bytes.set(bodyHash, 32)
   return toHex(sha256(bytes))
 }

@@ -5,6 +5,7 @@ import { type Database, rows } from '../db/database.ts'
 import { shardSql } from '../db/shard.ts'
 import type { Log } from '../log.ts'
 import { type Result, refuse } from '../result.ts'
+import { archivedHash } from './archived.ts'
 import type { AuditHead, HeadMember } from './event.ts'
 
 /** The event of a log line that holds a head, as `logHeads` writes it; `audit check --heads` reads these lines. */
@@ -40,7 +41,8 @@ export async function consumeChange(
       WHERE wallet_address = ${action.walletAddress} AND shard = ${shardSql(action.walletAddress)}
         AND sequence = ${auditHead.sequence}::bigint`,
   )
-  if (event?.hash === auditHead.hash) return consumed
-  const reason = event === undefined ? 'missing' : 'replaced'
+  const hash = event?.hash ?? (await archivedHash(tx, action.walletAddress, auditHead.sequence))
+  if (hash === auditHead.hash) return consumed
+  const reason = hash === undefined ? 'missing' : 'replaced'
   return refuse('auditHeadUnknown', { reason, auditHead })
 }

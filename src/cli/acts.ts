@@ -27,6 +27,23 @@ const REFUSALS = {
     code: 'CHAIN_UNAVAILABLE',
     message: 'The chain does not respond, or STACKS_API_URL is not set',
   },
+  archiveTooYoung: {
+    code: 'ARCHIVE_TOO_YOUNG',
+    message: '--before lies less than a day ago: messages of then may still be fresh',
+  },
+  archiveRunning: {
+    code: 'ARCHIVE_RUNNING',
+    message: 'Another process works on an archive; if it was killed, repeat this in 30 seconds',
+  },
+  archiveNotOwner: {
+    code: 'ARCHIVE_NOT_OWNER',
+    message:
+      'An archive removes rows that no other statement may: DATABASE_URL must name the role that owns the tables',
+  },
+  archiveOnManyServers: {
+    code: 'ARCHIVE_ON_MANY_SERVERS',
+    message: 'Tables that are distributed over several servers are not archived by this release',
+  },
 } as const
 
 /** The output of an act; throws the refusal. */

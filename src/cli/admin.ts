@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
+import { archiveFiles } from '../archive-file.ts'
 import { HEAD_EVENT } from '../audit/heads.ts'
 import { openEncryption } from '../crypto/encryption.ts'
 import { type EncryptionKeys, readEncryptionKeys } from '../crypto/keys.ts'
@@ -27,6 +28,7 @@ import type { Chain } from '../settlement/chain.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { outputOf } from './acts.ts'
+import { addArchiveCommands } from './archives.ts'
 import {
   type CliCommand,
   type CommandContext,
@@ -85,6 +87,11 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .summary('compare every key and order with what was signed and sealed')
     .example('latchkey-admin audit check --heads audit-heads.jsonl')
     .runs(onService(now, checkAudits))
+  const ways = {
+    onService: <Options>(act: ActOf<Options>) => onService(now, act),
+    onOwner: <Options>(act: ActOf<Options>) => onOwner(now, act),
+  }
+  addArchiveCommands(program, ways)
   addViews(program, now)
   program
     .command('encryption')
@@ -134,15 +141,14 @@ interface AdminServices extends OperatorServices, RotateServices, Pick<SealServi
   terminal: Terminal
 }
 
+type ActOf<Options> = (
+  perform: Perform,
+  options: Options,
+  context: CommandContext<Options>,
+) => Promise<CommandResult>
+
 /** Performs acts through the service where it listens for its operator, else on its database. */
-function onService<Options>(
-  now: () => number,
-  act: (
-    perform: Perform,
-    options: Options,
-    context: CommandContext<Options>,
-  ) => Promise<CommandResult>,
-) {
+function onService<Options>(now: () => number, act: ActOf<Options>) {
   const direct = onDatabase<Options>(now, (services, options, _, context) =>
     act(performWith(services), options, context),
   )
@@ -151,6 +157,20 @@ function onService<Options>(
     if (socket === undefined || !(await isAlive(socket))) return direct(context)
     return act(performThrough(socket), context.options, context)
   }
+}
+
+/**
+ * As `onService`, for what the tables' owner alone may do: on Postgres the command's own session, because that of the service may be of
+ * another role.
+ */
+function onOwner<Options>(now: () => number, act: ActOf<Options>) {
+  const direct = onDatabase<Options>(now, (services, options, _, context) =>
+    act(performWith(services), options, context),
+  )
+  return async (context: CommandContext<Options>): Promise<CommandResult> =>
+    readConfig(context.terminal.env).DATABASE_URL.startsWith('pglite:')
+      ? onService(now, act)(context)
+      : direct(context)
 }
 
 /** Opens the service's database for the time of a command. */
@@ -171,7 +191,8 @@ function onDatabase<Options>(
     const { db, close } = await openExisting(config.DATABASE_URL)
     try {
       await checkEncryptionKeys(db, keys)
-      const databaseTime = clockOf(await readDistribution(db), now)
+      const distribution = await readDistribution(db)
+      const databaseTime = clockOf(distribution, now)
       const services = {
         db,
         mac: openNativeMac(keys),
@@ -182,6 +203,8 @@ function onDatabase<Options>(
         keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
         recover: chooseEngine().recover,
+        archiveFiles,
+        distribution,
         chain,
         databaseTime,
         operators: openOperators({

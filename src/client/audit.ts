@@ -1,8 +1,9 @@
-import type { AuditEvent, AuditHead, UnrecordedAction } from '../audit/event.ts'
+import type { ArchivedEvents, AuditEvent, AuditHead, UnrecordedAction } from '../audit/event.ts'
 import type { Key } from '../keys/key.ts'
 import { termsShown } from '../keys/terms.ts'
 import {
   type AuditFault,
+  bodyHashOf,
   type ClaimedRights,
   differences,
   keyStatusAt,
@@ -21,10 +22,15 @@ import type { Wallet } from './wallet.ts'
 
 /** A wallet's whole audit, to be kept as a JSON file. {@link verifyAudit} checks it without a service. */
 export interface AuditExport {
-  /** `latchkey-audit 1` is of an earlier release: it has neither `serverTime` nor `unrecorded`, and proves less. */
-  format: 'latchkey-audit 2' | 'latchkey-audit 1'
+  /**
+   * `latchkey-audit 1` is of an earlier release: it has neither `serverTime` nor `unrecorded`, and proves less. `latchkey-audit 3` has
+   * `archived`, which `latchkey-audit 2` has not.
+   */
+  format: 'latchkey-audit 3' | 'latchkey-audit 2' | 'latchkey-audit 1'
   network: Network
   walletAddress: string
+  /** Events that the service no longer has: its operator keeps them in archives. `events` begin behind them. */
+  archived?: ArchivedEvents
   /** Oldest first, each chained to the one before. */
   events: AuditEvent[]
   /** The live keys as the service returned them with the last events. The events alone say what the ended ones were. */
@@ -41,6 +47,8 @@ export interface VerifyOptions {
   older?: AuditExport | undefined
   /** An event that the chain must have: the one that `audit.head` resolved with. */
   head?: AuditHead | undefined
+  /** Events out of archives, which the export has as hashes alone. */
+  archived?: readonly AuditEvent[] | undefined
   /** How old a message could be when the service accepted it: its `limits.signatureMaxAgeSeconds`. By default a day, the most. */
   maxMessageAgeSeconds?: number
   /** The verifier's time, in milliseconds since 1970, which the export cannot be ahead of. By default the system's. */
@@ -49,10 +57,14 @@ export interface VerifyOptions {
 
 /** The result of {@link verifyAudit}. */
 export interface AuditVerdict {
-  /** Whether there is no fault. */
+  /** Whether there is no fault, and no event is missing. */
   ok: boolean
   /** How many events were checked. */
   events: number
+  /** How many events are in archives that were not given. What they did to keys is not proven. */
+  archived: number
+  /** The keys that such an event may have made or changed: what they may do is not proven. */
+  unproven: string[]
   /** How many keys were checked. */
   keys: number
   /**
@@ -112,6 +124,7 @@ export interface Audit {
 }
 
 interface AuditPage extends Pick<AuditExport, 'network' | 'walletAddress' | 'events'> {
+  archived?: ArchivedEvents & { after: number }
   nextAfter?: number
   /** With the last events. */
   keys?: Key[]
@@ -164,15 +177,26 @@ export function createAudit({ transport, wallet, calls }: Context): Audit {
         const readWithin = reading()
         const read = (query: Query) => readWithin(query, context)
         const events: AuditEvent[] = []
+        const bodyHashes: string[] = []
+        let archives: ArchivedEvents['archives'] = []
         let page: AuditPage
         let after = 0
         let length = 0
         for (;;) {
           page = await read({ after, limit: 1000 })
+          const { archived } = page
+          if (archived !== undefined) {
+            // Events may leave between two pages: those of the pages before have left as well.
+            for (const { body } of events.splice(0)) bodyHashes.push(bodyHashOf(body))
+            if (archived.after !== after || after !== bodyHashes.length) throw endlessAudit()
+            for (const bodyHash of archived.bodyHashes) bodyHashes.push(bodyHash)
+            archives = archived.archives
+          }
           for (const event of page.events) events.push(event)
-          length += JSON.stringify(page.events).length
+          length += JSON.stringify([page.events, archived]).length
           if (page.nextAfter === undefined) break
-          if (!(page.nextAfter > after && page.events.length > 0)) throw endlessAudit()
+          const isEmpty = page.events.length === 0 && archived === undefined
+          if (!(page.nextAfter > after) || isEmpty) throw endlessAudit()
           if (length > MAX_EXPORT_LENGTH) throw endlessAudit()
           after = page.nextAfter
         }
@@ -192,8 +216,10 @@ export function createAudit({ transport, wallet, calls }: Context): Audit {
           if (!advances || pages === MAX_UNRECORDED_PAGES) throw endlessAudit()
           next = nextUnrecordedAfter
         }
-        const format = 'latchkey-audit 2' as const
-        return { format, network, walletAddress, events, keys, serverTime, unrecorded }
+        const rest = { network, walletAddress, events, keys, serverTime, unrecorded }
+        if (bodyHashes.length === 0) return { format: 'latchkey-audit 2' as const, ...rest }
+        const archived = { bodyHashes, archives }
+        return { format: 'latchkey-audit 3' as const, archived, ...rest }
       }),
     head: (options) => calls.start(options, () => wallet.head()),
   }
@@ -243,7 +269,7 @@ export function verifyAudit(audit: AuditExport, options: VerifyOptions = {}): Au
 
 function judge(
   audit: AuditExport,
-  { older, head, maxMessageAgeSeconds, now = Date.now() }: VerifyOptions,
+  { older, head, archived: given = [], maxMessageAgeSeconds, now = Date.now() }: VerifyOptions,
 ): AuditVerdict {
   requireExport(audit)
   if (older !== undefined) {
@@ -261,23 +287,60 @@ function judge(
     { walletAddress, network, ...(maxMessageAgeSeconds !== undefined && { maxMessageAgeSeconds }) },
     report,
   )
+  pushArchived(replay, audit.archived?.bodyHashes ?? [], given, report)
   for (const event of events) replay.push(event)
   const at = audit.serverTime ?? now
   if (at > now + CLOCK_TOLERANCE_MS) report({ fault: 'the export is dated ahead of now' })
   for (const fault of faultsOfKeys(audit, replay, at)) report(fault)
   for (const action of unrecorded) report(unrecordedFault(action, replay))
-  report(faultAgainst(older, events))
+  report(faultAgainst(older, replay))
   if (head !== undefined && replay.hashAt(head.sequence) !== head.hash)
     report({ sequence: head.sequence, fault: 'is not the event that the head names, or is gone' })
-  const vouched = [...replay.vouched]
-  return { ok: faults.length === 0, events: events.length, keys: keys.length, vouched, faults }
+  const { archived } = replay
+  return {
+    ok: faults.length === 0 && archived === 0,
+    events: replay.events - archived,
+    archived,
+    unproven: unprovenKeys(audit, replay),
+    keys: keys.length,
+    vouched: [...replay.vouched],
+    faults,
+  }
+}
+
+/** Replays the events that have left the service: those that are given out of archives whole, the others by their hashes. */
+function pushArchived(
+  replay: Replay,
+  bodyHashes: readonly string[],
+  given: readonly AuditEvent[],
+  report: (fault: AuditFault) => void,
+): void {
+  const bySequence = new Map(given.map((event) => [event.sequence, event]))
+  for (const [at, bodyHash] of bodyHashes.entries()) {
+    const event = bySequence.get(at + 1)
+    if (event === undefined) replay.pushArchived(bodyHash)
+    else if (bodyHashOf(event.body) === bodyHash) replay.push(event)
+    else {
+      report({ sequence: at + 1, fault: 'is another event in the archive than in the chain' })
+      replay.pushArchived(bodyHash)
+    }
+  }
+}
+
+/** Live keys that no event at hand made, where events are missing, and those that changed after them. */
+function unprovenKeys({ keys }: AuditExport, replay: Replay): string[] {
+  if (replay.archived === 0) return []
+  const listed = keys.map(({ keyId }) => keyId).filter((keyId) => !replay.keys.has(keyId))
+  return [...new Set([...listed, ...replay.unproven])]
 }
 
 function requireExport(audit: AuditExport): void {
-  const { format, network, events, keys, serverTime, unrecorded } = audit
+  const { format, network, events, archived, keys, serverTime, unrecorded } = audit
   const isOld = format === 'latchkey-audit 1'
+  const isCut = format === 'latchkey-audit 3'
   const isWhole =
-    (isOld || format === 'latchkey-audit 2') &&
+    (isOld || isCut || format === 'latchkey-audit 2') &&
+    isCut === isArchived(archived) &&
     isListOf(events, ({ body, hash }) => typeof body === 'string' && typeof hash === 'string') &&
     isListOf(keys, ({ keyId }) => typeof keyId === 'string') &&
     (isOld ? serverTime === undefined && unrecorded === undefined : Number.isFinite(serverTime)) &&
@@ -285,6 +348,11 @@ function requireExport(audit: AuditExport): void {
   if (!isWhole) throw latchkeyError('INVALID_ARGUMENT', 'This is no export of an audit')
   if (!isNetwork(network))
     throw latchkeyError('INVALID_ARGUMENT', 'This is an export of no network that there is')
+}
+
+function isArchived(archived: ArchivedEvents | undefined): boolean {
+  const hashes = archived?.bodyHashes
+  return Array.isArray(hashes) && hashes.every((hash) => /^[0-9a-f]{64}$/.test(String(hash)))
 }
 
 /** Another wallet's chain would look like one that was replaced: an alarm without a cause. */
@@ -313,8 +381,11 @@ function faultsOfKeys(
     ...missing.map(({ keyId }) => ({ keyId, fault: 'is live and not listed' })),
     ...keys.flatMap((key) => {
       const made = replay.keys.get(key.keyId)
+      const isUnproven = made === undefined && replay.archived > 0
       return key.walletAddress === walletAddress && key.id === key.keyId
-        ? faultsOfKey(key, made, at)
+        ? isUnproven
+          ? []
+          : faultsOfKey(key, made, at)
         : [{ keyId: key.keyId, fault: 'is no key of this wallet' }]
     }),
   ]
@@ -339,11 +410,13 @@ function faultsOfKey(key: Key, made: ReplayedKey | undefined, at: number): Audit
 /** The first event of an older export that the newer one does not have in its place. */
 function faultAgainst(
   older: AuditExport | undefined,
-  events: AuditEvent[],
+  replay: Pick<Replay, 'hashAt'>,
 ): AuditFault | undefined {
-  const at = older?.events.findIndex((event, at) => events[at]?.hash !== event.hash) ?? -1
+  const left = older?.archived?.bodyHashes.length ?? 0
+  const at =
+    older?.events.findIndex((event, at) => replay.hashAt(left + at + 1) !== event.hash) ?? -1
   if (at < 0) return undefined
-  return { sequence: at + 1, fault: 'was another event in the older export, or is gone' }
+  return { sequence: left + at + 1, fault: 'was another event in the older export, or is gone' }
 }
 
 /** A key's terms and times in the form of the replay. The service's default rate was not signed, and is no claim. */

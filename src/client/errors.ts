@@ -161,6 +161,7 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
   INVALID_SESSION: 'The session ended or never was; create another one.',
   KEY_NOT_FOUND: 'No key of this wallet has this id; keys.list shows them all.',
   ORDER_NOT_FOUND: 'Check the uuid (case matters) and the service.',
+  ORDER_ARCHIVED: 'The order ended long ago: the operator has it in an archive.',
   TOKEN_NOT_FOUND: 'Check the contract id and the network.',
   NOT_FOUND: 'Check that the base URL leads to a Latchkey service.',
   METHOD_NOT_ALLOWED: 'Client and service may differ in version.',

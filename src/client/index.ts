@@ -5,7 +5,7 @@
  * @module
  */
 
-export type { AuditEvent, AuditHead, UnrecordedAction } from '../audit/event.ts'
+export type { ArchivedEvents, AuditEvent, AuditHead, UnrecordedAction } from '../audit/event.ts'
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,

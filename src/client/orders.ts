@@ -62,6 +62,13 @@ export interface OrderPage {
   orders: Order[]
   /** Pass it to `list` for the next page; absent on the last one. */
   nextCursor?: string
+  /** On the last page: orders that ended before this moment may have left the service with an archive (ISO 8601). */
+  archivedBefore?: string
+}
+
+/** An `OrderPage` as the service writes it. */
+interface OrdersOfPage extends Omit<OrderPage, 'orders'> {
+  data: Order[]
 }
 
 /** The result of `orders.execute`. */
@@ -309,9 +316,9 @@ export function createOrders({ transport, wallet, hasApiKey, clock, calls }: Con
     { auth }: AuthOptions,
     proof: Proof,
     context: CallContext,
-  ): Promise<{ data: Order[]; nextCursor?: string }> {
+  ): Promise<OrdersOfPage> {
     requireWhole('limit', limit, 1, 100)
-    return transport.send<{ data: Order[]; nextCursor?: string }>({
+    return transport.send<OrdersOfPage>({
       method: 'GET',
       path: '/orders',
       query: { owner, status, limit, cursor },
@@ -358,8 +365,8 @@ export function createOrders({ transport, wallet, hasApiKey, clock, calls }: Con
     list: ({ cursor, ...filter } = {}, options = {}) =>
       calls.start(options, async (context) => {
         const page = await readPage(filter, cursor, options, prove(), context)
-        const { data: orders, nextCursor } = page
-        return nextCursor === undefined ? { orders } : { orders, nextCursor }
+        const { data: orders, ...rest } = page
+        return { orders, ...rest }
       }),
     listAll(filter = {}, options = {}) {
       const proof = prove()

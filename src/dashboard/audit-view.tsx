@@ -179,7 +179,7 @@ function Verification({ audit }: { audit: AuditExport }) {
 
 function Verdict(props: { of: AuditVerdict; ms: number; hasHead: boolean; hasOlder: boolean }) {
   const { of, ms, hasHead, hasOlder } = props
-  if (!of.ok)
+  if (of.faults.length > 0)
     return (
       <div class="verdict bad" role="alert">
         <h3>
@@ -207,6 +207,7 @@ function Verdict(props: { of: AuditVerdict; ms: number; hasHead: boolean; hasOld
         <li>{say('verify.proves.chain')}</li>
         {hasHead && <li>{say('verify.proves.head')}</li>}
         {hasOlder && <li>{say('verify.proves.older')}</li>}
+        {of.archived > 0 && <li>{say('verify.archived', { n: of.archived })}</li>}
         {of.vouched.length > 0 && <li>{say('verify.vouched', { n: of.vouched.length })}</li>}
       </ul>
       <p class="muted small">{say('verify.notProves')}</p>

@@ -18,6 +18,8 @@ export const DISTRIBUTED_TABLES = [
   'orders',
   'order_events',
   'transactions',
+  'archived_audits',
+  'archived_orders',
 ] as const
 
 /** Where the steps of a distribution are recorded, with those that are done. A process that runs on plain tables ends with it. */
@@ -29,6 +31,7 @@ export const REFERENCE_TABLES = [
   'leases',
   'suspended_wallets',
   'encryption_keys',
+  'archives',
 ] as const
 
 /** Where the shards of a database are whose tables are distributed. */

@@ -6,6 +6,8 @@ import { quoteIdentifier } from './session.ts'
 
 /** Tables whose rows are never changed; a trigger refuses it as well, and only the owner of the table can disable that. */
 const APPEND_ONLY = ['audit_events', 'order_events', 'signed_actions']
+/** Tables that only an archive writes, which the owner of the tables makes. */
+const OF_ARCHIVES = ['archives', 'archived_orders']
 /** Tables of which the service deletes rows. */
 const DELETES_FROM = [
   'suspended_wallets',
@@ -60,6 +62,7 @@ function grants(role: string, name: string, records: readonly string[]): string[
     `GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${schema} TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`,
     `REVOKE UPDATE ON ${list(APPEND_ONLY)} FROM ${role}`,
+    `REVOKE INSERT, UPDATE ON ${list(OF_ARCHIVES)} FROM ${role}`,
     `GRANT DELETE ON ${list(DELETES_FROM)} TO ${role}`,
     `REVOKE ALL ON ${recorded} FROM ${role}`,
     `GRANT SELECT ON ${recorded} TO ${role}`,

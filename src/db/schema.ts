@@ -14,6 +14,7 @@ import {
   text,
   timestamp,
   unique,
+  uniqueIndex,
 } from 'drizzle-orm/pg-core'
 import type { MaxAmountIn } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
@@ -51,7 +52,7 @@ export const wallets = pgTable('wallets', { address: text().primaryKey(), shard:
   ofWallet('wallets', 'address'),
 ])
 
-/** Every signed message that changed something: replay guard and proof, never deleted. */
+/** Every signed message that changed something: replay guard and proof. It leaves only with an archive: see src/archive/. */
 export const signedActions = pgTable(
   'signed_actions',
   {
@@ -130,6 +131,8 @@ export const apiKeys = pgTable(
     index('api_keys_unended').on(table.walletAddress, table.revokedAt, table.expiresAt),
     index('api_keys_preview').on(table.keyPreview),
     index('api_keys_created').on(table.createdAt, table.grantId),
+    // Whether a key names a signed message: asked for each one that an archive removes.
+    index('api_keys_grant').on(table.grantId),
     check('api_keys_hash_length', sql`octet_length(${table.keyHash}) = 32`),
     check('api_keys_success', sql`${table.oldSuccessfulRequests} <= ${table.oldTotalRequests}`),
   ],
@@ -266,6 +269,7 @@ export const sessions = pgTable(
   (table) => [
     ofWallet('sessions', 'wallet_address'),
     index('sessions_wallet').on(table.walletAddress, table.createdAt),
+    index('sessions_grant').on(table.grantId),
     index('sessions_unended')
       .on(table.walletAddress, table.expiresAt)
       .where(sql`${table.endedAt} IS NULL`),
@@ -274,13 +278,13 @@ export const sessions = pgTable(
 
 /**
  * The audit chain of each wallet: `hash` is SHA-256 of the previous hash and of SHA-256 of `body`. Append-only: a trigger
- * refuses UPDATE, DELETE and TRUNCATE.
+ * refuses UPDATE, DELETE and TRUNCATE, but for an archive of the tables' owner. The chain's newest event never leaves.
  */
 export const auditEvents = pgTable(
   'audit_events',
   {
     walletAddress: text('wallet_address').notNull(),
-    /** From 1, without gaps. */
+    /** From 1, without gaps; in the table from behind what was archived. */
     sequence: bigint({ mode: 'number' }).notNull(),
     keyId: text('key_id'),
     /** The signed message that asked for it, when an owner did. */
@@ -376,7 +380,7 @@ export const orders = pgTable(
 )
 
 /**
- * Every status change of every order, never deleted. The statement that changes the status inserts the row, so the ids of
+ * Every status change of every order, kept as long as the order's row. The statement that changes the status inserts the row, so the ids of
  * one order are in the order in which its changes were committed.
  */
 export const orderEvents = pgTable(
@@ -393,6 +397,59 @@ export const orderEvents = pgTable(
   },
   (table) => [index('order_events_of').on(table.orderUuid, table.id)],
 )
+
+/** Where an archive is: its file is being written, or was verified and its rows are being removed, or they have been. */
+export type ArchiveState = 'writing' | 'removing' | 'done'
+
+/**
+ * The archives that were begun, each a file outside the database: see src/archive/. One is open at a time. No message that could be
+ * fresh only before `before` is accepted, whatever a clock says: its row may be in the archive.
+ */
+export const archives = pgTable(
+  'archives',
+  {
+    number: integer().primaryKey(),
+    before: time('before').notNull(),
+    state: text().$type<ArchiveState>().notNull().default('writing'),
+    /** SHA-256 of the content of its file, once that was read back. */
+    digest: bytea(),
+    /** The process that works on it, until its lease ends. */
+    holder: text(),
+    leaseUntil: time('lease_until'),
+    createdAt: time('created_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    uniqueIndex('archives_open').on(sql`(true)`).where(sql`${table.state} <> 'done'`),
+    check('archives_state_known', sql`${table.state} IN ('writing', 'removing', 'done')`),
+  ],
+)
+
+/**
+ * What stays of the events that left a wallet's audit: the hashes of their bodies, which the chain follows from, and the state of the
+ * keys behind the last of them, so that a check goes on from there.
+ */
+export const archivedAudits = pgTable(
+  'archived_audits',
+  {
+    walletAddress: text('wallet_address').primaryKey(),
+    shard: shard(),
+    /** SHA-256 of each body, one after the other: 32 bytes an event. */
+    bodyHashes: bytea('body_hashes').notNull(),
+    /** The newest row of `signed_actions` that one of them names. */
+    actionId: bigint('action_id', { mode: 'number' }).notNull(),
+    /** JSON: see src/audit/archived.ts. */
+    state: text().notNull(),
+    mac: bytea().notNull(),
+  },
+  () => [ofWallet('archived_audits', 'wallet_address')],
+)
+
+/** The uuids of archived orders, which stay used for ever. */
+export const archivedOrders = pgTable('archived_orders', {
+  uuid: text().primaryKey(),
+  shard: shard(),
+  archive: integer().notNull(),
+})
 
 /**
  * An account that pays for settlement, or the treasury that funds these. `next_nonce` is the nonce of its next transaction,

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { type ArchivedAudit, archivedAuditText } from '../audit/archived.ts'
 import { fromHex, toHex } from '../crypto/bytes.ts'
 import type { Encryption } from '../crypto/encryption.ts'
 import { signatureLabel, transactionLabel } from '../crypto/labels.ts'
@@ -115,6 +116,21 @@ const TABLES: readonly RotatedTable[] = [
         sql`SELECT ${SESSION_ROW} FROM sessions WHERE ${nextPage('id', after)}`,
       )
       return found.map((row) => rewriteMac(mac, row.id, sessionText(row), row.mac))
+    },
+  },
+  {
+    name: 'archived_audits',
+    key: 'wallet_address',
+    columns: ['mac'],
+    async read({ db, mac }, after) {
+      const found = await rows<Omit<ArchivedAudit, 'through'> & { wallet: string }>(
+        db,
+        sql`SELECT wallet_address AS wallet, encode(body_hashes, 'hex') AS "bodyHashes", action_id::float8 AS "actionId", state,
+            encode(mac, 'hex') AS mac FROM archived_audits WHERE ${nextPage('wallet_address', after)}`,
+      )
+      return found.map(({ wallet, mac: stored, ...archived }) =>
+        rewriteMac(mac, wallet, archivedAuditText(wallet, archived), stored),
+      )
     },
   },
   {

@@ -1,4 +1,7 @@
 import * as z from 'zod'
+import { type ArchiveRefusal, archive } from '../archive/archive.ts'
+import { checkArchives } from '../archive/check.ts'
+import { listArchives } from '../archive/lease.ts'
 import { lookUpKeys } from '../keys/find.ts'
 import { resumeByOperator, suspendByOperator } from '../keys/suspend.ts'
 import { type AuditCheck, checkAudit } from '../provenance/check.ts'
@@ -18,6 +21,7 @@ export type ActRefusal =
   | 'chainUnavailable'
   | 'operatorNotFound'
   | TopUpRefusal
+  | ArchiveRefusal
 
 interface Act<Input, Output> {
   input: z.ZodType<Input>
@@ -68,6 +72,15 @@ export const ACTS = {
     z.strictObject({ heads: z.array(z.string()).optional() }),
     async (services, { heads }): Promise<Result<AuditCheck, ActRefusal>> =>
       ok(await checkAudit(services, { heads: heads && linesOf(heads) })),
+  ),
+  archive: act(
+    // The folder is one of the machine that the service runs on.
+    z.strictObject({ before: z.int().min(0), folder: text }),
+    (services, input) => archive(services, input),
+  ),
+  archives: act(Nothing, async ({ db }) => ok(await listArchives(db))),
+  checkArchives: act(z.strictObject({ folder: text }), async (services, { folder }) =>
+    ok(await checkArchives(services, folder)),
   ),
   statistics: act(Nothing, async (services) => ok(await readStatistics(services))),
   balances: act(

@@ -1,3 +1,4 @@
+import type { ArchiveServices } from '../archive/services.ts'
 import type { KeepHead } from '../audit/heads.ts'
 import type { Config } from '../env.ts'
 import type { CheckServices } from '../provenance/check.ts'
@@ -6,7 +7,7 @@ import type { SettlementServices } from '../settlement/services.ts'
 
 /** What the acts of an operator need: of a running service its world, else a database that was opened for one command. */
 export interface OperatorServices
-  extends CheckServices,
+  extends ArchiveServices,
     Pick<SettlementServices, 'databaseTime' | 'encryption' | 'operators'> {
   config: Pick<
     Config,

@@ -19,6 +19,7 @@ export type Caller =
 
 export type OrderReason =
   | 'orderNotFound'
+  | 'orderArchived'
   | 'keyOfAnotherWallet'
   | 'orderOfAnotherWallet'
   | 'limitExceeded'

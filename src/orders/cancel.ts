@@ -7,6 +7,7 @@ import { shardSql } from '../db/shard.ts'
 import { isSuspendedSql } from '../db/wallet-lock.ts'
 import { countSuccess } from '../gate/counters.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { refuseMissing } from './archived.ts'
 import { authorizeOrder, type Caller, type OrderReason } from './authorize.ts'
 import { endOpenOrders } from './end.ts'
 import { findOrder } from './find.ts'
@@ -51,7 +52,7 @@ export async function cancelOrder(
   if (cancelled.reason !== 'orderNotOpen') return cancelled
   const row =
     (await findOrder(services, uuid, caller.walletAddress)) ?? (await findOrder(services, uuid))
-  if (row === undefined) return refuse('orderNotFound')
+  if (row === undefined) return refuseMissing(services.db, uuid)
   const authorized = authorizeOrder(row, caller, now, 'cancel')
   if (!authorized.ok) return authorized
   return onChain && (await isSuspended(services.db, row.owner))

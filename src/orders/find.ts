@@ -6,7 +6,8 @@ import { shardSql, walletShard } from '../db/shard.ts'
 import { preparedQuery } from '../db/statement.ts'
 import { timestamptz } from '../db/time.ts'
 import type { Admission } from '../gate/decide.ts'
-import { ok, type Result, refuse } from '../result.ts'
+import { ok, type Result } from '../result.ts'
+import { archivedBefore, refuseMissing } from './archived.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
 import {
   type Order,
@@ -67,9 +68,9 @@ export async function getOrder(
   services: OrderServices,
   uuid: string,
   owner?: string,
-): Promise<Result<OrderRow, 'orderNotFound'>> {
+): Promise<Result<OrderRow, 'orderNotFound' | 'orderArchived'>> {
   const row = await findOrder(services, uuid, owner)
-  return row === undefined ? refuse('orderNotFound') : ok(row)
+  return row === undefined ? refuseMissing(services.db, uuid, owner) : ok(row)
 }
 
 /** The events of an order after an id, oldest first. */
@@ -118,13 +119,20 @@ export function viewerOfKey({
   return { walletAddress, createdBy: isConfined ? keyId : undefined }
 }
 
+interface OrderPage {
+  data: Order[]
+  nextCursor?: string
+  /** With the last orders of an owner: those that ended before this moment may have left with an archive. */
+  archivedBefore?: string | undefined
+}
+
 /** A page of orders, newest first. */
 export async function listOrders(
   db: Database,
   filter: OrderListFilter,
   viewer: OrderViewer | undefined,
   now: number,
-): Promise<{ data: Order[]; nextCursor?: string }> {
+): Promise<OrderPage> {
   const found = await db
     .select()
     .from(orders)
@@ -141,7 +149,9 @@ export async function listOrders(
   const last = page.at(-1)
   return {
     data: page.map((row) => presentInList(row, viewer, now)),
-    ...(found.length > page.length && last && { nextCursor: String(last.sequence) }),
+    ...(found.length > page.length && last
+      ? { nextCursor: String(last.sequence) }
+      : filter.owner !== undefined && { archivedBefore: await archivedBefore(db) }),
   }
 }
 

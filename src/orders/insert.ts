@@ -10,6 +10,7 @@ import { statement } from '../db/statement.ts'
 import { isSuspendedSql } from '../db/wallet-lock.ts'
 import { countCreated } from '../gate/counters.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { isArchivedSql } from './archived.ts'
 
 /** Columns that only later events of an order set. A new order has their defaults. */
 const SET_LATER = [
@@ -132,10 +133,10 @@ function insertSql(inShards: (table: string) => SQL): SQL {
   // In the order of their uuids: two statements that insert the same orders wait for each other in one direction only.
   return sql`
     WITH sent AS (
-      SELECT *, ${isSuspendedSql(sql`owner`)} AS suspended
+      SELECT *, ${isSuspendedSql(sql`owner`)} AS suspended, ${isArchivedSql(sql`sent.uuid`, inShards)} AS archived
       FROM json_to_recordset(${sql.placeholder('orders')}::text::json) AS sent (${sql.raw(types.join(', '))})
     ), inserted AS (
-      INSERT INTO orders (${names}) SELECT ${names} FROM sent WHERE NOT suspended ORDER BY uuid
+      INSERT INTO orders (${names}) SELECT ${names} FROM sent WHERE NOT suspended AND NOT archived ORDER BY uuid
       ON CONFLICT DO NOTHING RETURNING uuid, shard, sequence, status, created_by, created_at
     ), event AS (${insertOrderEvent(sql`inserted`, sql`created_at`)}),
     counted AS (${countCreated(sql`inserted`, inShards)})

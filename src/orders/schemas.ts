@@ -194,6 +194,10 @@ export const OrderListResponse = z.object({
   status: z.literal('success'),
   data: z.array(OrderSchema),
   nextCursor: z.string().optional(),
+  archivedBefore: z.iso.datetime().optional().meta({
+    description:
+      'With the last orders of an owner: those that ended before this moment may have left the database with an archive.',
+  }),
 })
 
 export const OrderParams = z.object({ uuid: Uuid })

@@ -44,7 +44,10 @@ export async function watchOrder(
   services: OrderServices,
   { uuid, after, caller, key }: WatchRequest,
 ): Promise<
-  Result<WatchedOrder, 'orderNotFound' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'>
+  Result<
+    WatchedOrder,
+    'orderNotFound' | 'orderArchived' | 'eventsUnsupported' | 'tooManyStreams' | 'unavailable'
+  >
 > {
   const { feed } = services
   if (feed === undefined) return refuse('eventsUnsupported')

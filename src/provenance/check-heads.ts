@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { hashesOfChain, readArchivedAudit } from '../audit/archived.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { HEAD_EVENT } from '../audit/heads.ts'
 import { type Database, rows } from '../db/database.ts'
@@ -76,9 +77,18 @@ async function compareHeads(db: Database, heads: readonly KeptHead[]): Promise<W
       LEFT JOIN audit_events AS event ON event.wallet_address = head ->> 'walletAddress'
         AND event.shard = (head ->> 'shard')::int AND event.sequence = (head ->> 'sequence')::bigint`,
   )
-  return found.flatMap(({ at, hash }) => {
+  const archived = new Map<string, string[]>()
+  for (const { at, hash } of found) {
+    const { walletAddress = '' } = heads[at - 1] ?? {}
+    if (hash !== null || archived.has(walletAddress)) continue
+    const left = await readArchivedAudit(db, walletAddress)
+    archived.set(walletAddress, hashesOfChain(left?.bodyHashes ?? ''))
+  }
+  return found.flatMap(({ at, hash: stored }) => {
     const head = heads[at - 1]
-    if (head === undefined || head.hash === hash) return []
+    if (head === undefined) return []
+    const hash = stored ?? archived.get(head.walletAddress)?.[head.sequence - 1] ?? null
+    if (head.hash === hash) return []
     const fault =
       hash === null
         ? 'is gone, and a kept head names it'

@@ -1,5 +1,11 @@
 import { sql } from 'drizzle-orm'
-import type { AuditEvent } from '../audit/event.ts'
+import {
+  type ArchivedAudit,
+  archivedAuditText,
+  hashesOfChain,
+  readArchivedAudit,
+} from '../audit/archived.ts'
+import type { ArchivedEvents, AuditEvent } from '../audit/event.ts'
 import { listUnrecorded } from '../audit/list.ts'
 import { type Database, messageOf, rows } from '../db/database.ts'
 import { isRecordedSql } from '../db/schema.ts'
@@ -15,6 +21,8 @@ import {
   openReplay,
   type Replay,
   type ReplayedKey,
+  type ReplayStart,
+  type ReplayState,
   unrecordedFault,
 } from './replay.ts'
 
@@ -147,9 +155,13 @@ async function checkWallet(
 ): Promise<{ keys: number; events: number }> {
   const { db, config, recover } = services
   const options = { walletAddress, network: config.STACKS_NETWORK, recover }
-  const replay = openReplay(options, report)
-  const checkAction = openActionCheck(report)
-  let after = BEFORE_FIRST
+  const archived = await readArchivedAudit(db, walletAddress)
+  const start = archived && startOf(services, walletAddress, archived)
+  if (archived !== undefined && start === undefined)
+    report({ fault: 'the record of its archived events was edited' })
+  const replay = openReplay(options, report, start)
+  const checkAction = openActionCheck(report, archived?.actionId)
+  let after = archived === undefined ? BEFORE_FIRST : String(archived.through)
   const push = (events: readonly CheckedEvent[]) => {
     for (const event of events) {
       replay.push(withoutNulls(event))
@@ -178,8 +190,25 @@ async function checkWallet(
     if (page.rows.length < PAGE) break
   }
   for (const keyId of unseen) report({ keyId, fault: 'its row is gone' })
-  await checkUnrecorded(db, walletAddress, replay, report)
+  await checkUnrecorded(db, walletAddress, replay, report, archived?.actionId)
   return { keys, events: replay.events }
+}
+
+/** Where the replay of a wallet begins whose events have left in part; undefined where the record of them was edited. */
+export function startOf(
+  { mac }: Pick<CheckServices, 'mac'>,
+  walletAddress: string,
+  archived: ArchivedAudit,
+): ReplayStart | undefined {
+  if (!mac.verify(archivedAuditText(walletAddress, archived), archived.mac)) return undefined
+  const { replay } = JSON.parse(archived.state) as ArchivedState
+  return { hashes: hashesOfChain(archived.bodyHashes), state: replay }
+}
+
+/** What is stored of the events that have left, beside their hashes. */
+export interface ArchivedState extends Pick<ArchivedEvents, 'archives'> {
+  /** Behind the last of them. */
+  replay: ReplayState
 }
 
 /** Before the number of every event, also of one that was edited. */
@@ -234,8 +263,10 @@ function withoutNulls({ sequence, body, hash, message, signature }: CheckedEvent
  * Returns a check of the rows that events refer to: messages are accepted in the order of their events, and at their times.
  * The event of a converted key refers to a grant that was accepted before.
  */
-function openActionCheck(report: (fault: AuditFault) => void): (event: CheckedEvent) => void {
-  let latest = 0
+function openActionCheck(
+  report: (fault: AuditFault) => void,
+  latest = 0,
+): (event: CheckedEvent) => void {
   return ({ sequence, actionId, acceptedAt, body }) => {
     if (actionId === null || body.includes('"event":"adopt_api_key"')) return
     if (actionId <= latest)
@@ -252,8 +283,9 @@ async function checkUnrecorded(
   walletAddress: string,
   replay: Replay,
   report: (fault: AuditFault) => void,
+  archivedActionId = 0,
 ): Promise<void> {
-  let after: string | undefined = '0'
+  let after: string | undefined = String(archivedActionId)
   while (after !== undefined) {
     const { found, next }: Awaited<ReturnType<typeof listUnrecorded>> = await listUnrecorded(
       db,

@@ -1,4 +1,9 @@
-import { MAX_FUTURE_SECONDS, MAX_MESSAGE_AGE_SECONDS, messageFreshness } from '../actions/action.ts'
+import {
+  lastFreshMs,
+  MAX_FUTURE_SECONDS,
+  MAX_MESSAGE_AGE_SECONDS,
+  messageFreshness,
+} from '../actions/action.ts'
 import {
   type Actor,
   type AuditBody,
@@ -8,9 +13,10 @@ import {
   canonicalJson,
   chainHash,
   FIRST_HASH,
+  linkHash,
   type UnrecordedAction,
 } from '../audit/event.ts'
-import { sha256, toHex } from '../crypto/bytes.ts'
+import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import type { KeyStatus } from '../keys/key.ts'
 import { endReason, inactiveReason } from '../keys/liveness.ts'
 import { resumed, suspended } from '../keys/suspension.ts'
@@ -63,9 +69,35 @@ export interface Replay {
   readonly convertedAt: number | null
   /** The keys whose secrets the operator vouched for, because no event of an owner's grant names them. */
   readonly vouched: ReadonlySet<string>
+  /** How many of the events are known by the hash of their bodies alone. */
+  readonly archived: number
+  /** Keys that changed after such an event, which may have made them: what they may do is not proven. */
+  readonly unproven: ReadonlySet<string>
   /** The hash of an event that was replayed; undefined where there is none. */
   hashAt(sequence: number): string | undefined
   push(event: AuditEvent): void
+  /** Continues the chain with an event whose body is in an archive. Nothing is known of any key then. */
+  pushArchived(bodyHash: string): void
+  /** What another replay goes on from, with the hashes of the chain. */
+  state(): ReplayState
+}
+
+/** What a replay knows behind its last event. It is JSON. */
+export interface ReplayState {
+  /** Of the latest event, in milliseconds since 1970; null where there is none. */
+  latest: number | null
+  convertedAt: number | null
+  vouched: string[]
+  /** Messages that a later event could still name, each with the last moment at which it is fresh. */
+  consumed: [messageHash: string, lastFresh: number][]
+  keys: ReplayedKey[]
+}
+
+/** Where a replay begins that has no events before. */
+export interface ReplayStart {
+  /** Of the events so far, as `hashAt` returns them. */
+  hashes: string[]
+  state: ReplayState
 }
 
 export interface ReplayOptions {
@@ -105,13 +137,19 @@ export function replayAudit(events: readonly AuditEvent[], options: ReplayOption
 }
 
 /** Opens the replay of a wallet's audit; `report` gets each fault. */
-export function openReplay(options: ReplayOptions, report: (fault: AuditFault) => void): Replay {
-  const keys = new Map<string, ReplayedKey>()
-  const vouched = new Set<string>()
-  const consumed = new Set<string>()
-  const hashes: string[] = []
-  let latest = Number.NEGATIVE_INFINITY
-  let convertedAt: number | null = null
+export function openReplay(
+  options: ReplayOptions,
+  report: (fault: AuditFault) => void,
+  start: ReplayStart = { hashes: [], state: NOTHING },
+): Replay {
+  const keys = new Map(start.state.keys.map((key) => [key.keyId, { ...key }]))
+  const vouched = new Set(start.state.vouched)
+  const consumed = new Map(start.state.consumed)
+  const unproven = new Set<string>()
+  const hashes = [...start.hashes]
+  let latest = start.state.latest ?? Number.NEGATIVE_INFINITY
+  let { convertedAt } = start.state
+  let archived = 0
 
   function faultsOf(event: AuditEvent): (string | undefined)[] {
     const proven = proveEvent(event, options)
@@ -119,7 +157,7 @@ export function openReplay(options: ReplayOptions, report: (fault: AuditFault) =
     const { body } = proven
     const { messageHash, at } = body
     const isReused = messageHash !== null && consumed.has(messageHash)
-    if (messageHash !== null) consumed.add(messageHash)
+    if (messageHash !== null) consumed.set(messageHash, lastFreshOf(proven.signed))
     const isEarly = at < latest - MAX_FUTURE_SECONDS * 1000
     if (!isUndated(body)) latest = Math.max(latest, at)
     if (isBackfill(body)) {
@@ -130,13 +168,17 @@ export function openReplay(options: ReplayOptions, report: (fault: AuditFault) =
       isReused ? 'uses a message a second time' : undefined,
       isEarly && !isUndated(body) ? 'is dated before an event ahead of it' : undefined,
       headFault(proven, hashes),
-      eventFault(proven, options) ?? applyEvent(keys, proven),
+      eventFault(proven, options) ?? applyEvent(keys, proven, archived > 0 ? unproven : undefined),
     ]
   }
 
   return {
     keys,
     vouched,
+    unproven,
+    get archived() {
+      return archived
+    },
     get events() {
       return hashes.length
     },
@@ -156,7 +198,40 @@ export function openReplay(options: ReplayOptions, report: (fault: AuditFault) =
       reportAll(faultsOf(event))
       hashes.push(hash)
     },
+    pushArchived(bodyHash) {
+      hashes.push(linkHash(hashes.at(-1) ?? FIRST_HASH, fromHex(bodyHash)))
+      archived += 1
+      keys.clear()
+      vouched.clear()
+    },
+    state: () => ({
+      latest: Number.isFinite(latest) ? latest : null,
+      convertedAt,
+      vouched: [...vouched],
+      consumed: [...consumed].filter(
+        ([, lastFresh]) => lastFresh >= latest - MAX_FUTURE_SECONDS * 1000,
+      ),
+      keys: [...keys.values()],
+    }),
   }
+}
+
+const NOTHING: ReplayState = {
+  latest: null,
+  convertedAt: null,
+  vouched: [],
+  consumed: [],
+  keys: [],
+}
+
+function lastFreshOf({ action, timestamp, notAfter }: SignedMembers = {}): number {
+  const lastFresh = lastFreshMs({ action: String(action), timestamp: Number(timestamp), notAfter })
+  return Number.isFinite(lastFresh) ? lastFresh : 0
+}
+
+/** SHA-256 of the body of an event, hex: what stays of it once it has left with an archive. */
+export function bodyHashOf(body: string): string {
+  return toHex(sha256(body))
 }
 
 /** A refusal of the gate is recorded some time after it happened. */
@@ -338,10 +413,14 @@ const CHANGES_NO_KEY = new Set([
   'return_operator_funds',
 ])
 
-/** Applies an event to the keys; returns the fault when it does not fit them. */
+/**
+ * Applies an event to the keys; returns the fault when it does not fit them. `unproven` receives the keys that an archived event may have
+ * made.
+ */
 function applyEvent(
   keys: Map<string, ReplayedKey>,
   { body, signed = {} }: ProvenEvent,
+  unproven: Set<string> | undefined,
 ): string | undefined {
   const { event, at } = body
   if (CHANGES_NO_KEY.has(event)) return undefined
@@ -351,6 +430,10 @@ function applyEvent(
     return undefined
   }
   const key = keys.get(body.keyId ?? '')
+  if (key === undefined && unproven !== undefined) {
+    unproven.add(body.keyId ?? '')
+    return undefined
+  }
   if (key === undefined) return 'is about a key that no event created'
   return changeKey(key, body, signed)
 }

@@ -36,6 +36,23 @@ export const AuditResponse = z
     network: z.string(),
     walletAddress: z.string(),
     events: z.array(AuditEventSchema),
+    archived: z
+      .object({
+        after: z.int().meta({ description: 'The first hash is of the event behind this one.' }),
+        through: z.int().meta({ description: 'The last event that has left.' }),
+        bodyHashes: z.array(z.string()).meta({
+          description:
+            'SHA-256 of the body of each event, hex: each hash of the chain is SHA-256 of the one before and of this. At most 10,000 a page.',
+        }),
+        archives: z
+          .array(z.object({ archive: z.int(), through: z.int() }))
+          .meta({ description: 'The numbers of the archives that have the events, oldest first.' }),
+      })
+      .optional()
+      .meta({
+        description:
+          'Events of this page that the database no longer has: the operator keeps them in archives.',
+      }),
     nextAfter: z
       .int()
       .optional()

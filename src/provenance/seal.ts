@@ -200,7 +200,9 @@ function findOldKeys(db: Database, which: SQL): Promise<OldKey[]> {
         EXISTS (SELECT FROM api_keys AS other WHERE other.wallet_address = api_keys.wallet_address
           AND other.shard = api_keys.shard AND other.grant_id = api_keys.grant_id AND other.id <> api_keys.id) AS "sharesGrant",
         EXISTS (SELECT FROM audit_events AS event
-          WHERE event.key_id = api_keys.id AND event.shard = api_keys.shard) AS "hasEvents"
+          WHERE event.key_id = api_keys.id AND event.shard = api_keys.shard)
+          OR EXISTS (SELECT FROM archived_audits AS archived WHERE archived.wallet_address = api_keys.wallet_address
+            AND archived.shard = api_keys.shard AND position(api_keys.id IN archived.state) > 0) AS "hasEvents"
       FROM (SELECT * FROM api_keys WHERE rights_mac IS NULL AND ${which} ORDER BY id LIMIT ${PAGE}::int) AS api_keys
       JOIN LATERAL (SELECT message, signature, message_hash FROM signed_actions
         WHERE signed_actions.id = grant_id AND signed_actions.shard = api_keys.shard) AS granted ON true

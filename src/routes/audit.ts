@@ -1,4 +1,5 @@
 import { SignedHeaders } from '../actions/schemas.ts'
+import { listArchived } from '../audit/archived.ts'
 import { hasEvent, listAudit, listUnrecorded } from '../audit/list.ts'
 import { readQuery } from '../http/body.ts'
 import { authenticateReader } from '../http/credentials/wallet.ts'
@@ -8,6 +9,9 @@ import { unwrap } from '../http/problem.ts'
 import { respond } from '../http/respond.ts'
 import { liveKeysOf } from '../keys/find.ts'
 import * as wire from '../provenance/schemas.ts'
+
+/** Archived events of a page: their hashes are 640 kB. */
+const MAX_ARCHIVED = 10_000
 
 const LIST = { schema: wire.ListAudit, example: { action: 'list_audit' } }
 
@@ -41,27 +45,43 @@ export const auditEndpoints: readonly Endpoint[] = [
         c,
         async (db, isReplica) => {
           // The page before may have come from the primary: without its events the keys of this one would contradict them.
-          if (isReplica && after > 0 && !(await hasEvent(db, walletAddress, after)))
+          const archived = await listArchived(db, walletAddress, { after, limit: MAX_ARCHIVED })
+          const { through = 0, bodyHashes = [], actionId = 0 } = archived ?? {}
+          if (isReplica && after > through && !(await hasEvent(db, walletAddress, after)))
             return undefined
-          const { events, isLast } = await listAudit(db, walletAddress, { after, limit })
+          const left = after + bodyHashes.length
+          const { events, isLast } =
+            left < through
+              ? { events: [], isLast: false }
+              : await listAudit(db, walletAddress, { after: Math.max(after, through), limit })
           const looks = isLast || unrecordedAfter !== undefined
           return {
             events,
             isLast,
+            next: events.at(-1)?.sequence ?? left,
+            ...(bodyHashes.length > 0 && {
+              archived: { after, through, bodyHashes, archives: archived?.archives },
+            }),
             ...(isLast && { keys: await liveKeysOf({ ...world, db }, walletAddress, now) }),
-            ...(looks && { unrecorded: await listUnrecorded(db, walletAddress, unrecordedAfter) }),
+            ...(looks && {
+              unrecorded: await listUnrecorded(
+                db,
+                walletAddress,
+                unrecordedAfter ?? String(actionId),
+              ),
+            }),
           }
         },
         { inSnapshot: true },
       )
-      const { events, isLast, keys, unrecorded } = page
-      const last = events.at(-1)
+      const { events, isLast, next, archived, keys, unrecorded } = page
       const body = {
         status: 'success',
         network: world.config.STACKS_NETWORK,
         walletAddress,
         events,
-        ...(!isLast && last !== undefined && { nextAfter: last.sequence }),
+        ...(archived !== undefined && { archived }),
+        ...(!isLast && { nextAfter: next }),
         ...(keys !== undefined && { keys }),
         serverTime: now,
         ...(unrecorded !== undefined && {

@@ -53,6 +53,7 @@ const actRefusals = [
   ...keyRefusals,
   'orderOfAnotherWallet',
   'orderNotFound',
+  'orderArchived',
   'orderNotOpen',
   'messageReplayed',
   'bodyTooLarge',
@@ -162,7 +163,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     credentials: ['none'],
     params: wire.OrderParams,
     responses: { 200: { description: 'The order', schema: wire.OrderResponse } },
-    refusals: ['orderNotFound'],
+    refusals: ['orderNotFound', 'orderArchived'],
     async handle(c) {
       limitByAddress(c)
       const row = unwrap(await getOrder(c.get('world'), uuidOf(c)))
@@ -191,6 +192,7 @@ export const orderEndpoints: readonly Endpoint[] = [
       'invalidRequest',
       ...readerRefusals,
       'orderNotFound',
+      'orderArchived',
       'tooManyStreams',
       'eventsUnsupported',
     ],

@@ -8,6 +8,7 @@ import {
   releaseReservation,
   reserveAllowance,
 } from '../orders/allowance.ts'
+import { refuseMissing } from '../orders/archived.ts'
 import { authorizeOrder, type Caller, type OrderReason } from '../orders/authorize.ts'
 import { reservationOf } from '../orders/create.ts'
 import { findOrder } from '../orders/find.ts'
@@ -35,7 +36,7 @@ export async function executeOrder(
   now: number,
 ): Promise<Result<ExecuteOutcome, OrderReason | SettleReason | 'orderTampered'>> {
   const row = await findFor(services, uuid, caller)
-  if (row === undefined) return refuse('orderNotFound')
+  if (row === undefined) return refuseMissing(services.db, uuid)
   const refused = await refusalOf(services, row, caller, now)
   if (refused !== undefined) return refused
   const intact = await openIntent(services, row, now)

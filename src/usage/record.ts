@@ -251,6 +251,15 @@ async function auditRefusal(db: Database, { keyId, shard, at, outcome, ip }: Use
 /** Deletes statistics that are older than `USAGE_DAYS`. */
 async function prune(db: Database, hour: number): Promise<void> {
   const oldest = new Date(hour * HOUR_MS - USAGE_DAYS * 24 * HOUR_MS).toISOString()
-  await rows(db, sql`DELETE FROM key_usage WHERE hour < ${oldest}::timestamptz`)
+  // Hour by hour: after a day without a process there are more rows than one statement has time for.
+  for (;;) {
+    const [first] = await rows<{ ms: number | null }>(
+      db,
+      sql`SELECT (extract(epoch FROM min(hour)) * 1000)::float8 AS ms FROM key_usage`,
+    )
+    if (first?.ms == null || first.ms >= Date.parse(oldest)) break
+    const end = new Date(Math.min(first.ms + HOUR_MS, Date.parse(oldest))).toISOString()
+    await rows(db, sql`DELETE FROM key_usage WHERE hour < ${end}::timestamptz`)
+  }
   await rows(db, sql`DELETE FROM key_sightings WHERE last_seen_at < ${oldest}::timestamptz`)
 }

@@ -99,12 +99,23 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
   },
   encryption: {
-    imports: [...BASE, 'keys', 'sessions', 'orders'],
+    imports: [...BASE, 'audit', 'keys', 'sessions', 'orders'],
     packages: ['drizzle-orm'],
     rule: 'which keys the database was written with, and its rotation to another one',
   },
+  archive: {
+    imports: [...BASE, 'actions', 'audit', 'orders', 'provenance'],
+    packages: ['drizzle-orm'],
+    rule: 'what leaves the database for a file, and what stays of it; it opens no file itself',
+  },
+  'archive-file': {
+    imports: ['archive'],
+    packages: ['node:'],
+    readsMachine: true,
+    rule: 'archives are written and read as files; it knows nothing of rows',
+  },
   operator: {
-    imports: [...BASE, 'audit', 'keys', 'gate', 'provenance', 'settlement'],
+    imports: [...BASE, 'audit', 'keys', 'gate', 'provenance', 'settlement', 'archive'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'the acts of an operator, for the command line and the socket of a running service alike',
   },
@@ -237,6 +248,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: [
       'wire',
       'app',
+      'archive-file',
       'db',
       'env',
       'env-warnings',
@@ -290,6 +302,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'env',
       'keys',
       'node',
+      'archive',
+      'archive-file',
       'provenance',
       'operator',
       'audit',
@@ -306,7 +320,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 export const CLIENT_PACKAGES = [...NOBLE, 'eventsource-parser']
 
 /** What the rest of cli/ may import values from. */
-export const CLI_ROOMS = ['client', 'version', 'wire']
+export const CLI_ROOMS = ['client', 'version', 'wire', 'archive-file']
 
 /** Files of cli/ that use the service's own verbs: the operator's command line. */
-export const OPERATOR_FILES = ['cli/acts.ts', 'cli/admin.ts', 'cli/operators.ts', 'cli/router.ts']
+export const OPERATOR_FILES = [
+  'cli/acts.ts',
+  'cli/admin.ts',
+  'cli/archives.ts',
+  'cli/operators.ts',
+  'cli/router.ts',
+]

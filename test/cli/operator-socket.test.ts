@@ -93,6 +93,15 @@ describe('latchkey-admin beside a service with PGlite', { timeout: 180_000 }, ()
     expect(await admin('stuck')).toMatchObject({ exitCode: 0, out: 'No stuck transactions.\n' })
   })
 
+  it('moves what has ended into a file, on the database that the service has open', async () => {
+    const to = emptyFolder()
+    const made = await json('archive', 'make', '--before', '2020-01-01', '--to', to)
+    expect(made).toMatchObject({ number: 1, rows: {}, held: { wallets: [], orders: [] } })
+    expect(existsSync(made.path)).toBe(true)
+    expect(await json('archive', 'list')).toMatchObject([{ number: 1, state: 'done' }])
+    expect(await json('archive', 'check', to)).toMatchObject({ archives: 1, faults: [] })
+  })
+
   it('is for the owner of the service alone', async () => {
     expect(statSync(socket).mode & 0o777).toBe(0o600)
     if (process.getuid?.() !== 0) return

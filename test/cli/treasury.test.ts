@@ -3,6 +3,7 @@ import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { archiveFiles } from '../../src/archive-file.ts'
 import { administer } from '../../src/cli/admin.ts'
 import { toHex } from '../../src/crypto/bytes.ts'
 import { rows } from '../../src/db/database.ts'
@@ -103,13 +104,13 @@ describe('the treasury', { timeout: 300_000 }, () => {
     expect(events.map(({ body }) => JSON.parse(body))).toMatchObject([
       { event: 'fund_operator', actor: 'operator', details: { amountInMicroStx: String(UP_TO) } },
     ])
-    const check = await performWith(service.world)('checkAudit', {})
+    const check = await performWith({ ...service.world, archiveFiles })('checkAudit', {})
     expect(check).toMatchObject({ ok: true, value: { faultCount: 0 } })
   })
 
   it('does not send again what a killed run had stored, and the reconciler sends that', async () => {
     const { service, topUp, addresses, balanceOf, treasury, treasuryKey } = await start(2)
-    const perform = performWith(service.world)
+    const perform = performWith({ ...service.world, archiveFiles })
     const run = '00000000000000aa'
     const goal = { treasury, belowInMicroStx: BELOW, upToInMicroStx: UP_TO }
     const plan = await perform('planTopUps', { ...goal, run })
@@ -153,7 +154,7 @@ describe('the treasury', { timeout: 300_000 }, () => {
     expect(await transfers(service)).toHaveLength(3)
 
     // The statement itself, with the lease of one run, from 24 connections, for one need and the same nonce or the next ones.
-    const perform = performWith(service.world)
+    const perform = performWith({ ...service.world, archiveFiles })
     await rows(service.world.db, sql`DELETE FROM leases WHERE name LIKE 'treasury:%'`)
     const goal = { treasury, belowInMicroStx: 10 * UP_TO, upToInMicroStx: 20 * UP_TO }
     await chain.mine()
@@ -211,7 +212,7 @@ describe('the treasury', { timeout: 300_000 }, () => {
     writeFileSync(file, newKey(), { mode: 0o600 })
     const other = await administerWith(ownEnv, ['treasury', 'top-up', '--key-file', file])
     expect(other).toMatchObject({ exitCode: 1, json: { code: 'INVALID_REQUEST' } })
-    const perform = performWith(service.world)
+    const perform = performWith({ ...service.world, archiveFiles })
     const run = '00000000000000dd'
     const goal = { treasury, belowInMicroStx: BELOW, upToInMicroStx: UP_TO }
     const plan = await perform('planTopUps', { ...goal, run })

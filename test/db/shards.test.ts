@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import postgres, { type Sql } from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { archiveFiles } from '../../src/archive-file.ts'
 import { toHex } from '../../src/crypto/bytes.ts'
 import { DISTRIBUTED_TABLES, REFERENCE_TABLES } from '../../src/db/distribution.ts'
 import { walletShard } from '../../src/db/shard.ts'
@@ -89,7 +90,7 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     'a partial index on each shard, once a pass',
   ],
   [
-    /^DELETE FROM key_(usage|sightings) WHERE/,
+    /^DELETE FROM key_(usage|sightings) WHERE|min\(hour\)/,
     'statistics that are too old',
     'once an hour and process',
   ],
@@ -308,7 +309,7 @@ describe('on tables that are distributed by the shard of their wallet', () => {
 
 /** What an operator does with accounts: fund one, retire it, take that back. */
 async function useTreasury(service: Service): Promise<void> {
-  const perform = performWith(service.world)
+  const perform = performWith({ ...service.world, archiveFiles })
   const [address = ''] = service.world.operators.all.map((one) => one.address)
   const privateKey = await fundedOperator({ devnetUrl: inject('devnetUrl') })
   const goal = {

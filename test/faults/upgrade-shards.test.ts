@@ -35,6 +35,8 @@ const WRONG_SHARDS: Readonly<Record<(typeof DISTRIBUTED_TABLES)[number], string>
   orders: 'shard <> wallet_shard(owner)',
   order_events: ofOrder('order_events'),
   transactions: ofOrder('transactions'),
+  archived_audits: 'shard <> wallet_shard(wallet_address)',
+  archived_orders: 'false',
 }
 
 function ofKey(table: string): string {

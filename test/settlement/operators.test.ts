@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { archiveFiles } from '../../src/archive-file.ts'
 import { rows } from '../../src/db/database.ts'
 import { fetchPeer } from '../../src/node/fetch.ts'
 import { performWith } from '../../src/operator/acts.ts'
@@ -69,7 +70,7 @@ describe('operators', { timeout: 600_000 }, () => {
       service.world.db,
       sql`SELECT address, (next_nonce - chain_nonce)::int AS pending, balance::float8 AS balance FROM operators ORDER BY address`,
     )
-  const act = (service: Settling) => performWith(service.world)
+  const act = (service: Settling) => performWith({ ...service.world, archiveFiles })
 
   it(`of a hundred settle ${ORDERS} orders once each, and a request more or less costs none of them more`, async () => {
     const counted = countingFetch()

@@ -385,6 +385,8 @@ export const deConnected: ConnectedTexts = {
     'Kein Ereignis wurde geändert, entfernt oder eingeschoben: Jedes enthält den Hash des vorigen.',
   'verify.proves.head': 'Die Kette enthält das letzte Ereignis, das dieser Browser gesehen hat.',
   'verify.proves.older': 'Sie setzt den älteren Export fort.',
+  'verify.archived':
+    '{n} Ereignis hat den Dienst verlassen: Der Betreiber hat es in einem Archiv. Was es an Ihren Schlüsseln änderte, ist hier nicht geprüft. | {n} Ereignisse haben den Dienst verlassen: Der Betreiber hat sie in Archiven. Was sie an Ihren Schlüsseln änderten, ist hier nicht geprüft.',
   'verify.vouched':
     '{n} Schlüssel ist älter als das Protokoll: Für sein Geheimnis bürgte der Betreiber. | {n} Schlüssel sind älter als das Protokoll: Für ihre Geheimnisse bürgte der Betreiber.',
   'verify.notProves':
@@ -398,6 +400,7 @@ export const deConnected: ConnectedTexts = {
     'Diese Wallet hat so viele gültige Schlüssel, wie der Dienst erlaubt. Widerrufen Sie zuerst einen.',
   'code.KEY_NOT_FOUND': 'Diese Wallet hat keinen solchen Schlüssel.',
   'code.ORDER_NOT_FOUND': 'Eine solche Order gibt es nicht.',
+  'code.ORDER_ARCHIVED': 'Diese Order endete vor langer Zeit und wurde archiviert.',
   'code.IP_NOT_ALLOWED':
     'Der Schlüssel funktioniert, aber nicht von der Adresse dieses Browsers: Sie haben sie nicht erlaubt.',
 }

@@ -365,6 +365,8 @@ export const enConnected = {
     'No event was changed, removed or put in between: each contains the hash of the one before.',
   'verify.proves.head': 'The chain contains the last event that this browser has seen.',
   'verify.proves.older': 'It continues the older export.',
+  'verify.archived':
+    '{n} event has left the service: its operator has it in an archive. What it did to your keys is not checked here. | {n} events have left the service: its operator has them in archives. What they did to your keys is not checked here.',
   'verify.vouched':
     '{n} key is older than the audit: the operator vouched for its secret. | {n} keys are older than the audit: the operator vouched for their secrets.',
   'verify.notProves':
@@ -379,6 +381,7 @@ export const enConnected = {
     'This wallet has as many live keys as the service allows. Revoke one first.',
   'code.KEY_NOT_FOUND': 'This wallet has no such key.',
   'code.ORDER_NOT_FOUND': 'There is no such order.',
+  'code.ORDER_ARCHIVED': 'This order ended long ago and was archived.',
   'code.IP_NOT_ALLOWED':
     'The key works, but not from this browser’s address: you did not allow it.',
 } as const satisfies Record<string, string>
