@@ -1,8 +1,9 @@
 import { BASE62, sha256, toBase62, toHex } from '../crypto/bytes.ts'
 import { SHARDS } from '../db/shard.ts'
+import { BODY_CHARACTERS, base62Of, checksum, type Secret } from './secret-text.ts'
 
-const BODY_CHARACTERS = 43
-const CHECKSUM_CHARACTERS = 6
+export { parseSecret, type Secret } from './secret-text.ts'
+
 const SHARD_CHARACTERS = 4
 /** Of the random part: 232 bits, in 39 characters. */
 export const RANDOM_BYTES = 29
@@ -12,8 +13,6 @@ export const RANDOM_BYTES = 29
  */
 const FIRST_SHARD = 62 ** SHARD_CHARACTERS - SHARDS
 
-/** The secret of a key or a session, as its bearer sends it: prefix, shard, 232 random bits and a checksum, in base62. */
-export type Secret = string & { readonly brand: 'Secret' }
 /** SHA-256 of a whole secret, hex: all that the service stores of it. */
 export type KeyHash = string & { readonly brand: 'KeyHash' }
 
@@ -39,19 +38,6 @@ export function shardOf(prefix: string, secret: Secret): number | undefined {
   return number < FIRST_SHARD ? undefined : number - FIRST_SHARD
 }
 
-/** Parses a secret; undefined where its checksum does not fit. A mistyped secret then costs no statement. */
-export function parseSecret(prefix: string, text: string): Secret | undefined {
-  const bodyLength = prefix.length + BODY_CHARACTERS
-  if (text.length !== bodyLength + CHECKSUM_CHARACTERS || !text.startsWith(prefix)) return undefined
-  for (let at = prefix.length; at < text.length; at++)
-    if (!isBase62(text.charCodeAt(at))) return undefined
-  return text.endsWith(checksum(text, bodyLength)) ? (text as Secret) : undefined
-}
-
-function isBase62(code: number): boolean {
-  return (code >= 48 && code <= 57) || (code >= 65 && code <= 90) || (code >= 97 && code <= 122)
-}
-
 /** The hash of a secret. Runs on every platform; the entry on Node replaces it by the native SHA-256. */
 export function hashSecret(secret: Secret): KeyHash {
   return toHex(sha256(secret)) as KeyHash
@@ -60,34 +46,4 @@ export function hashSecret(secret: Secret): KeyHash {
 /** Enough of a secret to recognise it: 4 characters at each end of what follows the prefix. */
 export function previewOf(prefix: string, secret: Secret): string {
   return `${secret.slice(0, prefix.length + 4)}...${secret.slice(-4)}`
-}
-
-/** The checksum of the first characters of a text. */
-function checksum(text: string, length = text.length): string {
-  return base62Of(crc32(text, length), CHECKSUM_CHARACTERS)
-}
-
-function base62Of(number: number, length: number): string {
-  let rest = number
-  let characters = ''
-  while (characters.length < length) {
-    characters = BASE62.charAt(rest % 62) + characters
-    rest = Math.floor(rest / 62)
-  }
-  return characters
-}
-
-/** The CRC-32 (ISO 3309) of each byte. */
-const CRC_OF_BYTE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte
-  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  return crc
-})
-
-/** CRC-32 as in ISO 3309, of the first characters of ASCII text. */
-function crc32(text: string, length: number): number {
-  let crc = 0xffffffff
-  for (let at = 0; at < length; at++)
-    crc = (crc >>> 8) ^ (CRC_OF_BYTE[(crc ^ text.charCodeAt(at)) & 0xff] as number)
-  return (crc ^ 0xffffffff) >>> 0
 }
