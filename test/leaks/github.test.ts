@@ -2,7 +2,7 @@ import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:cryp
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { verifyAudit } from '../../src/client/index.ts'
+import { createClient, privateKeySigner, verifyAudit } from '../../src/client/index.ts'
 import { openGithubReports, rawSignature } from '../../src/leaks/github.ts'
 import { answered, changesNothing, refused } from '../support/assertions.ts'
 import { unknownSecret } from '../support/secrets.ts'
@@ -92,10 +92,13 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
     await refused(await me(apiKey), 'apiKeyInactive')
     expect(service.logged.join('\n')).not.toContain(apiKey)
 
-    const headers = wallet.signHeaders({ action: 'list_audit' })
-    const audit = await answered<Parameters<typeof verifyAudit>[0]>(
-      await service.call('/audit', { headers }),
-    )
+    const owner = createClient({
+      baseUrl: 'http://127.0.0.1:1',
+      fetch: (url, init) =>
+        service.call(`/${new URL(String(url)).pathname}${new URL(String(url)).search}`, init),
+      signer: privateKeySigner(wallet.privateKey, 'devnet'),
+    })
+    const audit = await owner.audit.export()
     const last = JSON.parse(audit.events.at(-1)?.body ?? '{}')
     expect(last).toMatchObject({ event: 'delete_api_key', actor: 'key', keyId })
     expect(last.details).toEqual({
@@ -103,7 +106,7 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
       url: 'https://github.com/o/r/.env',
       source: 'content',
     })
-    expect(verifyAudit(audit).faults).toEqual([])
+    expect(verifyAudit(audit)).toMatchObject({ ok: true, faults: [] })
 
     const again = await answered(await send(body, signed(body, 'current', github)))
     expect(again).toEqual([{ ...verdict, label: 'true_positive' }])
