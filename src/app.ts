@@ -22,6 +22,7 @@ import { type Refused, refuse } from './result.ts'
 import { auditEndpoints } from './routes/audit.ts'
 import { health, ready, serviceEndpoints } from './routes/info.ts'
 import { keyEndpoints } from './routes/keys.ts'
+import { leakEndpoints } from './routes/leaks.ts'
 import { orderEndpoints } from './routes/orders.ts'
 import { sessionEndpoints } from './routes/sessions.ts'
 import { canonicalAddress } from './wire/ip.ts'
@@ -32,6 +33,7 @@ export const endpoints: readonly Endpoint[] = [
   ...orderEndpoints,
   ...sessionEndpoints,
   ...auditEndpoints,
+  ...leakEndpoints,
   ...serviceEndpoints,
 ]
 

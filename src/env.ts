@@ -120,6 +120,8 @@ const Environment = z.object({
   STACKS_API_KEY: headerValue.optional(),
   QUOTE_URL: url.optional(),
   EXPLORER_URL: url.optional(),
+  LEAK_REPORTS: z.enum(['off', 'github']).default('off'),
+  GITHUB_KEYS_URL: url.default('https://api.github.com/meta/public_keys/secret_scanning'),
   ENCRYPTION_KEY: encryptionKeys.optional(),
   SLIPPAGE_BPS: whole(0, 10_000).default(100),
   ENFORCE_TARGET_PRICE: flag.default(true),

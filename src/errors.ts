@@ -45,6 +45,11 @@ export const REFUSALS = {
   walletSuspended: { status: 403, code: 'WALLET_SUSPENDED', error: 'Wallet suspended' },
   permissionDenied: { status: 403, code: 'PERMISSION_DENIED', error: 'Permission denied' },
   ipNotAllowed: { status: 403, code: 'IP_NOT_ALLOWED', error: 'IP address not allowed' },
+  leakReportUnsigned: {
+    status: 401,
+    code: 'INVALID_SIGNATURE',
+    error: 'Report not signed by a listed key',
+  },
   sessionInvalid: { status: 401, code: 'INVALID_SESSION', error: 'Invalid or ended session' },
   keyNotFound: { status: 404, code: 'KEY_NOT_FOUND', error: 'API key not found' },
   orderNotFound: { status: 404, code: 'ORDER_NOT_FOUND', error: 'Order not found' },
@@ -109,6 +114,11 @@ export const REFUSALS = {
     status: 501,
     code: 'EVENTS_UNSUPPORTED',
     error: 'Event streams are not available here',
+  },
+  leakReportsOff: {
+    status: 501,
+    code: 'LEAK_REPORTS_OFF',
+    error: 'Reports of leaked keys are not taken here',
   },
   executionFailed: { status: 502, code: 'EXECUTION_FAILED', error: 'Execution failed' },
   unavailable: { status: 503, code: 'UNAVAILABLE', error: 'Service unavailable' },
@@ -195,6 +205,7 @@ export type RefusalDetails = {
   RATE_LIMIT_EXCEEDED: { retryAfterSeconds: number }
   TOO_MANY_STREAMS: { most: number }
   EVENTS_UNSUPPORTED: NoDetails
+  LEAK_REPORTS_OFF: NoDetails
   EXECUTION_FAILED: {
     reason: string
     token?: string

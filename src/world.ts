@@ -6,6 +6,7 @@ import type { IpLimits } from './http/ip-limits.ts'
 import type { Readiness } from './http/readiness.ts'
 import type { KeyHash, Secret } from './keys/secret.ts'
 import type { KeyServices } from './keys/services.ts'
+import type { VerifyReport } from './leaks/github.ts'
 import type { OrderServices } from './orders/services.ts'
 import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
@@ -21,6 +22,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   ipLimits: IpLimits
   /** Shares the checks of GET /ready among requests. */
   readiness: Readiness
+  /** Verifies reports of leaked keys; undefined where they are not taken. */
+  verifyLeakReport?: VerifyReport | undefined
   /** SHA-256 of a presented secret, by the platform's fastest implementation. */
   hashSecret(secret: Secret): KeyHash
   /** Statistics of key usage, apart from the exact counters. */

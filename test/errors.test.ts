@@ -16,6 +16,8 @@ const CONTRACT: Record<string, [number, string]> = {
   'Wallet not authorized for this order': [403, 'UNAUTHORIZED_WALLET'],
   'Recipient not authorized by the owner': [403, 'UNAUTHORIZED_WALLET'],
   'Event streams are not available here': [501, 'EVENTS_UNSUPPORTED'],
+  'Reports of leaked keys are not taken here': [501, 'LEAK_REPORTS_OFF'],
+  'Report not signed by a listed key': [401, 'INVALID_SIGNATURE'],
   'Too many event streams': [429, 'TOO_MANY_STREAMS'],
   "Beyond the API key's limits": [403, 'KEY_LIMIT_EXCEEDED'],
   'Wallet suspended': [403, 'WALLET_SUSPENDED'],

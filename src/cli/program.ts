@@ -5,6 +5,7 @@ import { addAuditCommands } from './commands/audit.ts'
 import { addInfoCommands } from './commands/info.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addOrderCommands } from './commands/orders.ts'
+import { addScanCommand } from './commands/scan.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { addWalletCommands } from './commands/wallet.ts'
 import { completionScript, SHELLS, type Shell } from './completion.ts'
@@ -27,6 +28,7 @@ export function createProgram(columns = HELP_COLUMNS): CliCommand {
   addSessionCommands(program)
   addAuditCommands(program)
   addInfoCommands(program)
+  addScanCommand(program)
   program
     .command('completion')
     .addArgument(new Argument('<shell>').choices(SHELLS))

@@ -187,6 +187,7 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
   RATE_LIMIT_EXCEEDED: 'Wait for as long as retryAfterSeconds says.',
   TOO_MANY_STREAMS: 'Close streams that are not needed, or ask for the order now and then.',
   EVENTS_UNSUPPORTED: 'Ask for the order now and then; orders.waitFor does so by itself.',
+  LEAK_REPORTS_OFF: 'Revoke the key with its own secret: keys.deleteSelf does.',
   EXECUTION_FAILED: 'The order could not be settled on chain; the details say why.',
   UNAVAILABLE: 'Nothing is lost; try again shortly.',
   INTERNAL: "Tell the service's operator the request id.",

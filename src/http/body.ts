@@ -15,9 +15,16 @@ export async function readBody<Schema extends z.ZodType>(
   schema: Schema,
 ): Promise<Result<z.output<Schema>, BodyReason>> {
   const text = await readText(c)
-  if (!text.ok) return text
-  if (text.value === '') return refuse('bodyMissing', { problem: 'body is missing' })
-  const json = parseJson(text.value)
+  return text.ok ? parseBody(text.value, schema) : text
+}
+
+/** Reads a body whose text was needed as it came. */
+export function parseBody<Schema extends z.ZodType>(
+  text: string,
+  schema: Schema,
+): Result<z.output<Schema>, 'invalidRequest' | 'bodyMissing'> {
+  if (text === '') return refuse('bodyMissing', { problem: 'body is missing' })
+  const json = parseJson(text)
   if (!json.ok)
     return refuse('invalidRequest', {
       problem: 'body is not I-JSON (RFC 7493)',
@@ -80,7 +87,8 @@ function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
   })
 }
 
-async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
+/** The text of a body: UTF-8 without a byte-order mark, so that its bytes can be had from it again. */
+export async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
   const length = c.req.header('content-length')
   const isEmpty = length === undefined ? c.req.raw.body === null : length === '0'
   if (isEmpty) return ok('')

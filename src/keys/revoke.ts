@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import type { ConsumeReason } from '../actions/consume.ts'
+import type { AuditEntry } from '../audit/append.ts'
 import type { AuditHead, HeadMember } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
 import { atomically } from '../db/database.ts'
@@ -60,6 +61,7 @@ export async function revokeSelf(
   services: KeyServices,
   { hash, shard }: PresentedSecret,
   now: number,
+  details: AuditEntry['details'] = {},
 ): Promise<Result<RevokedSelf, RevokeSelfReason>> {
   const bytes = sql`decode(${hash}, 'hex')`
   const hasHash = sql`(key_hash = ${bytes} OR previous_key_hash = ${bytes})`
@@ -78,6 +80,7 @@ export async function revokeSelf(
       keyId,
       actor: 'key',
       at: now,
+      details,
     })
     return ok({ keyId, walletAddress, name, auditHead })
   })

@@ -13,6 +13,7 @@ import { openGate } from '../gate/gate.ts'
 import { countByIp } from '../http/ip-limits.ts'
 import { logReadiness, shareChecks } from '../http/readiness.ts'
 import { logChanges } from '../jobs.ts'
+import { openGithubReports } from '../leaks/github.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
@@ -107,6 +108,10 @@ export async function openWorld({
     readiness: shareChecks({ sharesPending: true, onChecked: logReadiness(log) }),
     encryption,
     hashSecret: hashSecretNatively,
+    verifyLeakReport:
+      config.LEAK_REPORTS === 'github'
+        ? openGithubReports({ url: config.GITHUB_KEYS_URL, fetch, elapsed, sharesPending: true })
+        : undefined,
     mac,
     usage: openUsage(log, distribution),
     replica: replicaOf(config, { db, log, elapsed }),

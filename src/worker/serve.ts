@@ -24,6 +24,7 @@ import { errorBody } from '../http/problem.ts'
 import { logReadiness, type Readiness, shareChecks } from '../http/readiness.ts'
 import { JOBS, type Job, logChanges } from '../jobs.ts'
 import { hashSecret } from '../keys/secret.ts'
+import { openGithubReports } from '../leaks/github.ts'
 import { type Log, openLog } from '../log.ts'
 import { type InsertOrder, openInserts } from '../orders/insert.ts'
 import type { Chain } from '../settlement/chain.ts'
@@ -90,6 +91,7 @@ interface Isolate {
   limits: Limits
   /** What rows of keys mean: values only, which requests may share. */
   knownKeys: KnownKeys
+  verifyLeakReport: World['verifyLeakReport']
   openGateOverObjects: OpenGateOverObjects
   usage: UsageRecorder
   log: Log
@@ -232,6 +234,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       readiness: one.readiness,
       encryption,
       hashSecret,
+      verifyLeakReport: one.verifyLeakReport,
       mac,
       usage,
       recover: engine.recover,
@@ -374,6 +377,15 @@ async function openIsolate(
     mac,
     limits: limitsOf(config),
     knownKeys: openKnownKeys(mac),
+    verifyLeakReport:
+      config.LEAK_REPORTS === 'github'
+        ? openGithubReports({
+            url: config.GITHUB_KEYS_URL,
+            fetch: (url, init) => fetch(url, init),
+            elapsed: ownNow,
+            sharesPending: false,
+          })
+        : undefined,
     openGateOverObjects: openGateOverObjects(config.GATE_OBJECTS, log, ownNow),
     keys,
     areKeysChecked: false,

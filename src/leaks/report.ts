@@ -1,0 +1,48 @@
+import { sha256, toHex } from '../crypto/bytes.ts'
+import { revokeSelf } from '../keys/revoke.ts'
+import { type KeyHash, parseSecret, type Secret, shardOf } from '../keys/secret.ts'
+import type { KeyServices } from '../keys/services.ts'
+import type { LeakReport, LeakVerdict } from './schemas.ts'
+
+type Services = KeyServices & {
+  config: { KEY_PREFIX: string }
+  hashSecret(secret: Secret): KeyHash
+}
+
+/**
+ * Revokes the key of each secret that was found in public. Who finds a secret holds it, and who holds it may revoke its key:
+ * this is that act, with the place of the find in the audit. Resolves to a verdict for each, in the order of the reports. A
+ * secret that ended before is a true find, of which nothing is left to do.
+ */
+export async function revokeLeaked(
+  services: Services,
+  reports: readonly LeakReport[],
+  now: number,
+): Promise<LeakVerdict[]> {
+  const verdicts: LeakVerdict[] = []
+  for (const { token, type, url, source } of reports) {
+    const found = await revokeOne(services, token, { reason: 'leaked', url, source }, now)
+    const label = found ? 'true_positive' : 'false_positive'
+    verdicts.push({ token_hash: toHex(sha256(token)), token_type: type, label })
+  }
+  return verdicts
+}
+
+/** Whether a token is, or was, the secret of a key. */
+async function revokeOne(
+  services: Services,
+  token: string,
+  details: Record<string, string>,
+  now: number,
+): Promise<boolean> {
+  const { KEY_PREFIX } = services.config
+  const secret = parseSecret(KEY_PREFIX, token)
+  if (secret === undefined) return false
+  const presented = { hash: services.hashSecret(secret), shard: shardOf(KEY_PREFIX, secret) }
+  const revoked = await revokeSelf(services, presented, now, details)
+  if (revoked.ok) {
+    const { keyId, walletAddress } = revoked.value
+    services.log('warn', 'api_key_leaked', { keyId, walletAddress, url: details.url })
+  }
+  return revoked.ok || revoked.reason === 'apiKeyInactive'
+}
