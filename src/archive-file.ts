@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createGunzip, createGzip, type Gzip } from 'node:zlib'
 import {
@@ -32,6 +32,7 @@ async function openArchiveWriter(
   attempt: string,
   header: Omit<ArchiveHeader, 'format'>,
 ): Promise<ArchiveWriter> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   const unfinished = join(folder, `archive-${attempt}.unfinished`)
   const file = await open(unfinished, 'w', 0o600)
   const gzip = createGzip({ level: 6 })

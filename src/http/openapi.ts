@@ -7,8 +7,8 @@ import { shareSchemas } from './shared-schemas.ts'
 
 type JsonObject = Record<string, unknown>
 
-/** Refusals that every endpoint may return. */
-const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'internal', 'unavailable']
+/** Refusals that every endpoint may return. A 500 is a defect, and no part of the contract. */
+const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'unavailable']
 
 /** Refusals that every endpoint with a body may return. */
 const OF_BODIES: readonly RefusalReason[] = ['unsupportedMedia']
@@ -23,7 +23,15 @@ const ErrorSchema = z
     timestamp: z.iso.datetime(),
     requestId: z.string(),
   })
-  .meta({ id: 'Error' })
+  .meta({
+    id: 'Error',
+    example: {
+      error: REFUSALS.orderNotFound.error,
+      code: REFUSALS.orderNotFound.code,
+      timestamp: '2026-11-21T10:00:00.000Z',
+      requestId: `req_${'0'.repeat(24)}`,
+    },
+  })
 
 const ProblemSchema = z
   .intersection(
@@ -40,12 +48,12 @@ const ProblemSchema = z
 /** Headers of every response: the name, that of its component, and what it says. */
 const HEADERS: readonly [name: string, component: string, description: string][] = [
   ['X-RateLimit-Limit', 'Limit', 'Requests that the binding window allows'],
-  ['X-RateLimit-Remaining', 'Remaining', 'Requests left in it'],
+  ['X-RateLimit-Remaining', 'Left', 'Requests left in it'],
   ['X-RateLimit-Reset', 'Reset', 'Unix seconds at which it starts anew'],
   ['X-RateLimit-Window', 'Window', 'Its length in seconds'],
   ['RateLimit-Policy', 'Policy', 'Every window: draft-ietf-httpapi-ratelimit-headers'],
   ['RateLimit', 'State', 'What is left of every window'],
-  ['X-Request-Id', 'RequestId', 'Names this request in the logs'],
+  ['X-Request-Id', 'Id', 'Names this request in the logs'],
 ]
 const EXTRA_HEADERS: typeof HEADERS = [
   ['Location', 'Location', 'The path of what was created'],
@@ -109,10 +117,10 @@ const RESPONSES: Record<number, string> = {
   403: 'Forbidden',
   404: 'NotFound',
   409: 'Conflict',
+  410: 'Gone',
   413: 'BodyTooLarge',
   415: 'UnsupportedMediaType',
   429: 'TooManyRequests',
-  500: 'InternalError',
   501: 'NotImplemented',
   502: 'BadGateway',
   503: 'Unavailable',
@@ -384,10 +392,7 @@ function refusalComponents(
         description: describe(those),
         headers: { ...headersOf(String(status)), ...KEY_END, ...HINTS[status] },
         content: {
-          'application/json': {
-            schema: schemaOf(ErrorSchema, 'output'),
-            example: exampleOf(those[0] ?? 'internal'),
-          },
+          'application/json': { schema: schemaOf(ErrorSchema, 'output') },
           'application/problem+json': { schema: schemaOf(ProblemSchema, 'output') },
         },
       },
@@ -419,12 +424,6 @@ function describe(reasons: readonly RefusalReason[]): string {
   return [
     ...new Set(reasons.map((reason) => `${REFUSALS[reason].error} (${REFUSALS[reason].code})`)),
   ].join('; ')
-}
-
-function exampleOf(reason: RefusalReason): z.output<typeof ErrorSchema> {
-  const { error, code } = REFUSALS[reason]
-  const requestId = `req_${'0'.repeat(24)}`
-  return { error, code, timestamp: '2026-11-21T10:00:00.000Z', requestId }
 }
 
 /** A schema as JSON Schema 2020-12, which is what OpenAPI 3.1 speaks. Named ones move into `components`. */

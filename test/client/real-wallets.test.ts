@@ -234,7 +234,7 @@ describe.skipIf(CHROMIUM === undefined)(
       const aborted = await run(
         `({ keys }) => keys.create({ name: 'left', permissions: [] }, { signal: AbortSignal.timeout(300) })`,
       )
-      expect(aborted).toMatchObject({ name: 'TimeoutError' })
+      expect(aborted).toMatchObject({ code: 'ABORTED' })
       release()
       await page.evaluate(`void (globalThis.slow = outcome(${CREATE}))`)
       await expect.poll(() => wallet.dialogs.length, { timeout: 20_000 }).toBe(dialogs + 2)

@@ -552,7 +552,11 @@ describe('A browser wallet', () => {
       call.catch(() => {})
       await opened
       leaving.abort(reason)
-      await expect(call).rejects.toBe(reason)
+      await expect(call).rejects.toMatchObject({
+        name: 'AbortError',
+        code: 'ABORTED',
+        cause: reason,
+      })
       answerNow()
       expect(sent).toEqual([])
     })
@@ -564,8 +568,9 @@ describe('A browser wallet', () => {
       const call = client.keys.certificate('key_1', 30, { signal: leaving.signal })
       call.catch(() => {})
       await opened
-      leaving.abort(new Error('left'))
-      await expect(call).rejects.toThrow('left')
+      const reason = new Error('left')
+      leaving.abort(reason)
+      await expect(call).rejects.toMatchObject({ code: 'ABORTED', cause: reason })
     })
 
     it('is not opened for a signal that has aborted', async () => {
@@ -587,7 +592,10 @@ describe('A browser wallet', () => {
       }
       const { client } = scripted([], { signer: deaf })
       for (const call of [client.keys.list, client.orders.create.bind(null, DRAFT)] as const)
-        await expect(call({ signal: AbortSignal.timeout(20) } as never)).rejects.toThrow(/time/i)
+        await expect(call({ signal: AbortSignal.timeout(20) } as never)).rejects.toMatchObject({
+          code: 'ABORTED',
+          cause: { name: 'TimeoutError' },
+        })
     })
 
     it.each([

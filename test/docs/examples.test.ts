@@ -139,6 +139,7 @@ describe('the shell of the pages', () => {
       PATH: process.env.PATH,
       DATABASE_URL: await freshDatabase('Postgres'),
       ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+      OPERATOR_PRIVATE_KEY: PRIVATE_KEY,
       STACKS_API_URL: (await owner.info()).devnet?.stacksApiUrl,
     }
     const lines = those((command) => command.startsWith('npm run latchkey-admin '))
@@ -149,10 +150,12 @@ describe('the shell of the pages', () => {
           .replace('npm run latchkey-admin ', '')
           .replace('ADDRESS', address)
           .replace('ROUTER', COMMITTED_ROUTER)
+          .replace('/var/lib/latchkey-archives', join(folder, 'archives'))
           .replace('TOKEN', INPUT_TOKEN),
       )
       const args = words.filter((word) => word !== '--')
-      const admin = run(process.execPath, [entryOf('latchkey-admin'), ...args], { env })
+      const options = { env, cwd: folder }
+      const admin = run(process.execPath, [entryOf('latchkey-admin'), ...args], options)
       expect([command, (await admin).stderr]).toEqual([command, ''])
     }
   })
@@ -227,6 +230,7 @@ export async function request(method: string, params: { message: string }) {
 }
 
 async function grantAndOrder(client: Client): Promise<{ apiKey: string; uuid: string }> {
+  await client.keys.revokeAll(false)
   const { inputToken = '', outputToken = '' } = (await client.info()).devnet ?? {}
   await client.devnet.faucet(privateKeySigner(PRIVATE_KEY, 'devnet').address)
   const permissions = ['create', 'execute', 'cancel'] as const

@@ -93,9 +93,15 @@ function requestIsDocumented(path: string, init: RequestInit = {}): void {
 
 /** Request headers of HTTP, and of what is before the service. */
 const OF_EVERY_REQUEST = new Set(
-  ['Accept', 'Content-Type', 'Origin', 'User-Agent', 'X-Request-Id', 'Cache-Control'].map((name) =>
-    name.toLowerCase(),
-  ),
+  [
+    'Accept',
+    'Content-Type',
+    'Origin',
+    'User-Agent',
+    'X-Request-Id',
+    'Cache-Control',
+    'Content-Encoding',
+  ].map((name) => name.toLowerCase()),
 )
 const HEADERS_OF_SCHEME: Record<string, string[]> = {
   apiKey: ['X-API-Key'],
