@@ -111,7 +111,7 @@ const HEADERS_OF_SCHEME: Record<string, string[]> = {
 
 /** Response headers of HTTP and CORS, which documents of an API do not list (OpenAPI 3.1 s4.8.17). */
 const OF_EVERY_RESPONSE =
-  /^(access-control-[a-z-]+|allow|cache-control|content-(type|length)|vary|x-accel-buffering)$/
+  /^(access-control-[a-z-]+|allow|cache-control|content-(type|length|encoding)|transfer-encoding|vary|x-accel-buffering)$/
 
 /** Headers are of every response that has them, unless the document says otherwise. */
 const isOptional = (header: unknown) => {
