@@ -14,7 +14,7 @@ export async function readBody<Schema extends z.ZodType>(
   c: AppContext,
   schema: Schema,
 ): Promise<Result<z.output<Schema>, BodyReason>> {
-  const text = await readText(c)
+  const text = await readBodyText(c)
   return text.ok ? parseBody(text.value, schema) : text
 }
 
@@ -88,7 +88,7 @@ function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
 }
 
 /** The text of a body: UTF-8 without a byte-order mark, so that its bytes can be had from it again. */
-export async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
+export async function readBodyText(c: AppContext): Promise<Result<string, BodyReason>> {
   const length = c.req.header('content-length')
   const isEmpty = length === undefined ? c.req.raw.body === null : length === '0'
   if (isEmpty) return ok('')

@@ -1,4 +1,4 @@
-import { parseBody, readText } from '../http/body.ts'
+import { parseBody, readBodyText } from '../http/body.ts'
 import { worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import type { Endpoint } from '../http/endpoint.ts'
@@ -43,7 +43,7 @@ export const leakEndpoints: readonly Endpoint[] = [
             problem: 'Github-Public-Key-Identifier and Github-Public-Key-Signature are needed',
           }),
         )
-      const text = unwrap(await readText(c))
+      const text = unwrap(await readBodyText(c))
       const signed = {
         body: new TextEncoder().encode(text),
         keyId: headers.data['Github-Public-Key-Identifier'],
