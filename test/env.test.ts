@@ -24,6 +24,8 @@ const mainnet = {
 describe('The configuration', () => {
   it('has a default for everything on devnet', () => {
     expect(readConfig({})).toEqual({
+      LEAK_REPORTS: 'off',
+      GITHUB_KEYS_URL: 'https://api.github.com/meta/public_keys/secret_scanning',
       PORT: 8787,
       HOST: '127.0.0.1',
       KEEP_ALIVE_SECONDS: 65,

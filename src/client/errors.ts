@@ -326,7 +326,7 @@ export class PermissionError extends LatchkeyError {
 }
 
 /**
- * There is no such key, order or path: 404.
+ * There is no such key, order or path: 404; or there was such an order, which was archived: 410.
  *
  * @example
  * ```ts
@@ -339,7 +339,7 @@ export class PermissionError extends LatchkeyError {
  */
 export class NotFoundError extends LatchkeyError {
   override readonly name = 'NotFoundError'
-  declare readonly code: CodesOf<404> | ClientCodesOf<'notFound'>
+  declare readonly code: CodesOf<404 | 410> | ClientCodesOf<'notFound'>
 }
 
 /**
@@ -532,6 +532,7 @@ const KIND_OF_STATUS: Readonly<Record<number, ErrorKind>> = {
   401: 'authentication',
   403: 'permission',
   404: 'notFound',
+  410: 'notFound',
   408: 'unavailable',
   409: 'conflict',
   429: 'rateLimit',

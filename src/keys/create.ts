@@ -122,15 +122,16 @@ async function grantBefore(
   keyHash: string,
   now: number,
 ): Promise<Grant | undefined> {
+  const shard = shardSql(walletAddress)
   const [grant] = await rows<{ keyId: string; createdAt: number } & AuditHead>(
     db,
     sql`SELECT api_keys.id AS "keyId", ${milliseconds(sql`api_keys.created_at`)} AS "createdAt",
         made.sequence::int AS sequence, encode(made.hash, 'hex') AS hash
       FROM api_keys
-      JOIN signed_actions AS granting ON granting.id = api_keys.grant_id
-      JOIN audit_events AS made ON made.action_id = granting.id
-      WHERE api_keys.key_hash = decode(${keyHash}, 'hex') AND ${isUnendedSql(timestamptz(now))}
-        AND granting.wallet_address = ${walletAddress} AND granting.message_hash = ${messageHash}::bytea`,
+      JOIN signed_actions AS granting ON granting.id = api_keys.grant_id AND granting.shard = ${shard}
+      JOIN audit_events AS made ON made.action_id = granting.id AND made.shard = ${shard}
+      WHERE api_keys.key_hash = decode(${keyHash}, 'hex') AND api_keys.shard = ${shard}
+        AND ${isUnendedSql(timestamptz(now))} AND granting.wallet_address = ${walletAddress} AND granting.message_hash = ${messageHash}::bytea`,
   )
   if (grant === undefined) return undefined
   const { keyId, createdAt, sequence, hash } = grant

@@ -39,6 +39,7 @@ describe('The class of an error', () => {
     401: AuthenticationError,
     403: PermissionError,
     404: NotFoundError,
+    410: NotFoundError,
     405: InvalidRequestError,
     408: UnavailableError,
     409: ConflictError,

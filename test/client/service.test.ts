@@ -126,6 +126,8 @@ describe('Against the service itself, the client', () => {
     const audit = await owner.audit.export()
     expect(verifyAudit(audit)).toEqual({
       ok: true,
+      archived: 0,
+      unproven: [],
       events: audit.events.length,
       keys: audit.keys.length,
       vouched: [],

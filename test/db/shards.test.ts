@@ -67,7 +67,7 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
   [
     /^SELECT nonce::float8 AS nonce FROM transactions/,
     'reconciler: nonces that no transaction uses',
-    'a range of an index on each shard, once a look-up of an operator',
+    'up to 25 probes of an index on each shard, once a look-up of an operator',
   ],
   [
     /sum\(fee_in_micro_stx/,

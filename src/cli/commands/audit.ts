@@ -67,7 +67,7 @@ async function checkExport(
   const heads = keptHeads(context)
   const archived = await readArchives(options.archive ?? [], audit)
   const verdict = await verify(path, audit, { older, archived, heads })
-  const { faults, vouched, unproven, ok: _, ...counts } = verdict
+  const { faults, vouched, unproven, ...counts } = verdict
   const rows = faults
     .slice(0, SHOWN_FAULTS)
     .map(({ sequence, keyId, fault }) => ({ event: sequence, key: keyId, fault }))
@@ -103,10 +103,9 @@ function archivedLine({ archived }: AuditVerdict, audit: AuditExport): string {
 }
 
 /** The events of a wallet in archives. A file that is missing, cut off or changed is refused before anything is verified. */
-async function readArchives(
-  given: readonly string[],
-  { walletAddress, network }: AuditExport,
-): Promise<AuditEvent[]> {
+async function readArchives(given: readonly string[], audit: AuditExport): Promise<AuditEvent[]> {
+  // A file may hold any JSON; the verifier refuses what is no export.
+  const { walletAddress, network }: Partial<AuditExport> = audit ?? {}
   const events: AuditEvent[] = []
   for (const path of given.flatMap(archivesIn)) {
     let isOther = false
