@@ -21,7 +21,7 @@ const MAX_BUNDLE_BYTES = 36 * 1024
 
 /** Folders of the sources that the client and the command line are made of. */
 const FOLDERS =
-  'actions|audit|cli|cli/commands|client|crypto|db|keys|orders|provenance|react|sessions|stacks|store|usage|wire'
+  'actions|archive|audit|cli|cli/commands|client|crypto|db|keys|orders|provenance|react|sessions|stacks|store|usage|wire'
 
 /** Runs a program; what it says when it fails is the test's message. */
 async function run(cwd: string, program: string, ...args: string[]): Promise<string> {
@@ -56,7 +56,11 @@ describe('The package, as npm would publish it', () => {
     const code = new RegExp(`^package/((${FOLDERS})/)?[\\w-]+\\.(js|d\\.ts)$`)
     const pages = ['package/package.json', 'package/README.md', 'package/LICENSE']
     expect(files.filter((file) => !code.test(file) && !pages.includes(file))).toEqual([])
-    expect(files.filter((file) => /schema|routes|admin|app\.|env\./.test(file))).toEqual([])
+    expect(
+      files.filter((file) =>
+        /schema|routes|admin|operator|settlement|app\.|env\.|archive\/(?!format)/.test(file),
+      ),
+    ).toEqual([])
   })
 
   it('installs with its cryptography, the parsers of events and of its command line, and no other package', () => {

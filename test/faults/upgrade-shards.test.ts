@@ -218,7 +218,8 @@ describe.skipIf(!hasCommitWithoutShards())(
           `SELECT count(*)::int AS rows, count(*) FILTER (WHERE ${isWrong})::int AS wrong FROM ${table}`,
         )
         expect([table, found?.wrong]).toEqual([table, 0])
-        expect(found?.rows, table).toBeGreaterThan(0)
+        // Nothing was archived.
+        if (!table.startsWith('archived_')) expect(found?.rows, table).toBeGreaterThan(0)
       }
       expect(Object.keys(WRONG_SHARDS)).toEqual([...DISTRIBUTED_TABLES])
     })
