@@ -51,6 +51,14 @@ export function parseSecret(prefix: string, text: string): Secret | undefined {
 /**
  * Every secret in a text, with the place where it begins. Its checksum tells it from what only looks like one: of random text with the
  * prefix, one in 4.3 thousand million passes.
+ *
+ * @example
+ * ```ts
+ * import { findSecrets } from 'latchkey/client'
+ *
+ * const found = findSecrets('ck_live_', 'no key is in here')
+ * console.log(found.length)
+ * ```
  */
 export function findSecrets(prefix: string, text: string): { secret: Secret; at: number }[] {
   const found: { secret: Secret; at: number }[] = []

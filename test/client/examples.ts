@@ -25,7 +25,7 @@ export async function readComponents(): Promise<Example[]> {
 /** The `@example` blocks of what the client exports, and the TypeScript of README.md. */
 export async function readExamples(): Promise<Example[]> {
   const client = (await readdir(new URL('client/', SRC))).filter((file) => file.endsWith('.ts'))
-  const rest = ['orders/validate.ts', 'store/index.ts']
+  const rest = ['keys/secret.ts', 'orders/validate.ts', 'store/index.ts']
   const files = [...client.sort().map((file) => `client/${file}`), ...rest]
   const documented = files.map(async (file) =>
     examplesIn(file, await readFile(new URL(file, SRC), 'utf8')),

@@ -33,10 +33,10 @@ export function addScanCommand(program: CliCommand): void {
     .option('--revoke', 'revoke each key that is found, with its own secret')
     .summary('find API keys in files, by their checksum')
     .description(
-      `Finds API keys in files, by their checksum; exit code 1 where there is one. Folders named ${SKIPPED} and links are passed over.`,
+      `Finds API keys in files, by their checksum; exit code 1 where there is one. Folders named ${SKIPPED} and links are passed over; pipe git log -p to it for a history.`,
     )
     .example('latchkey scan .')
-    .example('git log -p --all | latchkey scan -')
+    .example('latchkey scan -')
     .example('latchkey scan --revoke --yes ./leaked')
     .runs(scan)
 }

@@ -103,7 +103,8 @@ export function openCampaign(service: Settling, more: Record<string, string> = {
       return true
     }
     const answers = Promise.all(made.map((uuid) => execute(target, uuid)))
-    for (let waited = 0; waited < 500 && target.ended() === undefined; waited++) await pause(20)
+    // The leases of a process that was killed before stand for a while, and keep the steps of the reconciler from this one.
+    for (let waited = 0; waited < 2_500 && target.ended() === undefined; waited++) await pause(20)
     const reached = target.ended() === 'SIGKILL'
     await target.kill()
     await answers
