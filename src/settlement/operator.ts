@@ -277,7 +277,8 @@ export async function spendable(
     sql`SELECT coalesce(sum(fee_in_micro_stx + coalesce(amount_in_micro_stx, 0)), 0)::float8 AS cost FROM transactions
       WHERE operator = ${address} AND nonce >= ${chainNonce}::bigint AND status IN ('signed', 'accepted')`,
   )
-  return Math.max(0, Number(balance) - (pending?.cost ?? 0))
+  // A node may name any 128 bits; all STX that there are, in micro-STX, are a fifth of the largest safe integer.
+  return Math.max(0, Math.min(Number(balance), Number.MAX_SAFE_INTEGER) - (pending?.cost ?? 0))
 }
 
 type AccountServices = Pick<OpenOperatorsOptions, 'db' | 'databaseTime' | 'chain'>

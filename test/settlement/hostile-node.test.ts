@@ -1,9 +1,12 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { brotliCompressSync, constants } from 'node:zlib'
+import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { rows } from '../../src/db/database.ts'
 import { INPUT_TOKEN, INTENT_VERIFIER, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 import { fetchPeer } from '../../src/node/fetch.ts'
+import { spendable } from '../../src/settlement/operator.ts'
 import { connectStacksNode, type StacksNodeOptions } from '../../src/settlement/stacks-node.ts'
 import type { PeerFetch } from '../../src/wire/response.ts'
 import { createOrder } from '../support/wallet.ts'
@@ -269,6 +272,14 @@ describe('an execute, whatever its node and its quote service answer', () => {
       expect(JSON.stringify(answer).length).toBeLessThan(2_000)
     }
     expect(service.logged.join('\n')).not.toContain('internal_error')
+  })
+
+  it('has balances beyond all STX that there are, which a column of the database still holds', async () => {
+    const { db } = service.world
+    const balance = await spendable(db, service.wallet.address, 2n ** 128n - 1n, 0)
+    expect(await rows(db, sql`SELECT ${balance}::bigint IS NOT NULL AS held`)).toEqual([
+      { held: true },
+    ])
   })
 })
 
