@@ -1,6 +1,6 @@
 import { sha256, toHex } from '../crypto/bytes.ts'
 import { revokeSelf } from '../keys/revoke.ts'
-import { type KeyHash, parseSecret, type Secret, shardOf } from '../keys/secret.ts'
+import { findSecrets, type KeyHash, parseSecret, type Secret, shardOf } from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
 import type { LeakReport, LeakVerdict } from './schemas.ts'
 
@@ -21,11 +21,21 @@ export async function revokeLeaked(
 ): Promise<LeakVerdict[]> {
   const verdicts: LeakVerdict[] = []
   for (const { token, type, url, source } of reports) {
-    const found = await revokeOne(services, token, { reason: 'leaked', url, source }, now)
+    const [place, where] = [url, source].map((text) => withoutSecrets(services, text))
+    const details = { reason: 'leaked', url: place ?? '', source: where ?? '' }
+    const found = await revokeOne(services, token, details, now)
     const label = found ? 'true_positive' : 'false_positive'
     verdicts.push({ token_hash: toHex(sha256(token)), token_type: type, label })
   }
   return verdicts
+}
+
+/** A text that is logged and kept in the audit. The address of a find can have the secret in it, as that of a search does. */
+function withoutSecrets({ config }: Services, text: string): string {
+  return findSecrets(config.KEY_PREFIX, text).reduce(
+    (rest, { secret }) => rest.replaceAll(secret, `${config.KEY_PREFIX}...`),
+    text,
+  )
 }
 
 /** Whether a token is, or was, the secret of a key. */

@@ -112,6 +112,19 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
     expect(again).toEqual([{ ...verdict, label: 'true_positive' }])
   })
 
+  it('is logged and kept without the secret, also where the address of the find has it', async () => {
+    const wallet = newWallet(service)
+    const { apiKey } = await createKey(service, wallet)
+    const body = report(apiKey, { url: `https://github.com/search?q=${apiKey}`, source: apiKey })
+    await answered(await send(body, signed(body, 'current', github)))
+    await refused(await me(apiKey), 'apiKeyInactive')
+    expect(service.logged.join('\n')).not.toContain(apiKey)
+    const headers = wallet.signHeaders({ action: 'list_audit' })
+    const audit = await (await service.call('/audit', { headers })).text()
+    expect(audit).toContain('https://github.com/search?q=ck_live_...')
+    expect(audit).not.toContain(apiKey)
+  })
+
   it('tells what never was a secret from what is one, in a report of several', async () => {
     const { apiKey } = await createKey(service, newWallet(service))
     const tokens = ['ck_live_example', unknownSecret(), apiKey, `${apiKey}x`, '']

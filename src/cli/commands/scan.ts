@@ -85,7 +85,10 @@ async function revokeAll(
       await clientWith(context, { apiKey }).keys.deleteSelf()
       outcomes.set(apiKey, REVOKED)
     } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.status === undefined) throw error
+      // Once a key was revoked, the rest is told beside it, also that the service went away.
+      const isTold =
+        error instanceof LatchkeyError && (error.status !== undefined || outcomes.size > 0)
+      if (!isTold) throw error
       outcomes.set(apiKey, error.code)
     }
   }
