@@ -1,5 +1,18 @@
 import type { ActInput, ActName, ActOutput, Perform } from '../operator/acts.ts'
+import type { CommandContext, CommandResult } from './command.ts'
 import { CommandError } from './errors.ts'
+
+/** What a command of the operator does, by the service that runs or on its database. */
+export type ActOf<Options> = (
+  perform: Perform,
+  options: Options,
+  context: CommandContext<Options>,
+) => Promise<CommandResult>
+
+/** Makes an act the handler of a command. */
+export type RunAct = <Options extends object>(
+  act: ActOf<Options>,
+) => (context: CommandContext<Options>) => Promise<CommandResult>
 
 const REFUSALS = {
   operatorNotFound: { code: 'OPERATOR_NOT_FOUND', message: 'That is no operator account' },

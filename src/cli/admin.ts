@@ -27,7 +27,7 @@ import { listUnsealed, type SealServices, sealKeys, type UnsealedKey } from '../
 import type { Chain } from '../settlement/chain.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
-import { outputOf } from './acts.ts'
+import { type ActOf, outputOf } from './acts.ts'
 import { addArchiveCommands } from './archives.ts'
 import {
   type CliCommand,
@@ -140,12 +140,6 @@ interface AdminServices extends OperatorServices, RotateServices, Pick<SealServi
   keys: EncryptionKeys
   terminal: Terminal
 }
-
-type ActOf<Options> = (
-  perform: Perform,
-  options: Options,
-  context: CommandContext<Options>,
-) => Promise<CommandResult>
 
 /** Performs acts through the service where it listens for its operator, else on its database. */
 function onService<Options>(now: () => number, act: ActOf<Options>) {

@@ -4,7 +4,7 @@ import type { ArchivesCheck } from '../archive/check.ts'
 import type { RecordedArchive } from '../archive/lease.ts'
 import { archiveFiles } from '../archive-file.ts'
 import type { Perform } from '../operator/acts.ts'
-import { outputOf } from './acts.ts'
+import { outputOf, type RunAct } from './acts.ts'
 import { archivesIn } from './archive-files.ts'
 import type { CliCommand, CommandContext, CommandResult } from './command.ts'
 import { CommandError, UsageError } from './errors.ts'
@@ -12,18 +12,10 @@ import { keyValues, table } from './layout.ts'
 
 interface Ways {
   /** Through the service where it listens for its operator, else on its database. */
-  onService: OfOptions
+  onService: RunAct
   /** As the owner of the tables. */
-  onOwner: OfOptions
+  onOwner: RunAct
 }
-
-type OfOptions = <Options>(
-  act: (
-    perform: Perform,
-    options: Options,
-    context: CommandContext<Options>,
-  ) => Promise<CommandResult>,
-) => (context: CommandContext<Options>) => Promise<CommandResult>
 
 /** Adds the commands about what has left the database. */
 export function addArchiveCommands(program: CliCommand, { onService, onOwner }: Ways): void {

@@ -5,27 +5,19 @@ import { withOperatorKeys } from '../node/operator-keys.ts'
 import type { ActOutput, Perform } from '../operator/acts.ts'
 import { signTransfer } from '../settlement/transfer.ts'
 import { addressOf } from '../stacks/sign.ts'
-import { outputOf } from './acts.ts'
+import { outputOf, type RunAct } from './acts.ts'
 import { type CliCommand, type CommandContext, type CommandResult, wholeNumber } from './command.ts'
 import { newPrivateKey, readSecret } from './connect.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { saveNew } from './files.ts'
 import { keyValues, table } from './layout.ts'
 
-type OnService = <Options extends object>(
-  act: (
-    perform: Perform,
-    options: Options,
-    context: CommandContext<Options>,
-  ) => Promise<CommandResult>,
-) => (context: CommandContext<Options>) => Promise<CommandResult>
-
 /** More STX than there will be. */
 const MAX_MICRO_STX = 2_000_000_000_000_000
 const MAX_ACCOUNTS = 100
 
 /** Adds the commands for operator accounts and for the treasury that funds them. */
-export function addOperatorCommands(program: CliCommand, onService: OnService): void {
+export function addOperatorCommands(program: CliCommand, onService: RunAct): void {
   const operators = program
     .command('operators')
     .summary('the accounts that pay for settlement')
