@@ -25,6 +25,7 @@ import { keyEndpoints } from './routes/keys.ts'
 import { leakEndpoints } from './routes/leaks.ts'
 import { orderEndpoints } from './routes/orders.ts'
 import { sessionEndpoints } from './routes/sessions.ts'
+import { webhookEndpoints } from './routes/webhooks.ts'
 import { canonicalAddress } from './wire/ip.ts'
 import type { World } from './world.ts'
 
@@ -33,6 +34,7 @@ export const endpoints: readonly Endpoint[] = [
   ...orderEndpoints,
   ...sessionEndpoints,
   ...auditEndpoints,
+  ...webhookEndpoints,
   ...leakEndpoints,
   ...serviceEndpoints,
 ]

@@ -1,6 +1,7 @@
 import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
+import { forgetOldNotices } from './notices/forget.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import { releaseShare } from './settlement/share.ts'
 import type { World } from './world.ts'
@@ -18,6 +19,8 @@ export interface Job {
 
 const USAGE_INTERVAL_MS = 1_000
 const WATCH_INTERVAL_MS = 1_000
+const DELIVERY_INTERVAL_MS = 1_000
+const FORGET_INTERVAL_MS = 3_600_000
 
 /** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
 export const JOBS: readonly Job[] = [
@@ -53,6 +56,17 @@ export const JOBS: readonly Job[] = [
       return true
     },
     stop: ({ usage, db }) => usage.flush(db),
+  },
+  {
+    name: 'deliver_notices',
+    intervalMs: ({ WEBHOOKS }) => (WEBHOOKS === 'off' ? 0 : DELIVERY_INTERVAL_MS),
+    run: async (world) =>
+      world.watch.isSuperseded() || ((await world.deliverer?.pass(world)) ?? true),
+  },
+  {
+    name: 'forget_notices',
+    intervalMs: () => FORGET_INTERVAL_MS,
+    run: forgetOldNotices,
   },
 ]
 

@@ -12,9 +12,11 @@ import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
 import type { UsageRecorder } from './usage/record.ts'
 import type { WalletFeed } from './wallets/feed.ts'
+import type { Deliverer } from './webhooks/deliver.ts'
+import type { WebhookServices } from './webhooks/services.ts'
 
 /** Everything that the routes may use. The entry modules build it; no room reads a clock, randomness or the network otherwise. */
-export interface World extends KeyServices, OrderServices, SettlementServices {
+export interface World extends KeyServices, OrderServices, SettlementServices, WebhookServices {
   config: Config
   gate: Gate
   watch: DatabaseWatch
@@ -32,6 +34,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   replica?: Replica | undefined
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
+  /** Deliveries of webhooks that this process makes; undefined where no process outlives a request. */
+  deliverer?: Deliverer | undefined
   /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */
   now(): number
 }

@@ -8,6 +8,7 @@ import { addOrderCommands } from './commands/orders.ts'
 import { addScanCommand } from './commands/scan.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { addWalletCommands } from './commands/wallet.ts'
+import { addWebhookCommands } from './commands/webhooks.ts'
 import { completionScript, SHELLS, type Shell } from './completion.ts'
 import { addServiceOptions } from './connect.ts'
 
@@ -26,6 +27,7 @@ export function createProgram(columns = HELP_COLUMNS): CliCommand {
   addOrderCommands(program)
   addWalletCommands(program)
   addSessionCommands(program)
+  addWebhookCommands(program)
   addAuditCommands(program)
   addInfoCommands(program)
   addScanCommand(program)

@@ -17,6 +17,7 @@ import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'
 import { createTransport, type Fetch } from './transport.ts'
 import { createWallet } from './wallet.ts'
+import { createWebhooks, type Webhooks } from './webhooks.ts'
 
 /** Options of {@link createClient}. */
 export interface ClientOptions {
@@ -86,6 +87,7 @@ export interface Client {
   readonly orders: Orders
   readonly audit: Audit
   readonly sessions: Sessions
+  readonly webhooks: Webhooks
   readonly devnet: {
     /**
      * Gives an address STX and input tokens to try the service with. Rejects with `NOT_FOUND` on any other network.
@@ -243,6 +245,7 @@ export function createClient({
     keys: createKeys(parts),
     audit: createAudit(parts),
     sessions: createSessions(parts),
+    webhooks: createWebhooks(parts),
     orders: createOrders({ ...parts, hasApiKey }),
     devnet: {
       faucet: (address, options) =>

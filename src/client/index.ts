@@ -19,6 +19,7 @@ export type {
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
 export { findSecrets } from '../keys/secret.ts'
 export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/terms.ts'
+export { NOTICE_TYPES, type NoticePayload } from '../notices/notice.ts'
 export {
   type NewOrder,
   ORDER_STATUSES,
@@ -40,6 +41,7 @@ export type {
   UsageOfKey,
   WalletUsage,
 } from '../usage/usage.ts'
+export type { Delivery, Notice, Webhook, WebhookWithSecret } from '../webhooks/webhook.ts'
 export {
   type Audit,
   type AuditExport,
@@ -114,6 +116,12 @@ export {
   type SignOptions,
 } from './signer.ts'
 export type { Fetch } from './transport.ts'
+export {
+  type VerifyWebhookOptions,
+  verifyWebhook,
+  type WebhookEvent,
+  type WebhookHeaders,
+} from './verify-webhook.ts'
 export type { WaitOptions } from './wait.ts'
 export {
   type WalletProvider,
@@ -122,3 +130,4 @@ export {
   type WalletSignerOptions,
   walletSigner,
 } from './wallet-signer.ts'
+export type { DeliveryFilter, NewWebhook, WebhookChange, Webhooks } from './webhooks.ts'

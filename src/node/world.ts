@@ -22,11 +22,13 @@ import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
+import { openDeliverer } from '../webhooks/deliver.ts'
 import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { fetchPeer } from './fetch.ts'
 import { openHeads } from './heads.ts'
+import { openSender, resolveHost } from './webhooks.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
   /** What signs transactions; by default JavaScript does. */
@@ -112,6 +114,8 @@ export async function openWorld({
       config.LEAK_REPORTS === 'github'
         ? openGithubReports({ url: config.GITHUB_KEYS_URL, fetch, elapsed, sharesPending: true })
         : undefined,
+    webhookPorts: { resolve: resolveHost, send: openSender() },
+    deliverer: openDeliverer(),
     mac,
     usage: openUsage(log, distribution),
     replica: replicaOf(config, { db, log, elapsed }),

@@ -6,6 +6,11 @@ import { lookUpKeys } from '../keys/find.ts'
 import { resumeByOperator, suspendByOperator } from '../keys/suspend.ts'
 import { type AuditCheck, checkAudit } from '../provenance/check.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { deleteOperatorWebhook } from '../webhooks/change.ts'
+import { createOperatorWebhook, type UrlReason } from '../webhooks/create.ts'
+import { listWebhooks } from '../webhooks/find.ts'
+import { replayOperatorWebhook } from '../webhooks/resend.ts'
+import { OperatorWebhook } from '../webhooks/schemas.ts'
 import { listOperators, resumeOperator, retireOperator } from './accounts.ts'
 import { readAccountBalances } from './balances.ts'
 import type { OperatorServices } from './services.ts'
@@ -20,6 +25,9 @@ export type ActRefusal =
   | 'invalidRequest'
   | 'chainUnavailable'
   | 'operatorNotFound'
+  | UrlReason
+  | 'webhookLimitReached'
+  | 'webhookNotFound'
   | TopUpRefusal
   | ArchiveRefusal
 
@@ -41,6 +49,7 @@ const Target = z.strictObject({
   reason: text.refine((reason) => reason.trim() !== '', 'is needed'),
 })
 const Nothing = z.strictObject({})
+const OwnWebhook = z.strictObject({ webhookId: text })
 const Account = z.strictObject({ address: text })
 const microStx = z.int().min(0)
 const goal = { treasury: text, belowInMicroStx: microStx, upToInMicroStx: microStx }
@@ -100,6 +109,17 @@ export const ACTS = {
   planTopUps: act(z.strictObject({ ...goal, run: run.optional() }), planTopUps),
   sendTopUp: act(z.strictObject({ ...goal, run, transaction }), sendTopUp),
   endTopUps: act(z.strictObject({ treasury: text, run }), endTopUps),
+  webhooks: act(Nothing, async ({ db, now }) => ok(await listWebhooks(db, null, now()))),
+  addWebhook: act(OperatorWebhook, (services, given) =>
+    createOperatorWebhook(services, given, services.now()),
+  ),
+  removeWebhook: act(OwnWebhook, async ({ db }, { webhookId }) =>
+    (await deleteOperatorWebhook(db, webhookId)) ? ok({}) : refuse('webhookNotFound'),
+  ),
+  replayWebhook: act(OwnWebhook, async ({ db, now }, { webhookId }) => {
+    const queued = await replayOperatorWebhook(db, webhookId, now())
+    return queued === undefined ? refuse('webhookNotFound') : ok({ queued })
+  }),
   top: act(z.strictObject({ limit: z.int().min(1).max(1_000) }), async (services, { limit }) =>
     ok(await readTop(services, limit)),
   ),

