@@ -23,6 +23,8 @@ export interface AppEnv {
     keyId: string | undefined
     /** The shard of its wallet. */
     keyShard: number | undefined
+    /** The name of the presented secret in statistics, while the key has two. */
+    secretName: string | undefined
     /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
     /** Milliseconds since 1970 at which the presented secret expires. */

@@ -3,6 +3,7 @@ import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { type PresentedSecret, parseSecret, type Secret, shardOf } from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
+import { SECRET_NAME_LENGTH } from '../../usage/usage.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
@@ -33,8 +34,9 @@ export async function authenticateKey(
 ): Promise<Admission> {
   const world = c.get('world')
   const clientIp = c.get('clientIp')
+  const presented = readPresentedKey(c)
   const decision = await world.gate({
-    ...readPresentedKey(c),
+    ...presented,
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
@@ -42,7 +44,12 @@ export async function authenticateKey(
   c.set('keyId', decision.keyId)
   c.set('keyShard', decision.shard)
   if (decision.at !== undefined) c.set('now', decision.at)
-  if (decision.ok) c.set('keyEndsAt', decision.value.endsAt)
+  if (decision.ok) {
+    const { endsAt, rights } = decision.value
+    c.set('keyEndsAt', endsAt)
+    if (rights.previousUntil !== null && rights.previousUntil > c.get('now'))
+      c.set('secretName', presented.hash.slice(0, SECRET_NAME_LENGTH))
+  }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
