@@ -5,7 +5,13 @@ import { type Distribution, inShardsSql, splitByGroup } from '../db/distribution
 import { lockWallet } from '../db/wallet-lock.ts'
 import { walletOf } from '../keys/find.ts'
 import type { Log } from '../log.ts'
-import { AUDITED_REFUSALS, type SightingKind, USAGE_DAYS, type Use } from './usage.ts'
+import {
+  AUDITED_REFUSALS,
+  SECRET_NAME_LENGTH,
+  type SightingKind,
+  USAGE_DAYS,
+  type Use,
+} from './usage.ts'
 
 /** Counts in memory how keys are used, so that no request pays a statement for statistics. */
 export interface UsageRecorder {
@@ -90,7 +96,8 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
     }
     countSighting(key, use, 'ip', use.ip)
     if (use.userAgent !== undefined) countSighting(key, use, 'userAgent', use.userAgent)
-    if (use.secret !== undefined) countSighting(key, use, 'secret', use.secret)
+    if (use.secret !== undefined)
+      countSighting(key, use, 'secret', use.secret.slice(0, SECRET_NAME_LENGTH))
     if (AUDITED_REFUSALS.has(outcome)) queueRefusal(use, hour)
   }
 

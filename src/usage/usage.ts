@@ -1,4 +1,6 @@
-/** Characters of a secret's hash that name it in statistics: too few to find a key by. */
+import type { KeyHash } from '../keys/secret.ts'
+
+/** What a secret is called in statistics: too little of its hash to find a key by. */
 export const SECRET_NAME_LENGTH = 16
 
 /** One request with a key, as statistics count it. */
@@ -12,8 +14,8 @@ export interface Use {
   outcome: string
   ip: string
   userAgent: string | undefined
-  /** The name of the presented secret, while its key has two of them; undefined otherwise. */
-  secret?: string | undefined
+  /** Which secret was presented, while its key has two; undefined otherwise. */
+  secret?: KeyHash | undefined
   /** How long an execution took; undefined for anything else. */
   executionMs?: number | undefined
 }

@@ -3,7 +3,6 @@ import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { type PresentedSecret, parseSecret, type Secret, shardOf } from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
-import { SECRET_NAME_LENGTH } from '../../usage/usage.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
@@ -48,7 +47,7 @@ export async function authenticateKey(
     const { endsAt, rights } = decision.value
     c.set('keyEndsAt', endsAt)
     if (rights.previousUntil !== null && rights.previousUntil > c.get('now'))
-      c.set('secretName', presented.hash.slice(0, SECRET_NAME_LENGTH))
+      c.set('secretHash', presented.hash)
   }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
