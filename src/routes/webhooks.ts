@@ -13,7 +13,7 @@ import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
 import { respond, respondCreated } from '../http/respond.ts'
 import { refuse } from '../result.ts'
-import { deleteWebhook, rotateSecret, updateWebhook } from '../webhooks/change.ts'
+import { deleteWebhook, rotateWebhookSecret, updateWebhook } from '../webhooks/change.ts'
 import { createWebhook } from '../webhooks/create.ts'
 import { listDeliveries, listNotices, listWebhooks } from '../webhooks/find.ts'
 import { replayWebhook, testWebhook } from '../webhooks/resend.ts'
@@ -158,7 +158,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       const signable = rotate(named(c))
       const action = requireNamed(c, await readSignedBody(c, signable), signable)
-      return respond(c, unwrap(await rotateSecret(worldOfRequest(c), action, c.get('now'))))
+      return respond(c, unwrap(await rotateWebhookSecret(worldOfRequest(c), action, c.get('now'))))
     },
   },
   {

@@ -40,7 +40,7 @@ export async function updateWebhook(
 }
 
 /** Makes a new secret. The old one signs beside it for `overlapSeconds`, so that a receiver can take the new one meanwhile. */
-export async function rotateSecret(
+export async function rotateWebhookSecret(
   services: WebhookServices,
   action: SignedAction<OfWebhook & { overlapSeconds: number }>,
   now: number,
