@@ -8,7 +8,7 @@ import { atomically, type Database, rows } from '../db/database.ts'
 import { ownerEntry } from '../keys/change.ts'
 import { ok, type Result, refuse } from '../result.ts'
 import { checkUrl, requirePorts } from './check.ts'
-import { findWebhook, makeSecret, type UrlReason } from './create.ts'
+import { findWebhook, makeWebhookSecret, type UrlReason } from './create.ts'
 import { assignRights, inShardOf, lockWebhook, ownedBy, type WebhookRow } from './find.ts'
 import type { WebhookUpdate } from './schemas.ts'
 import type { WebhookServices } from './services.ts'
@@ -48,7 +48,7 @@ export async function rotateWebhookSecret(
   const ports = requirePorts(services)
   if (!ports.ok) return ports
   const { webhookId, overlapSeconds } = action.members
-  const { secret, box } = await makeSecret(services, webhookId)
+  const { secret, box } = await makeWebhookSecret(services, webhookId)
   const changed = await changeWebhook(services, action, now, (row) => {
     const overlap =
       overlapSeconds === 0

@@ -88,7 +88,7 @@ async function makeRow(
   { url, events }: Wanted,
 ): Promise<Made> {
   const id = `wh_${toBase62(services.randomBytes(12), 17)}`
-  const { secret, box } = await makeSecret(services, id)
+  const { secret, box } = await makeWebhookSecret(services, id)
   return {
     row: {
       ...{ id, walletAddress, url, events },
@@ -99,7 +99,7 @@ async function makeRow(
 }
 
 /** A new secret of a webhook, and its encrypted form in hex. */
-export async function makeSecret(
+export async function makeWebhookSecret(
   { randomBytes, encryption }: WebhookServices,
   webhookId: string,
 ): Promise<{ secret: string; box: string }> {

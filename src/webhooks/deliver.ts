@@ -26,11 +26,11 @@ const MAX_IN_FLIGHT_PER_WEBHOOK = 4
 const LEASE_TIMEOUTS = 3
 
 /** How attempts ended. */
-export type Outcome = 'delivered' | 'failed' | 'dead' | 'dropped'
+export type DeliveryOutcome = 'delivered' | 'failed' | 'dead' | 'dropped'
 
 /** What a process knows of its deliveries without a statement. */
 export interface DeliveryCounts {
-  outcomes: Readonly<Record<Outcome, number>>
+  outcomes: Readonly<Record<DeliveryOutcome, number>>
   inFlight: number
   /** Of the oldest delivery that is not made, as of the last pass; 0 where there is none. */
   oldestWaitingMs: number
@@ -40,8 +40,10 @@ export interface DeliveryCounts {
 export interface Deliverer {
   /** Starts what is due and fits; resolves to whether nothing more is due that could be started now. */
   pass(services: WebhookServices): Promise<boolean>
-  /** Resolves once what is under way has ended. */
+  /** Resolves once what is under way has ended, and what took its place. */
   settle(): Promise<void>
+  /** As `settle`; nothing takes its place. */
+  close(): Promise<void>
   counts(): DeliveryCounts
 }
 
@@ -68,17 +70,14 @@ interface NoticeJson {
 export function openDeliverer(): Deliverer {
   const inFlight = new Set<Promise<void>>()
   const perWebhook = new Map<string, number>()
-  const outcomes: Record<Outcome, number> = { delivered: 0, failed: 0, dead: 0, dropped: 0 }
+  const outcomes: Record<DeliveryOutcome, number> = { delivered: 0, failed: 0, dead: 0, dropped: 0 }
   let oldestWaitingMs = 0
+  let refilling: Promise<void> | undefined
+  let isClosed = false
 
   function start(services: WebhookServices, ports: WebhookPorts, claimed: Claimed): void {
     const { webhookId } = claimed
-    const count = (change: number) => {
-      const left = (perWebhook.get(webhookId) ?? 0) + change
-      if (left === 0) perWebhook.delete(webhookId)
-      else perWebhook.set(webhookId, left)
-    }
-    count(1)
+    perWebhook.set(webhookId, (perWebhook.get(webhookId) ?? 0) + 1)
     const attempt = deliver(services, ports, claimed)
       .then((outcome) => {
         outcomes[outcome] += 1
@@ -88,11 +87,52 @@ export function openDeliverer(): Deliverer {
         const fault = error instanceof Error ? error.name : ''
         services.log('error', 'delivery_not_marked', { webhookId, fault })
       })
-      .finally(() => {
-        inFlight.delete(attempt)
-        count(-1)
-      })
+      .finally(() => end(services, ports, attempt, webhookId))
     inFlight.add(attempt)
+  }
+
+  function end(
+    services: WebhookServices,
+    ports: WebhookPorts,
+    attempt: Promise<void>,
+    webhookId: string,
+  ): void {
+    const count = perWebhook.get(webhookId) ?? 1
+    const isFull = count >= MAX_IN_FLIGHT_PER_WEBHOOK || inFlight.size >= MAX_IN_FLIGHT
+    inFlight.delete(attempt)
+    if (count === 1) perWebhook.delete(webhookId)
+    else perWebhook.set(webhookId, count - 1)
+    // What had no place may be due: it does not wait for the next pass.
+    if (isFull && !isClosed) refill(services, ports)
+  }
+
+  function refill(services: WebhookServices, ports: WebhookPorts): void {
+    refilling ??= fill(services, ports)
+      .then(
+        () => {},
+        () => {}, // The next pass reports an outage.
+      )
+      .finally(() => {
+        refilling = undefined
+      })
+  }
+
+  /** Claims what is due and fits; resolves to how much that was. */
+  async function fill(services: WebhookServices, ports: WebhookPorts): Promise<number> {
+    const free = MAX_IN_FLIGHT - inFlight.size
+    if (free === 0) return 0
+    const busy = [...perWebhook].filter(([, count]) => count >= MAX_IN_FLIGHT_PER_WEBHOOK)
+    const claimed = await claim(
+      services,
+      busy.map(([id]) => id),
+      free,
+    )
+    for (const one of claimed) start(services, ports, one)
+    return claimed.length
+  }
+
+  async function settle(): Promise<void> {
+    while (inFlight.size > 0 || refilling !== undefined) await Promise.all([...inFlight, refilling])
   }
 
   return {
@@ -101,19 +141,12 @@ export function openDeliverer(): Deliverer {
       if (ports === undefined || services.config.WEBHOOKS === 'off') return true
       if (services.distribution !== undefined) return true
       oldestWaitingMs = await readOldest(services)
-      const free = MAX_IN_FLIGHT - inFlight.size
-      if (free === 0 || oldestWaitingMs === 0) return true
-      const busy = [...perWebhook].filter(([, count]) => count >= MAX_IN_FLIGHT_PER_WEBHOOK)
-      const claimed = await claim(
-        services,
-        busy.map(([id]) => id),
-        free,
-      )
-      for (const one of claimed) start(services, ports, one)
-      return claimed.length === 0
+      return oldestWaitingMs === 0 || (await fill(services, ports)) === 0
     },
-    async settle() {
-      await Promise.all(inFlight)
+    settle,
+    close() {
+      isClosed = true
+      return settle()
     },
     counts: () => ({ outcomes: { ...outcomes }, inFlight: inFlight.size, oldestWaitingMs }),
   }
@@ -174,7 +207,7 @@ async function deliver(
   services: WebhookServices,
   ports: WebhookPorts,
   claimed: Claimed,
-): Promise<Outcome> {
+): Promise<DeliveryOutcome> {
   const { webhook, notice } = claimed
   if (webhook === null || notice === null) {
     await drop(services.db, claimed)
@@ -292,7 +325,7 @@ async function markFailed(
   services: WebhookServices,
   { noticeId, webhookId, attempt }: Claimed,
   { status, retryAfter, failure }: Attempt,
-): Promise<Outcome> {
+): Promise<DeliveryOutcome> {
   const { db, databaseTime, randomBytes, now } = services
   const at = databaseTime()
   const random = (randomBytes(1)[0] ?? 0) / 256

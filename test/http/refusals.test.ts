@@ -239,7 +239,7 @@ const ELSEWHERE: Readonly<Record<string, readonly RefusalReason[]>> = {
     'unsupportedMedia',
     'leakReportUnsigned',
   ],
-  // Where they are off: test/webhooks/send.test.ts, test/webhooks/workers.test.ts
+  // Where they are off: test/webhooks/send.test.ts
   createWebhook: ['webhooksOff'],
   updateWebhook: ['webhooksOff'],
   rotateWebhookSecret: ['webhooksOff'],
