@@ -2,7 +2,6 @@ import { sql } from 'drizzle-orm'
 import { fromHex } from '../crypto/bytes.ts'
 import { webhookSecretLabel } from '../crypto/labels.ts'
 import { type Database, rows } from '../db/database.ts'
-import type { DisabledReason } from '../db/schema.ts'
 import { later, milliseconds } from '../db/time.ts'
 import { signDelivery } from '../notices/signature.ts'
 import { VERSION } from '../version.ts'
@@ -11,7 +10,7 @@ import { WEBHOOK_ROW, type WebhookRow } from './find.ts'
 import { FAILING_MS, retryDelayMs } from './schedule.ts'
 import { DeliveryError, type Reply, type WebhookPorts, type WebhookServices } from './services.ts'
 import { allowedAddresses, readTarget } from './target.ts'
-import { webhookText } from './webhook.ts'
+import { type DisabledReason, webhookText } from './webhook.ts'
 
 /*
  * Deliveries: claimed under a lease by one guarded statement, sent, and marked. A process that dies in between leaves a lease that ends, and

@@ -1,10 +1,16 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
-import type { DeliveryState, DisabledReason } from '../db/schema.ts'
 import { shardSql } from '../db/shard.ts'
 import { milliseconds, timestamptz } from '../db/time.ts'
 import type { Json } from '../wire/json.ts'
-import type { Delivery, Notice, Webhook, WebhookRights } from './webhook.ts'
+import type {
+  Delivery,
+  DeliveryState,
+  DisabledReason,
+  Notice,
+  Webhook,
+  WebhookRights,
+} from './webhook.ts'
 
 /** A row of `webhooks` as `WEBHOOK_ROW` selects it. Times are milliseconds since 1970. */
 export interface WebhookRow extends WebhookRights {

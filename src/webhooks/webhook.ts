@@ -1,5 +1,4 @@
 import type { AuditHead } from '../audit/event.ts'
-import type { DeliveryState, DisabledReason } from '../db/schema.ts'
 import type { NoticeSubject } from '../notices/notice.ts'
 import type { Json } from '../wire/json.ts'
 
@@ -7,6 +6,12 @@ export const MAX_URL_LENGTH = 2_048
 export const MAX_LABEL_LENGTH = 100
 /** How long a rotated secret may go on signing beside the new one. */
 export const MAX_OVERLAP_SECONDS = 7 * 86_400
+
+/** Why a webhook gets nothing any more: its receiver says that it is gone, or has failed for days, or its row was edited. */
+export type DisabledReason = 'gone' | 'failing' | 'tampered'
+
+/** `dead`: given up, and kept for a replay. */
+export type DeliveryState = 'waiting' | 'delivered' | 'dead'
 
 /** Every type of notice, also those of a later release. */
 export const ALL_EVENTS = '*'
