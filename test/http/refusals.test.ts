@@ -209,6 +209,9 @@ const special: Record<string, (send: Send, wallet: Wallet) => Promise<unknown>> 
     await edit(wallet, sql`disabled_reason = 'gone'`)
     await send({ members: { timestamp: service.clock.now - 1 } })
   },
+  async listDeliveries(send) {
+    await send({ path: '/webhooks/wh_00000000000000000/deliveries' })
+  },
   async createSession(send) {
     for (let number = 0; number <= 100; number++)
       await send({ members: { ttlSeconds: 600 + number } })

@@ -144,7 +144,7 @@ describe('a delivery', () => {
     expect(await send('/moved')).toBe(302)
     expect(await send('/silent')).toBe('no response in time')
     expect(await send('/headers')).toBe('no response')
-    expect(await send('/switch')).toBe('no response')
+    expect(await send('/switch')).toBe(101)
     expect(await send('/garbage')).toBe('no response')
     expect(await send('/closed')).toBe('connection closed')
     expect(await send('/body')).toBe(200)
