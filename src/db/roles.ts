@@ -15,6 +15,9 @@ const DELETES_FROM = [
   'key_usage',
   'key_sightings',
   'leases',
+  'webhooks',
+  'notices',
+  'deliveries',
 ]
 
 /**

@@ -405,6 +405,10 @@ function isTimely(
 const CHANGES_NO_KEY = new Set([
   'refused',
   'create_session',
+  'create_webhook',
+  'update_webhook',
+  'rotate_webhook_secret',
+  'delete_webhook',
   'suspend_wallet',
   'resume_wallet',
   'fund_operator',

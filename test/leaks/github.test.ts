@@ -161,6 +161,21 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
     ])
   })
 
+  it('is announced to the owner once, whatever its address has in it', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const body = report(apiKey, { url: 'https://a.example/\u0000', source: 'a\\u0000' })
+    for (const _ of ['found', 'found again'])
+      await answered(await send(body, signed(body, 'current', github)))
+    await refused(await me(apiKey), 'apiKeyInactive')
+    const told = await rows(
+      service.world.db,
+      sql`SELECT type, key_id AS "keyId", data FROM notices WHERE wallet_address = ${wallet.address}`,
+    )
+    const data = { reason: 'leaked', url: 'https://a.example/\ufffd', source: 'a\\ufffd' }
+    expect(told).toEqual([{ type: 'key.leaked', keyId, data }])
+  })
+
   it('tells what never was a secret from what is one, in a report of several', async () => {
     const { apiKey } = await createKey(service, newWallet(service))
     const tokens = ['ck_live_example', unknownSecret(), apiKey, `${apiKey}x`, '']
