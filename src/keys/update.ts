@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -8,7 +9,10 @@ import type { KeyServices } from './services.ts'
 import { memberOf, termsAfter, validateTerms } from './terms.ts'
 import { termLists } from './terms-sql.ts'
 
-/** Changes the terms of a live key: members that are absent change nothing, null lifts a limit. A key that has ended stays ended. */
+/**
+ * Changes the terms of a live key: members that are absent change nothing, null lifts a limit, and ends the grace of a rotation. A key
+ * that has ended stays ended.
+ */
 export async function updateKey(
   services: KeyServices,
   action: SignedAction<UpdateKeyMembers>,
@@ -27,6 +31,11 @@ export async function updateKey(
     const { id, name, walletAddress } = key.rights
     if (terms.name !== name && (await isNameTaken(tx, walletAddress, terms.name, now, id)))
       return refuse('keyNameTaken', { keyName: terms.name })
-    return ok(termLists(terms).assignments)
+    const { assignments } = termLists(terms)
+    return ok(
+      members.previousUntil === null
+        ? sql`${assignments}, previous_key_hash = NULL, previous_until = NULL`
+        : assignments,
+    )
   })
 }
