@@ -4,7 +4,7 @@ import { recordSuccess } from '../gate/counters.ts'
 import type { GateDecision } from '../gate/decide.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
-import { authenticateKey, readSecret } from '../http/credentials/key.ts'
+import { authenticateKey, presentedSecretOf } from '../http/credentials/key.ts'
 import { authenticateService, requireScopeOf } from '../http/credentials/service.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { readForwarded } from '../http/forwarded.ts'
@@ -149,7 +149,7 @@ async function decideAbout(
   { apiKey, scope, cost }: Question,
   ip: string | undefined,
 ): Promise<GateDecision> {
-  const presented = readSecret(c, apiKey)
+  const presented = presentedSecretOf(c, apiKey)
   if (presented === undefined) return refuse('apiKeyInvalid')
   return c.get('world').gate({ ...presented, ip, scope, cost })
 }

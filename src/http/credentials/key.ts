@@ -58,7 +58,7 @@ export async function authenticateKey(
 /** The presented key: its hash and its shard. One with a wrong shape or checksum is refused here, without a statement. */
 export function readPresentedKey(c: AppContext): PresentedSecret {
   const text = presentedKey(c)
-  const presented = text.ok ? readSecret(c, text.value) : undefined
+  const presented = text.ok ? presentedSecretOf(c, text.value) : undefined
   if (presented !== undefined) return presented
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
@@ -66,7 +66,7 @@ export function readPresentedKey(c: AppContext): PresentedSecret {
 }
 
 /** The hash and the shard of a secret; undefined where its shape or checksum is wrong. */
-export function readSecret(c: AppContext, text: string): PresentedSecret | undefined {
+export function presentedSecretOf(c: AppContext, text: string): PresentedSecret | undefined {
   const { config, hashSecret } = c.get('world')
   const secret = parseSecret(config.KEY_PREFIX, text)
   if (secret === undefined) return undefined
