@@ -4,12 +4,13 @@ import { recordSuccess } from '../gate/counters.ts'
 import type { GateDecision } from '../gate/decide.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
-import { authenticateKey, presentedSecretOf } from '../http/credentials/key.ts'
+import { authenticateKey, oneOfTwoSecrets, presentedSecretOf } from '../http/credentials/key.ts'
 import { authenticateService, requireScopeOf } from '../http/credentials/service.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { readForwarded } from '../http/forwarded.ts'
 import { errorBody, refusalHeaders, unwrap } from '../http/problem.ts'
 import { headersOfLimits, respond } from '../http/respond.ts'
+import type { PresentedSecret } from '../keys/secret.ts'
 import { presentLimits } from '../keys/terms.ts'
 import { refuse } from '../result.ts'
 import type { CallingService } from '../service-credentials/credential.ts'
@@ -109,7 +110,8 @@ async function verdictOf(
 ): Promise<KeyVerdict> {
   const world = c.get('world')
   const ip = question.ip === undefined ? undefined : canonicalAddress(question.ip)
-  const decision = await decideAbout(c, question, ip)
+  const presented = presentedSecretOf(c, question.apiKey)
+  const decision = await decideAbout(c, presented, question, ip)
   if (!decision.ok && decision.reason === 'unavailable') return unwrap(decision)
   const { keyId, shard, at = c.get('now') } = decision
   if (keyId !== undefined && shard !== undefined)
@@ -120,6 +122,10 @@ async function verdictOf(
       outcome: decision.ok ? 'OK' : REFUSALS[decision.reason].code,
       ip: ip ?? UNKNOWN_ADDRESS,
       userAgent: undefined,
+      secret:
+        decision.ok && presented !== undefined
+          ? oneOfTwoSecrets(decision.value, presented, at)
+          : undefined,
     })
   logUse(c, service, { keyId, resource: question.resource })
   if (!decision.ok) return refusedKey(c, decision, at)
@@ -143,13 +149,13 @@ async function verdictOf(
   }
 }
 
-/** The one place that knows what presents a key to another service: its secret. */
+/** The one place that knows what presents a key to another service: its secret, whose form was checked. */
 async function decideAbout(
   c: AppContext,
-  { apiKey, scope, cost }: Question,
+  presented: PresentedSecret | undefined,
+  { scope, cost }: Question,
   ip: string | undefined,
 ): Promise<GateDecision> {
-  const presented = presentedSecretOf(c, apiKey)
   if (presented === undefined) return refuse('apiKeyInvalid')
   return c.get('world').gate({ ...presented, ip, scope, cost })
 }

@@ -1,7 +1,13 @@
 import { walletShard } from '../../db/wallet-shard.ts'
 import type { Admission, GateRequest } from '../../gate/decide.ts'
 import type { Permission } from '../../keys/scope.ts'
-import { type PresentedSecret, parseSecret, type Secret, shardOf } from '../../keys/secret.ts'
+import {
+  type KeyHash,
+  type PresentedSecret,
+  parseSecret,
+  type Secret,
+  shardOf,
+} from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
@@ -45,14 +51,21 @@ export async function authenticateKey(
   c.set('keyShard', decision.shard)
   if (decision.at !== undefined) c.set('now', decision.at)
   if (decision.ok) {
-    const { endsAt, rights } = decision.value
-    c.set('keyEndsAt', endsAt)
-    if (rights.previousUntil !== null && rights.previousUntil > c.get('now'))
-      c.set('secretHash', presented.hash)
+    c.set('keyEndsAt', decision.value.endsAt)
+    c.set('secretHash', oneOfTwoSecrets(decision.value, presented, c.get('now')))
   }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
+}
+
+/** The hash of the secret that was presented, while the key has two; undefined while it has one. */
+export function oneOfTwoSecrets(
+  { rights: { previousUntil } }: Admission,
+  { hash }: PresentedSecret,
+  now: number,
+): KeyHash | undefined {
+  return previousUntil !== null && previousUntil > now ? hash : undefined
 }
 
 /** The presented key: its hash and its shard. One with a wrong shape or checksum is refused here, without a statement. */
