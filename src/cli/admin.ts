@@ -48,6 +48,7 @@ import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
 import { addRouterCommands } from './router.ts'
 import { explainError, type Failure, runProgram } from './run.ts'
+import { addServiceCredentialCommands } from './service-credentials.ts'
 
 /** Runs one command of the operator and returns its exit code. */
 export function administer(terminal: Terminal, now: () => number): Promise<number> {
@@ -126,6 +127,7 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .runs(onDatabase(now, applySeals(now)))
   addOperatorCommands(program, (act) => onService(now, act))
   addOperatorWebhookCommands(program, (act) => onService(now, act))
+  addServiceCredentialCommands(program, (act) => onService(now, act))
   addRouterCommands(program, now)
   addHelpCommand(program)
   return program
@@ -200,7 +202,6 @@ function onDatabase<Options>(
         keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
         log: () => {},
-        randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
         webhookPorts: { resolve: resolveHost, send: openSender() },
         recover: chooseEngine().recover,
         archiveFiles,
@@ -217,6 +218,7 @@ function onDatabase<Options>(
           lowBalanceInMicroStx: config.LOW_BALANCE_IN_MICRO_STX,
         }),
         now,
+        randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
         terminal,
       }
       return await act(services, options, args, context)

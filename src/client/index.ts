@@ -17,7 +17,7 @@ export type {
   UsageStats,
 } from '../keys/key.ts'
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
-export { findSecrets } from '../keys/secret.ts'
+export { findSecrets, SERVICE_PREFIX } from '../keys/secret.ts'
 export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/terms.ts'
 export { NOTICE_TYPES, type NoticePayload } from '../notices/notice.ts'
 export {

@@ -9,6 +9,8 @@ import { orderJson, orderOfJson } from '../db/order-row.ts'
 import { KEY_ROW, type KeyRow } from '../keys/change.ts'
 import { readRights, rightsText } from '../keys/rights.ts'
 import { stateText, termsText } from '../orders/integrity.ts'
+import { type CredentialRow, credentialText } from '../service-credentials/credential.ts'
+import { CREDENTIAL_ROW } from '../service-credentials/use.ts'
 import { SESSION_ROW } from '../sessions/find.ts'
 import { type SessionRow, sessionText } from '../sessions/session.ts'
 import { WEBHOOK_ROW, type WebhookRow } from '../webhooks/find.ts'
@@ -130,6 +132,18 @@ const TABLES: readonly RotatedTable[] = [
         sql`SELECT ${WEBHOOK_ROW} FROM webhooks WHERE ${nextPage('id', after)}`,
       )
       return Promise.all(found.map((row) => rewriteWebhook(services, row)))
+    },
+  },
+  {
+    name: 'service_credentials',
+    key: 'id',
+    columns: ['mac'],
+    async read({ db, mac }, after) {
+      const found = await rows<CredentialRow & { mac: string }>(
+        db,
+        sql`SELECT ${CREDENTIAL_ROW} FROM service_credentials WHERE ${nextPage('id', after)}`,
+      )
+      return found.map((row) => rewriteMac(mac, row.id, credentialText(row), row.mac))
     },
   },
   {

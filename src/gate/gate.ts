@@ -4,8 +4,21 @@ import type { Distribution } from '../db/distribution.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
 import { refuse } from '../result.ts'
-import { type Limits, type PresentedKey, prepareGate, type Verdict } from './admit.ts'
-import { decide, type GateDecision, type GateRequest, type VerifiedVerdict } from './decide.ts'
+import {
+  type JudgeOptions,
+  type Limits,
+  type PresentedKey,
+  prepareGate,
+  type Quota,
+  type Verdict,
+} from './admit.ts'
+import {
+  costOf,
+  decide,
+  type GateDecision,
+  type GateRequest,
+  type VerifiedVerdict,
+} from './decide.ts'
 import { type KnownKey, type KnownKeys, openKnownKeys } from './known-keys.ts'
 import { openPace } from './pace.ts'
 import { openShardLookUp, UNKNOWN_SHARD } from './shard-look-up.ts'
@@ -48,6 +61,12 @@ interface KeyQueue {
   waiting: WaitingRequest[]
 }
 
+/** Keys that one statement may decide about: all of them, or where tables are distributed, those of one group of shards. */
+interface Lane {
+  /** With requests that no statement is under way for. */
+  ready: KeyQueue[]
+}
+
 /** Requests with one secret that one statement decides. */
 interface Presented {
   hash: KeyHash
@@ -60,6 +79,8 @@ const MAX_WAITING = 10_000
 /** Keys that one statement decides about, at most. */
 const MAX_BATCH = 1_000
 const MAX_STATEMENTS = 4
+/** The lane of secrets that name no shard: it is looked up first. */
+const UNPLACED = 'unplaced'
 
 /**
  * Opens the gate on a database. Requests that arrive while statements are under way are decided together by the next one,
@@ -91,8 +112,11 @@ export function openGate(
   const findShards = openShardLookUp(db)
   const pace = openPace(maxStatements)
   const queues = new Map<KeyHash, KeyQueue>()
-  /** Keys with requests that no statement is under way for. */
-  let ready: KeyQueue[] = []
+  const lanes = new Map<number | typeof UNPLACED, Lane>()
+  /** Lanes with ready keys, in the order in which they are served. */
+  const busyLanes: Lane[] = []
+  /** Keys of all lanes with requests that no statement is under way for. */
+  let ready = 0
   let waiting = 0
   let underWay = 0
   let keysUnderWay = 0
@@ -109,18 +133,36 @@ export function openGate(
     }
     const added = { hash, shard, waiting: [one] }
     queues.set(hash, added)
-    ready.push(added)
+    makeReady(added)
+  }
+
+  function makeReady(queue: KeyQueue): void {
+    const lane = laneOf(queue.shard)
+    if (lane.ready.length === 0) busyLanes.push(lane)
+    lane.ready.push(queue)
+    ready += 1
+  }
+
+  function laneOf(shard: number | undefined): Lane {
+    const name =
+      distribution === undefined ? 0 : shard === undefined ? UNPLACED : distribution.groupOf(shard)
+    let lane = lanes.get(name)
+    if (lane === undefined) {
+      lane = { ready: [] }
+      lanes.set(name, lane)
+    }
+    return lane
   }
 
   function sendReady(): void {
-    if (isGathering || ready.length === 0 || underWay >= pace.most()) return
+    if (isGathering || ready === 0 || underWay >= pace.most()) return
     if (gather === undefined || (isAlone() && !gathersAlways)) sendNow()
     else void gatherAndSend(gather)
   }
 
   /** Under a load that gives each request a statement of its own, waiting would only delay it. */
   function isAlone(): boolean {
-    return ready.length === 1 && keysUnderWay === 0 && keysDecided <= 1
+    return ready === 1 && keysUnderWay === 0 && keysDecided <= 1
   }
 
   /**
@@ -131,16 +173,20 @@ export function openGate(
     isGathering = true
     let before: number
     do {
-      before = ready.length
+      before = ready
       await gather()
-    } while (ready.length > before && ready.length < shareOf())
+    } while (ready > before && ready < shareOf())
     isGathering = false
     sendNow()
   }
 
   function sendNow(): void {
-    while (ready.length > 0 && underWay < pace.most())
-      void send(Math.min(ready.length, shareOf(), MAX_BATCH))
+    while (ready > 0 && underWay < pace.most()) {
+      const lane = busyLanes.shift() as Lane
+      // Lanes take turns. Of several, each leaves the database to the others meanwhile: it sends all that it has.
+      const share = isDistributed ? MAX_BATCH : shareOf()
+      void send(lane, Math.min(lane.ready.length, share, MAX_BATCH))
+    }
   }
 
   /**
@@ -148,13 +194,15 @@ export function openGate(
    * while this process works on another. Without it, batches of nearly all and nearly none alternate.
    */
   function shareOf(): number {
-    const keys = ready.length + keysUnderWay + keysDecided
+    const keys = ready + keysUnderWay + keysDecided
     return Math.ceil(keys / (pace.most() + 1))
   }
 
-  async function send(size: number): Promise<void> {
-    const batch = ready.slice(0, size)
-    ready = ready.slice(size)
+  async function send(lane: Lane, size: number): Promise<void> {
+    const batch = lane.ready.slice(0, size)
+    lane.ready = lane.ready.slice(size)
+    if (lane.ready.length > 0) busyLanes.push(lane)
+    ready -= size
     underWay += 1
     keysUnderWay += size
     let taken = 0
@@ -165,33 +213,31 @@ export function openGate(
       return { hash: queue.hash, shard: queue.shard ?? UNKNOWN_SHARD, requests }
     })
     waiting -= taken
-    if (distribution === undefined) await decideBatch(inLockOrder(presented))
-    else await decideByGroup(presented, distribution)
+    if (distribution !== undefined && presented[0]?.shard === UNKNOWN_SHARD)
+      await placeAndDecide(presented, distribution)
+    else await decideBatch(inLockOrder(presented))
     underWay -= 1
     keysUnderWay -= size
     keysDecided = size
-    pace.decided(taken, now(), ready.length > 0)
+    pace.decided(taken, now(), ready > 0)
     for (const queue of batch) {
-      if (queue.waiting.length > 0) ready.push(queue)
+      if (queue.waiting.length > 0) makeReady(queue)
       else queues.delete(queue.hash)
     }
     sendReady()
   }
 
-  /** A statement reads one node only: the keys of each group of shards have one of their own. */
-  async function decideByGroup(
+  /** Finds the shards of keys whose secrets name none, and decides about each group of shards. */
+  async function placeAndDecide(
     batch: readonly Presented[],
     { groupOf }: Distribution,
   ): Promise<void> {
-    const [unplaced, named] = [true, false].map((isUnplaced) =>
-      batch.filter(({ shard }) => (shard === UNKNOWN_SHARD) === isUnplaced),
-    ) as [Presented[], Presented[]]
-    const found = await findShards(unplaced).catch((error: unknown) => {
+    const found = await findShards(batch).catch((error: unknown) => {
       // Without its shard a key would be refused as an unknown one.
-      rejectAll(unplaced, error)
+      rejectAll(batch, error)
       return []
     })
-    const groups = Map.groupBy([...named, ...found], ({ shard }) => groupOf(shard))
+    const groups = Map.groupBy(found, ({ shard }) => groupOf(shard))
     await Promise.all([...groups.values()].map((group) => decideBatch(inLockOrder(group))))
   }
 
@@ -232,8 +278,10 @@ export function openGate(
       const keyId = rights?.id ?? null
       const verdict = verify(key, { keyId, shard, refusal: null, quota, row, orders }, readAt)
       let before = 0
-      for (const { request, resolve } of one.requests)
-        resolve(decide(verdict, before++, request, limits))
+      for (const { request, resolve } of one.requests) {
+        resolve(decide(verdict, before, request, limits))
+        before += costOf(request)
+      }
     }
     for (const [place, one] of asked.entries()) if (passed[place] !== true) rest.push(one)
     return rest
@@ -244,10 +292,10 @@ export function openGate(
     const known = knownOf(hash, at)
     const uuids = uuidsOf(requests)
     if (known?.rights.ipAllowlist === null)
-      return { hash, shard, ip: undefined, requests: requests.length, uuids, known }
+      return { hash, shard, ip: undefined, requests: costOfAll(requests), uuids, known }
     const ip = requests[0]?.request.ip
     if (requests.some(({ request }) => request.ip !== ip)) return undefined
-    return { hash, shard, ip, requests: requests.length, uuids, known }
+    return { hash, shard, ip, requests: costOfAll(requests), uuids, known }
   }
 
   /** Row versions are those of one server: where several keep rows, each row is read, and its MAC verified, for each statement. */
@@ -255,16 +303,25 @@ export function openGate(
     return distribution?.hasManyServers === true ? undefined : knownKeys.find(hash, at)
   }
 
+  /**
+   * Judges requests of each cost by a statement of their own, the cheapest first: as many pass as have room, each whole. All of them wait at
+   * the same time, so that any order of them is exact.
+   */
   async function judgeBatch(batch: readonly Presented[], whenLocked?: 'skip'): Promise<void> {
+    for (const [cost, those] of divideByCost(batch))
+      await judgeTogether(those, { whenLocked, cost })
+  }
+
+  async function judgeTogether(batch: readonly Presented[], options: JudgeOptions): Promise<void> {
     const readAt = now()
     const groups = batch.flatMap(({ hash, shard, requests }) =>
       [...Map.groupBy(requests, ({ request }) => request.ip)].map(([ip, those]) => {
         const known = knownOf(hash, readAt)
-        return { hash, shard, ip, requests: those.length, uuids: uuidsOf(those), known, those }
+        return { hash, shard, ip, requests: costOfAll(those), uuids: uuidsOf(those), known, those }
       }),
     )
     try {
-      const verdicts = await statements.judge(groups, knownKeys.servedSince(), whenLocked)
+      const verdicts = await statements.judge(groups, knownKeys.servedSince(), options)
       const passed = new Map<string, number>()
       const verified = new Map(
         groups.flatMap(({ those, ...key }, at) => {
@@ -278,11 +335,12 @@ export function openGate(
           const verdict = verified.get(one) as VerifiedVerdict
           const before = passed.get(verdict.keyId ?? '') ?? 0
           if (verdict.keyId !== null && verdict.quota !== undefined)
-            passed.set(verdict.keyId, Math.min(before + 1, verdict.quota.room))
+            passed.set(verdict.keyId, passedAfter(before, one.request, verdict.quota))
           one.resolve(decide(verdict, before, one.request, limits))
         }
     } catch (error) {
-      if (isLockTimeout(error) && whenLocked === undefined) await judgeBatch(batch, 'skip')
+      if (isLockTimeout(error) && options.whenLocked === undefined)
+        await judgeTogether(batch, { ...options, whenLocked: 'skip' })
       else await failBatch(batch, error)
     }
   }
@@ -320,6 +378,34 @@ export function openGate(
 /** Whether a decision is that too many requests wait: no statement has counted the request. */
 export function isOverload(decision: GateDecision): boolean {
   return !decision.ok && decision.details?.reason === OVERLOAD
+}
+
+/** What has passed of a batch after a request, which passes if there is room for all that it costs. */
+function passedAfter(before: number, request: GateRequest, { room }: Quota): number {
+  const after = before + costOf(request)
+  return after <= room ? after : before
+}
+
+function costOfAll(requests: readonly WaitingRequest[]): number {
+  let cost = 0
+  for (const { request } of requests) cost += costOf(request)
+  return cost
+}
+
+/** The parts of a batch whose requests have one cost each, the lowest first. */
+function divideByCost(batch: readonly Presented[]): (readonly [number, readonly Presented[]])[] {
+  const costs = new Set(
+    batch.flatMap(({ requests }) => requests.map(({ request }) => costOf(request))),
+  )
+  if (costs.size === 1) return [...costs].map((cost) => [cost, batch] as const)
+  const ofCost = (cost: number) =>
+    batch
+      .map((one) => ({
+        ...one,
+        requests: one.requests.filter(({ request }) => costOf(request) === cost),
+      }))
+      .filter(({ requests }) => requests.length > 0)
+  return [...costs].sort((one, other) => one - other).map((cost) => [cost, ofCost(cost)] as const)
 }
 
 /** Counters are locked in this order. */

@@ -2,6 +2,7 @@ import type { ArchiveServices } from '../archive/services.ts'
 import type { KeepHead } from '../audit/heads.ts'
 import type { Config } from '../env.ts'
 import type { CheckServices } from '../provenance/check.ts'
+import type { CredentialServices } from '../service-credentials/manage.ts'
 import type { Chain } from '../settlement/chain.ts'
 import type { SettlementServices } from '../settlement/services.ts'
 import type { WebhookServices } from '../webhooks/services.ts'
@@ -24,8 +25,10 @@ export interface OperatorServices
     | 'TREASURY_MAX_PER_DAY_IN_MICRO_STX'
   > &
     CheckServices['config'] &
-    WebhookServices['config']
+    WebhookServices['config'] &
+    CredentialServices['config']
   keepHead: KeepHead
+  randomBytes(length: number): Uint8Array<ArrayBuffer>
   /** Undefined where the configuration names no chain. */
   chain: Chain | undefined
   /** Milliseconds since 1970. */
