@@ -9,7 +9,7 @@ import { type KeyPrincipal, openGuard, type RequireKeyOptions } from './guard.ts
 declare global {
   namespace Express {
     interface Request {
-      /** Set by `requireKey` of latchkey/express. */
+      /** Set by `requireKey` of latchkey/middleware/express. */
       principal?: KeyPrincipal
     }
   }
@@ -46,7 +46,7 @@ export type ExpressMiddleware = (
  * @example
  * ```ts
  * import express from 'express'
- * import { requireKey } from 'latchkey/express'
+ * import { requireKey } from 'latchkey/middleware/express'
  *
  * const latchkey = { baseUrl: 'https://dex.example', serviceCredential: 'ck_service_..' }
  * const app = express()

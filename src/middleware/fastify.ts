@@ -48,7 +48,7 @@ export function principalOf(request: object): KeyPrincipal {
  * @example
  * ```ts
  * import Fastify from 'fastify'
- * import { principalOf, requireKey } from 'latchkey/fastify'
+ * import { principalOf, requireKey } from 'latchkey/middleware/fastify'
  *
  * const latchkey = { baseUrl: 'https://dex.example', serviceCredential: 'ck_service_..' }
  * const app = Fastify()

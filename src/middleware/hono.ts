@@ -28,7 +28,7 @@ export interface HonoKeyOptions extends RequireKeyOptions {
  * @example
  * ```ts
  * import { Hono } from 'hono'
- * import { requireKey } from 'latchkey/hono'
+ * import { requireKey } from 'latchkey/middleware/hono'
  *
  * const latchkey = { baseUrl: 'https://dex.example', serviceCredential: 'ck_service_..' }
  * const app = new Hono()

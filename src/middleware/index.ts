@@ -1,5 +1,5 @@
 /**
- * Keys of a Latchkey service at another backend: what `latchkey/hono`, `latchkey/express` and `latchkey/fastify` are made of, for any other
+ * Keys of a Latchkey service at another backend: what `latchkey/middleware/hono`, `latchkey/middleware/express` and `latchkey/middleware/fastify` are made of, for any other
  * framework.
  *
  * @module

@@ -56,7 +56,7 @@ const TIMEOUT_MS = 5_000
  *
  * @example
  * ```ts
- * import { createVerifier } from 'latchkey/verify'
+ * import { createVerifier } from 'latchkey/middleware'
  *
  * const verifier = createVerifier({ baseUrl: 'https://dex.example', serviceCredential: 'ck_service_..' })
  * const verdict = await verifier.verify({ apiKey: 'ck_live_..', scope: 'rfq', ip: '203.0.113.50' })

@@ -62,7 +62,7 @@ describe('the TypeScript of the pages', () => {
         file,
         code
           .replaceAll(
-            /'latchkey\/(\w+)'/g,
+            /'latchkey\/([\w/]+)'/g,
             (_, entry) => `'${join(ROOT, exports[`./${entry}`] ?? entry)}'`,
           )
           .replaceAll("'@stacks/connect'", "'./connect.ts'")
