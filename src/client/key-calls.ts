@@ -1,6 +1,6 @@
 import type { AuditHead } from '../audit/event.ts'
 import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
-import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import type { CreatedKey, CreatedSigningKey, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import { hashSecret } from '../keys/secret.ts'
 import {
@@ -18,7 +18,7 @@ import { sendChange } from './audit-heads.ts'
 import type { CallContext, Calls } from './call.ts'
 import type { ServiceClock } from './clock.ts'
 import { type LatchkeyError, latchkeyError, requireNoIssues, requireWhole } from './errors.ts'
-import type { KeyFilter, Keys } from './keys.ts'
+import type { CreateKeyOptions, KeyFilter, Keys, NewKey, NewSigningKey } from './keys.ts'
 import { createLostKeys } from './lost-keys.ts'
 import type { ActionMembers } from './message.ts'
 import { collect, eachItem, pagedList } from './paging.ts'
@@ -120,8 +120,11 @@ function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> 
   const { transport, wallet, calls } = context
   const lostKeys = createLostKeys(context)
   return {
-    create: ({ name, permissions, expiresAt, ...limits }, { onSecret, ...options } = {}) =>
-      calls.start(options, async (context) => {
+    create: ((
+      { name, permissions, expiresAt, ...limits }: NewKey & Partial<NewSigningKey>,
+      { onSecret, ...options }: CreateKeyOptions = {},
+    ) =>
+      calls.start(options, async (context): Promise<CreatedKey | CreatedSigningKey> => {
         const terms = writeTerms({
           keyName: writeText(name),
           permissions,
@@ -129,6 +132,11 @@ function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> 
           ...writeTexts(limits),
         })
         await requireTerms(wallet, terms, false, context)
+        if (limits.publicKey !== undefined)
+          return sendChange<CreatedSigningKey>(transport, wallet, {
+            ...{ method: 'POST', path: '/api-keys', context, repeatable: true },
+            proof: wallet.prove({ action: 'create_api_key' as const, ...terms }),
+          })
         const secret = await wallet.newSecret(context.signal)
         const named = secret === undefined ? {} : { keyHash: hashSecret(secret) }
         const proof = wallet.prove({ action: 'create_api_key' as const, ...terms, ...named })
@@ -142,7 +150,7 @@ function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> 
           if (context.isUncertain) lostKeys.keep(error, lost)
         }
         return lostKeys.send(lost, context)
-      }),
+      })) as Keys['create'],
     recover: (error, options) =>
       calls.start(options, (context) => lostKeys.recover(error, context)),
     discard: (error, options) =>

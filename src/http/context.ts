@@ -1,6 +1,8 @@
 import type { Context } from 'hono'
 import type { ErrorCode } from '../errors.ts'
 import type { Window } from '../gate/windows.ts'
+import type { KeyHash } from '../keys/secret.ts'
+import type { Result } from '../result.ts'
 import type { World } from '../world.ts'
 
 /** Request state. `world` to `origin` are set before every handler; the others while a request is handled. */
@@ -21,14 +23,21 @@ export interface AppEnv {
     windows: Window[] | undefined
     /** The presented key, once the gate has found it. */
     keyId: string | undefined
+    /** What the gate found it by: the hash of the secret that was sent, or of what verified the signature. */
+    keyHash: KeyHash | undefined
     /** The shard of its wallet. */
     keyShard: number | undefined
+    /** The body of a signed request, which was read for its digest. */
+    bodyText: Result<string, BodyReason> | undefined
     /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
     /** Milliseconds since 1970 at which the presented secret expires. */
     keyEndsAt: number | undefined
   }
 }
+
+/** Why a body cannot be read. */
+export type BodyReason = 'invalidRequest' | 'bodyMissing' | 'bodyTooLarge' | 'unsupportedMedia'
 
 export type AppContext = Context<AppEnv>
 

@@ -7,6 +7,7 @@ import { ok, type Result, refuse } from '../result.ts'
 import { type ChangeReason, changeLiveKey } from './change.ts'
 import type { RotatedKey } from './key.ts'
 import { isPast } from './liveness.ts'
+import { encryptMacKey } from './mac-key.ts'
 import { hashSecret, makeSecret, previewOf, RANDOM_BYTES } from './secret.ts'
 import type { KeyServices } from './services.ts'
 
@@ -37,16 +38,25 @@ export async function rotateKey(
     action,
     keyId,
     now,
-    async (_, { rights }) => {
+    async (_, { rights, hasMacKey }) => {
+      if (rights.publicKey !== null)
+        return refuse('invalidRequest', {
+          problem:
+            'the key has a public key and no secret: sign update_api_key with another publicKey',
+        })
       const graceEnd = rights.previousKeyHash === null ? null : rights.previousUntil
       if (graceEnd !== null && !isPast(graceEnd, now) && force !== true)
         return refuse('rotationInGrace', { previousUntil: new Date(graceEnd).toISOString() })
       previousUntil = Math.min(previousUntil, rights.expiresAt ?? previousUntil)
       const previous = hasGrace
-        ? sql`previous_key_hash = key_hash, previous_until = ${timestamptz(previousUntil)}`
-        : sql`previous_key_hash = NULL, previous_until = NULL`
+        ? sql`previous_key_hash = key_hash, previous_mac_key_box = mac_key_box, previous_until = ${timestamptz(previousUntil)}`
+        : sql`previous_key_hash = NULL, previous_mac_key_box = NULL, previous_until = NULL`
+      const macKeyBox = hasMacKey
+        ? await encryptMacKey(services.encryption, { secret: apiKey, keyId, keyHash })
+        : null
       return ok(
-        sql`${previous}, key_hash = decode(${keyHash}, 'hex'), key_preview = ${previewOf(KEY_PREFIX, apiKey)}`,
+        sql`${previous}, key_hash = decode(${keyHash}, 'hex'), mac_key_box = decode(${macKeyBox}::text, 'hex'),
+          key_preview = ${previewOf(KEY_PREFIX, apiKey)}`,
       )
     },
     // A replay tells by it that the old hash was dropped, which an earlier release kept.

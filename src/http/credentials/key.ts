@@ -1,20 +1,28 @@
 import { walletShard } from '../../db/wallet-shard.ts'
 import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
-import { type PresentedSecret, parseSecret, type Secret, shardOf } from '../../keys/secret.ts'
+import {
+  type KeyHash,
+  type PresentedSecret,
+  parseSecret,
+  type Secret,
+  shardOf,
+} from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
+import { SIGNATURE_TAG } from '../../signed-requests/base.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey, limitByAddress } from './address.ts'
 import { bearerOf } from './bearer.ts'
+import { authenticateSignature, presentsRequestSignature } from './signature.ts'
 
 /**
- * Whether the request presents an API key, valid or not. An Authorization header of another scheme, as the Basic of a
+ * Whether the request presents an API key, valid or not: its secret, or a signature. An Authorization header of another scheme, as the Basic of a
  * proxy in front of the service, is not for this service. A key without a scheme is a mistake that is refused as such.
  */
 export function presentsKey(c: AppContext): boolean {
-  if (c.req.header('x-api-key') !== undefined) return true
+  if (c.req.header('x-api-key') !== undefined || presentsRequestSignature(c)) return true
   const authorization = c.req.header('authorization') ?? ''
   return (
     /^Bearer(\s|$)/i.test(authorization) ||
@@ -33,8 +41,10 @@ export async function authenticateKey(
 ): Promise<Admission> {
   const world = c.get('world')
   const clientIp = c.get('clientIp')
+  const presented = await presentedCredential(c)
+  c.set('keyHash', presented.hash)
   const decision = await world.gate({
-    ...readPresentedKey(c),
+    ...presented,
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
@@ -48,8 +58,26 @@ export async function authenticateKey(
   return unwrap(decision)
 }
 
+/** What the gate found the key by that `authenticateKey` admitted. */
+export function presentedHash(c: AppContext): KeyHash {
+  return c.get('keyHash') as KeyHash
+}
+
+/** What leads to the key: the secret that was sent, or a signature that was verified. */
+async function presentedCredential(
+  c: AppContext,
+  options: { fresh?: boolean } = {},
+): Promise<PresentedSecret & { signedAt?: number }> {
+  return presentsRequestSignature(c) ? authenticateSignature(c, options) : readPresentedKey(c)
+}
+
+/** As the gate is given it, for an act that the gate does not admit: nothing that the process remembers of the key is used. */
+export function authenticateFresh(c: AppContext): Promise<PresentedSecret & { signedAt?: number }> {
+  return presentedCredential(c, { fresh: true })
+}
+
 /** The presented key: its hash and its shard. One with a wrong shape or checksum is refused here, without a statement. */
-export function readPresentedKey(c: AppContext): PresentedSecret {
+function readPresentedKey(c: AppContext): PresentedSecret {
   const world = c.get('world')
   const text = presentedKey(c)
   const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
@@ -57,7 +85,7 @@ export function readPresentedKey(c: AppContext): PresentedSecret {
     return { hash: world.hashSecret(secret), shard: shardOf(world.config.KEY_PREFIX, secret) }
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
-  return unwrap(sentTwice(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
+  return unwrap(sentTwice(c) ?? untagged(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
 }
 
 /**
@@ -100,6 +128,14 @@ function sentTwice(c: AppContext): Refused<'invalidRequest'> | undefined {
       ? 'Authorization'
       : undefined
   return name && refuse('invalidRequest', { problem: `${name} is sent twice: send it once` })
+}
+
+/** A signature for another reader, where this one got none. */
+function untagged(c: AppContext): Refused<'apiKeyInvalid'> | undefined {
+  if (c.req.header('signature-input') === undefined || presentsKey(c)) return undefined
+  return refuse('apiKeyInvalid', {
+    problem: `Signature-Input has no signature with tag="${SIGNATURE_TAG}"`,
+  })
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {
