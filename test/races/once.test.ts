@@ -64,8 +64,10 @@ describe('of many at once, on Postgres, through two services with 24 connections
   it.each(
     rounds(),
   )('one signed request is taken once, and its execute broadcast once (round %i)', async () => {
-    const { signer, keyId } = await createSigningKey(one, wallet)
-    const uuid = await createOrder(one, wallet)
+    const owner = newWallet(one)
+    await fund(one, owner)
+    const { signer, keyId } = await createSigningKey(one, owner)
+    const uuid = await createOrder(one, owner)
     const path = `/orders/${uuid}/execute`
     const request = await signedRequest(one, signer, path, { method: 'POST' })
     const answers = await race((service) => service.call(path, request))
