@@ -37,6 +37,7 @@ export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { Router } from '../stacks/router.ts'
 export type {
   KeyUsage,
+  RotationUse,
   Sighting,
   UsageBucket,
   UsageDay,
@@ -117,6 +118,15 @@ export {
   signRequest,
   type UnsignedRequest,
 } from './request-signer.ts'
+export {
+  type KeepRotatingOptions,
+  keepRotating,
+  type Rotation,
+  type RotationOptions,
+  type RotationState,
+  type RotationStore,
+  rotateSecret,
+} from './rotation.ts'
 export type { AppInfo } from './runtime.ts'
 export type { Sessions } from './sessions.ts'
 export {

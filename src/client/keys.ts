@@ -30,6 +30,8 @@ export type KeyChange = {
   expiresAt?: Date | string | null
   /** In place of the present one, which ends at once. A key with a secret keeps it. */
   publicKey?: PublicKey
+  /** null: the secret before the last rotation ends now, and not when its grace does. */
+  previousUntil?: null
 }
 
 /**
@@ -67,6 +69,14 @@ export interface CreateKeyOptions extends CallOptions {
    * any failure that has an unknown outcome `me` shows whether the key exists. Where it throws, nothing is signed.
    */
   onSecret?: (apiKey: string) => void | Promise<void>
+}
+
+/** Options of `keys.rotate`. */
+export interface RotateKeyOptions extends CreateKeyOptions {
+  /** Ends the grace of the rotation before. */
+  force?: boolean
+  /** The new secret, of a rotation with `onSecret` whose outcome is not known. By default a new one. */
+  apiKey?: string
 }
 
 /** A key that was found again. Of one whose message is no longer fresh, the event and the notes are not known. */
@@ -121,7 +131,7 @@ export interface Keys {
    */
   create(key: NewSigningKey, options?: CreateKeyOptions): CallPromise<CreatedSigningKey>
   /**
-   * Resolves with the key that a failed `create` may have created, secret included. While the signed message is fresh it is sent
+   * Resolves with the key that a failed `create` may have created, or whose secret a failed `rotate` may have replaced, secret included. While the signed message is fresh it is sent
    * again, and then the key exists for certain; after that the secret itself shows whether it does. Rejects with
    * `KEY_NOT_CREATED` where it does not, and with `INVALID_ARGUMENT` for an error after which no key can exist. Where it fails
    * for another reason, its own error can be passed again.
@@ -229,7 +239,8 @@ export interface Keys {
   update(keyId: string, change: KeyChange, options?: CallOptions): CallPromise<Key>
   /**
    * Replaces the secret of a key. Only this result contains the new one. The old secret works for `graceSeconds` more (0
-   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a lost connection. While the grace of an
+   * to 604800), never beyond the end of the key, and both share one quota. The client makes the new secret, as {@link create} does:
+   * the same request is repeated after a lost connection, and {@link recover} finds the secret again. While the grace of an
    * earlier rotation lasts it rejects with `ROTATION_IN_GRACE` and `details.previousUntil`, because the secret that works until
    * then would end at once; `force` ends it.
    *
@@ -243,11 +254,7 @@ export interface Keys {
    * console.log(apiKey.length, previousUntil) // both secrets work for an hour
    * ```
    */
-  rotate(
-    keyId: string,
-    graceSeconds: number,
-    options?: CallOptions & { force?: boolean },
-  ): CallPromise<RotatedKey>
+  rotate(keyId: string, graceSeconds: number, options?: RotateKeyOptions): CallPromise<RotatedKey>
   /**
    * Suspends a key: every request with it is refused until it is resumed. Repeated as {@link update}.
    *

@@ -16,6 +16,9 @@ const DELETES_FROM = [
   'key_sightings',
   'request_nonces',
   'leases',
+  'webhooks',
+  'notices',
+  'deliveries',
 ]
 
 /**

@@ -27,6 +27,8 @@ export interface AppEnv {
     keyHash: KeyHash | undefined
     /** The shard of its wallet. */
     keyShard: number | undefined
+    /** Which secret was presented, while the key has two. */
+    secretHash: KeyHash | undefined
     /** The body of a signed request, which was read for its digest. */
     bodyText: Result<string, BodyReason> | undefined
     /** The code of the refusal; undefined for a success. */

@@ -11,7 +11,10 @@ import type { KeyServices } from './services.ts'
 import { memberOf, termsAfter, validateTerms } from './terms.ts'
 import { termLists } from './terms-sql.ts'
 
-/** Changes the terms of a live key: members that are absent change nothing, null lifts a limit. A key that has ended stays ended. */
+/**
+ * Changes the terms of a live key: members that are absent change nothing, null lifts a limit, and ends the grace of a rotation. A key
+ * that has ended stays ended.
+ */
 export async function updateKey(
   services: KeyServices,
   action: SignedAction<UpdateKeyMembers>,
@@ -39,11 +42,16 @@ export async function updateKey(
     if (terms.name !== name && (await isNameTaken(tx, walletAddress, terms.name, now, id)))
       return refuse('keyNameTaken', { keyName: terms.name })
     const { assignments } = termLists(terms)
-    if (credential === undefined) return ok(assignments)
-    const { keyHash, keyPreview } = credential
-    return ok(
-      sql`${assignments}, key_hash = decode(${keyHash}, 'hex'), key_preview = ${keyPreview}`,
-    )
+    const { keyHash, keyPreview } = credential ?? {}
+    const ended =
+      members.previousUntil === null
+        ? sql`, previous_key_hash = NULL, previous_mac_key_box = NULL, previous_until = NULL`
+        : sql``
+    const replaced =
+      credential === undefined
+        ? sql``
+        : sql`, key_hash = decode(${keyHash}, 'hex'), key_preview = ${keyPreview}`
+    return ok(sql`${assignments}${ended}${replaced}`)
   }
   const details = credential && { keyHash: credential.keyHash }
   return changeLiveKey(services, action, members.keyId, now, decide, details)

@@ -118,6 +118,7 @@ type SignedMembers = TermMembers & {
   notAfter?: string | number
   auditHead?: unknown
   keyHash?: unknown
+  previousUntil?: unknown
 }
 
 /** An event whose place in the chain and whose signature were checked. `signed` is undefined where no owner signed. */
@@ -406,6 +407,10 @@ function isTimely(
 const CHANGES_NO_KEY = new Set([
   'refused',
   'create_session',
+  'create_webhook',
+  'update_webhook',
+  'rotate_webhook_secret',
+  'delete_webhook',
   'suspend_wallet',
   'resume_wallet',
   'fund_operator',
@@ -447,6 +452,13 @@ function isOfPublicKey(
   return publicKey == null || details.keyHash === hashOfGrant(walletAddress, String(messageHash))
 }
 
+const OTHER_SECRET = 'has another secret than the signed one'
+const NO_PREVIOUS = { previousKeyHash: null, previousUntil: null }
+
+function isOtherSecret({ keyHash }: SignedMembers, details: AuditBody['details']): boolean {
+  return keyHash !== undefined && keyHash !== details.keyHash
+}
+
 function createKey(
   keys: Map<string, ReplayedKey>,
   body: AuditBody,
@@ -455,8 +467,7 @@ function createKey(
   const { keyId, at, details, messageHash } = body
   if (keyId === null || messageHash === null || keys.has(keyId)) return 'creates no new key'
   // The owner may have made the secret: then it is proven too.
-  if (signed.keyHash !== undefined && signed.keyHash !== details.keyHash)
-    return 'has another secret than the signed one'
+  if (isOtherSecret(signed, details)) return OTHER_SECRET
   if (!isOfPublicKey(signed, body)) return 'is found by another hash than its public key has'
   // A backfilled key existed before its event, whose details are its state at that time.
   const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details
@@ -489,8 +500,10 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
       if (!isOfPublicKey(signed, body)) return 'is found by another hash than its public key has'
       if (signed.publicKey != null) key.keyHash = String(details.keyHash)
       key.terms = termsAfter(signed, key.terms)
+      if (signed.previousUntil === null) Object.assign(key, NO_PREVIOUS)
       return unknownTerms(signed)
     case 'rotate_api_key': {
+      if (isOtherSecret(signed, details)) return OTHER_SECRET
       const graceMs = Number(signed.graceSeconds) * 1000
       // A release before kept the hash of a secret that has no grace; its events do not name previousUntil.
       const isDropped = graceMs === 0 && details.previousUntil === null
@@ -524,6 +537,7 @@ const OTHER_MEMBERS = [
   'walletAddress',
   'auditHead',
   'keyHash',
+  'previousUntil',
 ]
 
 /** A later release may have terms that this one does not know: what the owner signed is then not proven here. */

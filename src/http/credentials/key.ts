@@ -52,7 +52,12 @@ export async function authenticateKey(
   c.set('keyId', decision.keyId)
   c.set('keyShard', decision.shard)
   if (decision.at !== undefined) c.set('now', decision.at)
-  if (decision.ok) c.set('keyEndsAt', decision.value.endsAt)
+  if (decision.ok) {
+    const { endsAt, rights } = decision.value
+    c.set('keyEndsAt', endsAt)
+    if (rights.previousUntil !== null && rights.previousUntil > c.get('now'))
+      c.set('secretHash', presented.hash)
+  }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
