@@ -1,8 +1,10 @@
 import * as z from 'zod'
 import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { SERVICE_HEADER } from './credentials/service.ts'
 import type { Credential, Endpoint } from './endpoint.ts'
 import { REPLICA_LAG } from './lagging.ts'
+import { FORWARDED_REFUSAL } from './problem.ts'
 import { shareSchemas } from './shared-schemas.ts'
 
 type JsonObject = Record<string, unknown>
@@ -13,7 +15,7 @@ const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'unavailable']
 /** Refusals that every endpoint with a body may return. */
 const OF_BODIES: readonly RefusalReason[] = ['unsupportedMedia']
 
-/** Refusals of signed requests, which every endpoint with a key takes in place of its secret. */
+/** Refusals of signed requests, which every endpoint that takes a key takes in place of its secret. */
 const OF_KEYS: readonly RefusalReason[] = [
   'invalidRequest',
   'requestSignatureRequired',
@@ -76,8 +78,13 @@ const KEY_END = { 'X-API-Key-Expires': { $ref: '#/components/headers/KeyEnd' } }
 const LAG = { [REPLICA_LAG]: { $ref: '#/components/headers/ReplicaLag' } }
 
 /** By status: what some of its refusals say beside their body. */
+const REFUSAL = { [FORWARDED_REFUSAL]: { $ref: '#/components/headers/Refusal' } }
 const HINTS: Record<number, JsonObject> = {
-  403: { 'WWW-Authenticate': { $ref: '#/components/headers/Scope' } },
+  400: REFUSAL,
+  401: REFUSAL,
+  403: { 'WWW-Authenticate': { $ref: '#/components/headers/Scope' }, ...REFUSAL },
+  429: REFUSAL,
+  503: REFUSAL,
   415: {
     Accept: { $ref: '#/components/headers/Accepted' },
     'Accept-Encoding': { $ref: '#/components/headers/Accepted' },
@@ -95,6 +102,11 @@ const OPTIONAL_HEADERS = {
     description: 'With PERMISSION_DENIED: the missing scope (RFC 6750)',
     required: false,
     schema: { type: 'string' },
+  },
+  Refusal: {
+    description: 'Of /auth/forward: the body, for a proxy that passes on headers alone',
+    required: false,
+    schema: { type: 'string', contentMediaType: 'application/json' },
   },
   Accepted: { description: 'What is understood', required: false, schema: { type: 'string' } },
   ReplicaLag: {
@@ -119,6 +131,7 @@ const SECURITY: Record<Credential, JsonObject[]> = {
   wallet: [{}],
   session: [{ session: [] }],
   key: [{ apiKey: [] }, { bearer: [] }],
+  service: [{ service: [] }],
 }
 
 /** Names of the components of refusals, by status. */
@@ -170,6 +183,8 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       { name: 'api-keys', description: 'The life of an API key' },
       { name: 'sessions', description: 'Read-only sessions for pages' },
       { name: 'audit', description: 'What happened, provable later' },
+      { name: 'keys', description: 'API keys at other services of the operator' },
+      { name: 'auth', description: 'API keys at other services, behind a proxy' },
       { name: 'orders', description: 'The life of an order' },
       { name: 'service', description: 'What a client must know' },
     ],
@@ -188,6 +203,12 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       responses: refusalComponents(reasons, schemaOf),
       securitySchemes: {
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+        service: {
+          type: 'apiKey',
+          in: 'header',
+          name: SERVICE_HEADER,
+          description: 'ck_service_..., which the operator issues to another service.',
+        },
         bearer: { type: 'http', scheme: 'bearer', description: 'An API key, in another header.' },
         session: {
           type: 'http',
@@ -251,8 +272,10 @@ function operation(
             description: response.description,
             headers: {
               ...headersOf(status),
-              ...(endpoint.credentials.includes('key') && KEY_END),
+              ...(endpoint.credentials.some((one) => one === 'key' || one === 'service') &&
+                KEY_END),
               ...(endpoint.mayLag === true && LAG),
+              ...textHeaders(endpoint.responseHeaders),
             },
             ...(response.schema !== undefined && {
               content: {
@@ -269,8 +292,19 @@ function operation(
   }
 }
 
+/** Headers that a success of one operation has. */
+function textHeaders(descriptions: Readonly<Record<string, string>> = {}): JsonObject {
+  return Object.fromEntries(
+    Object.entries(descriptions).map(([name, description]) => [
+      name,
+      { description, schema: { type: 'string' } },
+    ]),
+  )
+}
+
 function reasonsOf({ refusals, body, credentials }: Endpoint): RefusalReason[] {
-  const ofKeys = credentials.includes('key') ? OF_KEYS : []
+  const takesKeys = credentials.includes('key') || refusals.includes('apiKeyInvalid')
+  const ofKeys = takesKeys ? OF_KEYS : []
   const ofBodies = body === undefined ? [] : OF_BODIES
   return [...new Set([...refusals, ...ofKeys, ...ofBodies, ...ALWAYS])]
 }
@@ -288,6 +322,7 @@ const CREDENTIALS: Record<Credential, (messages: string) => string> = {
   wallet: (messages) => `the wallet's signature of ${messages}`,
   session: () => 'a session',
   key: () => 'an API key',
+  service: () => 'a service credential',
 }
 
 function authorizationOf({ credentials }: Endpoint, signed: readonly string[]): string {
@@ -337,7 +372,7 @@ function headersOf(status: string): JsonObject {
   )
 }
 
-const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders'])
+const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders', 'keys', 'auth'])
 
 function tagOf(path: string): string {
   const room = path.split('/')[1]

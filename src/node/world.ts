@@ -17,6 +17,7 @@ import { openGithubReports } from '../leaks/github.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
+import { openCredentialUse } from '../service-credentials/use.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import { openNonces } from '../signed-requests/nonces.ts'
@@ -117,6 +118,12 @@ export async function openWorld({
     mac,
     signers: openSigners({ mac, encryption }),
     useNonce: openNonces(db, { distribution, fixedTime, now }),
+    useCredential: openCredentialUse({
+      db,
+      mac,
+      log,
+      fixedTime: fixedTime ?? (distribution?.hasManyServers === true ? now : undefined),
+    }),
     usage: openUsage(log, distribution),
     replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db, distribution),

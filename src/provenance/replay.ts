@@ -371,6 +371,8 @@ const UNSIGNED: ReadonlyMap<string, Actor> = new Map([
   ['fund_operator', 'operator'],
   ['retire_operator', 'operator'],
   ['resume_operator', 'operator'],
+  ['create_service_credential', 'operator'],
+  ['revoke_service_credential', 'operator'],
   ['return_operator_funds', 'operator'],
 ])
 
@@ -416,6 +418,8 @@ const CHANGES_NO_KEY = new Set([
   'fund_operator',
   'retire_operator',
   'resume_operator',
+  'create_service_credential',
+  'revoke_service_credential',
   'return_operator_funds',
 ])
 
