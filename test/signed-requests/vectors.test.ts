@@ -1,3 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseDictionary, parseItem, parseList } from 'structured-headers'
 import { describe, expect, it } from 'vitest'
 import { verifyEd25519 } from '../../src/crypto/ed25519.ts'
 import { hmacSha256, verifyHmacSha256 } from '../../src/crypto/hmac.ts'
@@ -106,5 +109,83 @@ describe('HMAC-SHA-256', () => {
     for (let length = 0; length < mac.length; length++)
       expect(verifyHmacSha256(key, mac.slice(0, length), data)).toBe(false)
     expect(verifyHmacSha256(key, mac, data)).toBe(true)
+  })
+})
+
+/**
+ * Public vectors in files of their own, which the repository does not have: TEST_VECTORS names a folder with ed25519_test.json and
+ * hmac_sha256_test.json of C2SP/wycheproof (testvectors_v1), and in structured-field-tests the files of httpwg/structured-field-tests.
+ */
+const FOLDER = process.env.TEST_VECTORS ?? ''
+
+interface Wycheproof {
+  numberOfTests: number
+  testGroups: {
+    publicKey?: { pk: string }
+    tagSize?: number
+    tests: { tcId: number; key?: string; msg: string; sig?: string; tag?: string; result: string }[]
+  }[]
+}
+
+interface FieldTest {
+  name: string
+  header_type: 'dictionary' | 'list' | 'item'
+  raw: string[]
+  must_fail?: boolean
+  can_fail?: boolean
+}
+
+describe.skipIf(FOLDER === '')('Public vectors', () => {
+  const read = <T>(file: string) => JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as T
+  const fromHex = (hex = '') => new Uint8Array(Buffer.from(hex, 'hex'))
+
+  it('of Wycheproof for Ed25519 are each decided as there', async () => {
+    const { numberOfTests, testGroups } = read<Wycheproof>('ed25519_test.json')
+    const wrong: number[] = []
+    let count = 0
+    for (const { publicKey, tests } of testGroups)
+      for (const { tcId, msg, sig, result } of tests) {
+        const key = Buffer.from(publicKey?.pk ?? '', 'hex').toString('base64url')
+        const isValid = await verifyEd25519(key, fromHex(sig), fromHex(msg))
+        if (isValid !== (result === 'valid')) wrong.push(tcId)
+        count += 1
+      }
+    expect(wrong).toEqual([])
+    expect(count).toBe(numberOfTests)
+  })
+
+  it('of Wycheproof for HMAC-SHA-256 are each decided as there, but that a truncated MAC is none', () => {
+    const { numberOfTests, testGroups } = read<Wycheproof>('hmac_sha256_test.json')
+    const wrong: number[] = []
+    let count = 0
+    for (const { tagSize, tests } of testGroups)
+      for (const { tcId, key, msg, tag, result } of tests) {
+        const isValid = verifyHmacSha256(fromHex(key), fromHex(tag), fromHex(msg))
+        if (isValid !== (result === 'valid' && tagSize === 256)) wrong.push(tcId)
+        count += 1
+      }
+    expect(wrong).toEqual([])
+    expect(count).toBe(numberOfTests)
+  })
+
+  it('of structured fields are each parsed or refused as there', () => {
+    const parse = { dictionary: parseDictionary, list: parseList, item: parseItem }
+    const files = readdirSync(join(FOLDER, 'structured-field-tests')).filter((file) =>
+      file.endsWith('.json'),
+    )
+    const wrong: string[] = []
+    for (const file of files)
+      for (const test of read<FieldTest[]>(`structured-field-tests/${file}`)) {
+        let isParsed = true
+        try {
+          parse[test.header_type](test.raw.join(', '))
+        } catch {
+          isParsed = false
+        }
+        if (test.must_fail === true ? isParsed : !isParsed && test.can_fail !== true)
+          wrong.push(`${file}: ${test.name}`)
+      }
+    expect(files.length).toBeGreaterThan(10)
+    expect(wrong).toEqual([])
   })
 })
