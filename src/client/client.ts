@@ -1,4 +1,3 @@
-import type { RequestSigner } from '../signed-requests/sign.ts'
 import type { Network } from '../stacks/network.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type AuditHeadStore, createAuditHeads } from './audit-heads.ts'
@@ -13,6 +12,7 @@ import { createObserver, type Hooks, type Logger, type LoggerLevel } from './obs
 import { createOrders, type Orders } from './orders.ts'
 import { readPins } from './pins.ts'
 import type { RateLimit } from './rate-limit.ts'
+import type { RequestSigner } from './request-signer.ts'
 import { type AppInfo, environment, userAgent } from './runtime.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'

@@ -31,7 +31,7 @@ export { orderHash } from '../orders/validate.ts'
 export type { AuditFault } from '../provenance/replay.ts'
 export type { CreatedSession } from '../sessions/session.ts'
 export type { SignatureAlgorithm } from '../signed-requests/base.ts'
-export type { RequestSigner } from '../signed-requests/sign.ts'
+export type { BaseSigner } from '../signed-requests/sign.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { Router } from '../stacks/router.ts'
@@ -111,6 +111,7 @@ export type { ListPage, PagedList } from './paging.ts'
 export type { RateLimit } from './rate-limit.ts'
 export {
   generateSigningKey,
+  type RequestSigner,
   readSigningKey,
   requestSigner,
   type SigningKey,

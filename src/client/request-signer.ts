@@ -1,11 +1,17 @@
 import type { PublicKey } from '../keys/terms.ts'
 import {
+  type BaseSigner,
   base64,
-  type RequestSigner,
   signatureHeaders,
   signerOfSecret,
 } from '../signed-requests/sign.ts'
 import { latchkeyError } from './errors.ts'
+
+/** Signs the requests of one API key (RFC 9421), so that nothing is sent that could be used again. */
+export interface RequestSigner extends BaseSigner {
+  /** Resolves with the headers that sign one request, as {@link signRequest} does. */
+  headers(request: UnsignedRequest): Promise<Record<string, string>>
+}
 
 /** A key pair that signs requests. */
 export interface SigningKey {
@@ -97,7 +103,7 @@ export function requestSigner({
 }): RequestSigner {
   requireKeyId(keyId)
   let imported: Promise<CryptoKey> | undefined
-  return {
+  return withHeaders({
     keyId,
     algorithm: 'ed25519',
     async sign(base) {
@@ -105,7 +111,7 @@ export function requestSigner({
         typeof privateKey === 'string' ? importKey(privateKey) : Promise.resolve(privateKey)
       return new Uint8Array(await crypto.subtle.sign(ALGORITHM, await imported, base))
     },
-  }
+  })
 }
 
 /**
@@ -130,7 +136,7 @@ export function secretRequestSigner({
 }): RequestSigner {
   requireKeyId(keyId)
   if (apiKey === '') throw latchkeyError('INVALID_ARGUMENT', 'apiKey is empty')
-  return signerOfSecret(keyId, apiKey)
+  return withHeaders(signerOfSecret(keyId, apiKey))
 }
 
 /**
@@ -149,13 +155,17 @@ export function secretRequestSigner({
  * ```
  */
 export async function signRequest(
-  signer: RequestSigner,
+  signer: BaseSigner,
   { method, url, body = '', now = Date.now() }: UnsignedRequest,
 ): Promise<Record<string, string>> {
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
   const headers = await signatureHeaders(signer, { method, url: new URL(url), body, now, nonce })
   if (headers.ok) return headers.value
   throw latchkeyError('INVALID_ARGUMENT', 'The URL has characters that cannot be signed')
+}
+
+function withHeaders(signer: BaseSigner): RequestSigner {
+  return { ...signer, headers: (request) => signRequest(signer, request) }
 }
 
 async function importKey(privateKey: string): Promise<CryptoKey> {

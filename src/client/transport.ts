@@ -1,5 +1,4 @@
 import type { ErrorBody } from '../errors.ts'
-import type { RequestSigner } from '../signed-requests/sign.ts'
 import { parseBounded, ResponseTooLarge, readResponse } from '../wire/response.ts'
 import { untilAborted } from './abort.ts'
 import type { CallContext } from './call.ts'
@@ -8,7 +7,7 @@ import { isServiceCode, LatchkeyError, latchkeyError } from './errors.ts'
 import type { SignedMessage } from './message.ts'
 import { type Observer, type RequestFacts, shownHeaders } from './observer.ts'
 import { type RateLimit, readRateLimit, readRetryAfterSeconds } from './rate-limit.ts'
-import { signRequest } from './request-signer.ts'
+import type { RequestSigner } from './request-signer.ts'
 import { type Redaction, redactionOf, safeCause } from './safe-text.ts'
 
 /** The part of the Fetch standard that the client uses. */
@@ -171,7 +170,7 @@ export function createTransport(options: TransportOptions): Transport {
         // Each attempt has a nonce of its own: the service takes a signed request once.
         Object.assign(
           init.headers,
-          await signRequest(requestSigner, { method, url, ...bodyOf(init), now: clock.now() }),
+          await requestSigner.headers({ method, url, ...bodyOf(init), now: clock.now() }),
         )
       const headers = shownHeaders(init.headers)
       const facts: RequestFacts = { method, path, url, attempt, headers }

@@ -20,6 +20,7 @@ export const BODY_COMPONENT = 'content-digest'
 /** The parameters that every signature has. */
 export const REQUIRED_PARAMETERS = ['created', 'nonce', 'keyid', 'tag'] as const
 
+/** How a request is signed: by a private key of Ed25519, or by the secret of a key. */
 export type SignatureAlgorithm = 'ed25519' | 'hmac-sha256'
 
 /** The parts of a request that a signature may cover. */

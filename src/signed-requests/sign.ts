@@ -11,8 +11,8 @@ import {
   targetOfUrl,
 } from './base.ts'
 
-/** Signs the requests of one API key (RFC 9421), so that nothing is sent that could be used again. */
-export interface RequestSigner {
+/** Signs with the key of one API key. */
+export interface BaseSigner {
   readonly keyId: string
   readonly algorithm: SignatureAlgorithm
   /** Resolves with the signature of the bytes: 64 of Ed25519, 32 of HMAC-SHA-256. */
@@ -32,7 +32,7 @@ interface DatedRequest {
 
 /** The headers that sign a request. Refused where the URL has characters beyond ASCII. */
 export async function signatureHeaders(
-  signer: RequestSigner,
+  signer: BaseSigner,
   { method, url, body, now, nonce }: DatedRequest,
 ): Promise<Result<Record<string, string>, 'componentMissing'>> {
   const digest = `sha-256=:${base64(sha256(body))}:`
@@ -58,7 +58,7 @@ export async function signatureHeaders(
 }
 
 /** Signs with the secret of an API key, by HMAC-SHA-256. */
-export function signerOfSecret(keyId: string, secret: string): RequestSigner {
+export function signerOfSecret(keyId: string, secret: string): BaseSigner {
   const macKey = macKeyOf(secret)
   return { keyId, algorithm: 'hmac-sha256', sign: async (base) => hmacSha256(macKey, base) }
 }

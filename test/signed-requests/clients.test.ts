@@ -50,7 +50,7 @@ describe('The SDK, over sockets,', () => {
       requestSigner: requestSigner({ keyId: made.keyId, privateKey }),
     })
     expect((await bot.keys.me()).keyId).toBe(made.keyId)
-    expect((await bot.orders.execute(uuid)).txid).toMatch(/^0x/)
+    expect((await bot.orders.execute(uuid)).txid).toMatch(/^(0x)?[0-9a-f]{64}$/)
     const second = await trader.orders.create(order)
     expect((await bot.orders.cancel(second.uuid ?? '')).status).toBe('cancelled')
     expect(bot.rateLimit?.remaining).toBeGreaterThan(0)

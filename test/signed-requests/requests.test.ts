@@ -8,7 +8,7 @@ import {
 import { rows } from '../../src/db/database.ts'
 import { signatureBase } from '../../src/signed-requests/base.ts'
 import { forgetNonces } from '../../src/signed-requests/nonces.ts'
-import type { RequestSigner } from '../../src/signed-requests/sign.ts'
+import type { RequestSigner } from '../../src/client/request-signer.ts'
 import { EVERYWHERE, type Service, startService } from '../support/service.ts'
 import {
   callSigned,

@@ -5,7 +5,7 @@ import {
   secretRequestSigner,
   signRequest,
 } from '../../src/client/request-signer.ts'
-import type { RequestSigner } from '../../src/signed-requests/sign.ts'
+import type { RequestSigner } from '../../src/client/request-signer.ts'
 import type { Service } from './service.ts'
 import { createKey, json, type Wallet } from './wallet.ts'
 
