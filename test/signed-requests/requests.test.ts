@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { RequestSigner } from '../../src/client/request-signer.ts'
 import {
   generateSigningKey,
   requestSigner,
@@ -8,7 +9,6 @@ import {
 import { rows } from '../../src/db/database.ts'
 import { signatureBase } from '../../src/signed-requests/base.ts'
 import { forgetNonces } from '../../src/signed-requests/nonces.ts'
-import type { RequestSigner } from '../../src/client/request-signer.ts'
 import { EVERYWHERE, type Service, startService } from '../support/service.ts'
 import {
   callSigned,

@@ -1,11 +1,11 @@
 import { createPrivateKey, randomUUID } from 'node:crypto'
+import type { RequestSigner } from '../../src/client/request-signer.ts'
 import {
   generateSigningKey,
   requestSigner,
   secretRequestSigner,
   signRequest,
 } from '../../src/client/request-signer.ts'
-import type { RequestSigner } from '../../src/client/request-signer.ts'
 import type { Service } from './service.ts'
 import { createKey, json, type Wallet } from './wallet.ts'
 
