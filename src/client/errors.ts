@@ -147,14 +147,13 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
     'The details say why: it was revoked, suspended, rotated away or edited, or it expired.',
   INVALID_SIGNATURE:
     "Check that the wallet's selected account and network are the ones that the message names.",
-  SIGNATURE_REQUIRED:
-    'Sign requests with the secret (secretRequestSigner) in place of sending it: the grant of the key wants it.',
-  SIGNATURE_INCOMPLETE: 'Cover what the details name; requests of this client do.',
-  INVALID_REQUEST_SIGNATURE:
-    'Check that the key id and the signing key belong together, and that the base URL is what the service is called: the details name what it verified.',
-  EXPIRED_REQUEST_SIGNATURE: 'Sign again, and send at once; check the clock of this machine.',
-  CONTENT_DIGEST_MISMATCH: 'The content was changed on its way, or signed before it was final.',
-  REQUEST_REPLAYED: 'A signed request works once; sign it anew, with another nonce.',
+  SIGNATURE_REQUIRED: 'Sign with secretRequestSigner.',
+  SIGNATURE_INCOMPLETE: 'The details say what to cover.',
+  INVALID_REQUEST_SIGNATURE: 'The details say why.',
+  EXPIRED_REQUEST_SIGNATURE:
+    'Sign again, and send the message at once; check the clock of this machine.',
+  CONTENT_DIGEST_MISMATCH: 'Sign it again.',
+  REQUEST_REPLAYED: 'Sign it again.',
   EXPIRED_TIMESTAMP: 'Sign again, and send the message at once; check the clock of this machine.',
   UNAUTHORIZED_WALLET: 'Use the key or the wallet that owns the order.',
   KEY_LIMIT_EXCEEDED:

@@ -197,11 +197,8 @@ export function createTransport(options: TransportOptions): Transport {
         continue
       }
       // Refused before anything was done: it is signed again by the time that the service says it is.
-      if (
-        error.is('EXPIRED_REQUEST_SIGNATURE') &&
-        !resigned &&
-        clock.correct(error.details?.serverTime)
-      ) {
+      if (error.is('EXPIRED_REQUEST_SIGNATURE') && clock.correct(error.details?.serverTime)) {
+        if (resigned) throw error
         resigned = true
         continue
       }

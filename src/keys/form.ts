@@ -107,13 +107,9 @@ const FAULTS: {
   },
   flag: (value) => fault(typeof value !== 'boolean', 'must be true or false'),
   publicKey(value, { key: form }) {
-    if (!isRecord(value)) return [['', PUBLIC_KEY_MESSAGE]]
-    const { alg, key, ...others } = value
-    return [
-      ...fault(Object.keys(others).length > 0, PUBLIC_KEY_MESSAGE),
-      ...fault(alg !== 'ed25519', 'must be ed25519', '.alg'),
-      ...fault(!hasForm(key, form), form.message, '.key'),
-    ]
+    const { alg, key, ...others } = isRecord(value) ? value : {}
+    const isOne = alg === 'ed25519' && hasForm(key, form) && Object.keys(others).length === 0
+    return fault(!isOne, PUBLIC_KEY_MESSAGE)
   },
 }
 
