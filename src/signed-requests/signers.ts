@@ -28,15 +28,15 @@ export interface KnownSigner {
   verifiers: readonly Verifier[]
   /** Whether the row is not what its MAC is of. */
   isTampered: boolean
-  /** Milliseconds since 1970. */
-  readAt: number
+  /** When it was read again for a signature that it did not verify, in milliseconds since 1970; undefined where it never was. */
+  rereadAt: number | undefined
 }
 
 /** Signers by the ids of their keys. */
 export interface Signers {
   find(keyId: string): KnownSigner | undefined
-  /** Reads a key and remembers it; undefined where there is none. */
-  read(db: Database, keyId: string, now: number): Promise<KnownSigner | undefined>
+  /** Reads a key and remembers it, and when it was read again; undefined where there is none. */
+  read(db: Database, keyId: string, rereadAt: number | undefined): Promise<KnownSigner | undefined>
 }
 
 /** About 5 MB. */
@@ -51,11 +51,11 @@ export function openSigners({ mac, encryption }: { mac: Mac; encryption: Encrypt
   const signers = new Map<string, KnownSigner>()
   return {
     find: (keyId) => signers.get(keyId),
-    async read(db, keyId, now) {
+    async read(db, keyId, rereadAt) {
       const [row] = await signerOf(db, { keyId })
       signers.delete(keyId)
       if (row === undefined) return undefined
-      const signer = { ...(await readSigner(row, { mac, encryption })), readAt: now }
+      const signer = { ...(await readSigner(row, { mac, encryption })), rereadAt }
       if (signers.size >= MAX_SIGNERS) signers.delete(signers.keys().next().value as string)
       signers.set(keyId, signer)
       return signer
@@ -80,7 +80,7 @@ const signerOf = statement<SignerRow, { keyId: string }>(
 async function readSigner(
   row: SignerRow,
   { mac, encryption }: { mac: Mac; encryption: Encryption },
-): Promise<Omit<KnownSigner, 'readAt'>> {
+): Promise<Omit<KnownSigner, 'rereadAt'>> {
   const rights = readRights(row.rights)
   const shard = walletShard(rights.walletAddress)
   if (!mac.verify(rightsText(rights), row.mac)) return { shard, verifiers: [], isTampered: true }

@@ -37,7 +37,7 @@ export interface RequestVerifyOptions {
   onMismatch?: () => void
 }
 
-/** A key that was read so recently is not read again for a signature that it does not verify. */
+/** Wrong signatures have a key read so often at most. */
 const REREAD_AFTER_MS = 1_000
 
 /**
@@ -53,9 +53,9 @@ export async function verifyRequest(
   const known = fresh ? undefined : signers.find(keyId)
   let signer: KnownSigner | undefined = known
   let verifier = known && (await verifierOf(known, signed))
-  if (verifier === undefined && isOld(known, now)) {
+  if (verifier === undefined && mayRead(known, now)) {
     if (known !== undefined) onMismatch()
-    signer = await signers.read(db, keyId, now)
+    signer = await signers.read(db, keyId, known && now)
     verifier = signer && (await verifierOf(signer, signed))
   }
   if (signer === undefined) return refuse('apiKeyInvalid')
@@ -66,8 +66,8 @@ export async function verifyRequest(
   return ok({ hash: verifier.hash, shard, signedAt: createdAt })
 }
 
-function isOld(known: KnownSigner | undefined, now: number): boolean {
-  return known === undefined || Math.abs(now - known.readAt) >= REREAD_AFTER_MS
+function mayRead(known: KnownSigner | undefined, now: number): boolean {
+  return known?.rereadAt === undefined || Math.abs(now - known.rereadAt) >= REREAD_AFTER_MS
 }
 
 function mismatch(
