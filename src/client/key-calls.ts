@@ -134,17 +134,13 @@ function grants(
           ...writeTexts(limits),
         })
         await requireTerms(wallet, terms, false, context)
-        if (limits.publicKey !== undefined)
-          return sendChange<CreatedSigningKey>(transport, wallet, {
-            ...{ method: 'POST', path: '/api-keys', context, repeatable: true },
-            proof: wallet.prove({ action: 'create_api_key' as const, ...terms }),
-          })
-        const secret = await wallet.newSecret(context.signal)
+        const repeatable = limits.publicKey !== undefined
+        const secret = repeatable ? undefined : await wallet.newSecret(context.signal)
         const named = secret === undefined ? {} : { keyHash: hashSecret(secret) }
         const proof = wallet.prove({ action: 'create_api_key' as const, ...terms, ...named })
         if (secret === undefined)
           return sendChange<CreatedKey>(transport, wallet, {
-            ...{ method: 'POST', path: '/api-keys', proof, context },
+            ...{ method: 'POST', path: '/api-keys', proof, context, repeatable },
           })
         await onSecret?.(secret)
         const lost = { secret, proof, path: '/api-keys' as const }
