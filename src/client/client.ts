@@ -222,7 +222,7 @@ export function createClient({
     session !== undefined || signer !== undefined || requestSigner !== undefined || ownKey === null
   const apiKey = ownKey ?? (hasCredential ? undefined : keyOfEnvironment(baseUrl))
   if (ownKey != null && requestSigner !== undefined)
-    throw latchkeyError('INVALID_ARGUMENT', 'apiKey and requestSigner are given')
+    throw latchkeyError('INVALID_ARGUMENT', 'There are apiKey and requestSigner')
   // fetch would quote a malformed header value, and so the secret, in its own error.
   for (const [name, secret] of Object.entries({ apiKey, session }))
     if (secret !== undefined && !/^[\x21-\x7e]+$/.test(secret))

@@ -148,7 +148,7 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
   INVALID_SIGNATURE:
     "Check that the wallet's selected account and network are the ones that the message names.",
   SIGNATURE_REQUIRED: 'Sign with secretRequestSigner.',
-  SIGNATURE_INCOMPLETE: 'The details say what to cover.',
+  SIGNATURE_INCOMPLETE: 'The details say why.',
   INVALID_REQUEST_SIGNATURE: 'The details say why.',
   EXPIRED_REQUEST_SIGNATURE:
     'Sign again, and send the message at once; check the clock of this machine.',

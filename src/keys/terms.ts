@@ -330,13 +330,13 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     none: null,
     column: 'public_key',
     description:
-      'the key that verifies its requests, as {"alg":"ed25519","key":"BASE64URL"}, in place of a secret',
+      'what verifies its requests, {"alg":"ed25519","key":"BASE64URL"}, in place of a secret',
     faults: ({ key }) =>
       SMALL_ORDER.test(key)
         ? [
             {
               path: '.key',
-              message: 'is a point of small order',
+              message: 'is of small order',
             },
           ]
         : [],
@@ -346,7 +346,7 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     kind: 'limit',
     none: false,
     column: 'require_signature',
-    description: 'whether its secret signs requests, by HMAC-SHA-256, and is not sent',
+    description: 'whether its secret signs requests, by HMAC-SHA-256',
     faults: (isRequired, _, { publicKey }) =>
       isRequired && publicKey !== null ? [{ message: 'contradicts publicKey' }] : [],
   },
