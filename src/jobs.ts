@@ -4,6 +4,7 @@ import type { Log } from './log.ts'
 import { forgetOldNotices } from './notices/forget.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import { releaseShare } from './settlement/share.ts'
+import { forgetNonces } from './signed-requests/nonces.ts'
 import type { World } from './world.ts'
 
 /** Work that a process repeats. Any number of processes may run a job at once. */
@@ -21,6 +22,7 @@ const USAGE_INTERVAL_MS = 1_000
 const WATCH_INTERVAL_MS = 1_000
 const DELIVERY_INTERVAL_MS = 1_000
 const FORGET_INTERVAL_MS = 3_600_000
+const NONCES_INTERVAL_MS = 30_000
 
 /** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
 export const JOBS: readonly Job[] = [
@@ -47,6 +49,14 @@ export const JOBS: readonly Job[] = [
     run: async (world) => world.watch.isSuperseded() || (await reconcile(world)).isDone,
     // Leases end by themselves: a database that is away must not keep a process from stopping.
     stop: (world) => releaseShare(world).catch(() => {}),
+  },
+  {
+    name: 'forget_nonces',
+    intervalMs: () => NONCES_INTERVAL_MS,
+    async run({ db, watch }, now) {
+      if (!watch.isSuperseded()) await forgetNonces(db, now)
+      return true
+    },
   },
   {
     name: 'flush_usage',
