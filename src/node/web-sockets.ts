@@ -41,7 +41,8 @@ export function serveWebSockets(server: Server, fetch: Fetch, isBusy: (socket: D
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy())
-    if (isBusy(socket)) return socket.destroy() // It was pipelined behind a request that is in work.
+    // It was pipelined behind a request that is in work, or Node is older than its option.
+    if (isBusy(socket) || !shouldUpgrade(request)) return socket.destroy()
     request.socket.setTimeout(0) // Pings find out whether its client is there.
     void takeOver(sockets, fetch, { request, socket, head })
   })
