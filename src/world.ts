@@ -13,6 +13,7 @@ import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
 import type { UsageRecorder } from './usage/record.ts'
 import type { WalletFeed } from './wallets/feed.ts'
+import type { ReadHoldings } from './wallets/holdings.ts'
 
 /** Everything that the routes may use. The entry modules build it; no room reads a clock, randomness or the network otherwise. */
 export interface World extends KeyServices, OrderServices, SettlementServices {
@@ -33,6 +34,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   usage: UsageRecorder
   /** A copy of the database for reads that may lag; undefined where none is configured. */
   replica?: Replica | undefined
+  /** What wallets hold on chain, as read within seconds. */
+  readHoldings: ReadHoldings
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
   /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */
