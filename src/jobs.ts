@@ -3,6 +3,7 @@ import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import { releaseShare } from './settlement/share.ts'
+import { forgetNonces } from './signed-requests/nonces.ts'
 import type { World } from './world.ts'
 
 /** Work that a process repeats. Any number of processes may run a job at once. */
@@ -18,6 +19,7 @@ export interface Job {
 
 const USAGE_INTERVAL_MS = 1_000
 const WATCH_INTERVAL_MS = 1_000
+const NONCES_INTERVAL_MS = 30_000
 
 /** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
 export const JOBS: readonly Job[] = [
@@ -44,6 +46,14 @@ export const JOBS: readonly Job[] = [
     run: async (world) => world.watch.isSuperseded() || (await reconcile(world)).isDone,
     // Leases end by themselves: a database that is away must not keep a process from stopping.
     stop: (world) => releaseShare(world).catch(() => {}),
+  },
+  {
+    name: 'forget_nonces',
+    intervalMs: () => NONCES_INTERVAL_MS,
+    async run({ db, watch }, now) {
+      if (!watch.isSuperseded()) await forgetNonces(db, now)
+      return true
+    },
   },
   {
     name: 'flush_usage',

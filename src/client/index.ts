@@ -9,6 +9,7 @@ export type { ArchivedEvents, AuditEvent, AuditHead, UnrecordedAction } from '..
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
+  CreatedSigningKey,
   Key,
   KeyStatus,
   KeyWindow,
@@ -18,7 +19,7 @@ export type {
 } from '../keys/key.ts'
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
 export { findSecrets, SERVICE_PREFIX } from '../keys/secret.ts'
-export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/terms.ts'
+export type { AmountLimit, KeyLimits, MaxAmountIn, PublicKey } from '../keys/terms.ts'
 export {
   type NewOrder,
   ORDER_STATUSES,
@@ -29,6 +30,8 @@ export {
 export { orderHash } from '../orders/validate.ts'
 export type { AuditFault } from '../provenance/replay.ts'
 export type { CreatedSession } from '../sessions/session.ts'
+export type { SignatureAlgorithm } from '../signed-requests/base.ts'
+export type { BaseSigner } from '../signed-requests/sign.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { Router } from '../stacks/router.ts'
@@ -96,6 +99,7 @@ export type {
   Keys,
   NewKey,
   NewKeyLimits,
+  NewSigningKey,
   RecoveredKey,
   RevocationCertificate,
 } from './keys.ts'
@@ -119,6 +123,16 @@ export type {
 } from './orders.ts'
 export type { ListPage, PagedList } from './paging.ts'
 export type { RateLimit } from './rate-limit.ts'
+export {
+  generateSigningKey,
+  type RequestSigner,
+  readSigningKey,
+  requestSigner,
+  type SigningKey,
+  secretRequestSigner,
+  signRequest,
+  type UnsignedRequest,
+} from './request-signer.ts'
 export {
   type KeepRotatingOptions,
   keepRotating,

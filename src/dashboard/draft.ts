@@ -30,6 +30,16 @@ export interface KeyDraft {
   maxOpenOrders: string
   rateLimit: string
   label: string
+  /** How its requests are signed: shown, and kept as it is. */
+  signing: Signing
+}
+
+type Signing = Pick<KeyTerms, 'publicKey' | 'requireSignature' | 'maxSignatureAgeSeconds'>
+
+const UNSIGNED: Signing = {
+  publicKey: null,
+  requireSignature: false,
+  maxSignatureAgeSeconds: null,
 }
 
 const DAY_MS = 86_400_000
@@ -63,6 +73,7 @@ export function draftOf(
     maxOpenOrders: '',
     rateLimit: '',
     label: '',
+    signing: UNSIGNED,
   }
   const own: Readonly<Record<Template, Partial<KeyDraft>>> = {
     maker: {
@@ -104,6 +115,11 @@ export function draftOfKey(key: Key, decimalsOf: DecimalsOf): KeyDraft {
     maxOpenOrders: key.maxOpenOrders === undefined ? '' : String(key.maxOpenOrders),
     rateLimit: String(key.rateLimit),
     label: key.label ?? '',
+    signing: {
+      publicKey: key.publicKey ?? null,
+      requireSignature: key.requireSignature === true,
+      maxSignatureAgeSeconds: key.maxSignatureAgeSeconds ?? null,
+    },
   }
 }
 
@@ -142,6 +158,7 @@ export function readDraft(draft: KeyDraft, decimalsOf: DecimalsOf, policy: Terms
     maxAmountIn: draft.amounts.length === awaited.length ? null : (amounts ?? null),
     ownOrdersOnly: draft.ownOrdersOnly,
     maxOpenOrders: whole('maxOpenOrders', draft.maxOpenOrders),
+    ...draft.signing,
     label: draft.label.trim() === '' ? null : draft.label.trim(),
     justification: null,
   }
@@ -191,14 +208,13 @@ function hasForm(name: TermName, value: unknown): boolean {
 
 /** What is signed to create the key. */
 export function newKeyOf(terms: KeyTerms): NewKey {
-  const { name, permissions, expiresAt, ownOrdersOnly, justification, ...limits } = terms
+  const { name, permissions, expiresAt, justification, ...limits } = terms
   return {
     name,
     permissions,
     ...(expiresAt !== null && { expiresAt: new Date(expiresAt) }),
-    ...(ownOrdersOnly && { ownOrdersOnly }),
     ...(Object.fromEntries(
-      Object.entries(limits).filter(([, value]) => value !== null),
+      Object.entries(limits).filter(([, value]) => value !== null && value !== false),
     ) as Partial<NewKey>),
   }
 }

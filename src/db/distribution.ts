@@ -13,6 +13,7 @@ export const DISTRIBUTED_TABLES = [
   'key_reservations',
   'key_usage',
   'key_sightings',
+  'request_nonces',
   'sessions',
   'audit_events',
   'orders',

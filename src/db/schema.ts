@@ -16,7 +16,7 @@ import {
   unique,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
-import type { MaxAmountIn } from '../keys/terms.ts'
+import type { MaxAmountIn, PublicKey } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
 import type { SightingKind } from '../usage/usage.ts'
 import { RECORDED_ACTIONS } from './recorded-actions.ts'
@@ -96,10 +96,16 @@ export const apiKeys = pgTable(
     maxAmountIn: jsonb('max_amount_in').$type<MaxAmountIn>(),
     ownOrdersOnly: boolean('own_orders_only').notNull().default(false),
     maxOpenOrders: integer('max_open_orders'),
+    publicKey: jsonb('public_key').$type<PublicKey>(),
+    requireSignature: boolean('require_signature').notNull().default(false),
+    maxSignatureAgeSeconds: integer('max_signature_age_seconds'),
     label: text(),
     justification: text(),
     previousKeyHash: bytea('previous_key_hash').unique('api_keys_previous_hash'),
     previousUntil: time('previous_until'),
+    // What verifies HMAC signatures with either secret, encrypted under labels of the two hashes. Null: the secret cannot sign.
+    macKeyBox: bytea('mac_key_box'),
+    previousMacKeyBox: bytea('previous_mac_key_box'),
     rightsMac: bytea('rights_mac'),
     grantId: bigint('grant_id', { mode: 'number' })
       .notNull()
@@ -166,6 +172,24 @@ export const keyCounters = pgTable(
   },
   (table) => [
     check('key_counters_success', sql`${table.successfulRequests} <= ${table.totalRequests}`),
+  ],
+)
+
+/**
+ * Nonces of signed requests, by 128 bits of their SHA-256, for as long as their signatures may be fresh: see src/signed-requests/nonces.ts.
+ * Rows refer to no key: one more look-up would be all that a foreign key adds.
+ */
+export const requestNonces = pgTable(
+  'request_nonces',
+  {
+    keyId: text('key_id').notNull(),
+    nonce: bytea().notNull(),
+    freshUntil: time('fresh_until').notNull(),
+    shard: shard(),
+  },
+  (table) => [
+    primaryKey({ name: 'request_nonces_pk', columns: [table.keyId, table.nonce] }),
+    index('request_nonces_over').on(table.freshUntil),
   ],
 )
 

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME } from './form.ts'
+import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME, PUBLIC_KEY_MESSAGE } from './form.ts'
 import {
   KEY_TERMS,
   type MemberOf,
@@ -65,6 +65,11 @@ const SCHEMAS: SchemasByType = {
       }, `must name 1 to ${maxItems} tokens`),
     ),
   flag: () => z.boolean('must be true or false'),
+  publicKey: ({ key }) =>
+    z.strictObject(
+      { alg: z.literal('ed25519', 'must be ed25519'), key: textOf(key) },
+      PUBLIC_KEY_MESSAGE,
+    ),
 }
 
 function textOf({ pattern, maxLength, message }: TextForm) {

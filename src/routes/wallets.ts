@@ -3,7 +3,7 @@ import { recordSuccess } from '../gate/counters.ts'
 import { readQuery } from '../http/body.ts'
 import type { AppContext } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, presentsKey, readPresentedKey } from '../http/credentials/key.ts'
+import { authenticateKey, presentedHash, presentsKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
 import { authenticateReader } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
@@ -170,7 +170,7 @@ async function authenticateWatcher(
   await recordSuccess(c.get('world').db, key)
   const { createdBy } = viewerOfKey(key)
   const { keyId, walletAddress } = key
-  const credential = keyCredential({ keyId, walletAddress, createdBy }, readPresentedKey(c).hash)
+  const credential = keyCredential({ keyId, walletAddress, createdBy }, presentedHash(c))
   return { walletAddress, credential }
 }
 

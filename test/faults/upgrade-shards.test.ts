@@ -30,6 +30,7 @@ const WRONG_SHARDS: Readonly<Record<(typeof DISTRIBUTED_TABLES)[number], string>
   key_reservations: ofKey('key_reservations'),
   key_usage: ofKey('key_usage'),
   key_sightings: ofKey('key_sightings'),
+  request_nonces: ofKey('request_nonces'),
   sessions: 'shard <> wallet_shard(wallet_address)',
   audit_events: 'shard <> wallet_shard(wallet_address)',
   orders: 'shard <> wallet_shard(owner)',

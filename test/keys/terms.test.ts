@@ -24,6 +24,7 @@ const UDT_NAMES = {
   time: 'timestamptz',
   amounts: 'jsonb',
   flag: 'bool',
+  publicKey: 'jsonb',
 }
 
 const texts = (...from: string[]) =>
@@ -49,6 +50,9 @@ const TERMS = {
   ),
   ownOrdersOnly: fc.boolean(),
   maxOpenOrders: orNone(fc.integer({ min: 1, max: 10_000 })),
+  publicKey: orNone(fc.constant({ alg: 'ed25519' as const, key: `${'A'.repeat(41)}-A` })),
+  requireSignature: fc.boolean(),
+  maxSignatureAgeSeconds: orNone(fc.integer({ min: 5, max: 300 })),
   label: orNone(fc.constantFrom('prod', 'NULL', `'); --`)),
   justification: orNone(fc.constantFrom('ticket 4711', '{}', '"')),
 } satisfies { [Name in keyof KeyTerms]: fc.Arbitrary<KeyTerms[Name]> }
