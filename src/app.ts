@@ -26,6 +26,7 @@ import { leakEndpoints } from './routes/leaks.ts'
 import { orderEndpoints } from './routes/orders.ts'
 import { otherServiceEndpoints } from './routes/other-services.ts'
 import { sessionEndpoints } from './routes/sessions.ts'
+import { walletEndpoints } from './routes/wallets.ts'
 import { webhookEndpoints } from './routes/webhooks.ts'
 import { canonicalAddress } from './wire/ip.ts'
 import type { World } from './world.ts'
@@ -34,6 +35,7 @@ export const endpoints: readonly Endpoint[] = [
   ...keyEndpoints,
   ...orderEndpoints,
   ...sessionEndpoints,
+  ...walletEndpoints,
   ...auditEndpoints,
   ...webhookEndpoints,
   ...leakEndpoints,

@@ -15,6 +15,7 @@ import type { UseNonce } from './signed-requests/nonces.ts'
 import type { Signers } from './signed-requests/signers.ts'
 import type { UsageRecorder } from './usage/record.ts'
 import type { WalletFeed } from './wallets/feed.ts'
+import type { ReadHoldings } from './wallets/holdings.ts'
 import type { Deliverer } from './webhooks/deliver.ts'
 import type { WebhookServices } from './webhooks/services.ts'
 
@@ -41,6 +42,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices, W
   usage: UsageRecorder
   /** A copy of the database for reads that may lag; undefined where none is configured. */
   replica?: Replica | undefined
+  /** What wallets hold on chain, as read within seconds. */
+  readHoldings: ReadHoldings
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
   /** Deliveries of webhooks that this process makes; undefined where no process outlives a request. */

@@ -20,6 +20,7 @@ export const ACTIONS = [
   'replay_webhook',
   'list_notices',
   'list_audit',
+  'get_account',
   'create_order',
   'list_orders',
   'execute_order',

@@ -9,6 +9,7 @@ import { addRotateCommand } from './commands/rotate.ts'
 import { addScanCommand } from './commands/scan.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { addWalletCommands } from './commands/wallet.ts'
+import { addWatchCommand } from './commands/watch.ts'
 import { addWebhookCommands } from './commands/webhooks.ts'
 import { completionScript, SHELLS, type Shell } from './completion.ts'
 import { addServiceOptions } from './connect.ts'
@@ -32,6 +33,7 @@ export function createProgram(columns = HELP_COLUMNS): CliCommand {
   addWebhookCommands(program)
   addAuditCommands(program)
   addInfoCommands(program)
+  addWatchCommand(program)
   addScanCommand(program)
   program
     .command('completion')

@@ -45,6 +45,20 @@ export type {
   UsageOfKey,
   WalletUsage,
 } from '../usage/usage.ts'
+export type {
+  AccountState,
+  DailyAmount,
+  KeyAmounts,
+  OpenOrder,
+  ReadFromChain,
+  WalletBalance,
+} from '../wallets/account.ts'
+export type {
+  KeyEvent,
+  OrderOfWalletEvent,
+  StartEvent,
+  WalletEvent,
+} from '../wallets/event.ts'
 export type { Delivery, Notice, Webhook, WebhookWithSecret } from '../webhooks/webhook.ts'
 export {
   type Audit,
@@ -147,6 +161,7 @@ export {
   type WebhookHeaders,
 } from './verify-webhook.ts'
 export type { WaitOptions } from './wait.ts'
+export type { WalletEventOptions, WalletUpdate, WalletUpdates } from './wallet-events.ts'
 export {
   type WalletProvider,
   type WalletRequest,

@@ -96,6 +96,9 @@ export async function useEverything(
     headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
   })
   await call('/me', '/me', { headers: key })
+  await call('/account', '/account', {
+    headers: wallet.signHeaders({ action: 'get_account' }),
+  })
   for (const [method, suffix, action, members] of [
     ['PATCH', '', 'update_api_key', { label: 'told' }],
     ['POST', '/rotate', 'rotate_api_key', { graceSeconds: 60 }],

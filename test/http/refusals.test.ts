@@ -108,6 +108,8 @@ const targets: Record<string, (wallet: Wallet) => Promise<Target> | Target> = {
     message: { action: 'list_webhooks' },
   }),
   listNotices: () => ({ path: '/notices', message: { action: 'list_notices' } }),
+  openWalletStream: () => ({ path: '/stream' }),
+  getAccount: () => ({ path: '/account', message: { action: 'get_account' } }),
   listAudit: () => ({ path: '/audit', message: { action: 'list_audit' } }),
   getInfo: () => ({ path: '/info' }),
   listScopes: () => ({ path: '/scopes' }),
@@ -280,6 +282,7 @@ const ELSEWHERE: Readonly<Record<string, readonly RefusalReason[]>> = {
   testWebhook: ['webhooksOff'],
   replayWebhook: ['webhooksOff'],
   watchWallet: ['tooManyStreams', 'eventsUnsupported'], // test/wallets/feed.test.ts
+  openWalletStream: ['tooManyStreams', 'eventsUnsupported'],
   useFaucet: ['routeNotFound'], // test/http/routes.test.ts
 }
 
