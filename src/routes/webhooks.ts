@@ -93,7 +93,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.CreateWebhook],
     responses: {
-      201: { description: 'The webhook and its secret', schema: wire.WebhookWithSecretSchema },
+      201: { description: 'The webhook and its secret', schema: wire.WebhookSchema },
     },
     refusals: [...auditedRefusals, 'webhookUrlRefused', 'webhookLimitReached', 'webhooksOff'],
     async handle(c) {
@@ -127,7 +127,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     ...ofWebhook,
     body: { schema: SignedBody },
     messages: [wire.UpdateWebhook],
-    responses: { 200: { description: 'The webhook', schema: wire.ChangedWebhookSchema } },
+    responses: { 200: { description: 'The webhook', schema: wire.WebhookSchema } },
     refusals: [
       ...auditedRefusals,
       'webhookNotFound',
@@ -151,7 +151,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.RotateWebhookSecret],
     responses: {
-      200: { description: 'The webhook and its secret', schema: wire.WebhookWithSecretSchema },
+      200: { description: 'The webhook and its secret', schema: wire.WebhookSchema },
     },
     refusals: [...auditedRefusals, 'webhookNotFound', 'webhookTampered', 'webhooksOff'],
     async handle(c) {
