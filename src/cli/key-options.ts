@@ -28,6 +28,7 @@ const OPTION_TYPES: {
   time: { value: '<time>' },
   amounts: { value: '<json>', read: readObject },
   flag: {},
+  record: { value: '<json>', read: readObject },
 }
 
 /** Adds an option for each term of a key, as `--max-amount-in <json>` for maxAmountIn. */
@@ -80,6 +81,6 @@ function readObject(value: string): unknown {
   try {
     return JSON.parse(value)
   } catch {
-    throw new InvalidArgumentError('It is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}.')
+    throw new InvalidArgumentError('It is JSON, as in the help of the option.')
   }
 }

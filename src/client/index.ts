@@ -9,6 +9,7 @@ export type { ArchivedEvents, AuditEvent, AuditHead, UnrecordedAction } from '..
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
+  HeartbeatTaken,
   Key,
   KeyStatus,
   KeyWindow,
@@ -18,7 +19,16 @@ export type {
 } from '../keys/key.ts'
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
 export { findSecrets } from '../keys/secret.ts'
-export type { AmountLimit, KeyLimits, MaxAmountIn } from '../keys/terms.ts'
+export type { Suspended } from '../keys/suspension.ts'
+export type {
+  AlertAction,
+  Alerts,
+  AmountLimit,
+  Heartbeat,
+  KeyLimits,
+  KeyRules,
+  MaxAmountIn,
+} from '../keys/terms.ts'
 export {
   type NewOrder,
   ORDER_STATUSES,

@@ -1,6 +1,6 @@
 import type { AuditHead } from '../audit/event.ts'
 import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
-import type { CreatedKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import type { CreatedKey, HeartbeatTaken, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import { hashSecret } from '../keys/secret.ts'
 import {
@@ -287,11 +287,21 @@ function revoked(keyId: string): Message {
   return { message: `API key ${keyId} has been revoked` }
 }
 
-function ownKey({ transport, calls }: Context): Pick<Keys, 'me' | 'deleteSelf'> {
+function ownKey({ transport, calls }: Context): Pick<Keys, 'me' | 'heartbeat' | 'deleteSelf'> {
   return {
     me: (options) =>
       calls.start(options, (context) =>
         transport.send<Me>({ method: 'GET', path: '/me', apiKey: true, repeatable: true, context }),
+      ),
+    heartbeat: (options) =>
+      calls.start(options, (context) =>
+        transport.send<HeartbeatTaken>({
+          method: 'POST',
+          path: '/heartbeat',
+          apiKey: true,
+          repeatable: true,
+          context,
+        }),
       ),
     deleteSelf: (options) =>
       calls.start(options, async (context) => {

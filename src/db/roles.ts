@@ -14,6 +14,9 @@ const DELETES_FROM = [
   'key_reservations',
   'key_usage',
   'key_sightings',
+  'key_watches',
+  'key_rates',
+  'key_findings',
   'leases',
 ]
 

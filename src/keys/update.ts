@@ -7,6 +7,7 @@ import type { UpdateKeyMembers } from './schemas.ts'
 import type { KeyServices } from './services.ts'
 import { memberOf, termsAfter, validateTerms } from './terms.ts'
 import { termLists } from './terms-sql.ts'
+import { watchEnd, watchSilence } from './watches.ts'
 
 /** Changes the terms of a live key: members that are absent change nothing, null lifts a limit. A key that has ended stays ended. */
 export async function updateKey(
@@ -27,6 +28,10 @@ export async function updateKey(
     const { id, name, walletAddress } = key.rights
     if (terms.name !== name && (await isNameTaken(tx, walletAddress, terms.name, now, id)))
       return refuse('keyNameTaken', { keyName: terms.name })
+    const watched = { ...terms, id, walletAddress }
+    if (members.heartbeat !== undefined) await watchSilence(tx, watched, now)
+    if (members.alerts !== undefined || members.expiresAt !== undefined)
+      await watchEnd(tx, watched, now)
     return ok(termLists(terms).assignments)
   })
 }

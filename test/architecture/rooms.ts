@@ -78,6 +78,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['drizzle-orm', 'zod'],
     rule: 'orders are created, cancelled and watched without knowing how they settle',
   },
+  alerts: {
+    imports: [...BASE, 'audit', 'keys', 'gate', 'orders'],
+    packages: ['drizzle-orm'],
+    rule: 'what owners have the service watch of their keys, and what it does then',
+  },
   provenance: {
     imports: [...BASE, 'actions', 'audit', 'keys', 'orders'],
     packages: ['drizzle-orm', 'zod'],
@@ -89,7 +94,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'settlement executes orders on chain',
   },
   usage: {
-    imports: [...BASE, 'audit', 'keys', 'gate', 'orders'],
+    imports: [...BASE, 'audit', 'keys', 'gate', 'orders', 'alerts'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'statistics are apart from the exact counters',
   },
@@ -172,6 +177,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'provenance',
       'gate',
       'orders',
+      'alerts',
       'settlement',
       'usage',
       'wallets',
@@ -181,7 +187,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['zod'],
     rule: 'a route parses, calls a verb and presents; statements are written in the rooms below',
   },
-  jobs: { imports: ['settlement'], rule: 'periodic jobs are a table' },
+  jobs: { imports: ['alerts', 'settlement'], rule: 'periodic jobs are a table' },
   app: {
     imports: ['result', 'crypto', 'wire', 'http', 'routes'],
     packages: ['hono'],

@@ -35,6 +35,7 @@ export async function useEverything(
         permissions: ['create', 'execute', 'cancel'],
         expiresAt: '2099-01-01T00:00:00Z',
         maxOpenOrders: 10,
+        heartbeat: { seconds: 60, then: 'cancel' },
       }),
     ),
   )) as { apiKey: string; keyId: string }
@@ -95,6 +96,7 @@ export async function useEverything(
     headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
   })
   await call('/me', '/me', { headers: key })
+  await call('/heartbeat', '/heartbeat', { method: 'POST', headers: key })
   for (const [method, suffix, action, members] of [
     ['PATCH', '', 'update_api_key', { label: 'told' }],
     ['POST', '/rotate', 'rotate_api_key', { graceSeconds: 60 }],
