@@ -14,7 +14,7 @@ const CURVE_ORDER = 'fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd03
 const ZERO = '0'.repeat(64)
 
 /** A message has room for all of them, beside the longest limits: see `MAX_MESSAGE_BYTES`. */
-const MAX_EXTRA_SCOPES = 29
+const MAX_EXTRA_SCOPES = 28
 
 /** More STX than there will be. */
 const MAX_MICRO_STX = 2_000_000_000_000_000
@@ -164,7 +164,7 @@ const Environment = z.object({
     .transform((value) => value.split(';').map((part) => part.trim()))
     .transform((parts) => parts.filter((part) => part !== ''))
     .pipe(z.array(scope))
-    .refine(isCatalogue, 'must not name a scope twice, or one of create, execute and cancel')
+    .refine(isCatalogue, 'must not name a scope twice, or one of create, execute, cancel and read')
     .refine(
       (extra) => extra.length <= MAX_EXTRA_SCOPES,
       `must be ${MAX_EXTRA_SCOPES} scopes or fewer`,

@@ -114,8 +114,8 @@ function findingsOf(
   const earlier = known.filter(isEarlier)
   if (earlier.length === 0) return []
   const about = { keyId, walletAddress, shard, at: first }
-  const network = networkOf(value)
-  const isNewNetwork = !earlier.some((one) => networkOf(one.value) === network)
+  const network = subnetOf(value)
+  const isNewNetwork = !earlier.some((one) => subnetOf(one.value) === network)
   return [
     ...(alerts.newAddress === undefined
       ? []
@@ -134,7 +134,7 @@ function findingsOf(
 }
 
 /** The network of an address: /24, or /48 of IPv6. */
-export function networkOf(address: string): string | undefined {
+export function subnetOf(address: string): string | undefined {
   const ip = parseIp(address)
   if (ip === undefined) return undefined
   const prefix = ip.length === 4 ? NETWORK_BITS.v4 : NETWORK_BITS.v6

@@ -31,7 +31,7 @@ export async function noticeEnd(services: AlertServices, watch: DueWatch): Promi
     const days = EXPIRY_NOTICE_DAYS.filter((one) => expiresAt - one * DAY_MS <= now).at(-1)
     if (days !== undefined) {
       const details = { expiresAt: new Date(expiresAt).toISOString(), days }
-      const told = { walletAddress, keyId, rule: 'expiring', at: now, details }
+      const told = { walletAddress, keyId, rule: 'expiring' as const, at: now, details }
       if (await isFirst(tx, told)) await tell(tx, services, { ...told, action: 'notify' })
     }
     if (next === undefined) await dropWatch({ db: tx }, watch)

@@ -1,4 +1,4 @@
-import { type Key, type KeyChange, type NewKey, SCOPES } from '../client/index.ts'
+import type { Key, KeyChange, NewKey } from '../client/index.ts'
 import {
   KEY_TERMS,
   type KeyTerms,
@@ -69,7 +69,11 @@ export function draftOf(
     label: '',
   }
   const own: Readonly<Record<Template, Partial<KeyDraft>>> = {
-    maker: { permissions: [...SCOPES], ownOrdersOnly: true, maxOpenOrders: '20' },
+    maker: {
+      permissions: ['create', 'execute', 'cancel'],
+      ownOrdersOnly: true,
+      maxOpenOrders: '20',
+    },
     executor: { permissions: ['execute'] },
     canceller: { permissions: ['cancel'] },
     blank: {},

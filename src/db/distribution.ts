@@ -23,6 +23,9 @@ export const DISTRIBUTED_TABLES = [
   'transactions',
   'archived_audits',
   'archived_orders',
+  'webhooks',
+  'notices',
+  'deliveries',
 ] as const
 
 /** Where the steps of a distribution are recorded, with those that are done. A process that runs on plain tables ends with it. */

@@ -1,10 +1,8 @@
-import type { Action } from '../actions/action.ts'
-
 /**
  * The actions that an audit records; every other one leaves keys and sessions as they are. An index of `signed_actions` has the
  * same list, and the SDK bundles this file.
  */
-export const RECORDED_ACTIONS: readonly Action[] = [
+export const RECORDED_ACTIONS: readonly string[] = [
   'create_api_key',
   'update_api_key',
   'rotate_api_key',
@@ -14,4 +12,8 @@ export const RECORDED_ACTIONS: readonly Action[] = [
   'revoke_api_key',
   'revoke_all_api_keys',
   'create_session',
+  'create_webhook',
+  'update_webhook',
+  'rotate_webhook_secret',
+  'delete_webhook',
 ]

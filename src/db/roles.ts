@@ -18,6 +18,9 @@ const DELETES_FROM = [
   'key_rates',
   'key_findings',
   'leases',
+  'webhooks',
+  'notices',
+  'deliveries',
 ]
 
 /**

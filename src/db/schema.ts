@@ -556,6 +556,105 @@ export const leases = pgTable('leases', {
   operators: text().array(),
 })
 
+/** Why a webhook gets nothing any more: its receiver says that it is gone, or has failed for days, or its row was edited. */
+export type DisabledReason = 'gone' | 'failing' | 'tampered'
+
+/**
+ * Where notices are sent. `mac` covers every column that decides where something is sent and how it is signed: see
+ * src/webhooks/webhook.ts. The secrets are encrypted.
+ */
+export const webhooks = pgTable(
+  'webhooks',
+  {
+    id: text().primaryKey(),
+    /** Null for one of the operator, which is told of every wallet. */
+    walletAddress: text('wallet_address'),
+    url: text().notNull(),
+    /** Types of notices, or `*` for all of them. */
+    events: text().array().notNull(),
+    label: text(),
+    secretBox: bytea('secret_box').notNull(),
+    /** Until `previous_until`, deliveries are signed with the secret before as well. */
+    previousSecretBox: bytea('previous_secret_box'),
+    previousUntil: time('previous_until'),
+    mac: bytea().notNull(),
+    createdAt: time('created_at').notNull(),
+    deliveredAt: time('delivered_at'),
+    /** The first failure since the last success. */
+    failingSince: time('failing_since'),
+    lastFailure: text('last_failure'),
+    disabledAt: time('disabled_at'),
+    disabledReason: text('disabled_reason').$type<DisabledReason>(),
+    /** 0 for one of the operator. */
+    shard: shard(),
+  },
+  (table) => [
+    ofWallet('webhooks', 'wallet_address'),
+    index('webhooks_wallet').on(table.walletAddress),
+  ],
+)
+
+/**
+ * What owners are told: see src/notices/notice.ts. Triggers on `audit_events` and `order_events` insert those that some webhook wants,
+ * `announce` inserts the others; a trigger on this table inserts the deliveries. Rows leave after NOTICE_RETENTION_DAYS.
+ */
+export const notices = pgTable(
+  'notices',
+  {
+    /** The webhook-id of its deliveries. */
+    id: text().primaryKey().default(sql`('msg_' || replace(gen_random_uuid()::text, '-', ''))`),
+    sequence: bigserial({ mode: 'number' }).notNull(),
+    walletAddress: text('wallet_address').notNull(),
+    type: text().notNull(),
+    keyId: text('key_id'),
+    orderUuid: text('order_uuid'),
+    data: jsonb().$type<Record<string, unknown>>().notNull(),
+    at: time('at').notNull(),
+    shard: shard(),
+  },
+  (table) => [
+    ofWallet('notices', 'wallet_address'),
+    index('notices_wallet').on(table.walletAddress, table.sequence),
+    index('notices_at').on(table.at),
+  ],
+)
+
+export type DeliveryState = 'waiting' | 'delivered' | 'dead'
+
+/** A notice for a webhook. Of the notice's wallet, also where the webhook is the operator's. No foreign keys: a change never waits for one. */
+export const deliveries = pgTable(
+  'deliveries',
+  {
+    noticeId: text('notice_id').notNull(),
+    webhookId: text('webhook_id').notNull(),
+    state: text().$type<DeliveryState>().notNull().default('waiting'),
+    /** How often a process has taken it; a result is recorded for the attempt that had it. */
+    attempts: integer().notNull().default(0),
+    /** When it is sent next; while it is being sent, when its lease ends. Null when it is final. */
+    dueAt: time('due_at'),
+    createdAt: time('created_at').notNull(),
+    deliveredAt: time('delivered_at'),
+    /** The status of the last response; null where there was none. */
+    status: integer(),
+    /** Why the last attempt failed. */
+    failure: text(),
+    shard: shard(),
+  },
+  (table) => [
+    primaryKey({ name: 'deliveries_pk', columns: [table.noticeId, table.webhookId] }),
+    index('deliveries_due').on(table.webhookId, table.dueAt).where(sql`${table.dueAt} IS NOT NULL`),
+    index('deliveries_waiting').on(table.createdAt).where(sql`${table.dueAt} IS NOT NULL`),
+    index('deliveries_dead')
+      .on(table.webhookId, table.createdAt)
+      .where(sql`${table.state} = 'dead'`),
+    check('deliveries_state_known', sql`${table.state} IN ('waiting', 'delivered', 'dead')`),
+    check(
+      'deliveries_waiting_due',
+      sql`(${table.state} = 'waiting') = (${table.dueAt} IS NOT NULL)`,
+    ),
+  ],
+)
+
 /** `swap`: an order's; `burn`: it uses up an order's uuid; `filler`: it uses up a nonce; `transfer`: it funds an account. */
 export type TransactionKind = 'swap' | 'burn' | 'filler' | 'transfer'
 

@@ -4,7 +4,7 @@ import type { ConsumeReason } from '../actions/consume.ts'
 import type { AuditEntry } from '../audit/append.ts'
 import type { AuditHead, HeadMember } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
-import { atomically } from '../db/database.ts'
+import { atomically, type Database } from '../db/database.ts'
 import { timestamptz } from '../db/time.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -25,6 +25,16 @@ interface Revoked {
 interface RevokedSelf extends Revoked {
   keyId: string
   walletAddress: string
+}
+
+interface SelfRevocation {
+  /** Of its event in the audit. */
+  details?: AuditEntry['details']
+  /** What else the transaction of the revocation does. */
+  inTransaction?: (
+    tx: Database,
+    revoked: Pick<RevokedSelf, 'keyId' | 'walletAddress'>,
+  ) => Promise<void>
 }
 
 /**
@@ -61,7 +71,7 @@ export async function revokeSelf(
   services: KeyServices,
   { hash, shard }: PresentedSecret,
   now: number,
-  details: AuditEntry['details'] = {},
+  { details = {}, inTransaction = async () => {} }: SelfRevocation = {},
 ): Promise<Result<RevokedSelf, RevokeSelfReason>> {
   const bytes = sql`decode(${hash}, 'hex')`
   const hasHash = sql`(key_hash = ${bytes} OR previous_key_hash = ${bytes})`
@@ -82,6 +92,7 @@ export async function revokeSelf(
       at: now,
       details,
     })
+    await inTransaction(tx, { keyId, walletAddress })
     return ok({ keyId, walletAddress, name, auditHead })
   })
   if (!revoked.ok) return revoked

@@ -296,7 +296,7 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     isRequired: true,
     none: [],
     column: 'permissions',
-    description: 'what the key may do: create, execute, cancel, or scopes of GET /scopes',
+    description: 'what the key may do: create, execute, cancel, read, or scopes of GET /scopes',
     faults: (list, { scopes }) =>
       each(list, (scope) => scopes.includes(scope), `must be one of ${scopes.join(', ')}`),
   },

@@ -2,6 +2,7 @@ import { sha256, toHex } from '../crypto/bytes.ts'
 import { revokeSelf } from '../keys/revoke.ts'
 import { findSecrets, type KeyHash, parseSecret, type Secret, shardOf } from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
+import { announce } from '../notices/announce.ts'
 import type { LeakReport, LeakVerdict } from './schemas.ts'
 
 type Services = KeyServices & {
@@ -11,7 +12,7 @@ type Services = KeyServices & {
 
 /**
  * Revokes the key of each secret that was found in public. Who finds a secret holds it, and who holds it may revoke its key:
- * this is that act, with the place of the find in the audit. Resolves to a verdict for each, in the order of the reports. A
+ * this is that act, with the place of the find in the audit, and a notice for its owner. Resolves to a verdict for each, in the order of the reports. A
  * secret that ended before is a true find, of which nothing is left to do.
  */
 export async function revokeLeaked(
@@ -49,7 +50,10 @@ async function revokeOne(
   const secret = parseSecret(KEY_PREFIX, token)
   if (secret === undefined) return false
   const presented = { hash: services.hashSecret(secret), shard: shardOf(KEY_PREFIX, secret) }
-  const revoked = await revokeSelf(services, presented, now, details)
+  const revoked = await revokeSelf(services, presented, now, {
+    details,
+    inTransaction: (tx, of) => announce(tx, { ...of, type: 'key.leaked', data: details, at: now }),
+  })
   if (revoked.ok) {
     const { keyId, walletAddress } = revoked.value
     services.log('warn', 'api_key_leaked', { keyId, walletAddress, url: details.url })

@@ -6,6 +6,7 @@ import { shardSql, walletShard } from '../db/shard.ts'
 import { preparedQuery } from '../db/statement.ts'
 import { timestamptz } from '../db/time.ts'
 import type { Admission } from '../gate/decide.ts'
+import { SCOPES } from '../keys/scope.ts'
 import { ok, type Result } from '../result.ts'
 import { archivedBefore, refuseMissing } from './archived.ts'
 import { isOpenSql, isOverdueSql, statusAt } from './lifecycle.ts'
@@ -109,13 +110,13 @@ export interface OrderViewer {
   createdBy?: string | undefined
 }
 
-/** What a key is shown. One that may not act on its owner's other orders, or on none, has no use for their uuids. */
+/** What a key is shown. One that may neither read its owner's orders nor act on them has no use for their uuids, which spoil orders. */
 export function viewerOfKey({
   keyId,
   walletAddress,
   rights: { ownOrdersOnly, permissions },
 }: Pick<Admission, 'keyId' | 'walletAddress' | 'rights'>): OrderViewer {
-  const isConfined = ownOrdersOnly || permissions.length === 0
+  const isConfined = ownOrdersOnly || !SCOPES.some((scope) => permissions.includes(scope))
   return { walletAddress, createdBy: isConfined ? keyId : undefined }
 }
 

@@ -112,7 +112,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     operationId: 'listScopes',
     summary: 'What a key may be allowed',
     description:
-      'create, execute and cancel are enforced by this service. The operator may define others: keys carry them, and GET /me shows them to the services that enforce them.',
+      'create, execute, cancel and read are enforced by this service. The operator may define others: keys carry them, and GET /me shows them to the services that enforce them.',
     credentials: ['none'],
     responses: { 200: { description: 'The scopes', schema: ScopesResponse } },
     refusals: [],

@@ -228,7 +228,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     operationId: 'listOrders',
     summary: 'List orders',
     description:
-      'Newest first. Only the owner, proven by a key, a session or a signed list_orders, sees the uuids of orders that could still be burnt on chain. A key with ownOrdersOnly, or without permissions, sees those of its own orders only.',
+      'Newest first. Only the owner, proven by a key, a session or a signed list_orders, sees the uuids of orders that could still be burnt on chain. A key with ownOrdersOnly, or without a permission of this service, sees those of its own orders only.',
     credentials: ['none', 'key', 'wallet', 'session'],
     query: wire.OrderQuery,
     headers: SignedHeaders.partial(),

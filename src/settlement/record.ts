@@ -5,6 +5,7 @@ import type { TransactionKind } from '../db/schema.ts'
 import { shardSql } from '../db/shard.ts'
 import { later, milliseconds } from '../db/time.ts'
 import { countSuccess } from '../gate/counters.ts'
+import { announceOrders } from '../notices/announce.ts'
 import { stateMacs } from '../orders/integrity.ts'
 import { hasEndedSql } from '../orders/lifecycle.ts'
 import type { OrderStatus } from '../orders/order.ts'
@@ -189,7 +190,7 @@ export async function recordMined(
 
 /**
  * Records whether the chain has an order's uuid as used, and requests its burn where a disclosed, unsettled order has it
- * unused. Resolves to whether this call requested it.
+ * unused, which its owner is told. Resolves to whether this call requested it.
  */
 export async function recordUuid(
   { db, databaseTime }: RecordServices,
@@ -202,8 +203,12 @@ export async function recordUuid(
     isUsed
       ? sql`UPDATE orders SET uuid_used_at = coalesce(uuid_used_at, ${at}) WHERE uuid = ${uuid} AND shard = ${shard}::int
           AND uuid_used_at IS NULL`
-      : sql`UPDATE orders SET burn_requested_at = ${at} WHERE uuid = ${uuid} AND shard = ${shard}::int AND burn_requested_at IS NULL
-          AND disclosed_at IS NOT NULL AND uuid_used_at IS NULL AND status IN ('failed', 'cancelled', 'expired') RETURNING uuid`,
+      : sql`WITH exposed AS (
+          UPDATE orders SET burn_requested_at = ${at} WHERE uuid = ${uuid} AND shard = ${shard}::int AND burn_requested_at IS NULL
+            AND disclosed_at IS NOT NULL AND uuid_used_at IS NULL AND status IN ('failed', 'cancelled', 'expired')
+          RETURNING uuid, shard, owner, created_by
+        ), told AS (${announceOrders(sql`exposed`, 'order.exposed', at)})
+        SELECT uuid FROM exposed`,
   )
   return requested.length > 0
 }

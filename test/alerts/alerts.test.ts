@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { networkOf } from '../../src/alerts/detect.ts'
+import { subnetOf } from '../../src/alerts/detect.ts'
 import { watchKeys } from '../../src/alerts/watch.ts'
 import { rows } from '../../src/db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
@@ -71,9 +71,10 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
       ),
     )
   const told = (keyId: string) =>
-    service.logged
-      .map((line) => JSON.parse(line))
-      .filter((line) => line.event === 'api_key_alert' && line.keyId === keyId)
+    rows<{ type: string; data: { rule: string; action: string } }>(
+      service.world.db,
+      sql`SELECT type, data FROM notices WHERE key_id = ${keyId} AND data ? 'rule' ORDER BY sequence`,
+    )
 
   describe('in its grant', () => {
     const signed = (alerts: unknown, members: object = {}) =>
@@ -245,7 +246,7 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
         { rule: 'newAddress', subject: '192.0.2.2', acted: true },
         { rule: 'newAddress', subject: '2001:db8::1', acted: true },
       ])
-      expect(told(keyId)).toHaveLength(2)
+      expect(await told(keyId)).toHaveLength(2)
     })
 
     it('find one that came right behind the first, and one that is refused', async () => {
@@ -298,7 +299,7 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
       await pass()
       expect(await findings(plain.keyId)).toEqual([])
       expect((await shown(lifted)).status).toBe('active')
-      expect(told(lifted.keyId)).toEqual([])
+      expect(await told(lifted.keyId)).toEqual([])
     })
 
     it('bound what they keep, with ten thousand addresses', async () => {
@@ -323,7 +324,7 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
           (SELECT count(*)::int FROM key_sightings WHERE key_id = ${key.keyId} AND kind = 'ip') AS sightings`,
       )
       expect(kept).toEqual({ findings: 20, sightings: 100 })
-      expect(told(key.keyId)).toHaveLength(20)
+      expect(await told(key.keyId)).toHaveLength(20)
     })
   })
 
@@ -356,7 +357,7 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
       ['2001:db8:1:ffff::1', '2001:db8:1::/48'],
       ['unknown', undefined],
     ])('know the network of %s', (address, network) => {
-      expect(networkOf(address)).toBe(network)
+      expect(subnetOf(address)).toBe(network)
     })
   })
 
@@ -377,7 +378,7 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
       expect(await findings(keyId)).toEqual([{ rule: 'requestsPerMinute', subject, acted: true }])
       await times(9, () => use(apiKey))
       await pass()
-      expect(told(keyId)).toHaveLength(1)
+      expect(await told(keyId)).toHaveLength(1)
       service.clock.now = minute + MINUTE
       await times(5, () => use(apiKey))
       await pass()
@@ -512,7 +513,11 @@ describe.each(ENGINES)('Alerts of a key on %s', (engine) => {
       }
       service.clock.now = expiresAt + DAY
       await pass()
-      expect(told(key.keyId).map(({ rule }) => rule)).toEqual(['expiring', 'expiring', 'expiring'])
+      expect((await told(key.keyId)).map(({ type }) => type)).toEqual([
+        'key.expiring',
+        'key.expiring',
+        'key.expiring',
+      ])
       const left = await rows(
         service.world.db,
         sql`SELECT FROM key_watches WHERE key_id = ${key.keyId}`,
@@ -608,9 +613,7 @@ describe('Alerts of two processes, on Postgres,', () => {
   const use = (service: Service, apiKey: string, ip = HOME) =>
     service.call('/me', { headers: { 'X-API-Key': apiKey }, ip })
   const told = (keyId: string) =>
-    [one, other].flatMap(({ logged }) =>
-      logged.filter((line) => line.includes('api_key_alert') && line.includes(keyId)),
-    )
+    rows(one.world.db, sql`SELECT FROM notices WHERE key_id = ${keyId} AND data ? 'rule'`)
 
   it.each([
     1, 2, 3,
@@ -651,7 +654,7 @@ describe('Alerts of two processes, on Postgres,', () => {
         'newNetwork',
         'requestsPerMinute',
       ])
-      expect(told(keyId)).toHaveLength(3)
+      expect(await told(keyId)).toHaveLength(3)
       const suspensions = await rows(
         one.world.db,
         sql`SELECT FROM audit_events WHERE key_id = ${keyId} AND body LIKE '%"event":"suspend_api_key"%'`,

@@ -163,6 +163,11 @@ describe.each(ENGINES)('The heartbeat of a key on %s', (engine) => {
     )
     expect(event?.details).toEqual({ reason: 'heartbeat' })
     expect((await shown(wallet, keyId)).status).toBe('active')
+    const told = await rows<{ type: string; data: object }>(
+      service.world.db,
+      sql`SELECT type, data FROM notices WHERE key_id = ${keyId} AND type = 'key.silent'`,
+    )
+    expect(told).toMatchObject([{ data: { action: 'cancel', orders: 1, silentSince: since } }])
   })
 
   it('is put off by every request that is counted, also a refused one, and by none that is not', async () => {

@@ -22,11 +22,11 @@ const { entries } = JSON.parse(read('meta/_journal.json')) as {
 /** Two words of drizzle-kit's own say nothing: 0001_lumpy_wolverine. Ours say what they add. */
 const MEANINGFUL = /^\d{4}_[a-z]+(_[a-z0-9]+){2,}$/
 /**
- * A constraint may go, for a wider one to come; NOT NULL is one. A column that was generated keeps its rows when its expression goes. A
+ * A constraint or an index may go, for a wider one to come; NOT NULL is one. A column that was generated keeps its rows when its expression goes. A
  * trigger on TRUNCATE takes nothing.
  */
 const TAKES_AWAY =
-  /\b(DROP\s+(?!(CONSTRAINT|NOT NULL|EXPRESSION)\b)|TRUNCATE(?!\s+ON\b)|DELETE\s+FROM|RENAME|SET\s+DATA\s+TYPE)\b/i
+  /\b(DROP\s+(?!(CONSTRAINT|NOT NULL|EXPRESSION|INDEX)\b)|TRUNCATE(?!\s+ON\b)|DELETE\s+FROM|RENAME|SET\s+DATA\s+TYPE)\b/i
 
 describe('the migrations', () => {
   it('end where src/db/schema.ts stands', async () => {

@@ -48,6 +48,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     ],
     rule: 'the database room holds tables, connections and SQL that several rooms share',
   },
+  notices: {
+    imports: BASE,
+    packages: ['drizzle-orm'],
+    rule: 'what an owner is told is recorded without knowing who delivers it',
+  },
   actions: {
     imports: BASE,
     packages: ['drizzle-orm', 'zod'],
@@ -79,7 +84,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'orders are created, cancelled and watched without knowing how they settle',
   },
   alerts: {
-    imports: [...BASE, 'audit', 'keys', 'gate', 'orders'],
+    imports: [...BASE, 'notices', 'audit', 'keys', 'gate', 'orders'],
     packages: ['drizzle-orm'],
     rule: 'what owners have the service watch of their keys, and what it does then',
   },
@@ -89,7 +94,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'provenance compares keys with their audit and orders with their MACs, and is above them',
   },
   settlement: {
-    imports: [...BASE, 'batches', 'actions', 'keys', 'gate', 'orders'],
+    imports: [...BASE, 'batches', 'notices', 'actions', 'keys', 'gate', 'orders'],
     packages: ['drizzle-orm', 'zod', '@stacks/transactions'],
     rule: 'settlement executes orders on chain',
   },
@@ -104,7 +109,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
   },
   leaks: {
-    imports: [...BASE, 'keys'],
+    imports: [...BASE, 'notices', 'keys'],
     packages: ['zod'],
     rule: 'a secret that was found in public is revoked as by a holder of it',
   },

@@ -109,7 +109,7 @@ console.log(createWalletStore({ baseUrl: 'https://dex.example' }).wallet.get().s
     ['required', 'cjs.cjs', `const ${names} = require('latchkey/client')${script}`],
   ])('is %s by Node', async (_, name, text) => {
     await writeAll({ [name]: text })
-    expect(await run(folder, process.execPath, name)).toMatch(/^function 3 ST[0-9A-Z]+\n$/)
+    expect(await run(folder, process.execPath, name)).toMatch(/^function 4 ST[0-9A-Z]+\n$/)
   })
 
   it('is one module, however it is asked for', async () => {
@@ -220,6 +220,9 @@ describe('The command of the package', () => {
 
   it('asks a service what it is', async () => {
     const told = JSON.parse(await latchkey('info', '--json', '--url', service.url))
-    expect(told).toMatchObject({ network: 'devnet', scopes: ['create', 'execute', 'cancel'] })
+    expect(told).toMatchObject({
+      network: 'devnet',
+      scopes: ['create', 'execute', 'cancel', 'read'],
+    })
   })
 })

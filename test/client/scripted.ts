@@ -44,7 +44,7 @@ export const info = {
   chainId: 2147483648,
   routerContract: ROUTER,
   intentDomain: { name: 'BLAZE_PROTOCOL', version: 'v1.0', 'chain-id': 2147483648 },
-  scopes: ['create', 'execute', 'cancel'],
+  scopes: ['create', 'execute', 'cancel', 'read'],
   limits: {
     key: { perMinute: 100, perHour: 1_000, perDay: 10_000 },
     ipPerMinute: 300,

@@ -22,7 +22,7 @@ import { INPUT_TOKEN, OUTPUT_TOKEN } from '../../src/devnet/constants.ts'
 const NOW = Date.UTC(2031, 4, 6, 12)
 const POLICY = {
   network: 'devnet' as const,
-  scopes: ['create', 'execute', 'cancel', 'withdraw_funds'],
+  scopes: ['create', 'execute', 'cancel', 'read', 'withdraw_funds'],
   maxRateLimit: 100,
   now: NOW,
 }

@@ -104,7 +104,7 @@ describe('A request', () => {
       network: 'devnet',
       chainId: 2147483648,
       intentDomain: { name: 'BLAZE_PROTOCOL', version: 'v1.0', 'chain-id': 2147483648 },
-      scopes: ['create', 'execute', 'cancel'],
+      scopes: ['create', 'execute', 'cancel', 'read'],
       limits: {
         key: { perMinute: 100, perHour: 1_000, perDay: 10_000 },
         maxActiveKeysPerWallet: 10,

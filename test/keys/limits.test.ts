@@ -537,8 +537,7 @@ describe('An operator', () => {
   it('may have scopes of his own, which keys carry and GET /scopes describes', async () => {
     const service = await startService('PGlite', {
       env: {
-        EXTRA_SCOPES:
-          'read=See balances, positions and orders; rfq=Answer requests for quotes; null=Nothing',
+        EXTRA_SCOPES: 'withdraw=Request withdrawals; rfq=Answer requests for quotes; null=Nothing',
       },
     })
     const wallet = newWallet(service)
@@ -552,13 +551,14 @@ describe('An operator', () => {
       'execute',
       'cancel',
       'read',
+      'withdraw',
       'rfq',
       'null',
     ])
-    expect(scopes[3]).toEqual({ name: 'read', description: 'See balances, positions and orders' })
+    expect(scopes[4]).toEqual({ name: 'withdraw', description: 'Request withdrawals' })
     const { scopes: told } = await answered(await service.call('/info'))
-    expect(told).toEqual(['create', 'execute', 'cancel', 'read', 'rfq', 'null'])
-    const body = wallet.sign({ action: 'create_api_key', keyName: 'b', permissions: ['withdraw'] })
+    expect(told).toEqual(['create', 'execute', 'cancel', 'read', 'withdraw', 'rfq', 'null'])
+    const body = wallet.sign({ action: 'create_api_key', keyName: 'b', permissions: ['transfer'] })
     await refused(await service.call('/api-keys', json(body)), 'invalidRequest')
     await service.close()
   })

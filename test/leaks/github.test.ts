@@ -1,8 +1,10 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createClient, privateKeySigner, verifyAudit } from '../../src/client/index.ts'
+import { rows } from '../../src/db/database.ts'
 import { openGithubReports, rawSignature } from '../../src/leaks/github.ts'
 import { answered, changesNothing, refused } from '../support/assertions.ts'
 import { unknownSecret } from '../support/secrets.ts'
@@ -123,6 +125,21 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
     const audit = await (await service.call('/audit', { headers })).text()
     expect(audit).toContain('https://github.com/search?q=ck_live_...')
     expect(audit).not.toContain(apiKey)
+  })
+
+  it('is announced to the owner once, whatever its address has in it', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const body = report(apiKey, { url: 'https://a.example/\u0000', source: 'a\\u0000' })
+    for (const _ of ['found', 'found again'])
+      await answered(await send(body, signed(body, 'current', github)))
+    await refused(await me(apiKey), 'apiKeyInactive')
+    const told = await rows(
+      service.world.db,
+      sql`SELECT type, key_id AS "keyId", data FROM notices WHERE wallet_address = ${wallet.address}`,
+    )
+    const data = { reason: 'leaked', url: 'https://a.example/\ufffd', source: 'a\\ufffd' }
+    expect(told).toEqual([{ type: 'key.leaked', keyId, data }])
   })
 
   it('tells what never was a secret from what is one, in a report of several', async () => {

@@ -18,7 +18,7 @@ describe.each(ENGINES)('The list of orders on %s', (engine) => {
   /** One order of each status. */
   const uuids = new Map<string, string>()
   beforeAll(async () => {
-    service = await startService(engine)
+    service = await startService(engine, { env: { EXTRA_SCOPES: 'rfq=Answer requests' } })
     owner = newWallet(service)
     for (const status of ORDER_STATUSES) {
       const validTo = new Date(service.clock.now + 1).toISOString()
@@ -70,6 +70,11 @@ describe.each(ENGINES)('The list of orders on %s', (engine) => {
     expect(uuidsOf(await page())).toEqual([order.uuid, undefined])
     confined['X-API-Key'] = (await createKey(service, wallet, { permissions: [] })).apiKey
     expect(uuidsOf(await page())).toEqual([undefined, undefined])
+    const ofAnotherService = await createKey(service, wallet, { permissions: ['rfq'] })
+    confined['X-API-Key'] = ofAnotherService.apiKey
+    expect(uuidsOf(await page())).toEqual([undefined, undefined])
+    confined['X-API-Key'] = (await createKey(service, wallet, { permissions: ['read'] })).apiKey
+    expect(uuidsOf(await page())).toEqual([order.uuid, others])
     confined['X-API-Key'] = (await createKey(service, wallet)).apiKey
     expect(uuidsOf(await page())).toEqual([order.uuid, others])
   })
