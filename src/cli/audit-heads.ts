@@ -1,7 +1,7 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import type { AuditHead, AuditHeadStore } from '../client/index.ts'
 import { UsageError } from './errors.ts'
-import { readJson } from './files.ts'
+import { readJson, replaceFile } from './files.ts'
 
 /** The heads of a file: by service, then by wallet. */
 type HeadsOfFile = Record<string, Record<string, AuditHead>>
@@ -16,12 +16,7 @@ export function openHeadsFile(path: string, serviceUrl: string): AuditHeadStore 
     set(walletAddress, head) {
       const heads = read()
       const ofService = { ...heads[service], [walletAddress]: head }
-      // Another process may read meanwhile: it gets the old file or the new one.
-      const written = `${path}.${process.pid}`
-      writeFileSync(written, `${JSON.stringify({ ...heads, [service]: ofService }, null, 2)}\n`, {
-        mode: 0o600,
-      })
-      renameSync(written, path)
+      replaceFile(path, `${JSON.stringify({ ...heads, [service]: ofService }, null, 2)}\n`)
     },
   }
 }

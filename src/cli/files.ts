@@ -1,13 +1,18 @@
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   ftruncateSync,
   openSync,
   readSync,
+  realpathSync,
+  renameSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
+import { dirname } from 'node:path'
 import { type JsonReason, parseJson } from '../wire/json.ts'
 import { CommandError, reasonOf, UsageError } from './errors.ts'
 
@@ -141,5 +146,35 @@ function writeAt(file: number, path: string, text: string): void {
     fsyncSync(file)
   } catch (error) {
     throw new CommandError('FILE_NOT_WRITTEN', `${path} cannot be written: ${reasonOf(error)}`)
+  }
+}
+
+/**
+ * Replaces a file as a whole: its reader gets the old text or the new one, also after a power failure. It keeps its mode; a new one is
+ * for its owner alone. Of a link, the file that it leads to is replaced.
+ */
+export function replaceFile(path: string, text: string): void {
+  const isThere = existsSync(path)
+  const target = isThere ? realpathSync(path) : path
+  const mode = isThere ? statSync(target).mode & 0o777 : 0o600
+  const written = `${target}.${process.pid}.tmp`
+  try {
+    writeFileSync(written, text, { mode, flag: 'wx', flush: true })
+    renameSync(written, target)
+    syncFolder(dirname(target))
+  } catch (error) {
+    rmSync(written, { force: true })
+    throw new CommandError('FILE_NOT_WRITTEN', `${path} cannot be written: ${reasonOf(error)}`)
+  }
+}
+
+/** Makes a rename survive a power failure. Windows opens no folder. */
+function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return
+  const opened = openSync(folder, 'r')
+  try {
+    fsyncSync(opened)
+  } finally {
+    closeSync(opened)
   }
 }

@@ -5,6 +5,7 @@ import { addAuditCommands } from './commands/audit.ts'
 import { addInfoCommands } from './commands/info.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addOrderCommands } from './commands/orders.ts'
+import { addRotateCommand } from './commands/rotate.ts'
 import { addScanCommand } from './commands/scan.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { addWalletCommands } from './commands/wallet.ts'
@@ -23,6 +24,7 @@ export function createProgram(columns = HELP_COLUMNS): CliCommand {
       'Exit codes: 0 done, 1 refused by the service, 2 the command line is wrong, 3 the service cannot be reached.',
     )
   addKeyCommands(program)
+  addRotateCommand(program)
   addOrderCommands(program)
   addWalletCommands(program)
   addSessionCommands(program)

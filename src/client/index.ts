@@ -44,6 +44,7 @@ export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { Router } from '../stacks/router.ts'
 export type {
   KeyUsage,
+  RotationUse,
   Sighting,
   UsageBucket,
   UsageDay,
@@ -114,6 +115,15 @@ export type {
 } from './orders.ts'
 export type { ListPage, PagedList } from './paging.ts'
 export type { RateLimit } from './rate-limit.ts'
+export {
+  type KeepRotatingOptions,
+  keepRotating,
+  type Rotation,
+  type RotationOptions,
+  type RotationState,
+  type RotationStore,
+  rotateSecret,
+} from './rotation.ts'
 export type { AppInfo } from './runtime.ts'
 export type { Sessions } from './sessions.ts'
 export {

@@ -2,7 +2,7 @@ import type { AuditHead } from '../audit/event.ts'
 import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
 import type { CreatedKey, HeartbeatTaken, Key, Me, RotatedKey } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
-import { hashSecret } from '../keys/secret.ts'
+import { hashSecret, type Secret } from '../keys/secret.ts'
 import {
   KEY_TERMS,
   memberOf,
@@ -19,7 +19,7 @@ import type { CallContext, Calls } from './call.ts'
 import type { ServiceClock } from './clock.ts'
 import { type LatchkeyError, latchkeyError, requireNoIssues, requireWhole } from './errors.ts'
 import type { KeyFilter, Keys } from './keys.ts'
-import { createLostKeys } from './lost-keys.ts'
+import { createLostKeys, type LostKeys } from './lost-keys.ts'
 import type { ActionMembers } from './message.ts'
 import { collect, eachItem, pagedList } from './paging.ts'
 import type { Call, Proof, Transport } from './transport.ts'
@@ -54,10 +54,11 @@ const DAY_MS = 86_400_000
 
 /** Creates the `keys` of a client. No request is sent before one of them is called. */
 export function createKeys(context: Context): Keys {
+  const lostKeys = createLostKeys(context)
   return {
     ...reads(context),
-    ...grants(context),
-    ...changes(context),
+    ...grants(context, lostKeys),
+    ...changes(context, lostKeys),
     ...revocations(context),
     ...ownKey(context),
   }
@@ -116,9 +117,10 @@ function reads({
   }
 }
 
-function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> {
-  const { transport, wallet, calls } = context
-  const lostKeys = createLostKeys(context)
+function grants(
+  { transport, wallet, calls }: Context,
+  lostKeys: LostKeys,
+): Pick<Keys, 'create' | 'recover' | 'discard'> {
   return {
     create: ({ name, permissions, expiresAt, ...limits }, { onSecret, ...options } = {}) =>
       calls.start(options, async (context) => {
@@ -137,11 +139,11 @@ function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> 
             ...{ method: 'POST', path: '/api-keys', proof, context },
           })
         await onSecret?.(secret)
-        const lost = { secret, proof }
+        const lost = { secret, proof, path: '/api-keys' as const }
         context.onFailure = (error) => {
           if (context.isUncertain) lostKeys.keep(error, lost)
         }
-        return lostKeys.send(lost, context)
+        return lostKeys.send<CreatedKey>(lost, context)
       }),
     recover: (error, options) =>
       calls.start(options, (context) => lostKeys.recover(error, context)),
@@ -150,7 +152,10 @@ function grants(context: Context): Pick<Keys, 'create' | 'recover' | 'discard'> 
   }
 }
 
-function changes(context: Context): Pick<Keys, 'update' | 'rotate' | 'suspend' | 'resume'> {
+function changes(
+  context: Context,
+  lostKeys: LostKeys,
+): Pick<Keys, 'update' | 'rotate' | 'suspend' | 'resume'> {
   const { wallet, calls } = context
 
   /** The key as it is now, after a change whose response was lost. A person is not asked to sign for it. */
@@ -176,18 +181,19 @@ function changes(context: Context): Pick<Keys, 'update' | 'rotate' | 'suspend' |
   }
 
   return {
-    update: (keyId, { name, expiresAt, ...limits }, options) =>
+    update: (keyId, { name, expiresAt, previousUntil, ...limits }, options) =>
       calls.start(options, async (of) => {
         const path = keyPath(keyId)
+        const ends = previousUntil === undefined ? {} : { previousUntil }
         const terms = writeTerms({
           ...(name !== undefined && { keyName: writeText(name) }),
           ...(expiresAt !== undefined && { expiresAt: expiresAt && writeTime(expiresAt) }),
           ...writeTexts(limits),
         })
         await requireTerms(wallet, terms, true, of)
-        return changeKey('PATCH', path, { action: 'update_api_key', keyId, ...terms }, of)
+        return changeKey('PATCH', path, { action: 'update_api_key', keyId, ...terms, ...ends }, of)
       }),
-    rotate: (keyId, graceSeconds, { force, ...options } = {}) =>
+    rotate: (keyId, graceSeconds, { force, apiKey, onSecret, ...options } = {}) =>
       calls.start(options, async (of) => {
         requireNoIssues(
           Number.isSafeInteger(graceSeconds)
@@ -195,14 +201,22 @@ function changes(context: Context): Pick<Keys, 'update' | 'rotate' | 'suspend' |
             : [{ path: 'graceSeconds', message: 'must be a whole number' }],
         )
         requireWhole('graceSeconds', graceSeconds, 0, MAX_GRACE_SECONDS)
+        const path = `${keyPath(keyId)}/rotate` as const
+        const secret = (apiKey as Secret | undefined) ?? (await wallet.newSecret(of.signal))
         const message = {
           action: 'rotate_api_key' as const,
           keyId,
           graceSeconds,
           ...(force === true && { force }),
+          ...(secret !== undefined && { keyHash: hashSecret(secret) }),
         }
-        const path = `${keyPath(keyId)}/rotate`
-        return change<RotatedKey>(context, 'POST', path, message, of)
+        if (secret === undefined) return change<RotatedKey>(context, 'POST', path, message, of)
+        await onSecret?.(secret)
+        const lost = { secret, proof: wallet.prove(message), path }
+        of.onFailure = (error) => {
+          if (of.isUncertain) lostKeys.keep(error, lost)
+        }
+        return lostKeys.send<RotatedKey>(lost, of)
       }),
     suspend: (keyId, options) =>
       calls.start(options, async (of) => {
@@ -337,7 +351,7 @@ function change<T extends { auditHead?: AuditHead }>(
   return sendChange<T>(transport, wallet, { method, path, proof, context, ...how })
 }
 
-function keyPath(keyId: string): string {
+function keyPath(keyId: string): `/api-keys/${string}` {
   requireKeyId(keyId)
   return `/api-keys/${keyId}`
 }

@@ -24,7 +24,13 @@ export type NewKeyLimits = {
 /** What changes of a key. What is absent stays; null lifts a limit. */
 export type KeyChange = {
   [Name in keyof NewKeyLimits]?: NewKeyLimits[Name] | null
-} & { name?: string; permissions?: readonly Permission[]; expiresAt?: Date | string | null }
+} & {
+  name?: string
+  permissions?: readonly Permission[]
+  expiresAt?: Date | string | null
+  /** null: the secret before the last rotation ends now, and not when its grace does. */
+  previousUntil?: null
+}
 
 /**
  * A signed message that revokes a key whenever it is sent, until the `notAfter` in it. Keep it apart from the key: its
@@ -56,6 +62,14 @@ export interface CreateKeyOptions extends CallOptions {
    * any failure that has an unknown outcome `me` shows whether the key exists. Where it throws, nothing is signed.
    */
   onSecret?: (apiKey: string) => void | Promise<void>
+}
+
+/** Options of `keys.rotate`. */
+export interface RotateKeyOptions extends CreateKeyOptions {
+  /** Ends the grace of the rotation before. */
+  force?: boolean
+  /** The new secret, of a rotation with `onSecret` whose outcome is not known. By default a new one. */
+  apiKey?: string
 }
 
 /** A key that was found again. Of one whose message is no longer fresh, the event and the notes are not known. */
@@ -91,7 +105,7 @@ export interface Keys {
    */
   create(key: NewKey, options?: CreateKeyOptions): CallPromise<CreatedKey>
   /**
-   * Resolves with the key that a failed `create` may have created, secret included. While the signed message is fresh it is sent
+   * Resolves with the key that a failed `create` may have created, or whose secret a failed `rotate` may have replaced, secret included. While the signed message is fresh it is sent
    * again, and then the key exists for certain; after that the secret itself shows whether it does. Rejects with
    * `KEY_NOT_CREATED` where it does not, and with `INVALID_ARGUMENT` for an error after which no key can exist. Where it fails
    * for another reason, its own error can be passed again.
@@ -199,7 +213,8 @@ export interface Keys {
   update(keyId: string, change: KeyChange, options?: CallOptions): CallPromise<Key>
   /**
    * Replaces the secret of a key. Only this result contains the new one. The old secret works for `graceSeconds` more (0
-   * to 604800), never beyond the end of the key, and both share one quota. Not repeated after a lost connection. While the grace of an
+   * to 604800), never beyond the end of the key, and both share one quota. The client makes the new secret, as {@link create} does:
+   * the same request is repeated after a lost connection, and {@link recover} finds the secret again. While the grace of an
    * earlier rotation lasts it rejects with `ROTATION_IN_GRACE` and `details.previousUntil`, because the secret that works until
    * then would end at once; `force` ends it.
    *
@@ -213,11 +228,7 @@ export interface Keys {
    * console.log(apiKey.length, previousUntil) // both secrets work for an hour
    * ```
    */
-  rotate(
-    keyId: string,
-    graceSeconds: number,
-    options?: CallOptions & { force?: boolean },
-  ): CallPromise<RotatedKey>
+  rotate(keyId: string, graceSeconds: number, options?: RotateKeyOptions): CallPromise<RotatedKey>
   /**
    * Suspends a key: every request with it is refused until it is resumed. Repeated as {@link update}.
    *

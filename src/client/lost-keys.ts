@@ -1,4 +1,4 @@
-import type { CreatedKey, Me } from '../keys/key.ts'
+import type { CreatedKey, Me, RotatedKey } from '../keys/key.ts'
 import type { Secret } from '../keys/secret.ts'
 import { sendChange } from './audit-heads.ts'
 import type { CallContext } from './call.ts'
@@ -8,16 +8,18 @@ import type { RecoveredKey } from './keys.ts'
 import type { Proof, Transport } from './transport.ts'
 import type { Wallet } from './wallet.ts'
 
-/** A key that was asked for: the secret that the client made, and the message that names it. */
+/** A key, or a new secret of one, that was asked for: the secret that the client made, and the message that names it. */
 interface AskedKey {
   secret: Secret
   proof: Proof
+  /** What the secret is for: a new key, or one that has another secret. */
+  path: '/api-keys' | `/api-keys/${string}/rotate`
 }
 
-/** Keys whose creation was asked for and not confirmed, by the error that the call rejected with. */
+/** Secrets that were asked for and not confirmed, by the error that the call rejected with. */
 export interface LostKeys {
-  /** Asks for a key. The same request may be sent again: the service creates one key for it. */
-  send(key: AskedKey, context: CallContext): Promise<CreatedKey>
+  /** Asks for a key or its new secret. The same request may be sent again: the service takes the secret once. */
+  send<Made extends CreatedKey | RotatedKey>(key: AskedKey, context: CallContext): Promise<Made>
   /** Remembers what was asked for. The error itself holds no secret. */
   keep(error: unknown, key: AskedKey): void
   /** Resolves with the key; rejects with `KEY_NOT_CREATED` where there is none. Signs nothing. */
@@ -41,21 +43,27 @@ export function createLostKeys({
 }): LostKeys {
   const kept = new WeakMap<object, AskedKey>()
 
-  async function send({ secret, proof }: AskedKey, context: CallContext): Promise<CreatedKey> {
-    const created = await sendChange<CreatedKey>(transport, wallet, {
+  async function send<Made extends CreatedKey | RotatedKey>(
+    { secret, proof, path }: AskedKey,
+    context: CallContext,
+  ): Promise<Made> {
+    const made = await sendChange<Made>(transport, wallet, {
       method: 'POST',
-      path: '/api-keys',
+      path,
       apiKey: secret,
       proof,
       repeatable: true,
       context,
     })
     // The secret is the client's own, whatever the response says.
-    return { ...created, apiKey: secret }
+    return { ...made, apiKey: secret }
   }
 
   /** Sends the message once more, while the service may accept it. Resolves with undefined where it no longer does. */
-  async function sendAgain(key: AskedKey, context: CallContext): Promise<CreatedKey | undefined> {
+  async function sendAgain(
+    key: AskedKey,
+    context: CallContext,
+  ): Promise<CreatedKey | RotatedKey | undefined> {
     const { last } = key.proof
     if (last === undefined || clock.now() > last.goodUntil) return undefined
     const proof: Proof = {
@@ -76,7 +84,7 @@ export function createLostKeys({
     if (key === undefined)
       throw latchkeyError(
         'INVALID_ARGUMENT',
-        'This is no error of keys.create of this client after which a key may exist',
+        'This is no error of keys.create or keys.rotate of this client after which the secret may be one',
       )
     context.onFailure = (failure) => keep(failure, key)
     return key
@@ -91,8 +99,8 @@ export function createLostKeys({
     keep,
     async recover(error, context) {
       const key = askedFor(error, context)
-      const created = await sendAgain(key, context)
-      if (created !== undefined) return created
+      const made = await sendAgain(key, context)
+      if (made !== undefined && 'name' in made) return made
       const me = await transport
         .send<Me>({ method: 'GET', path: '/me', apiKey: key.secret, repeatable: true, context })
         .catch((failure) => {
@@ -105,6 +113,8 @@ export function createLostKeys({
     },
     async discard(error, context) {
       const key = askedFor(error, context)
+      if (key.path !== '/api-keys')
+        throw latchkeyError('INVALID_ARGUMENT', 'A rotation is not undone: recover its secret')
       try {
         // A request that is still under way could create the key later: after this one it cannot.
         await sendAgain(key, context)

@@ -59,6 +59,11 @@ export function isDeadlock(error: unknown): boolean {
   return sqlStateOf(error) === '40P01'
 }
 
+/** Whether a statement would have given two rows what only one may have. */
+export function isUniqueViolation(error: unknown): boolean {
+  return sqlStateOf(error) === '23505'
+}
+
 /** Whether an error is an outage, after which the caller should retry, and not a bug. */
 export function isOutage(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {

@@ -19,6 +19,7 @@ import {
 import type { Suspended } from '../keys/suspension.ts'
 import type { Alerts, Heartbeat, MaxAmountIn } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
+import type { SightingKind } from '../usage/usage.ts'
 import { RECORDED_ACTIONS } from './recorded-actions.ts'
 
 /** Whether a row of `signed_actions` is of an action that the audit records. Without parameters: an index has it. */
@@ -239,12 +240,12 @@ export const keyUsage = pgTable(
   ],
 )
 
-/** The addresses and user agents that a key was used from. */
+/** The addresses and user agents that a key was used from, and which of its two secrets after a rotation. */
 export const keySightings = pgTable(
   'key_sightings',
   {
     keyId: text('key_id').notNull(),
-    kind: text().$type<'ip' | 'userAgent'>().notNull(),
+    kind: text().$type<SightingKind>().notNull(),
     value: text().notNull(),
     requests: count('requests'),
     firstSeenAt: time('first_seen_at').notNull(),

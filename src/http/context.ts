@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { ErrorCode } from '../errors.ts'
 import type { Window } from '../gate/windows.ts'
+import type { KeyHash } from '../keys/secret.ts'
 import type { World } from '../world.ts'
 
 /** Request state. `world` to `origin` are set before every handler; the others while a request is handled. */
@@ -23,6 +24,8 @@ export interface AppEnv {
     keyId: string | undefined
     /** The shard of its wallet. */
     keyShard: number | undefined
+    /** Which secret was presented, while the key has two. */
+    secretHash: KeyHash | undefined
     /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
     /** Milliseconds since 1970 at which the presented secret expires. */

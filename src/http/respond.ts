@@ -119,6 +119,7 @@ function recordUse(c: AppContext, status: number): void {
     outcome: c.get('outcome') ?? 'OK',
     ip: c.get('clientIp'),
     userAgent: c.req.header('user-agent'),
+    secret: c.get('secretHash'),
     executionMs: isExecution ? world.now() - at : undefined,
   })
 }

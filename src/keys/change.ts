@@ -105,12 +105,15 @@ export type ChangeReason =
   | 'keyNotLive'
   | 'keyNameTaken'
   | 'rotationInGrace'
+  | 'secretInUse'
 
 /** Decides what a change assigns, as the list of a SET, or refuses it. */
 type Decide = (
   tx: Database,
   key: LockedKey,
-) => Promise<Result<SQL, 'invalidRequest' | 'keyNameTaken' | 'keyNotLive' | 'rotationInGrace'>>
+) => Promise<
+  Result<SQL, 'invalidRequest' | 'keyNameTaken' | 'keyNotLive' | 'rotationInGrace' | 'secretInUse'>
+>
 
 /**
  * Runs one signed change of one key as a transaction: consumes the message, locks the key, checks that it is live and intact,
@@ -123,6 +126,8 @@ export async function changeLiveKey(
   now: number,
   decide: Decide,
   details?: AuditEntry['details'],
+  /** Refuses what the change made of the key's row: other transactions may have committed since `decide`. */
+  check?: (tx: Database) => Promise<Result<undefined, 'secretInUse'>>,
 ): Promise<Result<AuditHead, ChangeReason>> {
   const { walletAddress } = action
   const changed = await atomically<AuditHead, ChangeReason>(services.db, async (tx) => {
@@ -139,7 +144,9 @@ export async function changeLiveKey(
     const set = await decide(tx, key)
     if (!set.ok) return set
     const entry = ownerEntry(action, consumed.value, keyId, now, details)
-    return ok(await changeKeys(tx, services, [key], set.value, entry))
+    const head = await changeKeys(tx, services, [key], set.value, entry)
+    const checked = await check?.(tx)
+    return checked?.ok === false ? checked : ok(head)
   })
   if (!changed.ok) return changed
   services.log('info', 'api_key_changed', { keyId, walletAddress, action: action.action })

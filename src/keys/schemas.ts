@@ -50,6 +50,10 @@ export const UpdateApiKey = actionSchema(
   {
     keyId: KeyId,
     ...CHANGE_MEMBERS,
+    previousUntil: z
+      .null('must be null: the grace of a rotation is set by rotate_api_key')
+      .optional()
+      .meta({ description: 'null: the secret before the last rotation ends now.' }),
     ...HEAD,
   },
   { ...OF_KEY, label: 'market maker' },
@@ -64,6 +68,7 @@ export const RotateApiKey = actionSchema(
       description:
         'true: also while the grace of the previous rotation lasts, whose old secret then ends at once.',
     }),
+    ...OWN_SECRET,
     ...HEAD,
   },
   { ...OF_KEY, graceSeconds: 3_600 },

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import type { SignedAction } from '../actions/action.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { ok, type Result, refuse } from '../result.ts'
@@ -9,7 +10,10 @@ import { memberOf, termsAfter, validateTerms } from './terms.ts'
 import { termLists } from './terms-sql.ts'
 import { watchEnd, watchSilence } from './watches.ts'
 
-/** Changes the terms of a live key: members that are absent change nothing, null lifts a limit. A key that has ended stays ended. */
+/**
+ * Changes the terms of a live key: members that are absent change nothing, null lifts a limit, and ends the grace of a rotation. A key
+ * that has ended stays ended.
+ */
 export async function updateKey(
   services: KeyServices,
   action: SignedAction<UpdateKeyMembers>,
@@ -32,6 +36,11 @@ export async function updateKey(
     if (members.heartbeat !== undefined) await watchSilence(tx, watched, now)
     if (members.alerts !== undefined || members.expiresAt !== undefined)
       await watchEnd(tx, watched, now)
-    return ok(termLists(terms).assignments)
+    const { assignments } = termLists(terms)
+    return ok(
+      members.previousUntil === null
+        ? sql`${assignments}, previous_key_hash = NULL, previous_until = NULL`
+        : assignments,
+    )
   })
 }

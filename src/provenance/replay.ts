@@ -117,6 +117,7 @@ type SignedMembers = TermMembers & {
   notAfter?: string | number
   auditHead?: unknown
   keyHash?: unknown
+  previousUntil?: unknown
 }
 
 /** An event whose place in the chain and whose signature were checked. `signed` is undefined where no owner signed. */
@@ -449,6 +450,13 @@ function applyEvent(
   return changeKey(key, body, signed)
 }
 
+const OTHER_SECRET = 'has another secret than the signed one'
+const NO_PREVIOUS = { previousKeyHash: null, previousUntil: null }
+
+function isOtherSecret({ keyHash }: SignedMembers, details: AuditBody['details']): boolean {
+  return keyHash !== undefined && keyHash !== details.keyHash
+}
+
 function createKey(
   keys: Map<string, ReplayedKey>,
   { keyId, at, details, messageHash }: AuditBody,
@@ -456,8 +464,7 @@ function createKey(
 ): string | undefined {
   if (keyId === null || messageHash === null || keys.has(keyId)) return 'creates no new key'
   // The owner may have made the secret: then it is proven too.
-  if (signed.keyHash !== undefined && signed.keyHash !== details.keyHash)
-    return 'has another secret than the signed one'
+  if (isOtherSecret(signed, details)) return OTHER_SECRET
   // A backfilled key existed before its event, whose details are its state at that time.
   const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details
   keys.set(keyId, {
@@ -487,8 +494,10 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
   switch (event) {
     case 'update_api_key':
       key.terms = termsAfter(signed, key.terms)
+      if (signed.previousUntil === null) Object.assign(key, NO_PREVIOUS)
       return unknownTerms(signed)
     case 'rotate_api_key': {
+      if (isOtherSecret(signed, details)) return OTHER_SECRET
       const graceMs = Number(signed.graceSeconds) * 1000
       // A release before kept the hash of a secret that has no grace; its events do not name previousUntil.
       const isDropped = graceMs === 0 && details.previousUntil === null
@@ -536,6 +545,7 @@ const OTHER_MEMBERS = [
   'walletAddress',
   'auditHead',
   'keyHash',
+  'previousUntil',
 ]
 
 /** A later release may have terms that this one does not know: what the owner signed is then not proven here. */

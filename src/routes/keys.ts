@@ -99,6 +99,9 @@ const protectionRefusals = [
 ] as const
 const changeRefusals = [...protectionRefusals, 'walletSuspended'] as const
 
+/** The members of update_api_key that change something. */
+const CHANGES = [...TERM_MEMBERS, 'previousUntil'] as const
+
 export const keyEndpoints: readonly Endpoint[] = [
   {
     method: 'post',
@@ -309,7 +312,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     operationId: 'updateApiKey',
     summary: 'Change the name, the permissions or the limits of an API key',
     description:
-      'Only members that are given change; null lifts a limit. What has ended stays ended.',
+      'Only members that are given change; null lifts a limit, and as previousUntil ends the secret before the last rotation. What has ended stays ended.',
     credentials: ['wallet'],
     params: wire.KeyParams,
     body: { schema: SignedBody },
@@ -318,11 +321,11 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: [...changeRefusals, 'keyNameTaken'],
     async handle(c) {
       const action = await signedForKey(c, update)
-      if (TERM_MEMBERS.every((name) => action.members[name] === undefined))
+      if (CHANGES.every((name) => action.members[name] === undefined))
         unwrap(
           refuse('invalidRequest', {
             problem: 'the message changes nothing',
-            members: TERM_MEMBERS,
+            members: CHANGES,
           }),
         )
       const auditHead = unwrap(await updateKey(worldOfRequest(c), action, c.get('now')))
@@ -335,16 +338,19 @@ export const keyEndpoints: readonly Endpoint[] = [
     operationId: 'rotateApiKey',
     summary: 'Give an API key a new secret',
     description:
-      'The old one works for graceSeconds more, and never beyond the end of the key. Both are one key, with one quota.',
+      'The old one works for graceSeconds more, and never beyond the end of the key. Both are one key, with one quota. A client may make the secret, as that of a new key.',
     credentials: ['wallet'],
     params: wire.KeyParams,
+    headers: wire.OwnSecretHeaders,
     body: { schema: SignedBody },
     messages: [wire.RotateApiKey],
     responses: { 200: { description: 'The new secret', schema: wire.RotatedKeySchema } },
-    refusals: [...changeRefusals, 'rotationInGrace'],
+    refusals: [...changeRefusals, 'rotationInGrace', 'secretInUse'],
     async handle(c) {
       const action = await signedForKey(c, rotate)
-      return respond(c, unwrap(await rotateKey(worldOfRequest(c), action, c.get('now'))))
+      const ownSecret = readNamedSecret(c, action.walletAddress, action.members.keyHash)
+      const rotated = await rotateKey(worldOfRequest(c), action, c.get('now'), ownSecret)
+      return respond(c, unwrap(rotated))
     },
   },
   {

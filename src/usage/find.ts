@@ -1,8 +1,17 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { shardSql } from '../db/shard.ts'
+import { milliseconds, timestamptz } from '../db/time.ts'
 import { spentToday } from '../orders/allowance.ts'
-import type { KeyUsage, Sighting, UsageBucket, UsageOfKey, WalletUsage } from './usage.ts'
+import {
+  type KeyUsage,
+  type RotationUse,
+  SECRET_NAME_LENGTH,
+  type Sighting,
+  type UsageBucket,
+  type UsageOfKey,
+  type WalletUsage,
+} from './usage.ts'
 
 const DAY_MS = 86_400_000
 /** Addresses, and user agents, in a response. */
@@ -49,6 +58,7 @@ export async function findUsage(
         ORDER BY last_seen_at DESC, value LIMIT ${MAX_SIGHTINGS}::int
       ) AS newest ORDER BY last_seen_at DESC, value`,
   )
+  const rotation = await rotationOf(db, { keyId, walletAddress }, now)
   const spent = await spentToday(db, { keyId, walletAddress }, now)
   const executions = counted.reduce((sum, count) => sum + count.executions, 0)
   const ms = counted.reduce((sum, count) => sum + count.ms, 0)
@@ -60,7 +70,34 @@ export async function findUsage(
     ...(executions > 0 && { averageExecutionMs: Math.round(ms / executions) }),
     ips: sightingsOf('ip', sighted),
     userAgents: sightingsOf('userAgent', sighted),
+    ...(rotation !== undefined && { rotation }),
     spentToday: Object.fromEntries([...spent].map(([token, amount]) => [token, String(amount)])),
+  }
+}
+
+/** Which of a key's two secrets was used when; undefined where it has one. */
+async function rotationOf(
+  db: Database,
+  { keyId, walletAddress }: { keyId: string; walletAddress: string },
+  now: number,
+): Promise<RotationUse | undefined> {
+  const shard = shardSql(walletAddress)
+  const usedAt = (column: string) =>
+    milliseconds(
+      sql`(SELECT last_seen_at FROM key_sightings WHERE key_id = ${keyId} AND shard = ${shard} AND kind = 'secret'
+        AND value = left(encode(${sql.raw(column)}, 'hex'), ${SECRET_NAME_LENGTH}::int))`,
+    )
+  const [found] = await rows<{ until: number; new: number | null; previous: number | null }>(
+    db,
+    sql`SELECT ${milliseconds(sql`previous_until`)} AS until, ${usedAt('key_hash')} AS new, ${usedAt('previous_key_hash')} AS previous
+      FROM api_keys WHERE id = ${keyId} AND shard = ${shard} AND previous_until > ${timestamptz(now)}`,
+  )
+  if (found === undefined) return undefined
+  const iso = (ms: number) => new Date(ms).toISOString()
+  return {
+    previousUntil: iso(found.until),
+    ...(found.new !== null && { newSecretUsedAt: iso(found.new) }),
+    ...(found.previous !== null && { previousSecretUsedAt: iso(found.previous) }),
   }
 }
 

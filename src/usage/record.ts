@@ -13,7 +13,13 @@ import { lockWallet } from '../db/wallet-lock.ts'
 import { walletOf } from '../keys/find.ts'
 import type { Log } from '../log.ts'
 import { UNKNOWN_ADDRESS } from '../wire/ip.ts'
-import { AUDITED_REFUSALS, USAGE_DAYS, type Use } from './usage.ts'
+import {
+  AUDITED_REFUSALS,
+  SECRET_NAME_LENGTH,
+  type SightingKind,
+  USAGE_DAYS,
+  type Use,
+} from './usage.ts'
 
 /** Counts in memory how keys are used, so that no request pays a statement for statistics. */
 export interface UsageRecorder {
@@ -41,11 +47,11 @@ interface Count {
 /** As `Count`, in hours since 1970. */
 type HourCount = Omit<Count, 'minute'> & { hour: number }
 
-/** Requests with a key from one address, or with one user agent. */
+/** Requests with a key from one address, with one user agent, or with one of its two secrets. */
 interface SightingCount {
   keyId: string
   shard: number
-  kind: 'ip' | 'userAgent'
+  kind: SightingKind
   value: string
   requests: number
   /** Milliseconds since 1970. */
@@ -111,6 +117,8 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
     }
     countSighting(key, use, 'ip', use.ip)
     if (use.userAgent !== undefined) countSighting(key, use, 'userAgent', use.userAgent)
+    if (use.secret !== undefined)
+      countSighting(key, use, 'secret', use.secret.slice(0, SECRET_NAME_LENGTH))
     if (AUDITED_REFUSALS.has(outcome)) queueRefusal(use)
   }
 
@@ -125,7 +133,7 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
   function countSighting(
     { sightings }: KeyCounts,
     { keyId, shard, at }: Use,
-    kind: SightingCount['kind'],
+    kind: SightingKind,
     text: string,
   ): void {
     const value = text.length > MAX_VALUE_LENGTH ? text.slice(0, MAX_VALUE_LENGTH) : text
@@ -290,7 +298,7 @@ function countIn({ counts }: KeyCounts, minute: number, outcome: string): Count 
 /** As `countIn`. */
 function sightingIn(
   sightings: readonly SightingCount[],
-  kind: SightingCount['kind'],
+  kind: SightingKind,
   value: string,
 ): SightingCount | undefined {
   for (const one of sightings) if (one.value === value && one.kind === kind) return one
@@ -362,7 +370,7 @@ async function dropSightings(
   await rows(
     db,
     sql`DELETE FROM key_sightings USING unnest(${`{${keyIds.join(',')}}`}::text::text[]) AS grown (grown_key_id)
-      CROSS JOIN unnest(ARRAY['ip', 'userAgent']) AS wanted (wanted_kind)
+      CROSS JOIN unnest(ARRAY['ip', 'userAgent', 'secret']) AS wanted (wanted_kind)
       CROSS JOIN LATERAL (
         SELECT value AS old_value FROM key_sightings WHERE key_id = grown_key_id AND kind = wanted_kind${inShards('key_sightings')}
         ORDER BY last_seen_at DESC, value OFFSET ${KEPT_SIGHTINGS}::int FOR UPDATE SKIP LOCKED

@@ -30,6 +30,16 @@ export const UsageResponse = z
     averageExecutionMs: z.int().optional(),
     ips: z.array(SightingSchema),
     userAgents: z.array(SightingSchema),
+    rotation: z
+      .object({
+        previousUntil: time,
+        newSecretUsedAt: time.optional(),
+        previousSecretUsedAt: time.optional(),
+      })
+      .optional()
+      .meta({
+        description: 'While the grace of a rotation lasts: when each secret was last used.',
+      }),
     spentToday: z.record(z.string(), z.string()),
   })
   .meta({ id: 'Usage' })

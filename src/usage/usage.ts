@@ -1,3 +1,8 @@
+import type { KeyHash } from '../keys/secret.ts'
+
+/** What a secret is called in statistics: too little of its hash to find a key by. */
+export const SECRET_NAME_LENGTH = 16
+
 /** One request with a key, as statistics count it. */
 export interface Use {
   keyId: string
@@ -9,6 +14,8 @@ export interface Use {
   outcome: string
   ip: string
   userAgent: string | undefined
+  /** Which secret was presented, while its key has two; undefined otherwise. */
+  secret?: KeyHash | undefined
   /** How long an execution took; undefined for anything else. */
   executionMs?: number | undefined
 }
@@ -22,12 +29,23 @@ export interface UsageBucket {
   outcomes: Record<string, number>
 }
 
+/** What of a request is remembered, apart from how often it came. */
+export type SightingKind = 'ip' | 'userAgent' | 'secret'
+
 /** An address or a user agent that a key was used from. */
 export interface Sighting {
   value: string
   requests: number
   firstSeenAt: string
   lastSeenAt: string
+}
+
+/** What the usage of a key knows of its two secrets while the grace of a rotation lasts. What is absent was not seen. */
+export interface RotationUse {
+  /** ISO 8601, like the times below. */
+  previousUntil: string
+  newSecretUsedAt?: string
+  previousSecretUsedAt?: string
 }
 
 /** How a key was used. These are statistics: a killed process loses the last seconds of them. The exact counters are `UsageStats`. */
@@ -42,6 +60,8 @@ export interface KeyUsage {
   /** Last seen first, at most 10. */
   ips: Sighting[]
   userAgents: Sighting[]
+  /** Absent where no grace of a rotation lasts. */
+  rotation?: RotationUse
   /** What is reserved of the daily amounts of today (UTC), by input token. */
   spentToday: Record<string, string>
 }

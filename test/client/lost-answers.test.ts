@@ -88,6 +88,35 @@ describe.each(MOMENTS)('A connection that is reset %s', (moment) => {
     expect((await bot.keys.me()).keyId).toBe(keyId)
   })
 
+  it('costs no secret of a rotation, and rotates once, with one prompt', async () => {
+    const signer = countingSigner()
+    const owner = direct({ ...signer, interactive: false })
+    const { apiKey: before, keyId } = await owner.keys.create({ name: 'bot', permissions: [] })
+    const prompts = signer.prompts()
+    const client = broken(/POST .*rotate$/, moment, { signer })
+    const { apiKey, previousUntil } = await client.keys.rotate(keyId, 600)
+    expect(signer.prompts() - prompts).toBe(1)
+    for (const secret of [before, apiKey]) {
+      const bot = createClient({ baseUrl: service.url, apiKey: secret })
+      expect((await bot.keys.me()).keyId).toBe(keyId)
+    }
+    expect((await owner.keys.get(keyId)).previousUntil).toBe(previousUntil)
+  })
+
+  it('leaves a rotation whose every answer was lost to be recovered, without a prompt', async () => {
+    const signer = countingSigner()
+    const owner = direct({ ...signer, interactive: false })
+    const { keyId } = await owner.keys.create({ name: 'bot', permissions: [] })
+    const client = broken(/POST .*rotate$/, moment, { signer, times: 4 })
+    const error = await client.keys.rotate(keyId, 600).catch((failure) => failure)
+    const prompts = signer.prompts()
+    await expect(client.keys.discard(error)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    const { apiKey, keyId: found } = await client.keys.recover(error)
+    expect([found, signer.prompts()]).toEqual([keyId, prompts])
+    const bot = createClient({ baseUrl: service.url, apiKey })
+    expect((await bot.keys.me()).keyId).toBe(keyId)
+  })
+
   it('makes one order of orders.create', async () => {
     const signer = countingSigner()
     const client = broken(/POST \/orders\/new/, moment, { signer })

@@ -4,7 +4,7 @@ import { endpoints } from '../../src/app.ts'
 import { rows } from '../../src/db/database.ts'
 import { REFUSALS, type RefusalReason } from '../../src/errors.ts'
 import type { Endpoint } from '../../src/http/endpoint.ts'
-import { hashSecret } from '../../src/keys/secret.ts'
+import { hashSecret, type Secret } from '../../src/keys/secret.ts'
 import { suspendByOperator } from '../../src/keys/suspend.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { unknownSecret } from '../support/secrets.ts'
@@ -117,9 +117,12 @@ const special: Record<string, (send: Send, wallet: Wallet) => Promise<unknown>> 
     await createKey(service, wallet, { keyName: 'taken' })
     await send({ members: { keyName: 'taken' } })
   },
-  async rotateApiKey(send) {
+  async rotateApiKey(send, wallet) {
     await send({ members: { graceSeconds: 600 } })
     await send({ members: { graceSeconds: 601 } })
+    const { apiKey } = await createKey(service, wallet)
+    const keyHash = hashSecret(apiKey as Secret)
+    await send({ members: { keyHash }, headers: { 'X-API-Key': apiKey } })
   },
   async useRevocationCertificate(send) {
     await send({ members: { notAfter: service.clock.now - 1 } })

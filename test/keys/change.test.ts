@@ -190,6 +190,31 @@ describe.each(ENGINES)('The owner of a key on %s', (engine) => {
     await answered(await use(next ?? ''))
   })
 
+  it('ends the secret before the last rotation when its owner says so, and nothing else', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet, { label: 'host 7' })
+    const end = (members: object) => manage(wallet, 'update', keyId, members)
+    const next = await answered<Record<string, string>>(
+      await manage(wallet, 'rotate', keyId, { graceSeconds: 60 }),
+    )
+    for (const previousUntil of [service.clock.now, '2099-01-01T00:00:00Z', 0, ''])
+      await changesNothing(service, async () => {
+        await refused(await end({ previousUntil }), 'invalidRequest')
+      })
+    await answered(await use(apiKey))
+    const { apiKey: shown } = await answered<{ apiKey: Key }>(await end({ previousUntil: null }))
+    expect(shown).toMatchObject({ keyId, label: 'host 7' })
+    expect(shown).not.toHaveProperty('previousUntil')
+    await refused(await use(apiKey), 'apiKeyInvalid')
+    await answered(await use(next.apiKey ?? ''))
+    service.clock.now += 1
+    await answered(await manage(wallet, 'rotate', keyId, { graceSeconds: 60 }))
+    for (let times = 0; times < 2; times++) {
+      service.clock.now += 1
+      await answered(await end({ previousUntil: null }))
+    }
+  })
+
   it('rotates without grace, and never beyond the end of the key', async () => {
     const wallet = newWallet(service)
     const expiresAt = service.clock.now + 10_000

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
 import { createClient, privateKeySigner, verifyAudit } from '../../src/client/index.ts'
 import { rows } from '../../src/db/database.ts'
-import type { CreatedKey, Key } from '../../src/keys/key.ts'
+import type { CreatedKey, Key, RotatedKey } from '../../src/keys/key.ts'
 import { hashSecret, type Secret } from '../../src/keys/secret.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
@@ -178,6 +178,63 @@ describe.each(ENGINES)('A key whose secret its owner made, on %s', (engine) => {
       sequence: 1,
       fault: 'has another secret than the signed one',
     })
+  })
+
+  const rotate = (
+    wallet: Wallet,
+    keyId: string,
+    secret: Secret,
+    { sent = secret, ...members }: { sent?: string; graceSeconds?: number; force?: true } = {},
+  ) => {
+    const named = { action: 'rotate_api_key', keyId, graceSeconds: 60, keyHash: hashSecret(secret) }
+    const signed = wallet.sign({ ...named, ...members })
+    return {
+      signed,
+      send: (secret = sent) =>
+        service.call(`/api-keys/${keyId}/rotate`, json(signed, { 'X-API-Key': secret })),
+    }
+  }
+
+  it('gets the next secret from its owner too, once for a message that is sent again', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const secret = newSecret(wallet)
+    const { send: sendAgain } = rotate(wallet, keyId, secret)
+    const first = await answered<RotatedKey>(await sendAgain())
+    expect(first.apiKey).toBe(secret)
+    service.clock.now += 1_000
+    expect(await answered(await sendAgain())).toEqual(first)
+    for (const one of [apiKey, secret])
+      expect(await answered(await me(one))).toMatchObject({ keyId })
+    await refused(await sendAgain(newSecret(wallet)), 'invalidRequest')
+    const over = newSecret(wallet)
+    await answered(await rotate(wallet, keyId, over, { force: true }).send())
+    await refused(await sendAgain(), 'messageReplayed')
+    expect(await answered(await me(secret))).toMatchObject({ keyId })
+    await refused(await me(apiKey), 'apiKeyInvalid')
+  })
+
+  it('gets no secret that leads to a key already, or did before its last rotation', async () => {
+    const [wallet, thief] = walletsOfOneShard(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    const { keyId: other } = await createKey(service, thief)
+    const taken = apiKey as Secret
+    for (const force of [{}, { force: true } as const]) {
+      await refused(await rotate(wallet, keyId, taken, force).send(), 'secretInUse')
+      await refused(await rotate(thief, other, taken, force).send(), 'secretInUse')
+      if (force.force) break
+      await answered(await rotate(wallet, keyId, newSecret(wallet)).send())
+    }
+    expect(await answered(await me(apiKey))).toMatchObject({ keyId, owner: wallet.address })
+  })
+
+  it('says that a rotation took effect rather than that its grace lasts', async () => {
+    const wallet = newWallet(service)
+    const { keyId } = await createKey(service, wallet)
+    const secret = newSecret(wallet)
+    await answered(await rotate(wallet, keyId, secret).send())
+    await refused(await rotate(wallet, keyId, secret, { graceSeconds: 61 }).send(), 'secretInUse')
+    await refused(await rotate(wallet, keyId, newSecret(wallet)).send(), 'rotationInGrace')
   })
 
   it('is stored as a hash alone', async () => {

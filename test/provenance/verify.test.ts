@@ -3,10 +3,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type AuditEvent, bodyText, chainHash, FIRST_HASH } from '../../src/audit/event.ts'
 import { sha256, toHex } from '../../src/crypto/bytes.ts'
 import { rows } from '../../src/db/database.ts'
+import { hashSecret } from '../../src/keys/secret.ts'
+import { checkAudit } from '../../src/provenance/check.ts'
 import { replayAudit } from '../../src/provenance/replay.ts'
 import { signMessage } from '../../src/stacks/sign.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
+import { unknownSecret } from '../support/secrets.ts'
 import { ENGINES, type Service } from '../support/service.ts'
 import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
@@ -52,6 +55,35 @@ describe.each(ENGINES)("A wallet's audit on %s", (engine) => {
     await answered(await service.call(`/api-keys/${keyId}`, { ...json(change), method: 'PATCH' }))
     return { wallet, keyId, audit: await read(wallet) }
   }
+
+  it('proves that a secret ended before its grace, and which one its owner made', async () => {
+    const wallet = newWallet(service)
+    const { keyId } = await createKey(service, wallet)
+    const secret = unknownSecret('ck_live_', wallet.address)
+    const named = { keyId, graceSeconds: 60, keyHash: hashSecret(secret) }
+    const rotate = wallet.sign({ action: 'rotate_api_key', ...named })
+    await answered(
+      await service.call(`/api-keys/${keyId}/rotate`, json(rotate, { 'X-API-Key': secret })),
+    )
+    const made = replay(await read(wallet)).keys.get(keyId)
+    expect(made?.keyHash).toBe(named.keyHash)
+    expect(made?.previousKeyHash).not.toBeNull()
+    const end = wallet.sign({ action: 'update_api_key', keyId, previousUntil: null })
+    await answered(await service.call(`/api-keys/${keyId}`, { ...json(end), method: 'PATCH' }))
+    const audit = await read(wallet)
+    const { keys, faults } = replay(audit)
+    expect(faults).toEqual([])
+    expect(keys.get(keyId)).toMatchObject({ previousKeyHash: null, previousUntil: null })
+    expect(await checkAudit(service.world)).toMatchObject({ faults: [] })
+    const [created, rotated] = audit.events as [AuditEvent, AuditEvent]
+    const body = JSON.parse(rotated.body)
+    const text = bodyText({ ...body, details: { ...body.details, keyHash: '0'.repeat(64) } })
+    const forged = { ...rotated, body: text, hash: chainHash(created.hash, text) }
+    expect(replay({ ...audit, events: [created, forged] }).faults).toContainEqual({
+      sequence: 2,
+      fault: 'has another secret than the signed one',
+    })
+  })
 
   it('tells every change with the message that asked for it, and proves itself', async () => {
     const { keyId, audit, wallet } = await lived()

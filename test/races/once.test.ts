@@ -101,6 +101,52 @@ describe('of many at once, on Postgres, through two services with 24 connections
     expect(made).toHaveLength(1)
   })
 
+  it.each(
+    rounds(),
+  )('one message and its secret rotate a key once, which all of its senders learn (round %i)', async () => {
+    const owner = newWallet(one)
+    const { apiKey, keyId } = await createKey(one, owner)
+    const secret = unknownSecret('ck_live_', owner.address)
+    const members = {
+      action: 'rotate_api_key',
+      keyId,
+      graceSeconds: 60,
+      keyHash: hashSecret(secret),
+    }
+    const signed = owner.sign(members)
+    const answers = await race((service) =>
+      service.call(`/api-keys/${keyId}/rotate`, json(signed, { 'X-API-Key': secret })),
+    )
+    expect(answers.map(({ status }) => status)).toEqual(Array(CALLERS).fill(200))
+    expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1)
+    for (const bearer of [apiKey, secret]) {
+      const response = await one.call('/me', { headers: { 'X-API-Key': bearer } })
+      expect(await response.json()).toMatchObject({ keyId })
+    }
+  })
+
+  it.each(
+    rounds(),
+  )('one secret becomes that of one key, whichever keys are rotated to it (round %i)', async () => {
+    const wallets = walletsOfOneShard(one)
+    const secret = unknownSecret('ck_live_', wallets[0].address)
+    const keyHash = hashSecret(secret)
+    const keys = await Promise.all(wallets.map((wallet) => createKey(one, wallet)))
+    const answers = await race((service, caller) => {
+      const [wallet, { keyId }] = [wallets[caller % 2], keys[caller % 2]] as [
+        Wallet,
+        { keyId: string },
+      ]
+      const members = { action: 'rotate_api_key', keyId, graceSeconds: caller, keyHash }
+      const signed = wallet.sign({ ...members, force: true })
+      return service.call(`/api-keys/${keyId}/rotate`, json(signed, { 'X-API-Key': secret }))
+    })
+    expect(winners(answers)).toHaveLength(1)
+    expect(new Set(answers.slice(1).map(({ body }) => body.code))).toEqual(
+      new Set(['SECRET_IN_USE']),
+    )
+  })
+
   it.each(rounds())('one secret is of one key, whichever wallets name it (round %i)', async () => {
     const wallets = walletsOfOneShard(one)
     const secret = unknownSecret('ck_live_', wallets[0].address)

@@ -30,6 +30,37 @@ describe.each(ENGINES)('The usage of a key on %s', (engine) => {
       ip: init.ip ?? '192.0.2.1',
     })
 
+  it('tells which of two secrets was used when, while the grace of a rotation lasts', async () => {
+    const wallet = newWallet(service)
+    const { apiKey, keyId } = await createKey(service, wallet)
+    await use(apiKey)
+    expect(await read(wallet, keyId)).not.toHaveProperty('rotation')
+    const rotate = { action: 'rotate_api_key', keyId, graceSeconds: 600 }
+    const rotated = await answered<{ apiKey: string }>(
+      await service.call(`/api-keys/${keyId}/rotate`, json(wallet.sign(rotate))),
+    )
+    const iso = (time: number) => new Date(time).toISOString()
+    const previousUntil = iso(service.clock.now + 600_000)
+    expect((await read(wallet, keyId)).rotation).toEqual({ previousUntil })
+    service.clock.now += 10_000
+    const previousSecretUsedAt = iso(service.clock.now)
+    await use(apiKey)
+    expect((await read(wallet, keyId)).rotation).toEqual({ previousUntil, previousSecretUsedAt })
+    service.clock.now += 10_000
+    await use(rotated.apiKey)
+    const newSecretUsedAt = iso(service.clock.now)
+    const seen = { previousUntil, previousSecretUsedAt, newSecretUsedAt }
+    expect((await read(wallet, keyId)).rotation).toEqual(seen)
+    service.clock.now += 580_000
+    expect(await read(wallet, keyId)).not.toHaveProperty('rotation')
+    // The names of secrets in statistics find no key.
+    const named = await rows<{ value: string }>(
+      service.world.db,
+      sql`SELECT value FROM key_sightings WHERE key_id = ${keyId} AND kind = 'secret'`,
+    )
+    expect(named.map(({ value }) => value.length)).toEqual([16, 16])
+  })
+
   it('is told by hour and by day, by outcome, and with where it came from', async () => {
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)

@@ -33,8 +33,9 @@ export async function authenticateKey(
 ): Promise<Admission> {
   const world = c.get('world')
   const clientIp = c.get('clientIp')
+  const presented = readPresentedKey(c)
   const decision = await world.gate({
-    ...readPresentedKey(c),
+    ...presented,
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
@@ -42,7 +43,12 @@ export async function authenticateKey(
   c.set('keyId', decision.keyId)
   c.set('keyShard', decision.shard)
   if (decision.at !== undefined) c.set('now', decision.at)
-  if (decision.ok) c.set('keyEndsAt', decision.value.endsAt)
+  if (decision.ok) {
+    const { endsAt, rights } = decision.value
+    c.set('keyEndsAt', endsAt)
+    if (rights.previousUntil !== null && rights.previousUntil > c.get('now'))
+      c.set('secretHash', presented.hash)
+  }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
