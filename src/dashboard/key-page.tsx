@@ -40,7 +40,8 @@ const DAY_MS = 86_400_000
 
 export function KeyPage({ keyId }: { keyId: string }) {
   useStore(tokensLearned)
-  const key = useLoad((signal) => reader().keys.get(keyId, { signal }), [keyId])
+  // A rule may suspend it at any time.
+  const key = useLoad((signal) => reader().keys.get(keyId, { signal }), [keyId], { isLive: true })
   const usage = useLoad(
     (signal) => reader().keys.usage(keyId, { by: 'hour', days: 3 }, { signal }),
     [keyId],

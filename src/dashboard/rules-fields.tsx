@@ -16,13 +16,15 @@ export function HeartbeatField({ rules, error, onChange }: Props) {
   const effects: readonly ('' | Heartbeat['then'])[] = ['', 'cancel', 'suspend']
   return (
     <>
-      <span class="label">{say('term.heartbeat')}</span>
-      <Segments
-        label={say('term.heartbeat')}
-        value={onSilence}
-        onChange={(next) => onChange({ ...rules, onSilence: next })}
-        options={effects.map((effect) => [effect, say(`heartbeat.${effect || 'off'}`)])}
-      />
+      <div class="field">
+        <span class="label">{say('term.heartbeat')}</span>
+        <Segments
+          label={say('term.heartbeat')}
+          value={onSilence}
+          onChange={(next) => onChange({ ...rules, onSilence: next })}
+          options={effects.map((effect) => [effect, say(`heartbeat.${effect || 'off'}`)])}
+        />
+      </div>
       {onSilence !== '' && (
         <Field label={say('heartbeat.seconds')} error={error} help={say('heartbeat.help')}>
           {(attributes) => (

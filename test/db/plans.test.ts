@@ -1,5 +1,6 @@
 import postgres, { type Sql } from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
+import { watchKeys } from '../../src/alerts/watch.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
 import { useEverything } from '../http/everything.ts'
 import { startService } from '../support/service.ts'
@@ -15,7 +16,7 @@ interface Node {
 /** What reads a whole table on purpose, and why it may. */
 const WHOLE_TABLES = [
   /^SELECT 1 FROM api_keys WHERE rights_mac IS NULL LIMIT 1/, // Once, when a process starts.
-  /^DELETE FROM key_sightings WHERE last_seen_at/, // Once an hour.
+  /^DELETE FROM key_(sightings WHERE last_seen_at|rates WHERE)/, // Once an hour.
 ]
 /** Of a few rows, on one page. */
 const SMALL = ['operators', 'leases', 'encryption_keys', 'archives']
@@ -42,6 +43,7 @@ it('finds rows by an index once tables have grown', { timeout: 120_000 }, async 
   await useEverything(service)
   await reconcile(service.world)
   await service.world.usage.flush(service.world.db)
+  await watchKeys(service.world)
   const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
   onTestFinished(async () => {
     await sql.end()

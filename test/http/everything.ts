@@ -36,6 +36,11 @@ export async function useEverything(
         expiresAt: '2099-01-01T00:00:00Z',
         maxOpenOrders: 10,
         heartbeat: { seconds: 60, then: 'cancel' },
+        alerts: {
+          newAddress: { action: 'notify' },
+          requestsPerMinute: { above: 2, action: 'notify' },
+          expiring: { action: 'notify' },
+        },
       }),
     ),
   )) as { apiKey: string; keyId: string }
