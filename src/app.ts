@@ -24,6 +24,7 @@ import { health, ready, serviceEndpoints } from './routes/info.ts'
 import { keyEndpoints } from './routes/keys.ts'
 import { leakEndpoints } from './routes/leaks.ts'
 import { orderEndpoints } from './routes/orders.ts'
+import { otherServiceEndpoints } from './routes/other-services.ts'
 import { sessionEndpoints } from './routes/sessions.ts'
 import { canonicalAddress } from './wire/ip.ts'
 import type { World } from './world.ts'
@@ -34,6 +35,7 @@ export const endpoints: readonly Endpoint[] = [
   ...sessionEndpoints,
   ...auditEndpoints,
   ...leakEndpoints,
+  ...otherServiceEndpoints,
   ...serviceEndpoints,
 ]
 
@@ -42,6 +44,8 @@ export interface AppOptions {
   worldOf: (c: AppContext) => World
   /** The client address, as reported by the platform or by trusted proxies. */
   addressOf: (c: AppContext) => string
+  /** Whether the connection is of a trusted proxy; by default none is. */
+  isFromProxy?: (c: AppContext) => boolean
   allowedOrigins: readonly string[]
   /** Headers that pages may send beside those of this API; any by default. */
   allowedHeaders?: readonly string[]
@@ -56,6 +60,7 @@ export interface AppOptions {
 export function createApp({
   worldOf,
   addressOf,
+  isFromProxy = () => false,
   allowedOrigins,
   allowedHeaders,
   readDocsFile,
@@ -72,6 +77,7 @@ export function createApp({
     c.set('now', world.now())
     c.set('requestId', requestId(world))
     c.set('clientIp', canonicalAddress(addressOf(c)))
+    c.set('isFromProxy', () => isFromProxy(c))
     c.set('origin', allowOrigin(c.req.header('origin')))
   }
   // A wrapper instead of middleware: Hono composes handlers anew for each request where several match a path.

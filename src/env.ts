@@ -3,6 +3,7 @@ import { parseEncryptionKeys } from './crypto/keys.ts'
 import { connectionStringProblem } from './db/connection-string.ts'
 import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
+import { SERVICE_PREFIX } from './keys/secret.ts'
 import { isContractId, isWalletAddress } from './stacks/address.ts'
 import { isNetwork, NETWORKS } from './stacks/network.ts'
 import { DEVNET_ROUTERS, parseRouter, type Router } from './stacks/router.ts'
@@ -158,6 +159,10 @@ const Environment = z.object({
     .string()
     .regex(/^[a-z0-9_]{1,32}$/, 'must be 1-32 characters of a-z 0-9 _')
     .refine((prefix) => !prefix.startsWith('cs_'), 'must not begin as sessions do, with cs_')
+    .refine(
+      (prefix) => !prefix.startsWith(SERVICE_PREFIX),
+      `must not begin as service credentials do, with ${SERVICE_PREFIX}`,
+    )
     .default('ck_live_'),
   EXTRA_SCOPES: z
     .string()

@@ -45,6 +45,16 @@ export const REFUSALS = {
   walletSuspended: { status: 403, code: 'WALLET_SUSPENDED', error: 'Wallet suspended' },
   permissionDenied: { status: 403, code: 'PERMISSION_DENIED', error: 'Permission denied' },
   ipNotAllowed: { status: 403, code: 'IP_NOT_ALLOWED', error: 'IP address not allowed' },
+  serviceCredentialInvalid: {
+    status: 401,
+    code: 'INVALID_SERVICE_CREDENTIAL',
+    error: 'Invalid or revoked service credential',
+  },
+  serviceScopeDenied: {
+    status: 403,
+    code: 'SERVICE_SCOPE_DENIED',
+    error: 'Service credential not allowed to ask for this scope',
+  },
   leakReportUnsigned: {
     status: 401,
     code: 'INVALID_SIGNATURE',
@@ -181,6 +191,8 @@ export type RefusalDetails = {
   PERMISSION_DENIED: { required: string; granted: readonly string[] }
   IP_NOT_ALLOWED: { observedIp: string | null }
   INVALID_SESSION: { reason?: string }
+  INVALID_SERVICE_CREDENTIAL: { problem?: string }
+  SERVICE_SCOPE_DENIED: { required: string; granted: readonly string[] }
   KEY_NOT_FOUND: NoDetails
   ORDER_NOT_FOUND: NoDetails
   REQUEST_TIMEOUT: NoDetails

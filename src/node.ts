@@ -16,7 +16,7 @@ import { releaseMemory } from './node/memory.ts'
 import { withOperatorKeys } from './node/operator-keys.ts'
 import { listenForOperator } from './node/operator-socket.ts'
 import { pageOfFolder } from './node/page.ts'
-import { addressReader, inRanges } from './node/proxies.ts'
+import { addressReader, inRanges, proxyReader } from './node/proxies.ts'
 import { chooseEngine } from './node/recover.ts'
 import { runJobs } from './node/run-jobs.ts'
 import { openTelemetry } from './node/telemetry.ts'
@@ -83,6 +83,7 @@ async function main(): Promise<void> {
     const app = createApp({
       worldOf: () => world,
       addressOf: addressReader(config.TRUSTED_PROXIES, log),
+      isFromProxy: proxyReader(config.TRUSTED_PROXIES),
       allowedOrigins: config.ALLOWED_ORIGINS,
       allowedHeaders: config.ALLOWED_HEADERS,
       readDocsFile,

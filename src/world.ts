@@ -8,6 +8,7 @@ import type { KeyHash, Secret } from './keys/secret.ts'
 import type { KeyServices } from './keys/services.ts'
 import type { VerifyReport } from './leaks/github.ts'
 import type { OrderServices } from './orders/services.ts'
+import type { UseCredential } from './service-credentials/use.ts'
 import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
 import type { UsageRecorder } from './usage/record.ts'
@@ -26,6 +27,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   verifyLeakReport?: VerifyReport | undefined
   /** SHA-256 of a presented secret, by the platform's fastest implementation. */
   hashSecret(secret: Secret): KeyHash
+  /** Authenticates the operator's other services, which ask about keys. */
+  useCredential: UseCredential
   /** Statistics of key usage, apart from the exact counters. */
   usage: UsageRecorder
   /** A copy of the database for reads that may lag; undefined where none is configured. */

@@ -24,6 +24,8 @@ const CONTRACT: Record<string, [number, string]> = {
   'Permission denied': [403, 'PERMISSION_DENIED'],
   'IP address not allowed': [403, 'IP_NOT_ALLOWED'],
   'Invalid or ended session': [401, 'INVALID_SESSION'],
+  'Invalid or revoked service credential': [401, 'INVALID_SERVICE_CREDENTIAL'],
+  'Service credential not allowed to ask for this scope': [403, 'SERVICE_SCOPE_DENIED'],
   'API key not found': [404, 'KEY_NOT_FOUND'],
   'Order not found': [404, 'ORDER_NOT_FOUND'],
   'Order archived': [410, 'ORDER_ARCHIVED'],

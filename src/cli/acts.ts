@@ -16,6 +16,10 @@ export type RunAct = <Options extends object>(
 
 const REFUSALS = {
   operatorNotFound: { code: 'OPERATOR_NOT_FOUND', message: 'That is no operator account' },
+  credentialNotFound: {
+    code: 'CREDENTIAL_NOT_FOUND',
+    message: 'There is no such service credential',
+  },
   treasuryBusy: {
     code: 'TREASURY_BUSY',
     message: 'Another run of the treasury is under way, or was killed less than a minute ago',
@@ -34,7 +38,7 @@ const REFUSALS = {
   keyNotFound: { code: 'KEY_NOT_FOUND', message: 'There is no such key' },
   invalidRequest: {
     code: 'INVALID_REQUEST',
-    message: 'That is no wallet of this network, or cannot be done',
+    message: 'That is no wallet or scope of this service, or cannot be done',
   },
   chainUnavailable: {
     code: 'CHAIN_UNAVAILABLE',

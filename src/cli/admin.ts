@@ -46,6 +46,7 @@ import { openProcessTerminal } from './process-terminal.ts'
 import { addHelpCommand, openProgram } from './program.ts'
 import { addRouterCommands } from './router.ts'
 import { explainError, type Failure, runProgram } from './run.ts'
+import { addServiceCredentialCommands } from './service-credentials.ts'
 
 /** Runs one command of the operator and returns its exit code. */
 export function administer(terminal: Terminal, now: () => number): Promise<number> {
@@ -123,6 +124,7 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .example('latchkey-admin seal apply keys.json')
     .runs(onDatabase(now, applySeals(now)))
   addOperatorCommands(program, (act) => onService(now, act))
+  addServiceCredentialCommands(program, (act) => onService(now, act))
   addRouterCommands(program, now)
   addHelpCommand(program)
   return program
@@ -211,6 +213,7 @@ function onDatabase<Options>(
           lowBalanceInMicroStx: config.LOW_BALANCE_IN_MICRO_STX,
         }),
         now,
+        randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
         terminal,
       }
       return await act(services, options, args, context)

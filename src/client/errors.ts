@@ -159,6 +159,8 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
   PERMISSION_DENIED: 'Use a key that was created with the permission in the details.',
   IP_NOT_ALLOWED: 'The key is bound to other addresses; the details show the one that was seen.',
   INVALID_SESSION: 'The session ended or never was; create another one.',
+  INVALID_SERVICE_CREDENTIAL: 'The operator issues service credentials.',
+  SERVICE_SCOPE_DENIED: 'The operator says what a service may ask for.',
   KEY_NOT_FOUND: 'No key of this wallet has this id; keys.list shows them all.',
   ORDER_NOT_FOUND: 'Check the uuid (case matters) and the service.',
   ORDER_ARCHIVED: 'The order ended long ago: the operator has it in an archive.',

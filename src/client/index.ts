@@ -18,7 +18,7 @@ export type {
   UsageStats,
 } from '../keys/key.ts'
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
-export { findSecrets } from '../keys/secret.ts'
+export { findSecrets, SERVICE_PREFIX } from '../keys/secret.ts'
 export type { Suspended } from '../keys/suspension.ts'
 export type {
   AlertAction,

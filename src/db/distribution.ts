@@ -38,6 +38,7 @@ export const REFERENCE_TABLES = [
   'suspended_wallets',
   'encryption_keys',
   'archives',
+  'service_credentials',
 ] as const
 
 /** Where the shards of a database are whose tables are distributed. */

@@ -557,6 +557,34 @@ export const leases = pgTable('leases', {
   operators: text().array(),
 })
 
+/**
+ * What the operator's other services prove themselves with: see src/service-credentials/. A credential is of no wallet. `mac` covers every
+ * column that gives or takes a right, and not the counters, which every request changes.
+ */
+export const serviceCredentials = pgTable(
+  'service_credentials',
+  {
+    id: text().primaryKey(),
+    secretHash: bytea('secret_hash').notNull().unique('service_credentials_hash'),
+    preview: text().notNull(),
+    name: text().notNull(),
+    /** The scopes that its service may ask for. */
+    scopes: text().array().notNull(),
+    rateLimit: integer('rate_limit_per_minute').notNull(),
+    createdAt: time('created_at').notNull(),
+    revokedAt: time('revoked_at'),
+    mac: bytea().notNull(),
+    /** The number of the UTC minute that `minute_count` belongs to. */
+    minuteWindow: integer('minute_window').notNull().default(0),
+    minuteCount: integer('minute_count').notNull().default(0),
+    totalRequests: count('total_requests'),
+    lastUsedAt: time('last_used_at'),
+  },
+  (table) => [
+    check('service_credentials_hash_length', sql`octet_length(${table.secretHash}) = 32`),
+  ],
+)
+
 /** Why a webhook gets nothing any more: its receiver says that it is gone, or has failed for days, or its row was edited. */
 export type DisabledReason = 'gone' | 'failing' | 'tampered'
 

@@ -9,6 +9,8 @@ import { orderJson, orderOfJson } from '../db/order-row.ts'
 import { KEY_ROW, type KeyRow } from '../keys/change.ts'
 import { readRights, rightsText } from '../keys/rights.ts'
 import { stateText, termsText } from '../orders/integrity.ts'
+import { type CredentialRow, credentialText } from '../service-credentials/credential.ts'
+import { CREDENTIAL_ROW } from '../service-credentials/use.ts'
 import { SESSION_ROW } from '../sessions/find.ts'
 import { type SessionRow, sessionText } from '../sessions/session.ts'
 
@@ -116,6 +118,18 @@ const TABLES: readonly RotatedTable[] = [
         sql`SELECT ${SESSION_ROW} FROM sessions WHERE ${nextPage('id', after)}`,
       )
       return found.map((row) => rewriteMac(mac, row.id, sessionText(row), row.mac))
+    },
+  },
+  {
+    name: 'service_credentials',
+    key: 'id',
+    columns: ['mac'],
+    async read({ db, mac }, after) {
+      const found = await rows<CredentialRow & { mac: string }>(
+        db,
+        sql`SELECT ${CREDENTIAL_ROW} FROM service_credentials WHERE ${nextPage('id', after)}`,
+      )
+      return found.map((row) => rewriteMac(mac, row.id, credentialText(row), row.mac))
     },
   },
   {

@@ -18,6 +18,7 @@ export interface PresentedKey {
   shard: number
   /** The canonical client address; undefined when it is unknown, or when the key is known to be usable from anywhere. */
   ip: string | undefined
+  /** What its requests cost together: most cost 1. */
   requests: number
   /** Orders to read along. */
   uuids: readonly string[]
@@ -93,9 +94,15 @@ export interface GateStatements {
   judge(
     keys: readonly PresentedKey[],
     since: string | undefined,
-    /** Whether to wait for counters that another session has locked. */
-    whenLocked?: 'wait' | 'skip',
+    options?: JudgeOptions,
   ): Promise<Verdict[]>
+}
+
+export interface JudgeOptions {
+  /** Whether to wait for counters that another session has locked. */
+  whenLocked?: 'wait' | 'skip' | undefined
+  /** What each of the requests costs, 1 by default: as many of them are counted, whole, as there is room for. */
+  cost?: number
 }
 
 export interface GateStatementOptions {
@@ -142,8 +149,9 @@ export function prepareGate(
         return { place, quota, row: row.row ?? null, orders: row.orders ?? [] }
       })
     },
-    async judge(keys, since, whenLocked = 'wait') {
-      const found = await execute<VerdictRow>(whenLocked, parameters(keys, fixedTime(), since))
+    async judge(keys, since, { whenLocked = 'wait', cost = 1 } = {}) {
+      const values = { ...parameters(keys, fixedTime(), since), cost }
+      const found = await execute<VerdictRow>(whenLocked, values)
       return found.map((row) => {
         const { keyId, shard, refusal, room } = row
         const quota = room === null ? undefined : quotaOf(room, row, row)
@@ -441,8 +449,8 @@ function judge(limits: Limits, where: Where, whenLocked: 'wait' | 'skip'): SQL {
     ), counted AS (
       UPDATE key_counters AS counters SET ${counting(sql`admitted`)}
       FROM now, (
-        SELECT id, least(room, sum(requests))::int AS admitted
-        FROM judged WHERE refusal IS NULL AND room > 0 GROUP BY id, room
+        SELECT id, (least(room, sum(requests)) / ${value('cost')}::int * ${value('cost')}::int)::int AS admitted
+        FROM judged WHERE refusal IS NULL AND room >= ${value('cost')}::int GROUP BY id, room
       ) AS total
       WHERE counters.key_id = total.id${where.inShards('counters')}
     )

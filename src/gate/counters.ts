@@ -3,15 +3,16 @@ import type { Database } from '../db/database.ts'
 import { walletShard } from '../db/shard.ts'
 import { statement } from '../db/statement.ts'
 
-/** The part of a statement that counts a success of an admitted request; a row of the CTE `done` is its condition. */
+/** The part of a statement that counts a success of an admitted request, by what it cost; a row of the CTE `done` is its condition. */
 export function countSuccess(
   keyId: string | SQL,
   shard: SQL,
   done: SQL,
   counter?: 'execution_count' | 'cancellation_count',
+  requests: SQL = sql`1`,
 ): SQL {
   const also = counter === undefined ? sql`` : sql.raw(`, ${counter} = ${counter} + 1`)
-  return sql`UPDATE key_counters SET successful_requests = successful_requests + 1${also}
+  return sql`UPDATE key_counters SET successful_requests = successful_requests + ${requests}${also}
     WHERE key_id = ${keyId} AND key_counters.shard = ${shard} AND EXISTS (SELECT FROM ${done})`
 }
 
@@ -31,18 +32,23 @@ export function countCreated(inserted: SQL, inShards: (table: string) => SQL): S
     ) AS creator WHERE counters.key_id = creator.key_id${inShards('counters')}`
 }
 
-/** Counts a success of a request that changed nothing: a read, or an order that existed already. */
+/** Counts a success of a request that changed nothing here: a read, an order that existed already, or one at another service. */
 export async function recordSuccess(
   db: Database,
   { keyId, walletAddress }: { keyId: string; walletAddress: string },
+  cost = 1,
 ): Promise<void> {
-  await countOne(db, { keyId, shard: walletShard(walletAddress) })
+  await countOne(db, { keyId, shard: walletShard(walletAddress), cost })
 }
 
-const countOne = statement<never, { keyId: string; shard: number }>('record_success', () =>
-  countSuccess(
-    sql`${sql.placeholder('keyId')}`,
-    sql`${sql.placeholder('shard')}::int`,
-    sql`(SELECT 1) AS done`,
-  ),
+const countOne = statement<never, { keyId: string; shard: number; cost: number }>(
+  'record_success',
+  () =>
+    countSuccess(
+      sql`${sql.placeholder('keyId')}`,
+      sql`${sql.placeholder('shard')}::int`,
+      sql`(SELECT 1) AS done`,
+      undefined,
+      sql`${sql.placeholder('cost')}::int`,
+    ),
 )

@@ -1,6 +1,6 @@
 import { type OrderRow, orderOfJson } from '../db/order-row.ts'
 import type { Rights } from '../keys/rights.ts'
-import type { Scope } from '../keys/scope.ts'
+import type { Permission } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import { type Result, refuse } from '../result.ts'
 import type { Limits, OrderJson, Quota, Verdict } from './admit.ts'
@@ -45,9 +45,16 @@ export interface GateRequest {
   /** The canonical client address; undefined when it is unknown, which no allow list contains. */
   ip: string | undefined
   /** The scope that the request needs; undefined for reading one's own data. */
-  scope: Scope | undefined
+  scope: Permission | undefined
   /** An order to read along: letters, digits, _ and - only. */
   uuid?: string | undefined
+  /** How many requests it counts as, 1 by default: all of them pass, or none is counted. */
+  cost?: number | undefined
+}
+
+/** How many requests a request counts as. */
+export function costOf({ cost = 1 }: GateRequest): number {
+  return cost
 }
 
 /** A verdict whose row's MAC was verified. */
@@ -61,7 +68,7 @@ export interface VerifiedVerdict {
   orders: readonly OrderJson[]
 }
 
-/** The decision about one request, when `before` requests with its key have passed in the same batch. */
+/** The decision about one request, when requests with its key that cost `before` have passed in the same batch. */
 export function decide(
   verdict: VerifiedVerdict,
   before: number,
@@ -76,11 +83,12 @@ export function decide(
   if (rights === undefined || quota === undefined)
     return { ...refuse('apiKeyInactive', { reason: refusal }), keyId, shard }
 
-  const isAdmitted = before < quota.room
+  const cost = costOf(request)
+  const isAdmitted = before + cost <= quota.room
   const { at } = quota
-  const windows = windowsAfter(quota, isAdmitted ? before + 1 : before, rights, limits)
+  const windows = windowsAfter(quota, isAdmitted ? before + cost : before, rights, limits)
   if (!isAdmitted) {
-    const seconds = retryAfterSeconds(windows, at)
+    const seconds = retryAfterSeconds(windows, at, cost)
     return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId, shard, at }
   }
   const { permissions, walletAddress } = rights

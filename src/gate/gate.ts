@@ -4,8 +4,21 @@ import type { Distribution } from '../db/distribution.ts'
 import type { KeyHash } from '../keys/secret.ts'
 import type { Log } from '../log.ts'
 import { refuse } from '../result.ts'
-import { type Limits, type PresentedKey, prepareGate, type Verdict } from './admit.ts'
-import { decide, type GateDecision, type GateRequest, type VerifiedVerdict } from './decide.ts'
+import {
+  type JudgeOptions,
+  type Limits,
+  type PresentedKey,
+  prepareGate,
+  type Quota,
+  type Verdict,
+} from './admit.ts'
+import {
+  costOf,
+  decide,
+  type GateDecision,
+  type GateRequest,
+  type VerifiedVerdict,
+} from './decide.ts'
 import { type KnownKey, type KnownKeys, openKnownKeys } from './known-keys.ts'
 import { openPace } from './pace.ts'
 import { openShardLookUp, UNKNOWN_SHARD } from './shard-look-up.ts'
@@ -232,8 +245,10 @@ export function openGate(
       const keyId = rights?.id ?? null
       const verdict = verify(key, { keyId, shard, refusal: null, quota, row, orders }, readAt)
       let before = 0
-      for (const { request, resolve } of one.requests)
-        resolve(decide(verdict, before++, request, limits))
+      for (const { request, resolve } of one.requests) {
+        resolve(decide(verdict, before, request, limits))
+        before += costOf(request)
+      }
     }
     for (const [place, one] of asked.entries()) if (passed[place] !== true) rest.push(one)
     return rest
@@ -244,10 +259,10 @@ export function openGate(
     const known = knownOf(hash, at)
     const uuids = uuidsOf(requests)
     if (known?.rights.ipAllowlist === null)
-      return { hash, shard, ip: undefined, requests: requests.length, uuids, known }
+      return { hash, shard, ip: undefined, requests: costOfAll(requests), uuids, known }
     const ip = requests[0]?.request.ip
     if (requests.some(({ request }) => request.ip !== ip)) return undefined
-    return { hash, shard, ip, requests: requests.length, uuids, known }
+    return { hash, shard, ip, requests: costOfAll(requests), uuids, known }
   }
 
   /** Row versions are those of one server: where several keep rows, each row is read, and its MAC verified, for each statement. */
@@ -255,16 +270,25 @@ export function openGate(
     return distribution?.hasManyServers === true ? undefined : knownKeys.find(hash, at)
   }
 
+  /**
+   * Judges requests of each cost by a statement of their own, the cheapest first: as many pass as have room, each whole. All of them wait at
+   * the same time, so that any order of them is exact.
+   */
   async function judgeBatch(batch: readonly Presented[], whenLocked?: 'skip'): Promise<void> {
+    for (const [cost, those] of divideByCost(batch))
+      await judgeTogether(those, { whenLocked, cost })
+  }
+
+  async function judgeTogether(batch: readonly Presented[], options: JudgeOptions): Promise<void> {
     const readAt = now()
     const groups = batch.flatMap(({ hash, shard, requests }) =>
       [...Map.groupBy(requests, ({ request }) => request.ip)].map(([ip, those]) => {
         const known = knownOf(hash, readAt)
-        return { hash, shard, ip, requests: those.length, uuids: uuidsOf(those), known, those }
+        return { hash, shard, ip, requests: costOfAll(those), uuids: uuidsOf(those), known, those }
       }),
     )
     try {
-      const verdicts = await statements.judge(groups, knownKeys.servedSince(), whenLocked)
+      const verdicts = await statements.judge(groups, knownKeys.servedSince(), options)
       const passed = new Map<string, number>()
       const verified = new Map(
         groups.flatMap(({ those, ...key }, at) => {
@@ -278,11 +302,12 @@ export function openGate(
           const verdict = verified.get(one) as VerifiedVerdict
           const before = passed.get(verdict.keyId ?? '') ?? 0
           if (verdict.keyId !== null && verdict.quota !== undefined)
-            passed.set(verdict.keyId, Math.min(before + 1, verdict.quota.room))
+            passed.set(verdict.keyId, passedAfter(before, one.request, verdict.quota))
           one.resolve(decide(verdict, before, one.request, limits))
         }
     } catch (error) {
-      if (isLockTimeout(error) && whenLocked === undefined) await judgeBatch(batch, 'skip')
+      if (isLockTimeout(error) && options.whenLocked === undefined)
+        await judgeTogether(batch, { ...options, whenLocked: 'skip' })
       else await failBatch(batch, error)
     }
   }
@@ -320,6 +345,34 @@ export function openGate(
 /** Whether a decision is that too many requests wait: no statement has counted the request. */
 export function isOverload(decision: GateDecision): boolean {
   return !decision.ok && decision.details?.reason === OVERLOAD
+}
+
+/** What has passed of a batch after a request, which passes if there is room for all that it costs. */
+function passedAfter(before: number, request: GateRequest, { room }: Quota): number {
+  const after = before + costOf(request)
+  return after <= room ? after : before
+}
+
+function costOfAll(requests: readonly WaitingRequest[]): number {
+  let cost = 0
+  for (const { request } of requests) cost += costOf(request)
+  return cost
+}
+
+/** The parts of a batch whose requests have one cost each, the lowest first. */
+function divideByCost(batch: readonly Presented[]): (readonly [number, readonly Presented[]])[] {
+  const costs = new Set(
+    batch.flatMap(({ requests }) => requests.map(({ request }) => costOf(request))),
+  )
+  if (costs.size === 1) return [...costs].map((cost) => [cost, batch] as const)
+  const ofCost = (cost: number) =>
+    batch
+      .map((one) => ({
+        ...one,
+        requests: one.requests.filter(({ request }) => costOf(request) === cost),
+      }))
+      .filter(({ requests }) => requests.length > 0)
+  return [...costs].sort((one, other) => one - other).map((cost) => [cost, ofCost(cost)] as const)
 }
 
 /** Counters are locked in this order. */

@@ -17,9 +17,9 @@ export function tightest(windows: readonly Window[]): Window {
   return tight
 }
 
-/** Seconds until every window has room again; at least 1. */
-export function retryAfterSeconds(windows: readonly Window[], now: number): number {
-  const full = windows.filter((window) => window.remaining <= 0)
+/** Seconds until every window has room again for what a request costs; at least 1. */
+export function retryAfterSeconds(windows: readonly Window[], now: number, cost = 1): number {
+  const full = windows.filter((window) => window.remaining < cost)
   const opens = Math.max(0, ...full.map((window) => window.resetAt))
   return Math.max(1, Math.ceil(opens - now / 1000))
 }

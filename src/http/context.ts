@@ -16,6 +16,8 @@ export interface AppEnv {
     requestId: string
     /** The canonical client address as reported by the platform or trusted proxies, or `UNKNOWN_ADDRESS`. */
     clientIp: string
+    /** Whether the connection is of a trusted proxy, so that its X-Forwarded headers hold. */
+    isFromProxy: () => boolean
     /** The value of Access-Control-Allow-Origin: the request's own origin, `*`, or undefined for none. */
     origin: string | undefined
     /** The windows that the request was counted in, for the rate-limit headers. */
@@ -28,6 +30,8 @@ export interface AppEnv {
     secretHash: KeyHash | undefined
     /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
+    /** Whether a proxy asks for a decision about a request to another service. */
+    isForwardAuth: boolean | undefined
     /** Milliseconds since 1970 at which the presented secret expires. */
     keyEndsAt: number | undefined
   }

@@ -2,8 +2,8 @@ import type { z } from 'zod'
 import type { RefusalReason } from '../errors.ts'
 import type { AppContext } from './context.ts'
 
-/** Accepted credentials: none, a wallet's signed message, a session, or an API key. */
-export type Credential = 'none' | 'wallet' | 'session' | 'key'
+/** Accepted credentials: none, a wallet's signed message, a session, an API key, or a service credential with an API key that it presents. */
+export type Credential = 'none' | 'wallet' | 'session' | 'key' | 'service'
 
 /** What is told of an endpoint that will go: docs/api.md promises how long it stays. */
 export interface Deprecation {
@@ -36,6 +36,8 @@ export interface Endpoint {
   responses: Readonly<
     Record<number, { description: string; schema?: z.ZodType; contentType?: 'text/event-stream' }>
   >
+  /** Headers that its successes have beside those of all, with what they say. */
+  responseHeaders?: Readonly<Record<string, string>>
   refusals: readonly RefusalReason[]
   /** Whether a success may be read from a replica, and then names its lag. */
   mayLag?: true

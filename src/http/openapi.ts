@@ -1,8 +1,10 @@
 import * as z from 'zod'
 import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { SERVICE_HEADER } from './credentials/service.ts'
 import type { Credential, Endpoint } from './endpoint.ts'
 import { REPLICA_LAG } from './lagging.ts'
+import { FORWARDED_REFUSAL } from './problem.ts'
 import { shareSchemas } from './shared-schemas.ts'
 
 type JsonObject = Record<string, unknown>
@@ -65,8 +67,13 @@ const KEY_END = { 'X-API-Key-Expires': { $ref: '#/components/headers/KeyEnd' } }
 const LAG = { [REPLICA_LAG]: { $ref: '#/components/headers/ReplicaLag' } }
 
 /** By status: what some of its refusals say beside their body. */
+const REFUSAL = { [FORWARDED_REFUSAL]: { $ref: '#/components/headers/Refusal' } }
 const HINTS: Record<number, JsonObject> = {
-  403: { 'WWW-Authenticate': { $ref: '#/components/headers/Scope' } },
+  400: REFUSAL,
+  401: REFUSAL,
+  403: { 'WWW-Authenticate': { $ref: '#/components/headers/Scope' }, ...REFUSAL },
+  429: REFUSAL,
+  503: REFUSAL,
   415: {
     Accept: { $ref: '#/components/headers/Accepted' },
     'Accept-Encoding': { $ref: '#/components/headers/Accepted' },
@@ -84,6 +91,11 @@ const OPTIONAL_HEADERS = {
     description: 'With PERMISSION_DENIED: the missing scope (RFC 6750)',
     required: false,
     schema: { type: 'string' },
+  },
+  Refusal: {
+    description: 'Of /auth/forward: the body, for a proxy that passes on headers alone',
+    required: false,
+    schema: { type: 'string', contentMediaType: 'application/json' },
   },
   Accepted: { description: 'What is understood', required: false, schema: { type: 'string' } },
   ReplicaLag: {
@@ -108,6 +120,7 @@ const SECURITY: Record<Credential, JsonObject[]> = {
   wallet: [{}],
   session: [{ session: [] }],
   key: [{ apiKey: [] }, { bearer: [] }],
+  service: [{ service: [] }],
 }
 
 /** Names of the components of refusals, by status. */
@@ -159,6 +172,8 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       { name: 'api-keys', description: 'The life of an API key' },
       { name: 'sessions', description: 'Read-only sessions for pages' },
       { name: 'audit', description: 'What happened, provable later' },
+      { name: 'keys', description: 'API keys at other services of the operator' },
+      { name: 'auth', description: 'API keys at other services, behind a proxy' },
       { name: 'orders', description: 'The life of an order' },
       { name: 'service', description: 'What a client must know' },
     ],
@@ -177,6 +192,12 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       responses: refusalComponents(reasons, schemaOf),
       securitySchemes: {
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+        service: {
+          type: 'apiKey',
+          in: 'header',
+          name: SERVICE_HEADER,
+          description: 'ck_service_..., which the operator issues to another service.',
+        },
         bearer: { type: 'http', scheme: 'bearer', description: 'An API key, in another header.' },
         session: {
           type: 'http',
@@ -240,8 +261,10 @@ function operation(
             description: response.description,
             headers: {
               ...headersOf(status),
-              ...(endpoint.credentials.includes('key') && KEY_END),
+              ...(endpoint.credentials.some((one) => one === 'key' || one === 'service') &&
+                KEY_END),
               ...(endpoint.mayLag === true && LAG),
+              ...textHeaders(endpoint.responseHeaders),
             },
             ...(response.schema !== undefined && {
               content: {
@@ -256,6 +279,16 @@ function operation(
       ...refusals(reasonsOf(endpoint), usual),
     },
   }
+}
+
+/** Headers that a success of one operation has. */
+function textHeaders(descriptions: Readonly<Record<string, string>> = {}): JsonObject {
+  return Object.fromEntries(
+    Object.entries(descriptions).map(([name, description]) => [
+      name,
+      { description, schema: { type: 'string' } },
+    ]),
+  )
 }
 
 function reasonsOf({ refusals, body }: Endpoint): RefusalReason[] {
@@ -275,6 +308,7 @@ const CREDENTIALS: Record<Credential, (messages: string) => string> = {
   wallet: (messages) => `the wallet's signature of ${messages}`,
   session: () => 'a session',
   key: () => 'an API key',
+  service: () => 'a service credential',
 }
 
 function authorizationOf({ credentials }: Endpoint, signed: readonly string[]): string {
@@ -324,7 +358,7 @@ function headersOf(status: string): JsonObject {
   )
 }
 
-const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders'])
+const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders', 'keys', 'auth'])
 
 function tagOf(path: string): string {
   const room = path.split('/')[1]

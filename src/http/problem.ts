@@ -36,12 +36,27 @@ export function onError(error: unknown, c: AppContext): Response {
   return outage ? problem(c, 'unavailable') : problem(c, 'internal')
 }
 
+/** The header that has the body of a refusal of forward authentication. */
+export const FORWARDED_REFUSAL = 'X-Auth-Refusal'
+
+/** JSON in characters that a header may have. */
+function inAscii(json: string): string {
+  return json.replaceAll(
+    /[^\x20-\x7e]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 function problem(c: AppContext, reason: RefusalReason, details?: Details): Response {
   const { status, code } = REFUSALS[reason]
   const body = errorBody(reason, details, { at: c.get('now'), requestId: c.get('requestId') })
   c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
   c.set('outcome', code)
-  const headers = headersOf(reason, status, details)
+  const headers = {
+    ...refusalHeaders(reason, status, details),
+    // nginx passes on headers of an authorization request, and no body.
+    ...(c.get('isForwardAuth') === true && { [FORWARDED_REFUSAL]: inAscii(JSON.stringify(body)) }),
+  }
   return wantsProblemDetails(c.req.header('accept'))
     ? respond(c, withProblemDetails(body, status), status, {
         ...headers,
@@ -67,7 +82,7 @@ export function errorBody(
 }
 
 /** Headers that tell a client how to proceed after a refusal. */
-function headersOf(
+export function refusalHeaders(
   reason: RefusalReason,
   status: number,
   details?: Details,

@@ -83,7 +83,27 @@ export function baseHeaders(c: AppContext): Record<string, string> {
   if (!c.req.path.startsWith('/api/'))
     return { 'Cache-Control': 'no-store', 'X-Request-Id': requestId }
   const now = c.get('now')
-  const { tight, policy, state } = rateLimitValues(c.get('windows') ?? [addressWindow(c, now)], now)
+  const windows = c.get('windows') ?? [addressWindow(c, now)]
+  return headersOfLimits({ requestId, now, windows, keyEndsAt: c.get('keyEndsAt') })
+}
+
+/** What the headers of a response say of the limits that it was counted in, and of the end of its key. */
+export interface CountedIn {
+  requestId: string
+  /** Milliseconds since 1970. */
+  now: number
+  windows: readonly Window[]
+  keyEndsAt: number | undefined
+}
+
+/** The headers of a response that was counted, also of one that another service sends. */
+export function headersOfLimits({
+  requestId,
+  now,
+  windows,
+  keyEndsAt: endsAt,
+}: CountedIn): Record<string, string> {
+  const { tight, policy, state } = rateLimitValues(windows, now)
   // One literal: an object that grows by assignments costs V8 a transition for each.
   const headers: Record<string, string> = {
     'Cache-Control': 'no-store',
@@ -95,7 +115,6 @@ export function baseHeaders(c: AppContext): Record<string, string> {
     'RateLimit-Policy': policy,
     RateLimit: state,
   }
-  const endsAt = c.get('keyEndsAt')
   if (endsAt !== undefined && endsAt - now <= EXPIRY_NOTICE_MS)
     headers['X-API-Key-Expires'] = new Date(endsAt).toISOString()
   return headers

@@ -213,7 +213,7 @@ export const CreatedKeySchema = z
     ],
   })
 
-const WindowSchema = z.object({
+export const WindowSchema = z.object({
   name: z.enum(['minute', 'hour', 'day']),
   limit: z.int(),
   remaining: z.int(),

@@ -1,6 +1,9 @@
 import { BASE62, sha256, toBase62, toHex } from '../crypto/bytes.ts'
 import { SHARDS } from '../db/wallet-shard.ts'
 
+/** How the secret of a service credential begins. */
+export const SERVICE_PREFIX = 'ck_service_'
+
 const BODY_CHARACTERS = 43
 const CHECKSUM_CHARACTERS = 6
 const SHARD_CHARACTERS = 4
@@ -12,7 +15,7 @@ export const RANDOM_BYTES = 29
  */
 const FIRST_SHARD = 62 ** SHARD_CHARACTERS - SHARDS
 
-/** The secret of a key or a session, as its bearer sends it: prefix, shard, 232 random bits and a checksum, in base62. */
+/** The secret of a key or a session, as its bearer sends it: prefix, shard, 232 random bits and a checksum, in base62; or of a service credential, without shard. */
 export type Secret = string & { readonly brand: 'Secret' }
 /** SHA-256 of a whole secret, hex: all that the service stores of it. */
 export type KeyHash = string & { readonly brand: 'KeyHash' }
@@ -28,6 +31,12 @@ export interface PresentedSecret {
 export function makeSecret(prefix: string, shard: number, random: Uint8Array): Secret {
   const place = base62Of(FIRST_SHARD + shard, SHARD_CHARACTERS)
   const body = prefix + place + toBase62(random, BODY_CHARACTERS - SHARD_CHARACTERS)
+  return (body + checksum(body)) as Secret
+}
+
+/** Makes a secret that is of no wallet, of 32 random bytes. */
+export function makeUnshardedSecret(prefix: string, random: Uint8Array): Secret {
+  const body = prefix + toBase62(random, BODY_CHARACTERS)
   return (body + checksum(body)) as Secret
 }
 

@@ -1,12 +1,19 @@
 import { sha256, toHex } from '../crypto/bytes.ts'
 import { revokeSelf } from '../keys/revoke.ts'
-import { findSecrets, type KeyHash, parseSecret, type Secret, shardOf } from '../keys/secret.ts'
+import {
+  findSecrets,
+  type KeyHash,
+  parseSecret,
+  SERVICE_PREFIX,
+  type Secret,
+  shardOf,
+} from '../keys/secret.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { announce } from '../notices/announce.ts'
+import { revokeLeakedCredential } from '../service-credentials/manage.ts'
 import type { LeakReport, LeakVerdict } from './schemas.ts'
 
 type Services = KeyServices & {
-  config: { KEY_PREFIX: string }
   hashSecret(secret: Secret): KeyHash
 }
 
@@ -31,15 +38,30 @@ export async function revokeLeaked(
   return verdicts
 }
 
-/** A text that is logged and kept in the audit. The address of a find can have the secret in it, as that of a search does. */
-function withoutSecrets({ config }: Services, text: string): string {
-  return findSecrets(config.KEY_PREFIX, text).reduce(
-    (rest, { secret }) => rest.replaceAll(secret, `${config.KEY_PREFIX}...`),
-    text,
-  )
+async function revokeService(
+  services: Services,
+  secret: Secret,
+  details: Record<string, string>,
+  now: number,
+): Promise<boolean> {
+  const hash = services.hashSecret(secret)
+  const revoked = await revokeLeakedCredential(services, hash, details, now)
+  if (!revoked.ok) return false
+  const { credentialId, isNew } = revoked.value
+  if (isNew) services.log('warn', 'service_credential_leaked', { credentialId, url: details.url })
+  return true
 }
 
-/** Whether a token is, or was, the secret of a key. */
+/** A text that is logged and kept in the audit. The address of a find can have the secret in it, as that of a search does. */
+function withoutSecrets({ config }: Services, text: string): string {
+  let rest = text
+  for (const prefix of [config.KEY_PREFIX, SERVICE_PREFIX])
+    for (const { secret } of findSecrets(prefix, rest))
+      rest = rest.replaceAll(secret, `${prefix}...`)
+  return rest
+}
+
+/** Whether a token is, or was, the secret of a key or of a service credential. */
 async function revokeOne(
   services: Services,
   token: string,
@@ -47,6 +69,8 @@ async function revokeOne(
   now: number,
 ): Promise<boolean> {
   const { KEY_PREFIX } = services.config
+  const credential = parseSecret(SERVICE_PREFIX, token)
+  if (credential !== undefined) return revokeService(services, credential, details, now)
   const secret = parseSecret(KEY_PREFIX, token)
   if (secret === undefined) return false
   const presented = { hash: services.hashSecret(secret), shard: shardOf(KEY_PREFIX, secret) }

@@ -41,6 +41,12 @@ export function trustProxies(trusted: readonly string[]): ClientAddress {
   }
 }
 
+/** Whether the connection of a request to a Node server is of a trusted proxy. */
+export function proxyReader(trusted: readonly string[]): (c: AppContext) => boolean {
+  const isTrusted = inRanges(trusted)
+  return (c) => isTrusted((c.env as HttpBindings).incoming.socket.remoteAddress ?? '')
+}
+
 /** Headers by which proxies report a client. Only the first is read. */
 const FORWARDED_HEADERS = [
   'x-forwarded-for',

@@ -17,6 +17,7 @@ import { openGithubReports } from '../leaks/github.ts'
 import { openOrderFeed } from '../orders/feed.ts'
 import { openInserts } from '../orders/insert.ts'
 import { hasUnsealedKeys } from '../provenance/seal.ts'
+import { openCredentialUse } from '../service-credentials/use.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
 import type { SignDigest } from '../stacks/sign.ts'
@@ -113,6 +114,12 @@ export async function openWorld({
         ? openGithubReports({ url: config.GITHUB_KEYS_URL, fetch, elapsed, sharesPending: true })
         : undefined,
     mac,
+    useCredential: openCredentialUse({
+      db,
+      mac,
+      log,
+      fixedTime: fixedTime ?? (distribution?.hasManyServers === true ? now : undefined),
+    }),
     usage: openUsage(log, distribution),
     replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db, distribution),

@@ -3,9 +3,16 @@ import { type ArchiveRefusal, archive } from '../archive/archive.ts'
 import { checkArchives } from '../archive/check.ts'
 import { listArchives } from '../archive/lease.ts'
 import { lookUpKeys } from '../keys/find.ts'
+import type { KeyHash } from '../keys/secret.ts'
 import { resumeByOperator, suspendByOperator } from '../keys/suspend.ts'
 import { type AuditCheck, checkAudit } from '../provenance/check.ts'
 import { ok, type Result, refuse } from '../result.ts'
+import { MAX_SERVICE_RATE } from '../service-credentials/credential.ts'
+import {
+  createCredential,
+  listCredentials,
+  revokeCredential,
+} from '../service-credentials/manage.ts'
 import { listOperators, resumeOperator, retireOperator } from './accounts.ts'
 import { readAccountBalances } from './balances.ts'
 import type { OperatorServices } from './services.ts'
@@ -20,6 +27,7 @@ export type ActRefusal =
   | 'invalidRequest'
   | 'chainUnavailable'
   | 'operatorNotFound'
+  | 'credentialNotFound'
   | TopUpRefusal
   | ArchiveRefusal
 
@@ -39,6 +47,24 @@ const text = z.string().max(1_000)
 const Target = z.strictObject({
   target: z.union([z.strictObject({ keyId: text }), z.strictObject({ walletAddress: text })]),
   reason: text.refine((reason) => reason.trim() !== '', 'is needed'),
+})
+const NewServiceCredential = z.strictObject({
+  secretHash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .transform((hash) => hash as KeyHash),
+  preview: text,
+  name: z.string().trim().min(1).max(64),
+  scopes: z
+    .array(
+      z
+        .string()
+        .regex(/^[a-z][a-z0-9_-]*$/)
+        .max(32),
+    )
+    .min(1)
+    .max(32),
+  rateLimit: z.int().min(1).max(MAX_SERVICE_RATE),
 })
 const Nothing = z.strictObject({})
 const Account = z.strictObject({ address: text })
@@ -100,6 +126,15 @@ export const ACTS = {
   planTopUps: act(z.strictObject({ ...goal, run: run.optional() }), planTopUps),
   sendTopUp: act(z.strictObject({ ...goal, run, transaction }), sendTopUp),
   endTopUps: act(z.strictObject({ treasury: text, run }), endTopUps),
+  createServiceCredential: act(NewServiceCredential, (services, given) =>
+    createCredential(services, given, services.now()),
+  ),
+  serviceCredentials: act(Nothing, async (services) => ok(await listCredentials(services))),
+  revokeServiceCredential: act(
+    z.strictObject({ credentialId: text, reason: text }),
+    (services, { credentialId, reason }) =>
+      revokeCredential(services, credentialId, reason, services.now()),
+  ),
   top: act(z.strictObject({ limit: z.int().min(1).max(1_000) }), async (services, { limit }) =>
     ok(await readTop(services, limit)),
   ),

@@ -2,6 +2,7 @@ import type { ArchiveServices } from '../archive/services.ts'
 import type { KeepHead } from '../audit/heads.ts'
 import type { Config } from '../env.ts'
 import type { CheckServices } from '../provenance/check.ts'
+import type { CredentialServices } from '../service-credentials/manage.ts'
 import type { Chain } from '../settlement/chain.ts'
 import type { SettlementServices } from '../settlement/services.ts'
 
@@ -21,8 +22,10 @@ export interface OperatorServices
     | 'TREASURY_MAX_PER_RUN_IN_MICRO_STX'
     | 'TREASURY_MAX_PER_DAY_IN_MICRO_STX'
   > &
-    CheckServices['config']
+    CheckServices['config'] &
+    CredentialServices['config']
   keepHead: KeepHead
+  randomBytes(length: number): Uint8Array<ArrayBuffer>
   /** Undefined where the configuration names no chain. */
   chain: Chain | undefined
   /** Milliseconds since 1970. */

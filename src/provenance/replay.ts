@@ -375,6 +375,8 @@ const UNSIGNED: ReadonlyMap<string, readonly Actor[]> = new Map([
   ['retire_operator', ['operator']],
   ['resume_operator', ['operator']],
   ['return_operator_funds', ['operator']],
+  ['create_service_credential', ['operator']],
+  ['revoke_service_credential', ['operator']],
 ])
 
 /** What makes an event impossible, whatever came before it: the wrong actor, message, time or key. */
@@ -422,6 +424,8 @@ const CHANGES_NO_KEY = new Set([
   'fund_operator',
   'retire_operator',
   'resume_operator',
+  'create_service_credential',
+  'revoke_service_credential',
   'return_operator_funds',
 ])
 

@@ -1,6 +1,13 @@
 import { ok, type Result, refuse } from '../result.ts'
 import { type C32Address, decodeC32, encodeC32 } from './c32.ts'
-import { isNetwork, multiSigVersion, NETWORKS, type Network, singleSigVersion } from './network.ts'
+import {
+  chainId,
+  isNetwork,
+  multiSigVersion,
+  NETWORKS,
+  type Network,
+  singleSigVersion,
+} from './network.ts'
 import { hash160 } from './public-key.ts'
 
 declare const brand: unique symbol
@@ -69,6 +76,17 @@ export function parseWalletAddress(
 export function addressOfPublicKey(publicKeyHex: string, network: Network): WalletAddress {
   const version = singleSigVersion(network)
   return encodeC32({ version, hash160: hash160(publicKeyHex) }) as WalletAddress
+}
+
+/** The address of the hash of zeros, which no known key makes: the chain of audited acts that are of no wallet has it. */
+export function operatorChain(network: Network): WalletAddress {
+  const hash160 = '00'.repeat(20)
+  return encodeC32({ version: singleSigVersion(network), hash160 }) as WalletAddress
+}
+
+/** The principal of a Stacks address as an account of a blockchain (CAIP-10). */
+export function caip10(address: string, network: Network): string {
+  return `stacks:${chainId(network)}:${address}`
 }
 
 function decode(text: unknown): C32Address | undefined {

@@ -4,7 +4,7 @@ import type { Me } from '../keys/key.ts'
 import type { KeyServices } from '../keys/services.ts'
 import { presentLimits } from '../keys/terms.ts'
 import { spentToday } from '../orders/allowance.ts'
-import { chainId } from '../stacks/network.ts'
+import { caip10 } from '../stacks/address.ts'
 
 /** What a key may do and how much of it is left, for its bearer. Counts the request as a success of the key. */
 export async function describeSelf(
@@ -23,7 +23,7 @@ export async function describeSelf(
   return {
     status: 'success',
     owner: walletAddress,
-    ownerCaip10: `stacks:${chainId(config.STACKS_NETWORK)}:${walletAddress}`,
+    ownerCaip10: caip10(walletAddress, config.STACKS_NETWORK),
     keyId,
     name: rights.name,
     permissions: rights.permissions,

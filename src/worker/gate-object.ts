@@ -7,7 +7,7 @@ import type { Log } from '../log.ts'
 import { refuse } from '../result.ts'
 
 /** The number of this interface, and of the release. An object of another one decides nothing. */
-export const GATE_PROTOCOL = `2 of release ${RELEASE}`
+export const GATE_PROTOCOL = `3 of release ${RELEASE}`
 
 /** What Workers call on a gate object, by the platform's RPC. */
 export interface GateObjectCalls {

@@ -27,6 +27,7 @@ import { hashSecret } from '../keys/secret.ts'
 import { openGithubReports } from '../leaks/github.ts'
 import { type Log, openLog } from '../log.ts'
 import { type InsertOrder, openInserts } from '../orders/insert.ts'
+import { openCredentialUse } from '../service-credentials/use.ts'
 import type { Chain } from '../settlement/chain.ts'
 import {
   type OperatorAccounts,
@@ -237,6 +238,13 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       hashSecret,
       verifyLeakReport: one.verifyLeakReport,
       mac,
+      useCredential: (hash) =>
+        openCredentialUse({
+          db: session(),
+          mac,
+          log,
+          fixedTime: fixedTime ?? (one.distribution?.hasManyServers === true ? now : undefined),
+        })(hash),
       usage,
       recover: engine.recover,
       get insertOrder() {

@@ -39,6 +39,7 @@ describe('docs/api.md', () => {
     key: 'API key',
     wallet: 'signed message',
     session: 'session',
+    service: 'service credential',
   }
 
   it('has every endpoint with its credentials and messages, and no other', () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -93,6 +93,46 @@ describe('latchkey-admin', () => {
     for (const { apiKey } of keys) await answered(await use(apiKey))
     service.clock.now += 1
     await answered(await grant(), 201)
+  })
+
+  it('issues, lists and revokes a service credential, and the service holds it to its terms at once', async () => {
+    const { apiKey } = await createKey(service, newWallet(service), { permissions: ['read'] })
+    const ask = (secret: string, scope = 'read') =>
+      service.call('/keys/verify', json({ apiKey, scope }, { 'X-Service-Credential': secret }))
+    const words = ['service-credentials', 'create', '--name', 'market data', '--scopes', 'read']
+    const made = await run(...words, '--rate-limit', '2', '--json')
+    expect(made.exitCode, made.err).toBe(0)
+    const { serviceCredential, credentialId } = JSON.parse(made.out)
+    expect(serviceCredential).toMatch(/^ck_service_[0-9A-Za-z]{49}$/)
+    await answered(await ask(serviceCredential))
+    await refused(await ask(serviceCredential, 'cancel'), 'serviceScopeDenied')
+    await refused(await ask(serviceCredential), 'rateLimited')
+    const listed = await run('service-credentials', 'list', '--json')
+    expect(JSON.parse(listed.out)).toMatchObject([
+      { id: credentialId, name: 'market data', scopes: ['read'], rateLimit: 2, totalRequests: 3 },
+    ])
+    expect(listed.out).not.toContain(serviceCredential)
+    const revoke = () => run('service-credentials', 'revoke', credentialId, '--reason', 'lost')
+    expect(await revoke()).toMatchObject({ exitCode: 0, out: `${credentialId} is revoked\n` })
+    await refused(await ask(serviceCredential), 'serviceCredentialInvalid')
+    expect((await revoke()).out).toBe(`${credentialId} was revoked before\n`)
+
+    const file = join(temporaryFolder(), 'credential.txt')
+    const saved = await run(...words, '--save', file)
+    expect([saved.exitCode, readFileSync(file, 'utf8')]).toEqual([
+      0,
+      expect.stringMatching(/^ck_service_\w{49}\n$/),
+    ])
+    expect(saved.out).not.toContain(readFileSync(file, 'utf8').trim())
+    for (const [args, exitCode] of [
+      [['create', '--name', 'x', '--scopes', 'transfer'], 1],
+      [['create', '--name', 'x'], 2],
+      [['create', '--scopes', 'read'], 2],
+      [['revoke', credentialId], 2],
+      [['revoke', 'svc_none', '--reason', 'x'], 1],
+    ] as const)
+      expect((await run('service-credentials', ...args)).exitCode, args.join(' ')).toBe(exitCode)
+    expect(await run('audit', 'check')).toMatchObject({ exitCode: 0 })
   })
 
   it('leaves alone what an owner suspended', async () => {

@@ -6,6 +6,7 @@ import { findSecrets } from '../../src/client/index.ts'
 import { ROOT } from '../node/entry.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/server.ts'
+import { unknownCredential } from '../support/service-credentials.ts'
 import { latchkey, temporaryFolder } from './latchkey.ts'
 
 const folder = temporaryFolder()
@@ -48,6 +49,16 @@ describe('scan', () => {
       ]),
     ])
     expect(JSON.stringify(found)).not.toContain(secret)
+  })
+
+  it('finds a service credential as well, which the operator alone revokes', async () => {
+    const secret = unknownCredential()
+    const file = join(folder, 'proxy.env')
+    writeFileSync(file, `A=1\nCREDENTIAL=${secret}\n`)
+    const key = `ck_service_${secret.slice(11, 15)}...${secret.slice(-4)}`
+    expect(await scan(file)).toEqual({ exitCode: 1, found: [{ file, line: 2, key }] })
+    const { exitCode, out } = await latchkey(`scan ${file} --revoke --yes`)
+    expect([exitCode, out]).toEqual([1, expect.stringContaining('ask the operator')])
   })
 
   it('finds nothing in this repository but what its tests hold on purpose', async () => {

@@ -19,7 +19,7 @@ const WHOLE_TABLES = [
   /^DELETE FROM key_(sightings WHERE last_seen_at|rates WHERE)/, // Once an hour.
 ]
 /** Of a few rows, on one page. */
-const SMALL = ['operators', 'leases', 'encryption_keys', 'archives']
+const SMALL = ['operators', 'leases', 'encryption_keys', 'archives', 'service_credentials']
 
 /** How tables grow: what tells row number `n` from the one that it is copied from. */
 const ROWS = 20_000

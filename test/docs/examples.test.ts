@@ -158,7 +158,7 @@ describe('the shell of the pages', () => {
       const admin = run(process.execPath, [entryOf('latchkey-admin'), ...args], options)
       expect([command, (await admin).stderr]).toEqual([command, ''])
     }
-  }, 120_000)
+  }, 300_000)
 
   it('names in docs/cli.md every command of latchkey, and lists no other', async () => {
     const commands = [...(await latchkey('help')).matchAll(/^ {2}([a-z][a-z-]*( [a-z-]+)*)(?= )/gm)]

@@ -12,6 +12,7 @@ import { openNativeMac } from '../../src/node/crypto.ts'
 import { collectingTerminal } from '../cli/latchkey.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { ENGINES, type Engine, type Service, secretsOf, startService } from '../support/service.ts'
+import { issueCredential } from '../support/service-credentials.ts'
 import { createKey, createOrder, fund, json, newWallet } from '../support/wallet.ts'
 
 const GENEROUS = {
@@ -107,12 +108,13 @@ async function populate(service: Service) {
     ),
     201,
   )
-  return { wallet, apiKey, keyId, open, executed, session }
+  const { secret: credential } = await issueCredential(service)
+  return { wallet, apiKey, keyId, open, executed, session, credential }
 }
 
 it('rotates under traffic, and the new key alone then suffices for everything', async () => {
   const { before, restart, old, young, both } = await startRotation('Postgres')
-  const { wallet, apiKey, open, session } = await populate(before)
+  const { wallet, apiKey, open, session, credential } = await populate(before)
   const many = Array.from({ length: 40 }, () => createOrder(before, wallet))
   const waiting = [...open, ...(await Promise.all(many))]
   await before.database.close()
@@ -163,6 +165,8 @@ it('rotates under traffic, and the new key alone then suffices for everything', 
   for (const secret of made.revoked)
     await refused(await list(after, { 'X-API-Key': secret }), 'apiKeyInactive')
   await answered(await list(after, { Authorization: `Bearer ${session}` }))
+  const asked = json({ apiKey, scope: 'create' }, { 'X-Service-Credential': credential })
+  await answered(await after.call('/keys/verify', asked))
   for (const uuid of [...waiting, ...made.orders].slice(0, 8))
     await answered(await execute(after, uuid, apiKey))
   const { encryption, db } = after.world
@@ -209,7 +213,13 @@ describe.each(ENGINES)('A rotation on %s', (engine) => {
     await populate(before)
     const services = await servicesWith(before, readEncryptionKeys(`n:${young},o:${old}`))
     let total = 0
-    for (const stopAt of ['api_keys', 'sessions', 'orders', 'transactions']) {
+    for (const stopAt of [
+      'api_keys',
+      'sessions',
+      'service_credentials',
+      'orders',
+      'transactions',
+    ]) {
       const stopped = rotateEncryption(services, async ({ table, rewritten }) => {
         total += rewritten
         if (table === stopAt) throw new Error('stopped')
@@ -217,13 +227,14 @@ describe.each(ENGINES)('A rotation on %s', (engine) => {
       await expect(stopped).rejects.toThrow('stopped')
     }
     expect(await rotateEncryption(services, async () => {})).toMatchObject({ rewritten: 0 })
-    expect(total).toBe(6)
+    expect(total).toBe(7)
     await before.close()
   })
 
   it.each([
     ['a key', sql`UPDATE api_keys SET permissions = '{execute}'`],
     ['a session', sql`UPDATE sessions SET expires_at = expires_at + interval '1 day'`],
+    ['a service credential', sql`UPDATE service_credentials SET rate_limit_per_minute = 1000000`],
     ['an order', sql`UPDATE orders SET recipient = 'ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM'`],
     ['the status of an order', sql`UPDATE orders SET status = 'failed'`],
     [
@@ -239,6 +250,7 @@ describe.each(ENGINES)('A rotation on %s', (engine) => {
     await populate(before)
     const secured = sql`SELECT (SELECT json_agg(k.rights_mac) FROM api_keys k) AS keys,
       (SELECT json_agg(s.mac) FROM sessions s) AS sessions,
+      (SELECT json_agg(c.mac) FROM service_credentials c) AS credentials,
       (SELECT json_agg(json_build_array(o.signature_box, o.terms_mac, o.state_mac) ORDER BY uuid) FROM orders o) AS orders,
       (SELECT json_agg(t.raw_box) FROM transactions t) AS transactions`
     const services = await servicesWith(before, readEncryptionKeys(`n:${young},o:${old}`))

@@ -11,6 +11,7 @@ import { isDocumented } from '../http/documented.ts'
 import { writeMacs } from '../support/remac.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
+import { issueCredential, unknownCredential } from '../support/service-credentials.ts'
 import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
 import { json, name, objectChange, text, textChange } from './hostile-requests.ts'
 
@@ -38,6 +39,7 @@ let stranger: Wallet
 let keys: { apiKey: string; keyId: string }[]
 let uuids: string[]
 let sessions: string[]
+let credentials: string[]
 const secrets = new Set<string>()
 
 beforeAll(async () => {
@@ -86,6 +88,8 @@ async function arrange(): Promise<void> {
   )
   for (const { keyId } of [suspended, slow])
     await writeMacs(service.world.db, service.world.mac, sql`id = ${keyId}`)
+  credentials = [(await issueCredential(service)).secret, unknownCredential()]
+  for (const credential of credentials) secrets.add(credential)
   sessions = await Promise.all([wallet, wallet, stranger].map(openSession))
   for (const session of sessions) secrets.add(session)
   service.clock.now = expiresAt
@@ -171,6 +175,9 @@ function mustChange(method: string, path: string, status: number): boolean {
   )
 }
 
+/** Tables that a request counts in, whatever becomes of it. */
+const COUNTERS = ['key_counters', 'key_usage', 'key_sightings', 'service_credentials', 'wallets']
+
 /** Counts, in the transaction that makes it, each change but those of statistics, locks and a key's own counters. */
 async function countChanges(): Promise<void> {
   const { db } = service.world
@@ -186,7 +193,7 @@ async function countChanges(): Promise<void> {
     sql`SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'`,
   )
   for (const { name } of tables) {
-    if (['key_counters', 'key_usage', 'key_sightings', 'wallets'].includes(name)) continue
+    if (COUNTERS.includes(name)) continue
     const columns = name === 'api_keys' ? ' OF id, key_hash, rights_mac, label, justification' : ''
     const events =
       name === 'audit_events'
@@ -380,6 +387,26 @@ const recipes: ((dice: Dice) => { draft: Draft; members?: object })[] = [
       path: '/orders/new',
       headers: { 'X-API-Key': pick(keys).apiKey },
       body: newOrder(),
+    },
+  }),
+  ({ pick }) => ({
+    draft: {
+      method: 'POST',
+      path: '/keys/verify',
+      headers: { 'X-Service-Credential': pick(credentials) },
+      body: {
+        apiKey: pick(keys).apiKey,
+        scope: pick(['create', 'read', 'rfq']),
+        cost: pick([1, 2, 9, 1_000]),
+        ip: pick(['192.0.2.1', '2001:db8::1']),
+      },
+    },
+  }),
+  ({ pick }) => ({
+    draft: {
+      method: pick(['GET', 'POST']),
+      path: pick(['/auth/forward?scope=create', '/auth/forward?scope=execute&cost=3']),
+      headers: { 'X-Service-Credential': pick(credentials), 'X-API-Key': pick(keys).apiKey },
     },
   }),
   () => ({ draft: { method: 'POST', path: '/orders/new', headers: {}, body: newOrder() } }),

@@ -107,6 +107,7 @@ const HEADERS_OF_SCHEME: Record<string, string[]> = {
   apiKey: ['X-API-Key'],
   bearer: ['Authorization'],
   session: ['Authorization'],
+  service: ['X-Service-Credential'],
 }
 
 /** Response headers of HTTP and CORS, which documents of an API do not list (OpenAPI 3.1 s4.8.17). */

@@ -4,6 +4,7 @@ import { hashSecret } from '../../src/keys/secret.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import type { Service } from '../support/service.ts'
+import { issueCredential } from '../support/service-credentials.ts'
 import { createKey, fund, json, newWallet } from '../support/wallet.ts'
 
 /** Calls every operation of the API until it succeeds in every documented way. Answers which did, and how. */
@@ -113,6 +114,16 @@ export async function useEverything(
     await call(`/api-keys/${keyId}${suffix}`, `/api-keys/{keyId}${suffix}`, {
       ...json(wallet.sign({ action, keyId, ...members })),
       method,
+    })
+  const { secret } = await issueCredential(service)
+  const asker = { 'X-Service-Credential': secret }
+  const asked = await createKey(service, wallet, { permissions: ['read'] })
+  const question = { apiKey: asked.apiKey, scope: 'read', cost: 2, ip: '203.0.113.50' }
+  await call('/keys/verify', '/keys/verify', json(question, asker))
+  for (const method of ['GET', 'POST'])
+    await call('/auth/forward?scope=read&cost=2', '/auth/forward', {
+      method,
+      headers: { ...asker, 'X-API-Key': asked.apiKey },
     })
   const { session } = (await call(
     '/sessions',

@@ -99,7 +99,10 @@ describe('/openapi.json', () => {
 
   it('has no scheme by which a generated client would send a key as a signature', () => {
     const schemes = Object.values(document.components.securitySchemes) as { name?: string }[]
-    expect(schemes.map(({ name }) => name).filter(Boolean)).toEqual(['X-API-Key'])
+    expect(schemes.map(({ name }) => name).filter(Boolean)).toEqual([
+      'X-API-Key',
+      'X-Service-Credential',
+    ])
     const create = document.paths['/api/v1/api-keys']?.post
     expect(create?.security).toEqual([])
     expect(document.paths['/api/v1/api-keys']?.get?.security).toEqual([{}, { session: [] }])

@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { answered, carriesHeaders, refused, stored } from '../support/assertions.ts'
 import { freshDatabase, type Service, secretsOf } from '../support/service.ts'
+import { issueCredential } from '../support/service-credentials.ts'
 import { createKey, createOrder, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { startService } from './documented.ts'
 
@@ -12,6 +13,7 @@ interface Fixture {
   uuid: string
   apiKey: string
   keyId: string
+  credential: string
 }
 
 /** Every request that needs the database. */
@@ -78,13 +80,28 @@ const requests: [string, (fixture: Fixture) => [string, RequestInit]][] = [
   ['GET /orders/{uuid}/events', ({ uuid }) => [`/orders/${uuid}/events`, {}]],
   ['GET /orders', () => ['/orders', {}]],
   ['GET /orders with a key', ({ apiKey }) => ['/orders', { headers: { 'X-API-Key': apiKey } }]],
+  [
+    'POST /keys/verify',
+    ({ apiKey, credential }) => [
+      '/keys/verify',
+      json({ apiKey, scope: 'create' }, { 'X-Service-Credential': credential }),
+    ],
+  ],
+  [
+    'GET /auth/forward',
+    ({ apiKey, credential }) => [
+      '/auth/forward?scope=create',
+      { headers: { 'X-Service-Credential': credential, 'X-API-Key': apiKey } },
+    ],
+  ],
   ['GET /ready', () => ['/ready', {}]],
 ]
 
 async function arrange(service: Service): Promise<Fixture> {
   const wallet = newWallet(service)
   const key = await createKey(service, wallet)
-  return { service, wallet, uuid: await createOrder(service, wallet), ...key }
+  const { secret: credential } = await issueCredential(service)
+  return { service, wallet, uuid: await createOrder(service, wallet), ...key, credential }
 }
 
 async function refusesAll(fixture: Fixture): Promise<void> {

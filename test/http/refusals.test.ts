@@ -9,6 +9,7 @@ import { suspendByOperator } from '../../src/keys/suspend.ts'
 import { orderHash } from '../../src/orders/validate.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
+import { issueCredential, unknownCredential } from '../support/service-credentials.ts'
 import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** A request that succeeds, in parts that a test spoils one by one. */
@@ -18,16 +19,22 @@ interface Target {
   body?: object
   /** What the wallet signs. */
   message?: Record<string, unknown>
+  /** What is sent with it, in place of a wallet's credential. */
+  headers?: Record<string, string>
 }
 
 const UNKNOWN_KEY = 'key_00000000000000000'
 const OLD = 400_000
 
 let service: Service
+/** Of a backend that may ask for reading alone. */
+let asker: Record<string, string>
 beforeAll(async () => {
   service = await startService('Postgres', {
     env: { MAX_ACTIVE_KEYS_PER_WALLET: '7', MAX_KEYS_PER_WALLET: '8' },
   })
+  const { secret } = await issueCredential(service, { scopes: ['read'] })
+  asker = { 'X-Service-Credential': secret }
 })
 afterAll(() => service.close())
 
@@ -60,6 +67,12 @@ const targets: Record<string, (wallet: Wallet) => Promise<Target> | Target> = {
     }),
   deleteApiKey: (wallet) => ofKey(wallet, '', { action: 'delete_api_key' }),
   reportLeaks: () => ({ path: '/leaks/github', body: [{ token: 'x', type: 'y' }] }),
+  verifyKey: async (wallet) => {
+    const { apiKey } = await createKey(service, wallet, { permissions: ['read'] })
+    return { path: '/keys/verify', headers: asker, body: { apiKey, scope: 'read' } }
+  },
+  forwardAuth: (wallet) => forwarded(wallet),
+  forwardAuthByPost: (wallet) => forwarded(wallet),
   createOrder: (wallet) => {
     const body = wallet.order({ recipient: newWallet(service).address })
     return {
@@ -90,6 +103,17 @@ const targets: Record<string, (wallet: Wallet) => Promise<Target> | Target> = {
   getHealth: () => ({ path: '/health' }),
   getReady: () => ({ path: '/ready' }),
   useFaucet: (wallet) => ({ path: '/devnet/faucet', body: { address: wallet.address } }),
+}
+
+async function forwarded(wallet: Wallet): Promise<Target> {
+  const { apiKey } = await createKey(service, wallet, { permissions: ['read'] })
+  return { path: '/auth/forward?scope=read', headers: { ...asker, 'X-API-Key': apiKey } }
+}
+
+async function refusesForwarded(send: Send): Promise<void> {
+  await send({ headers: { 'X-Service-Credential': unknownCredential() } })
+  await send({ path: '/auth/forward?scope=cancel' })
+  for (const spoil of KEYS) await spoil(send, newWallet(service))
 }
 
 /** Requests that only one operation refuses in a way of its own. */
@@ -179,6 +203,13 @@ const special: Record<string, (send: Send, wallet: Wallet) => Promise<unknown>> 
     for (let number = 0; number <= 100; number++)
       await send({ members: { ttlSeconds: 600 + number } })
   },
+  async verifyKey(send) {
+    await send({ headers: { 'X-Service-Credential': unknownCredential() } })
+    await send({ body: { apiKey: '', scope: 'cancel' } })
+    await send({ text: '' })
+  },
+  forwardAuth: refusesForwarded,
+  forwardAuthByPost: refusesForwarded,
   async getToken(send) {
     await send({ path: '/tokens/none' })
   },
@@ -390,11 +421,12 @@ function requestOf(
   const {
     body = target.body,
     by = 'wallet',
-    headers = {},
+    headers: more = {},
     text,
     members,
     spoil = (signed) => signed,
   } = sent
+  const headers = { ...target.headers, ...more }
   const message = { ...(sent.message ?? target.message), ...members }
   const signed = by === 'none' || !('action' in message) ? undefined : spoil(wallet.sign(message))
   const whole = signed === undefined ? body : body === undefined ? signed : besides(body, signed)

@@ -9,6 +9,7 @@ import { openGithubReports, rawSignature } from '../../src/leaks/github.ts'
 import { answered, changesNothing, refused } from '../support/assertions.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import { EVERYWHERE, type Service, startService } from '../support/service.ts'
+import { issueCredential, unknownCredential } from '../support/service-credentials.ts'
 import { createKey, newWallet } from '../support/wallet.ts'
 
 /** The list that GitHub serves, with keys of our own, and what was asked for it. */
@@ -125,6 +126,39 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
     const audit = await (await service.call('/audit', { headers })).text()
     expect(audit).toContain('https://github.com/search?q=ck_live_...')
     expect(audit).not.toContain(apiKey)
+  })
+
+  it('revokes a service credential that was found, once, and keeps its secret out of log and audit', async () => {
+    const { secret, credentialId } = await issueCredential(service)
+    const { apiKey } = await createKey(service, newWallet(service), { permissions: ['read'] })
+    const ask = () =>
+      service.call('/keys/verify', {
+        method: 'POST',
+        headers: { 'X-Service-Credential': secret },
+        body: JSON.stringify({ apiKey, scope: 'read' }),
+      })
+    expect((await ask()).status).toBe(200)
+    const body = report(secret, { url: `https://github.com/search?q=${secret}` })
+    for (const _ of ['found', 'found again']) {
+      const [verdict] = await answered<{ label: string }[]>(
+        await send(body, signed(body, 'current', github)),
+      )
+      expect(verdict?.label).toBe('true_positive')
+      await refused(await ask(), 'serviceCredentialInvalid')
+    }
+    const events = await rows<{ body: string }>(
+      service.world.db,
+      sql`SELECT body FROM audit_events WHERE body LIKE ${`%"${credentialId}"%`} ORDER BY sequence`,
+    )
+    expect(events.map((one) => JSON.parse(one.body))).toMatchObject([
+      { event: 'create_service_credential', actor: 'operator' },
+      { event: 'revoke_service_credential', details: { reason: 'leaked' } },
+    ])
+    expect(JSON.stringify([events, service.logged])).not.toContain(secret)
+    const unknown = report(unknownCredential())
+    expect(await answered(await send(unknown, signed(unknown, 'current', github)))).toMatchObject([
+      { label: 'false_positive' },
+    ])
   })
 
   it('is announced to the owner once, whatever its address has in it', async () => {

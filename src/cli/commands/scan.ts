@@ -1,6 +1,6 @@
 import { closeSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
-import { findSecrets, LatchkeyError } from '../../client/index.ts'
+import { findSecrets, LatchkeyError, SERVICE_PREFIX } from '../../client/index.ts'
 import type { CliCommand, CommandResult } from '../command.ts'
 import { addConfirmation, type ConfirmOptions, confirm } from '../confirm.ts'
 import { clientWith, type ServiceContext } from '../connect.ts'
@@ -18,6 +18,8 @@ const STANDARD_INPUT = '-'
 interface Find {
   file: string
   line: number
+  /** How keys begin that look like it. */
+  prefix: string
   secret: string
 }
 
@@ -31,9 +33,9 @@ export function addScanCommand(program: CliCommand): void {
     .argument('<paths...>', 'files and folders; - for standard input')
     .option('--prefix <text>', "how the service's keys begin", 'ck_live_')
     .option('--revoke', 'revoke each key that is found, with its own secret')
-    .summary('find API keys in files, by their checksum')
+    .summary('find API keys and service credentials in files, by their checksum')
     .description(
-      `Finds API keys in files, by their checksum; exit code 1 where there is one. Folders named ${SKIPPED} and links are passed over; pipe git log -p to it for a history.`,
+      `Finds API keys and service credentials in files, by their checksum; exit code 1 where there is one. Folders named ${SKIPPED} and links are passed over; pipe git log -p to it for a history.`,
     )
     .example('latchkey scan .')
     .example('latchkey scan -')
@@ -44,10 +46,11 @@ export function addScanCommand(program: CliCommand): void {
 async function scan(context: ServiceContext<ScanOptions>): Promise<CommandResult> {
   const { prefix, revoke = false } = context.options
   if (!/^[a-z0-9_]{1,32}$/i.test(prefix)) throw new UsageError('--prefix is letters, digits and _')
-  const finds = context.args.flatMap((path) => [...search(path, prefix)])
+  const prefixes = [...new Set([prefix, SERVICE_PREFIX])]
+  const finds = context.args.flatMap((path) => [...search(path, prefixes)])
   const secrets = [...new Set(finds.map(({ secret }) => secret))]
   const outcomes = revoke && secrets.length > 0 ? await revokeAll(context, secrets) : undefined
-  const found = finds.map(({ file, line, secret }) => ({
+  const found = finds.map(({ file, line, prefix, secret }) => ({
     file,
     line,
     key: `${secret.slice(0, prefix.length + 4)}...${secret.slice(-4)}`,
@@ -81,6 +84,11 @@ async function revokeAll(
   )
   const outcomes = new Map<string, string>()
   for (const apiKey of secrets) {
+    // Only the operator revokes a service credential.
+    if (apiKey.startsWith(SERVICE_PREFIX)) {
+      outcomes.set(apiKey, 'ask the operator')
+      continue
+    }
     try {
       await clientWith(context, { apiKey }).keys.deleteSelf()
       outcomes.set(apiKey, REVOKED)
@@ -95,8 +103,8 @@ async function revokeAll(
   return outcomes
 }
 
-function* search(path: string, prefix: string): Generator<Find> {
-  if (path === STANDARD_INPUT) return yield* searchFile(path, 0, prefix)
+function* search(path: string, prefixes: readonly string[]): Generator<Find> {
+  if (path === STANDARD_INPUT) return yield* searchFile(path, 0, prefixes)
   let entry: ReturnType<typeof lstatSync>
   try {
     entry = lstatSync(path)
@@ -105,8 +113,8 @@ function* search(path: string, prefix: string): Generator<Find> {
   }
   if (entry.isDirectory()) {
     for (const name of readNames(path))
-      if (name !== SKIPPED) yield* search(join(path, name), prefix)
-  } else if (entry.isFile()) yield* searchFile(path, undefined, prefix)
+      if (name !== SKIPPED) yield* search(join(path, name), prefixes)
+  } else if (entry.isFile()) yield* searchFile(path, undefined, prefixes)
 }
 
 function readNames(path: string): string[] {
@@ -118,7 +126,11 @@ function readNames(path: string): string[] {
 }
 
 /** Reads a file of any size and kind in pieces. In UTF-16 every second byte of a secret is zero. */
-function* searchFile(path: string, standardInput: 0 | undefined, prefix: string): Generator<Find> {
+function* searchFile(
+  path: string,
+  standardInput: 0 | undefined,
+  prefixes: readonly string[],
+): Generator<Find> {
   let file: number | undefined
   try {
     file = standardInput ?? openSync(path, 'r')
@@ -130,8 +142,9 @@ function* searchFile(path: string, standardInput: 0 | undefined, prefix: string)
       const text = rest + chunk.toString('latin1', 0, length).replaceAll('\0', '')
       const isLast = length === 0
       const end = isLast ? text.length : Math.max(0, text.length - OVERLAP)
-      for (const { secret, at } of findSecrets(prefix, text))
-        if (at < end) yield { file: path, line: linesBefore + linesIn(text, at), secret }
+      for (const prefix of prefixes)
+        for (const { secret, at } of findSecrets(prefix, text))
+          if (at < end) yield { file: path, line: linesBefore + linesIn(text, at), prefix, secret }
       if (isLast) return
       linesBefore += linesIn(text, end)
       rest = text.slice(end)

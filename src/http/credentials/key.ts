@@ -1,7 +1,13 @@
 import { walletShard } from '../../db/wallet-shard.ts'
-import type { Admission } from '../../gate/decide.ts'
-import type { Scope } from '../../keys/scope.ts'
-import { type PresentedSecret, parseSecret, type Secret, shardOf } from '../../keys/secret.ts'
+import type { Admission, GateRequest } from '../../gate/decide.ts'
+import type { Permission } from '../../keys/scope.ts'
+import {
+  type KeyHash,
+  type PresentedSecret,
+  parseSecret,
+  type Secret,
+  shardOf,
+} from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
@@ -24,12 +30,12 @@ export function presentsKey(c: AppContext): boolean {
 
 /**
  * Authenticates the presented API key, counts the request against the key's windows and authorizes the scope.
- * When a uuid is given, the admission carries that order's row, read by the same statement.
+ * When a uuid is given, the admission carries that order's row, read by the same statement. A request may cost several.
  */
 export async function authenticateKey(
   c: AppContext,
-  scope: Scope | undefined,
-  uuid?: string,
+  scope: Permission | undefined,
+  { uuid, cost }: Pick<GateRequest, 'uuid' | 'cost'> = {},
 ): Promise<Admission> {
   const world = c.get('world')
   const clientIp = c.get('clientIp')
@@ -39,31 +45,45 @@ export async function authenticateKey(
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
     scope,
     uuid,
+    cost,
   })
   c.set('keyId', decision.keyId)
   c.set('keyShard', decision.shard)
   if (decision.at !== undefined) c.set('now', decision.at)
   if (decision.ok) {
-    const { endsAt, rights } = decision.value
-    c.set('keyEndsAt', endsAt)
-    if (rights.previousUntil !== null && rights.previousUntil > c.get('now'))
-      c.set('secretHash', presented.hash)
+    c.set('keyEndsAt', decision.value.endsAt)
+    c.set('secretHash', oneOfTwoSecrets(decision.value, presented, c.get('now')))
   }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
 }
 
+/** The hash of the secret that was presented, while the key has two; undefined while it has one. */
+export function oneOfTwoSecrets(
+  { rights: { previousUntil } }: Admission,
+  { hash }: PresentedSecret,
+  now: number,
+): KeyHash | undefined {
+  return previousUntil !== null && previousUntil > now ? hash : undefined
+}
+
 /** The presented key: its hash and its shard. One with a wrong shape or checksum is refused here, without a statement. */
 export function readPresentedKey(c: AppContext): PresentedSecret {
-  const world = c.get('world')
   const text = presentedKey(c)
-  const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
-  if (secret !== undefined)
-    return { hash: world.hashSecret(secret), shard: shardOf(world.config.KEY_PREFIX, secret) }
+  const presented = text.ok ? presentedSecretOf(c, text.value) : undefined
+  if (presented !== undefined) return presented
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
   return unwrap(sentTwice(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
+}
+
+/** The hash and the shard of a secret; undefined where its shape or checksum is wrong. */
+export function presentedSecretOf(c: AppContext, text: string): PresentedSecret | undefined {
+  const { config, hashSecret } = c.get('world')
+  const secret = parseSecret(config.KEY_PREFIX, text)
+  if (secret === undefined) return undefined
+  return { hash: hashSecret(secret), shard: shardOf(config.KEY_PREFIX, secret) }
 }
 
 /**

@@ -50,7 +50,7 @@ export async function authenticateKeyOrWallet<Schema extends ActionSchema>(
   signable: Signable<Schema>,
   uuid?: string,
 ): Promise<Authenticated<z.output<Schema>>> {
-  if (presentsKey(c)) return { by: 'key', ...(await authenticateKey(c, scope, uuid)) }
+  if (presentsKey(c)) return { by: 'key', ...(await authenticateKey(c, scope, { uuid })) }
   limitByAddress(c)
   const action = await readSignedBody(c, signable, 'credentialsMissing')
   return { by: 'wallet', walletAddress: action.walletAddress, action }
