@@ -11,6 +11,7 @@ WALLET_PRIVATE_KEY is 32 bytes in hexadecimal and 01. LATCHKEY_NETWORK is devnet
     python3 stacks.py uuid                         a uuid for an order
     python3 stacks.py committed TO TOKEN MIN SALT UNTIL
                                                    the uuid of an order that is committed to these terms
+    python3 stacks.py secret PREFIX WALLET         a new secret of a key, and its keyHash
     python3 stacks.py check vectors.json           compares everything here with docs/vectors.json
 """
 
@@ -20,6 +21,7 @@ import json
 import os
 import sys
 import uuid as uuids
+import zlib
 
 CHAIN_IDS = {"mainnet": 1, "testnet": 2147483648, "devnet": 2147483648}
 ADDRESS_VERSIONS = {"mainnet": 22, "testnet": 26, "devnet": 26}
@@ -305,6 +307,34 @@ def committed_uuid(terms):
     return sha256(committed_terms(terms))[:18].hex()
 
 
+# Secrets of keys
+
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def base62(number, length):
+    text = ""
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        text = BASE62[digit] + text
+    return text
+
+
+def secret_of(prefix, wallet, random):
+    shard = int.from_bytes(sha256(wallet.encode())[:2], "big")
+    body = prefix + base62(62**4 - 65536 + shard, 4) + base62(int.from_bytes(random, "big"), 39)
+    return body + base62(zlib.crc32(body.encode()), 6)
+
+
+def key_hash(secret):
+    return sha256(secret.encode()).hex()
+
+
+def new_secret(prefix, wallet):
+    secret = secret_of(prefix, wallet, os.urandom(29))
+    return f"{secret} {key_hash(secret)}"
+
+
 def check(path):
     """Raises an AssertionError where anything here differs from the vectors."""
     with open(path) as file:
@@ -334,6 +364,10 @@ def check(path):
     for one in vectors["committed"]:
         assert committed_terms(one["terms"]).hex() == one["tuple"], one
         assert committed_uuid(one["terms"]) == one["uuid"], one
+    for one in vectors["secrets"]:
+        secret = secret_of(one["prefix"], one["walletAddress"], bytes.fromhex(one["random"]))
+        assert secret == one["secret"], one
+        assert key_hash(secret) == one["keyHash"], one
     return sum(len(value) for value in vectors.values() if isinstance(value, list))
 
 
@@ -347,6 +381,7 @@ def main(command, *given):
         "intent": lambda *intent: sign_intent(key, network, *intent),
         "uuid": lambda: str(uuids.uuid4()),
         "committed": lambda *terms: committed_uuid({"by": None, **dict(zip(names, terms))}),
+        "secret": new_secret,
         "check": lambda path: f"{check(path)} vectors are as they should be",
     }
     print(commands[command](*given))

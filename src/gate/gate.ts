@@ -61,6 +61,12 @@ interface KeyQueue {
   waiting: WaitingRequest[]
 }
 
+/** Keys that one statement may decide about: all of them, or where tables are distributed, those of one group of shards. */
+interface Lane {
+  /** With requests that no statement is under way for. */
+  ready: KeyQueue[]
+}
+
 /** Requests with one secret that one statement decides. */
 interface Presented {
   hash: KeyHash
@@ -73,6 +79,8 @@ const MAX_WAITING = 10_000
 /** Keys that one statement decides about, at most. */
 const MAX_BATCH = 1_000
 const MAX_STATEMENTS = 4
+/** The lane of secrets that name no shard: it is looked up first. */
+const UNPLACED = 'unplaced'
 
 /**
  * Opens the gate on a database. Requests that arrive while statements are under way are decided together by the next one,
@@ -104,8 +112,11 @@ export function openGate(
   const findShards = openShardLookUp(db)
   const pace = openPace(maxStatements)
   const queues = new Map<KeyHash, KeyQueue>()
-  /** Keys with requests that no statement is under way for. */
-  let ready: KeyQueue[] = []
+  const lanes = new Map<number | typeof UNPLACED, Lane>()
+  /** Lanes with ready keys, in the order in which they are served. */
+  const busyLanes: Lane[] = []
+  /** Keys of all lanes with requests that no statement is under way for. */
+  let ready = 0
   let waiting = 0
   let underWay = 0
   let keysUnderWay = 0
@@ -122,18 +133,36 @@ export function openGate(
     }
     const added = { hash, shard, waiting: [one] }
     queues.set(hash, added)
-    ready.push(added)
+    makeReady(added)
+  }
+
+  function makeReady(queue: KeyQueue): void {
+    const lane = laneOf(queue.shard)
+    if (lane.ready.length === 0) busyLanes.push(lane)
+    lane.ready.push(queue)
+    ready += 1
+  }
+
+  function laneOf(shard: number | undefined): Lane {
+    const name =
+      distribution === undefined ? 0 : shard === undefined ? UNPLACED : distribution.groupOf(shard)
+    let lane = lanes.get(name)
+    if (lane === undefined) {
+      lane = { ready: [] }
+      lanes.set(name, lane)
+    }
+    return lane
   }
 
   function sendReady(): void {
-    if (isGathering || ready.length === 0 || underWay >= pace.most()) return
+    if (isGathering || ready === 0 || underWay >= pace.most()) return
     if (gather === undefined || (isAlone() && !gathersAlways)) sendNow()
     else void gatherAndSend(gather)
   }
 
   /** Under a load that gives each request a statement of its own, waiting would only delay it. */
   function isAlone(): boolean {
-    return ready.length === 1 && keysUnderWay === 0 && keysDecided <= 1
+    return ready === 1 && keysUnderWay === 0 && keysDecided <= 1
   }
 
   /**
@@ -144,16 +173,20 @@ export function openGate(
     isGathering = true
     let before: number
     do {
-      before = ready.length
+      before = ready
       await gather()
-    } while (ready.length > before && ready.length < shareOf())
+    } while (ready > before && ready < shareOf())
     isGathering = false
     sendNow()
   }
 
   function sendNow(): void {
-    while (ready.length > 0 && underWay < pace.most())
-      void send(Math.min(ready.length, shareOf(), MAX_BATCH))
+    while (ready > 0 && underWay < pace.most()) {
+      const lane = busyLanes.shift() as Lane
+      // Lanes take turns. Of several, each leaves the database to the others meanwhile: it sends all that it has.
+      const share = isDistributed ? MAX_BATCH : shareOf()
+      void send(lane, Math.min(lane.ready.length, share, MAX_BATCH))
+    }
   }
 
   /**
@@ -161,13 +194,15 @@ export function openGate(
    * while this process works on another. Without it, batches of nearly all and nearly none alternate.
    */
   function shareOf(): number {
-    const keys = ready.length + keysUnderWay + keysDecided
+    const keys = ready + keysUnderWay + keysDecided
     return Math.ceil(keys / (pace.most() + 1))
   }
 
-  async function send(size: number): Promise<void> {
-    const batch = ready.slice(0, size)
-    ready = ready.slice(size)
+  async function send(lane: Lane, size: number): Promise<void> {
+    const batch = lane.ready.slice(0, size)
+    lane.ready = lane.ready.slice(size)
+    if (lane.ready.length > 0) busyLanes.push(lane)
+    ready -= size
     underWay += 1
     keysUnderWay += size
     let taken = 0
@@ -178,33 +213,31 @@ export function openGate(
       return { hash: queue.hash, shard: queue.shard ?? UNKNOWN_SHARD, requests }
     })
     waiting -= taken
-    if (distribution === undefined) await decideBatch(inLockOrder(presented))
-    else await decideByGroup(presented, distribution)
+    if (distribution !== undefined && presented[0]?.shard === UNKNOWN_SHARD)
+      await placeAndDecide(presented, distribution)
+    else await decideBatch(inLockOrder(presented))
     underWay -= 1
     keysUnderWay -= size
     keysDecided = size
-    pace.decided(taken, now(), ready.length > 0)
+    pace.decided(taken, now(), ready > 0)
     for (const queue of batch) {
-      if (queue.waiting.length > 0) ready.push(queue)
+      if (queue.waiting.length > 0) makeReady(queue)
       else queues.delete(queue.hash)
     }
     sendReady()
   }
 
-  /** A statement reads one node only: the keys of each group of shards have one of their own. */
-  async function decideByGroup(
+  /** Finds the shards of keys whose secrets name none, and decides about each group of shards. */
+  async function placeAndDecide(
     batch: readonly Presented[],
     { groupOf }: Distribution,
   ): Promise<void> {
-    const [unplaced, named] = [true, false].map((isUnplaced) =>
-      batch.filter(({ shard }) => (shard === UNKNOWN_SHARD) === isUnplaced),
-    ) as [Presented[], Presented[]]
-    const found = await findShards(unplaced).catch((error: unknown) => {
+    const found = await findShards(batch).catch((error: unknown) => {
       // Without its shard a key would be refused as an unknown one.
-      rejectAll(unplaced, error)
+      rejectAll(batch, error)
       return []
     })
-    const groups = Map.groupBy([...named, ...found], ({ shard }) => groupOf(shard))
+    const groups = Map.groupBy(found, ({ shard }) => groupOf(shard))
     await Promise.all([...groups.values()].map((group) => decideBatch(inLockOrder(group))))
   }
 

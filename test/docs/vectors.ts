@@ -1,5 +1,7 @@
-import { sha256, toHex } from '../../src/crypto/bytes.ts'
+import { fromHex, sha256, toHex } from '../../src/crypto/bytes.ts'
+import { walletShard } from '../../src/db/wallet-shard.ts'
 import { COMMITTED_ROUTER, INPUT_TOKEN, OUTPUT_TOKEN, ROUTER } from '../../src/devnet/constants.ts'
+import { hashSecret, makeSecret } from '../../src/keys/secret.ts'
 import type { NewOrder } from '../../src/orders/order.ts'
 import { canonicalOrder, orderHash } from '../../src/orders/validate.ts'
 import { encodeC32 } from '../../src/stacks/c32.ts'
@@ -20,6 +22,7 @@ const MESSAGES = [
   '{"action":"create_api_key","keyName":"café 🚀","permissions":[],"timestamp":1795240980000}',
   `{"action":"create_api_key","keyName":"long","label":"${'x'.repeat(160)}","permissions":[],"timestamp":1795240980000}`,
 ]
+const RANDOMS = ['00'.repeat(29), '01'.repeat(29), 'ff'.repeat(29)]
 const LENGTHS = [0, 1, 252, 253, 254, 255, 256, 16_384, 65_535, 65_536]
 const HASHES = ['00'.repeat(20), `00${'11'.repeat(19)}`, `0000${'ff'.repeat(18)}`, 'ab'.repeat(20)]
 
@@ -71,6 +74,13 @@ export function wireVectors() {
       tuple: committedTermsTuple(terms, 'devnet'),
       uuid: committedUuid(terms, 'devnet'),
     })),
+    secrets: RANDOMS.flatMap((random) =>
+      ['ck_live_', 'ck_test_'].map((prefix) => {
+        const shard = walletShard(OWNER)
+        const secret = makeSecret(prefix, shard, fromHex(random))
+        return { prefix, walletAddress: OWNER, shard, random, secret, keyHash: hashSecret(secret) }
+      }),
+    ),
   }
 }
 
