@@ -37,7 +37,7 @@ ALTER TABLE "api_keys" ADD COLUMN "heartbeat" jsonb;--> statement-breakpoint
 ALTER TABLE "api_keys" ADD COLUMN "alerts" jsonb;--> statement-breakpoint
 ALTER TABLE "key_spending" ADD COLUMN "hour" integer;--> statement-breakpoint
 ALTER TABLE "key_spending" ADD COLUMN "hour_amount" numeric(60, 0);--> statement-breakpoint
-ALTER TABLE "key_watches" ADD CONSTRAINT "key_watches_key_id_api_keys_id_fk" FOREIGN KEY ("key_id") REFERENCES "public"."api_keys"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "key_watches" ADD CONSTRAINT "key_watches_key_id_api_keys_id_fk" FOREIGN KEY ("key_id") REFERENCES "public"."api_keys"("id") ON DELETE cascade ON UPDATE cascade;--> statement-breakpoint
 CREATE INDEX "key_findings_open" ON "key_findings" USING btree ("at") WHERE "key_findings"."acted_at" IS NULL;--> statement-breakpoint
 CREATE INDEX "key_findings_at" ON "key_findings" USING btree ("at");--> statement-breakpoint
 CREATE INDEX "key_watches_due" ON "key_watches" USING btree ("due_at");

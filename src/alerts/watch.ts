@@ -11,8 +11,8 @@ import { noticeEnd } from './expiring.ts'
 import { actOnSilence } from './heartbeat.ts'
 import type { AlertServices } from './services.ts'
 
-/** Keys that one pass looks at, and acts on at once. */
-const MAX_WATCHES = 500
+/** Keys that one statement takes, and that are acted on at once. Few, so that it looks each of them up by an index. */
+const MAX_WATCHES = 100
 const CONCURRENCY = 4
 /** How long a process has for what it took. One that was killed is taken over after that. */
 const CLAIM_MS = 10_000
@@ -85,12 +85,16 @@ function takeIn(
     db,
     sql`WITH due AS (
         SELECT * FROM key_watches WHERE due_at <= ${at}${inShards('key_watches')}
-        ORDER BY due_at LIMIT ${limit}::int FOR NO KEY UPDATE SKIP LOCKED
+        ORDER BY due_at LIMIT ${sql.raw(String(limit))} FOR NO KEY UPDATE SKIP LOCKED
       ), seen AS (
-        SELECT watch.key_id, watch.rule, watch.silent_since, keys.heartbeat, keys.suspended_at, keys.alerts,
+        SELECT watch.key_id, watch.rule, watch.silent_since, heartbeat, suspended_at, alerts,
           ${isUnendedSql(at)} AS is_live, ${SILENT_SINCE} AS since
-        FROM due AS watch JOIN api_keys AS keys ON keys.id = watch.key_id${inShards('keys')}
-          JOIN key_counters AS counters ON counters.key_id = watch.key_id${inShards('counters')}
+        -- LATERAL with a limit looks each one up. A join would read whole tables, where Postgres expects many.
+        FROM due AS watch CROSS JOIN LATERAL (
+          SELECT * FROM api_keys WHERE api_keys.id = watch.key_id${inShards('api_keys')} LIMIT 1
+        ) AS keys CROSS JOIN LATERAL (
+          SELECT * FROM key_counters WHERE key_counters.key_id = watch.key_id${inShards('key_counters')} LIMIT 1
+        ) AS counters
       ), judged AS (
         SELECT key_id, rule, heartbeat, ${actsAtSql(sql`since`, seconds)} AS acts_at, CASE
             WHEN rule = 'expiring' THEN CASE WHEN is_live AND alerts -> 'expiring' IS NOT NULL THEN 'act' ELSE 'drop' END
@@ -99,8 +103,8 @@ function takeIn(
             WHEN ${actsAtSql(sql`since`, seconds)} > ${at} THEN 'later'
             WHEN heartbeat ->> 'then' = 'suspend'
               THEN CASE WHEN NOT is_live THEN 'drop' WHEN suspended_at IS NULL THEN 'act' ELSE 'again' END
-            WHEN silent_since IS DISTINCT FROM since OR EXISTS (
-              SELECT FROM orders WHERE created_by = seen.key_id${inShards('orders')} AND ${isOpenSql(at)}
+            WHEN silent_since IS DISTINCT FROM since OR (
+              SELECT true FROM orders WHERE created_by = seen.key_id${inShards('orders')} AND ${isOpenSql(at)} LIMIT 1
             ) THEN 'act'
             WHEN is_live THEN 'again' ELSE 'drop'
           END AS verdict

@@ -266,7 +266,7 @@ export const keyWatches = pgTable(
   {
     keyId: text('key_id')
       .notNull()
-      .references(() => apiKeys.id, { onDelete: 'cascade' }),
+      .references(() => apiKeys.id, { onDelete: 'cascade', onUpdate: 'cascade' }),
     rule: text().$type<'heartbeat' | 'expiring'>().notNull(),
     walletAddress: text('wallet_address').notNull(),
     /** A silence does not begin before: the owner set the term then, or the key was resumed. */

@@ -36,6 +36,9 @@ const GROWTH: Readonly<Record<string, string>> = {
   transactions: `'txid', 'tx' || n, 'order_uuid', 'order-' || n, 'nonce', n, 'status', 'mined', 'check_at', NULL`,
   key_usage: `'key_id', 'key_' || n`,
   key_sightings: `'key_id', 'key_' || n`,
+  key_watches: `'key_id', 'key_' || n, 'wallet_address', 'W' || n % 1000`,
+  key_findings: `'key_id', 'key_' || n, 'wallet_address', 'W' || n % 1000`,
+  key_rates: `'key_id', 'key_' || n`,
 }
 
 it('finds rows by an index once tables have grown', { timeout: 120_000 }, async () => {

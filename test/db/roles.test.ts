@@ -72,7 +72,7 @@ describe('The service with a role that owns nothing', () => {
     const execute = `/orders/${await order()}/execute`
     await answered(await service.call(execute, { method: 'POST', headers }))
     await reconcile(service.world)
-    await createKey(service, wallet, {
+    await createKey(service, newWallet(service), {
       heartbeat: { seconds: 10, then: 'cancel' },
       alerts: { requestsPerMinute: { above: 1, action: 'notify' } },
     }).then(async (bot) => {
