@@ -80,23 +80,17 @@ async function act(
   return head
 }
 
-/** The guard: of two processes one gets the row, and the other passes it over. */
+/** The guard: of two processes one gets the finding. The other one waits for it, and then finds it done, or gets it after all. */
 async function takeFinding(
   tx: Database,
   { databaseTime }: AlertServices,
   { keyId, walletAddress, rule, subject }: Finding,
 ): Promise<boolean> {
-  const shard = shardSql(walletAddress)
   const taken = await rows(
     tx,
-    sql`WITH taken AS (
-        SELECT key_id, rule, subject FROM key_findings WHERE key_id = ${keyId} AND rule = ${rule} AND subject = ${subject}
-          AND shard = ${shard} AND acted_at IS NULL FOR UPDATE SKIP LOCKED
-      )
-      UPDATE key_findings AS finding SET acted_at = ${databaseTime()} FROM taken
-      WHERE finding.key_id = taken.key_id AND finding.rule = taken.rule AND finding.subject = taken.subject
-        AND finding.shard = ${shard} AND finding.acted_at IS NULL
-      RETURNING finding.key_id`,
+    sql`UPDATE key_findings SET acted_at = ${databaseTime()}
+      WHERE key_id = ${keyId} AND rule = ${rule} AND subject = ${subject} AND shard = ${shardSql(walletAddress)} AND acted_at IS NULL
+      RETURNING key_id`,
   )
   return taken.length === 1
 }
