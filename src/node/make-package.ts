@@ -15,7 +15,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const DIST = join(ROOT, 'dist')
 
 /** What an application brings: a second copy of it would not work. */
-const PEERS: Readonly<Record<string, string>> = { react: '^18.0.0 || ^19.0.0' }
+const PEERS: Readonly<Record<string, string>> = { hono: '^4.0.0', react: '^18.0.0 || ^19.0.0' }
 
 /** An import or export statement as tsc emits it, at the start of a line: no example in a comment is. */
 const STATEMENT = /^(?:import|export)\b(?:[\w\s{},*$]*\bfrom)?\s*['"](?<specifier>[^'"]+)['"]/gm
@@ -52,6 +52,10 @@ function manifestOf({ name, version, description, license, dependencies }: Manif
       './client': client,
       './store': entry('store/index'),
       './react': entry('react/index'),
+      './middleware': entry('middleware/index'),
+      './middleware/hono': entry('middleware/hono'),
+      './middleware/express': entry('middleware/express'),
+      './middleware/fastify': entry('middleware/fastify'),
       './package.json': './package.json',
     },
     bin: { latchkey: 'cli/main.js' },

@@ -240,6 +240,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     readsMachine: true,
     rule: 'the SDK is web standards over pure files of the rooms: no hono, drizzle or node:',
   },
+  middleware: {
+    imports: ['wire', 'errors', 'client'],
+    packages: ['hono'],
+    readsMachine: true,
+    rule: 'keys of the service at other backends: web standards and types of the frameworks, no package of theirs',
+  },
   store: {
     imports: ['client', 'orders'],
     readsMachine: true,

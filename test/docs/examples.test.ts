@@ -18,7 +18,10 @@ const PAGES = ['README.md', 'src/devnet/README.md', ...globSync('docs/*.md', { c
 const LOCAL = 'http://127.0.0.1:8787'
 const LOCAL_DEVNET = 'http://127.0.0.1:8788'
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
-const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+const { scripts, exports } = JSON.parse(read('package.json')) as Record<
+  'scripts' | 'exports',
+  Record<string, string>
+>
 const run = promisify(execFile)
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-docs-'))
@@ -59,8 +62,8 @@ describe('the TypeScript of the pages', () => {
         file,
         code
           .replaceAll(
-            /'latchkey\/(client|store)'/g,
-            (_, entry) => `'${join(ROOT, `src/${entry}/index.ts`)}'`,
+            /'latchkey\/([\w/]+)'/g,
+            (_, entry) => `'${join(ROOT, exports[`./${entry}`] ?? entry)}'`,
           )
           .replaceAll("'@stacks/connect'", "'./connect.ts'")
           .replaceAll(LOCAL, service.url),
