@@ -88,8 +88,10 @@ async function takeFinding(
 ): Promise<boolean> {
   const taken = await rows(
     tx,
+    // By its key: IS NULL would have Postgres read the partial index of all that is open, which is short when the plan is made.
     sql`UPDATE key_findings SET acted_at = ${databaseTime()}
-      WHERE key_id = ${keyId} AND rule = ${rule} AND subject = ${subject} AND shard = ${shardSql(walletAddress)} AND acted_at IS NULL
+      WHERE key_id = ${keyId} AND rule = ${rule} AND subject = ${subject} AND shard = ${shardSql(walletAddress)}
+        AND coalesce(acted_at, 'infinity') = 'infinity'
       RETURNING key_id`,
   )
   return taken.length === 1
