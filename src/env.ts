@@ -91,6 +91,14 @@ const origin = z
     'must be * or origins as https://dex.example, separated by commas',
   )
 
+/** As an Authority of HTTP: without a scheme, and with a port where it is no default one. */
+const publicHost = z
+  .string()
+  .regex(
+    /^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$/,
+    'must be hosts as dex.example or dex.example:8443, in lower case, separated by commas',
+  )
+
 const headerName = z
   .string()
   .regex(/^(\*|[A-Za-z0-9!#$%&'*+.^_`|~-]+)$/, 'must be * or names of headers, separated by commas')
@@ -148,6 +156,7 @@ const Environment = z.object({
   SIGNATURE_MAX_AGE_SECONDS: whole(1, 86_400).default(300),
   SIGNED_DOMAIN: text.optional(),
   REQUIRE_SIGNED_DOMAIN: flag.default(false),
+  PUBLIC_HOSTS: list.pipe(z.array(publicHost)).default([]),
   RATE_LIMIT_PER_MINUTE: whole(1, 1_000_000).default(100),
   RATE_LIMIT_PER_HOUR: whole(1, 10_000_000).default(1_000),
   RATE_LIMIT_PER_DAY: whole(1, 100_000_000).default(10_000),
@@ -231,9 +240,16 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     ...rest,
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
     ROUTERS: ROUTER_CONTRACT ?? DEVNET_ROUTERS,
+    PUBLIC_HOSTS: publicHostsOf(rest),
     REQUIRE_SIGNED_DOMAIN: rest.REQUIRE_SIGNED_DOMAIN || rest.STACKS_NETWORK !== 'devnet',
     INTENT_VERIFIER_CONTRACT: rest.INTENT_VERIFIER_CONTRACT ?? INTENT_VERIFIER,
   }
+}
+
+/** A domain that is signed for is the host of the service unless it is told otherwise. */
+function publicHostsOf({ PUBLIC_HOSTS, SIGNED_DOMAIN }: Read): string[] {
+  if (PUBLIC_HOSTS.length > 0 || SIGNED_DOMAIN === undefined) return PUBLIC_HOSTS
+  return [SIGNED_DOMAIN.toLowerCase()]
 }
 
 const ChainAccess = Environment.pick({

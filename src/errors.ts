@@ -16,6 +16,36 @@ export const REFUSALS = {
   apiKeyInvalid: { status: 401, code: 'INVALID_API_KEY', error: 'Invalid API key' },
   apiKeyInactive: { status: 401, code: 'API_KEY_INACTIVE', error: 'API key inactive' },
   signatureInvalid: { status: 401, code: 'INVALID_SIGNATURE', error: 'Invalid signature' },
+  requestSignatureRequired: {
+    status: 401,
+    code: 'SIGNATURE_REQUIRED',
+    error: 'API key only signs requests',
+  },
+  requestSignatureIncomplete: {
+    status: 401,
+    code: 'SIGNATURE_INCOMPLETE',
+    error: 'Signature covers too little',
+  },
+  requestSignatureInvalid: {
+    status: 401,
+    code: 'INVALID_REQUEST_SIGNATURE',
+    error: 'Invalid request signature',
+  },
+  requestSignatureExpired: {
+    status: 401,
+    code: 'EXPIRED_REQUEST_SIGNATURE',
+    error: 'Request signature too old or ahead',
+  },
+  contentDigestMismatch: {
+    status: 400,
+    code: 'CONTENT_DIGEST_MISMATCH',
+    error: 'Content-Digest is not of the content',
+  },
+  requestReplayed: {
+    status: 409,
+    code: 'REQUEST_REPLAYED',
+    error: 'Signed request already used',
+  },
   timestampExpired: { status: 401, code: 'EXPIRED_TIMESTAMP', error: 'Timestamp expired' },
   keyOfAnotherWallet: {
     status: 403,
@@ -171,6 +201,22 @@ export type RefusalDetails = {
     publicKey?: string
     [more: string]: unknown
   }
+  SIGNATURE_REQUIRED: NoDetails
+  SIGNATURE_INCOMPLETE: {
+    problem: string
+    missing: readonly string[]
+    components: readonly string[]
+    parameters: readonly string[]
+  }
+  INVALID_REQUEST_SIGNATURE: { reason: string; problem: string; authority?: string }
+  EXPIRED_REQUEST_SIGNATURE: {
+    reason: string
+    created: number
+    serverTime: number
+    maxAgeSeconds: number
+  }
+  CONTENT_DIGEST_MISMATCH: { algorithm: string }
+  REQUEST_REPLAYED: NoDetails
   EXPIRED_TIMESTAMP: { reason: string; timestamp: number; serverTime: number }
   UNAUTHORIZED_WALLET: {
     apiKeyWallet?: string

@@ -4,6 +4,7 @@ import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import { releaseShare } from './settlement/share.ts'
+import { forgetNonces } from './signed-requests/nonces.ts'
 import type { World } from './world.ts'
 
 /** Work that a process repeats. Any number of processes may run a job at once. */
@@ -19,6 +20,7 @@ export interface Job {
 
 const USAGE_INTERVAL_MS = 1_000
 const WATCH_INTERVAL_MS = 1_000
+const NONCES_INTERVAL_MS = 30_000
 const KEYS_INTERVAL_MS = 1_000
 
 /** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
@@ -51,6 +53,14 @@ export const JOBS: readonly Job[] = [
     name: 'watch_keys',
     intervalMs: () => KEYS_INTERVAL_MS,
     run: async (world) => world.watch.isSuperseded() || watchKeys(world),
+  },
+  {
+    name: 'forget_nonces',
+    intervalMs: () => NONCES_INTERVAL_MS,
+    async run({ db, watch }, now) {
+      if (!watch.isSuperseded()) await forgetNonces(db, now)
+      return true
+    },
   },
   {
     name: 'flush_usage',

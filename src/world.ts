@@ -11,6 +11,8 @@ import type { OrderServices } from './orders/services.ts'
 import type { UseCredential } from './service-credentials/use.ts'
 import type { OperatorAccounts } from './settlement/operator.ts'
 import type { SettlementServices } from './settlement/services.ts'
+import type { UseNonce } from './signed-requests/nonces.ts'
+import type { Signers } from './signed-requests/signers.ts'
 import type { UsageRecorder } from './usage/record.ts'
 import type { WalletFeed } from './wallets/feed.ts'
 
@@ -27,6 +29,10 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   verifyLeakReport?: VerifyReport | undefined
   /** SHA-256 of a presented secret, by the platform's fastest implementation. */
   hashSecret(secret: Secret): KeyHash
+  /** What verifies signed requests, by the ids of keys. */
+  signers: Signers
+  /** Uses up the nonce of a signed request. */
+  useNonce: UseNonce
   /** Authenticates the operator's other services, which ask about keys. */
   useCredential: UseCredential
   /** Statistics of key usage, apart from the exact counters. */

@@ -27,6 +27,7 @@ describe('The configuration', () => {
       LEAK_REPORTS: 'off',
       GITHUB_KEYS_URL: 'https://api.github.com/meta/public_keys/secret_scanning',
       PORT: 8787,
+      PUBLIC_HOSTS: [],
       HOST: '127.0.0.1',
       KEEP_ALIVE_SECONDS: 65,
       DATABASE_URL: 'pglite:.latchkey',

@@ -8,7 +8,9 @@ import {
   NETWORKS,
   type Network,
   privateKeySigner,
+  requestSigner,
   type Signer,
+  secretRequestSigner,
 } from '../client/index.ts'
 import { openHeadsFile } from './audit-heads.ts'
 import { type CliCommand, type CommandContext, commaList } from './command.ts'
@@ -25,6 +27,8 @@ export interface ServiceOptions {
   router?: string[]
   keyFile?: string
   apiKeyFile?: string
+  signingKeyFile?: string
+  signAs?: string
   sessionFile?: string
   auditHeads?: string
   allowInsecure?: boolean
@@ -42,6 +46,14 @@ export function addServiceOptions(program: CliCommand): CliCommand {
     .option(
       '--api-key-file <file>',
       'an API key; or LATCHKEY_API_KEY_FILE, or the key itself in LATCHKEY_API_KEY',
+    )
+    .option(
+      '--signing-key-file <file>',
+      'what keys create --signing-key wrote, to sign requests with; or LATCHKEY_SIGNING_KEY_FILE',
+    )
+    .option(
+      '--sign-as <key-id>',
+      'sign requests with the secret of this key, the API key, in place of sending it; or LATCHKEY_SIGN_AS',
     )
     .option(
       '--session-file <file>',
@@ -110,7 +122,7 @@ export async function openClient(
   change: Partial<ClientOptions> = {},
 ): Promise<Client> {
   return clientWith(context, {
-    apiKey: await readSecret(context, 'apiKey'),
+    ...(await readKeyCredential(context)),
     session: await readSecret(context, 'session'),
     signer: await readSigner(context),
     ...change,
@@ -119,9 +131,48 @@ export async function openClient(
 
 /** A client with an API key, without which a command means nothing. */
 export async function openKeyClient(context: ServiceContext): Promise<Client> {
+  const credential = await readKeyCredential(context)
+  if (credential !== undefined) return clientWith(context, credential)
+  throw new UsageError(
+    'There is no API key: name its file with --api-key-file, or that of a signing key with --signing-key-file',
+  )
+}
+
+type KeyCredential = Pick<ClientOptions, 'apiKey' | 'requestSigner'>
+
+/** An API key, sent or signed with; undefined where there is none. */
+export async function readKeyCredential(
+  context: ServiceContext,
+): Promise<KeyCredential | undefined> {
+  const { terminal, options } = context
+  const file = options.signingKeyFile ?? (terminal.env.LATCHKEY_SIGNING_KEY_FILE || undefined)
+  if (file !== undefined) {
+    const { secret, advice } = readSecretFile(file)
+    if (advice !== undefined) await context.note(advice)
+    const signingKey = readSigningKeyText(secret)
+    if (signingKey !== undefined) return { requestSigner: requestSigner(signingKey) }
+    throw new UsageError(
+      `${file} is no signing key with the id of its API key: keys create --signing-key writes one`,
+    )
+  }
   const apiKey = await readSecret(context, 'apiKey')
-  if (apiKey !== undefined) return clientWith(context, { apiKey })
-  throw new UsageError('There is no API key: name its file with --api-key-file')
+  if (apiKey === undefined) return undefined
+  const keyId = options.signAs ?? (terminal.env.LATCHKEY_SIGN_AS || undefined)
+  if (keyId === undefined) return { apiKey }
+  return { requestSigner: secretRequestSigner({ keyId, apiKey }) }
+}
+
+const KEY_ID_LINE = 'Latchkey-Key-Id'
+
+/** A private key as a file has it: PEM, which allows text before it (RFC 7468 s2), and before it the id of its API key. */
+export function writeSigningKeyText(keyId: string, privateKey: string): string {
+  return `${KEY_ID_LINE}: ${keyId}\n${privateKey.trim()}`
+}
+
+function readSigningKeyText(text: string): { keyId: string; privateKey: string } | undefined {
+  const [, keyId] =
+    new RegExp(`^${KEY_ID_LINE}: (key_[0-9A-Za-z]{1,40})\\r?$`, 'm').exec(text) ?? []
+  return keyId === undefined ? undefined : { keyId, privateKey: text }
 }
 
 /** A client with these credentials and no others. */

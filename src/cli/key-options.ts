@@ -1,10 +1,13 @@
 import { InvalidArgumentError, Option } from 'commander'
-import type { KeyChange, NewKey } from '../client/index.ts'
+import type { KeyChange, NewKey, PublicKey } from '../client/index.ts'
 import { KEY_TERMS, TERM_NAMES, type TermForm, type TermName } from '../client/terms.ts'
 import { type CliCommand, commaList, wholeNumber } from './command.ts'
 
 /** The terms of a key as options give them. */
-export type KeyOptions = Omit<Partial<NewKey>, 'expiresAt'> & { expiresAt?: string }
+export type KeyOptions = Omit<Partial<NewKey>, 'expiresAt'> & {
+  expiresAt?: string
+  publicKey?: PublicKey
+}
 
 interface OptionType<Form> {
   /** What stands for the value in help; absent where the option has none. */
@@ -28,6 +31,7 @@ const OPTION_TYPES: {
   time: { value: '<time>' },
   amounts: { value: '<json>', read: readObject },
   flag: {},
+  publicKey: { value: '<key>', note: '; of it the key in base64url alone', read: readPublicKey },
   record: { value: '<json>', read: readObject },
 }
 
@@ -49,7 +53,7 @@ function optionOf(name: TermName): Option {
 }
 
 /** The terms among the options of a command, and nothing else. */
-export function readTerms(options: KeyOptions): Partial<NewKey> {
+export function readTerms(options: KeyOptions): Partial<NewKey> & { publicKey?: PublicKey } {
   const given = TERM_NAMES.filter((name) => options[name] !== undefined)
   return Object.fromEntries(given.map((name) => [name, options[name]]))
 }
@@ -75,6 +79,14 @@ function readItems(value: string, { item }: Extract<TermForm, { type: 'list' | '
   const items = commaList(value)
   if (items.every((text) => item.pattern.test(text))) return items
   throw new InvalidArgumentError(`Each ${item.message}.`)
+}
+
+function readPublicKey(
+  value: string,
+  { key: form }: Extract<TermForm, { type: 'publicKey' }>,
+): PublicKey {
+  if (form.pattern.test(value)) return { alg: 'ed25519', key: value }
+  throw new InvalidArgumentError(`It ${form.message}.`)
 }
 
 function readObject(value: string): unknown {

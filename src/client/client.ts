@@ -12,6 +12,7 @@ import { createObserver, type Hooks, type Logger, type LoggerLevel } from './obs
 import { createOrders, type Orders } from './orders.ts'
 import { readPins } from './pins.ts'
 import type { RateLimit } from './rate-limit.ts'
+import type { RequestSigner } from './request-signer.ts'
 import { type AppInfo, environment, userAgent } from './runtime.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'
@@ -30,6 +31,11 @@ export interface ClientOptions {
    * LATCHKEY_API_KEY of the environment, unless LATCHKEY_URL names another host than `baseUrl`; null is no key.
    */
   apiKey?: string | null | undefined
+  /**
+   * Signs what an API key would authorize, in place of a secret: from `requestSigner`, for a key whose grant has `publicKey`, or from
+   * `secretRequestSigner`, for one with `requireSignature`. `baseUrl` must then be what the service is called from outside.
+   */
+  requestSigner?: RequestSigner | undefined
   /** The secret of a session, `cs_...`, from `sessions.open`. It authorizes reads and no change. */
   session?: string | undefined
   /** Signs for the wallet: manages keys, signs orders, and authenticates calls where there is no API key. */
@@ -189,6 +195,7 @@ export interface Client {
 export function createClient({
   baseUrl = environment('LATCHKEY_URL'),
   apiKey: ownKey,
+  requestSigner,
   session,
   signer,
   auditHeads,
@@ -211,8 +218,11 @@ export function createClient({
 }: ClientOptions = {}): Client {
   if (baseUrl === undefined)
     throw latchkeyError('INVALID_ARGUMENT', 'There is no baseUrl, and no LATCHKEY_URL')
-  const hasCredential = session !== undefined || signer !== undefined || ownKey === null
+  const hasCredential =
+    session !== undefined || signer !== undefined || requestSigner !== undefined || ownKey === null
   const apiKey = ownKey ?? (hasCredential ? undefined : keyOfEnvironment(baseUrl))
+  if (ownKey != null && requestSigner !== undefined)
+    throw latchkeyError('INVALID_ARGUMENT', 'There are apiKey and requestSigner')
   // fetch would quote a malformed header value, and so the secret, in its own error.
   for (const [name, secret] of Object.entries({ apiKey, session }))
     if (secret !== undefined && !/^[\x21-\x7e]+$/.test(secret))
@@ -225,6 +235,7 @@ export function createClient({
   const transport = createTransport({
     root: apiRoot(baseUrl, allowInsecure),
     apiKey,
+    requestSigner,
     session,
     maxRetries,
     maxRetryWaitMs,
@@ -238,7 +249,7 @@ export function createClient({
   const heads = createAuditHeads(auditHeads)
   const wallet = createWallet({ transport, signer, pins, clock, heads })
   const parts = { transport, wallet, clock, calls }
-  const hasApiKey = apiKey !== undefined
+  const hasApiKey = apiKey !== undefined || requestSigner !== undefined
   return {
     keys: createKeys(parts),
     audit: createAudit(parts),

@@ -147,6 +147,13 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
     'The details say why: it was revoked, suspended, rotated away or edited, or it expired.',
   INVALID_SIGNATURE:
     "Check that the wallet's selected account and network are the ones that the message names.",
+  SIGNATURE_REQUIRED: 'Sign with secretRequestSigner.',
+  SIGNATURE_INCOMPLETE: 'The details say why.',
+  INVALID_REQUEST_SIGNATURE: 'The details say why.',
+  EXPIRED_REQUEST_SIGNATURE:
+    'Sign again, and send the message at once; check the clock of this machine.',
+  CONTENT_DIGEST_MISMATCH: 'Sign it again.',
+  REQUEST_REPLAYED: 'Sign it again.',
   EXPIRED_TIMESTAMP: 'Sign again, and send the message at once; check the clock of this machine.',
   UNAUTHORIZED_WALLET: 'Use the key or the wallet that owns the order.',
   KEY_LIMIT_EXCEEDED:

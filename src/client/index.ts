@@ -9,6 +9,7 @@ export type { ArchivedEvents, AuditEvent, AuditHead, UnrecordedAction } from '..
 export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
+  CreatedSigningKey,
   HeartbeatTaken,
   Key,
   KeyStatus,
@@ -28,6 +29,7 @@ export type {
   KeyLimits,
   KeyRules,
   MaxAmountIn,
+  PublicKey,
 } from '../keys/terms.ts'
 export {
   type NewOrder,
@@ -39,6 +41,8 @@ export {
 export { orderHash } from '../orders/validate.ts'
 export type { AuditFault } from '../provenance/replay.ts'
 export type { CreatedSession } from '../sessions/session.ts'
+export type { SignatureAlgorithm } from '../signed-requests/base.ts'
+export type { BaseSigner } from '../signed-requests/sign.ts'
 export type { Intent } from '../stacks/intent.ts'
 export { NETWORKS, type Network } from '../stacks/network.ts'
 export type { Router } from '../stacks/router.ts'
@@ -92,6 +96,7 @@ export type {
   Keys,
   NewKey,
   NewKeyLimits,
+  NewSigningKey,
   RecoveredKey,
   RevocationCertificate,
 } from './keys.ts'
@@ -115,6 +120,16 @@ export type {
 } from './orders.ts'
 export type { ListPage, PagedList } from './paging.ts'
 export type { RateLimit } from './rate-limit.ts'
+export {
+  generateSigningKey,
+  type RequestSigner,
+  readSigningKey,
+  requestSigner,
+  type SigningKey,
+  secretRequestSigner,
+  signRequest,
+  type UnsignedRequest,
+} from './request-signer.ts'
 export {
   type KeepRotatingOptions,
   keepRotating,

@@ -1,6 +1,13 @@
 import type { AuditHead } from '../audit/event.ts'
 import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
-import type { CreatedKey, HeartbeatTaken, Key, Me, RotatedKey } from '../keys/key.ts'
+import type {
+  CreatedKey,
+  CreatedSigningKey,
+  HeartbeatTaken,
+  Key,
+  Me,
+  RotatedKey,
+} from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import { hashSecret, type Secret } from '../keys/secret.ts'
 import {
@@ -18,7 +25,7 @@ import { sendChange } from './audit-heads.ts'
 import type { CallContext, Calls } from './call.ts'
 import type { ServiceClock } from './clock.ts'
 import { type LatchkeyError, latchkeyError, requireNoIssues, requireWhole } from './errors.ts'
-import type { KeyFilter, Keys } from './keys.ts'
+import type { CreateKeyOptions, KeyFilter, Keys, NewKey, NewSigningKey } from './keys.ts'
 import { createLostKeys, type LostKeys } from './lost-keys.ts'
 import type { ActionMembers } from './message.ts'
 import { collect, eachItem, pagedList } from './paging.ts'
@@ -122,8 +129,11 @@ function grants(
   lostKeys: LostKeys,
 ): Pick<Keys, 'create' | 'recover' | 'discard'> {
   return {
-    create: ({ name, permissions, expiresAt, ...limits }, { onSecret, ...options } = {}) =>
-      calls.start(options, async (context) => {
+    create: ((
+      { name, permissions, expiresAt, ...limits }: NewKey & Partial<NewSigningKey>,
+      { onSecret, ...options }: CreateKeyOptions = {},
+    ) =>
+      calls.start(options, async (context): Promise<CreatedKey | CreatedSigningKey> => {
         const terms = writeTerms({
           keyName: writeText(name),
           permissions,
@@ -131,12 +141,13 @@ function grants(
           ...writeTexts(limits),
         })
         await requireTerms(wallet, terms, false, context)
-        const secret = await wallet.newSecret(context.signal)
+        const repeatable = limits.publicKey !== undefined
+        const secret = repeatable ? undefined : await wallet.newSecret(context.signal)
         const named = secret === undefined ? {} : { keyHash: hashSecret(secret) }
         const proof = wallet.prove({ action: 'create_api_key' as const, ...terms, ...named })
         if (secret === undefined)
           return sendChange<CreatedKey>(transport, wallet, {
-            ...{ method: 'POST', path: '/api-keys', proof, context },
+            ...{ method: 'POST', path: '/api-keys', proof, context, repeatable },
           })
         await onSecret?.(secret)
         const lost = { secret, proof, path: '/api-keys' as const }
@@ -144,7 +155,7 @@ function grants(
           if (context.isUncertain) lostKeys.keep(error, lost)
         }
         return lostKeys.send<CreatedKey>(lost, context)
-      }),
+      })) as Keys['create'],
     recover: (error, options) =>
       calls.start(options, (context) => lostKeys.recover(error, context)),
     discard: (error, options) =>

@@ -1,6 +1,13 @@
-import type { CreatedKey, HeartbeatTaken, Key, Me, RotatedKey } from '../keys/key.ts'
+import type {
+  CreatedKey,
+  CreatedSigningKey,
+  HeartbeatTaken,
+  Key,
+  Me,
+  RotatedKey,
+} from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
-import type { KeyTerms, LimitTerms, NoteTerms, RuleTerms } from '../keys/terms.ts'
+import type { KeyTerms, LimitTerms, NoteTerms, PublicKey, RuleTerms } from '../keys/terms.ts'
 import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import type { CallOptions, CallPromise } from './call.ts'
 import type { PagedList } from './paging.ts'
@@ -15,10 +22,10 @@ export interface KeyFilter {
 
 /** What a grant may set besides a key's name, permissions and end. What is absent does not narrow the key. */
 export type NewKeyLimits = {
-  [Name in keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & RuleTerms & NoteTerms)]?: Exclude<
-    KeyTerms[Name],
-    null
-  >
+  [Name in Exclude<
+    keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & RuleTerms & NoteTerms),
+    'publicKey'
+  >]?: Exclude<KeyTerms[Name], null>
 }
 
 /** What changes of a key. What is absent stays; null lifts a limit. */
@@ -28,6 +35,8 @@ export type KeyChange = {
   name?: string
   permissions?: readonly Permission[]
   expiresAt?: Date | string | null
+  /** In place of the present one, which ends at once. A key with a secret keeps it. */
+  publicKey?: PublicKey
   /** null: the secret before the last rotation ends now, and not when its grace does. */
   previousUntil?: null
 }
@@ -53,6 +62,11 @@ export interface NewKey extends NewKeyLimits {
   permissions: readonly Permission[]
   /** A Date, or ISO 8601 with a zone. Without it the key lives until it is revoked. */
   expiresAt?: Date | string
+}
+
+/** A key to be created whose holder signs requests: it has no secret. */
+export interface NewSigningKey extends NewKey {
+  publicKey: PublicKey
 }
 
 /** Options of `keys.create`. */
@@ -103,7 +117,26 @@ export interface Keys {
    * console.log(apiKey.length, keyId) // hand apiKey to the bot: it is shown this once
    * ```
    */
-  create(key: NewKey, options?: CreateKeyOptions): CallPromise<CreatedKey>
+  create(
+    key: NewKey & { publicKey?: undefined },
+    options?: CreateKeyOptions,
+  ): CallPromise<CreatedKey>
+  /**
+   * Creates a key without a secret: its holder signs every request with the private key of `publicKey`. The same request is repeated
+   * after a lost connection or a 503, and creates one key.
+   *
+   * @example
+   * ```ts
+   * import { createClient, generateSigningKey, privateKeySigner } from 'latchkey/client'
+   *
+   * const signer = privateKeySigner(process.env.WALLET_PRIVATE_KEY ?? '', 'devnet')
+   * const client = createClient({ baseUrl: 'https://dex.example', signer })
+   * const { publicKey } = await generateSigningKey()
+   * const { keyId } = await client.keys.create({ name: 'Signs', permissions: ['execute'], publicKey })
+   * console.log(keyId)
+   * ```
+   */
+  create(key: NewSigningKey, options?: CreateKeyOptions): CallPromise<CreatedSigningKey>
   /**
    * Resolves with the key that a failed `create` may have created, or whose secret a failed `rotate` may have replaced, secret included. While the signed message is fresh it is sent
    * again, and then the key exists for certain; after that the secret itself shows whether it does. Rejects with

@@ -7,6 +7,7 @@ import { isServiceCode, LatchkeyError, latchkeyError } from './errors.ts'
 import type { SignedMessage } from './message.ts'
 import { type Observer, type RequestFacts, shownHeaders } from './observer.ts'
 import { type RateLimit, readRateLimit, readRetryAfterSeconds } from './rate-limit.ts'
+import type { RequestSigner } from './request-signer.ts'
 import { type Redaction, redactionOf, safeCause } from './safe-text.ts'
 
 /** The part of the Fetch standard that the client uses. */
@@ -57,6 +58,8 @@ export interface TransportOptions {
   /** The root of the API, without a slash at its end. */
   root: string
   apiKey: string | undefined
+  /** Signs what the API key would authorize. */
+  requestSigner?: RequestSigner | undefined
   /** Replaces the wallet's signature in reads. */
   session: string | undefined
   maxRetries: number
@@ -126,7 +129,7 @@ interface Attempt {
 
 /** Creates the transport of a client. */
 export function createTransport(options: TransportOptions): Transport {
-  const { root, apiKey, session, fetch, clock, observer, userAgent } = options
+  const { root, apiKey, requestSigner, session, fetch, clock, observer, userAgent } = options
   const rateLimits: { [One in CountedBy]?: RateLimit } = {}
   // No response contains them: errors that are made of a response's members need no redaction of their own.
   const credentials = redactionOf([apiKey, session])
@@ -161,9 +164,16 @@ export function createTransport(options: TransportOptions): Transport {
       signal.throwIfAborted()
       if (context !== undefined && call.method !== 'GET') context.isUncertain = true
       const init = writeRequest(call, signed)
-      const headers = shownHeaders(init.headers)
       const { method, path } = call
-      const facts: RequestFacts = { method, path, url: writeUrl(root, call), attempt, headers }
+      const url = writeUrl(root, call)
+      if (call.apiKey === true && requestSigner !== undefined)
+        // Each attempt has a nonce of its own: the service takes a signed request once.
+        Object.assign(
+          init.headers,
+          await requestSigner.headers({ method, url, ...bodyOf(init), now: clock.now() }),
+        )
+      const headers = shownHeaders(init.headers)
+      const facts: RequestFacts = { method, path, url, attempt, headers }
       const answer = await sendOnce(call, { init, facts, signed, signal })
       if (context !== undefined && !isFailure(answer)) context.isUncertain = false
       if (!isFailure(answer)) return answer as T
@@ -184,6 +194,12 @@ export function createTransport(options: TransportOptions): Transport {
         if (proof === undefined || proof.interactive || resigned || isUncertain) throw error
         resigned = true
         signed = undefined
+        continue
+      }
+      // Refused before anything was done: it is signed again by the time that the service says it is.
+      if (error.is('EXPIRED_REQUEST_SIGNATURE') && clock.correct(error.details?.serverTime)) {
+        if (resigned) throw error
+        resigned = true
         continue
       }
       refusal = error
@@ -325,6 +341,10 @@ export function createTransport(options: TransportOptions): Transport {
     },
     rateLimit: (credential) => rateLimits[credential],
   }
+}
+
+function bodyOf({ body }: RequestInit): { body?: string } {
+  return typeof body === 'string' ? { body } : {}
 }
 
 /** An attempt without a response: the request may have arrived. */

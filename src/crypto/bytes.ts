@@ -1,4 +1,8 @@
-import { sha256 as sha256OfBytes, sha512_256 as sha512_256OfBytes } from '@noble/hashes/sha2.js'
+import {
+  sha256 as sha256OfBytes,
+  sha512_256 as sha512_256OfBytes,
+  sha512 as sha512OfBytes,
+} from '@noble/hashes/sha2.js'
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
@@ -33,6 +37,11 @@ const UTF8 = new TextEncoder()
 /** SHA-256 of bytes, or of a text's UTF-8. */
 export function sha256(data: string | Uint8Array): Uint8Array {
   return sha256OfBytes(typeof data === 'string' ? UTF8.encode(data) : data)
+}
+
+/** SHA-512 of a text's UTF-8. */
+export function sha512(text: string): Uint8Array {
+  return sha512OfBytes(UTF8.encode(text))
 }
 
 /** SHA-512/256 of bytes, which Stacks hashes transactions with. */

@@ -33,6 +33,16 @@ export interface KeyDraft {
   rateLimit: string
   rules: RulesDraft
   label: string
+  /** How its requests are signed: shown, and kept as it is. */
+  signing: Signing
+}
+
+type Signing = Pick<KeyTerms, 'publicKey' | 'requireSignature' | 'maxSignatureAgeSeconds'>
+
+const UNSIGNED: Signing = {
+  publicKey: null,
+  requireSignature: false,
+  maxSignatureAgeSeconds: null,
 }
 
 const DAY_MS = 86_400_000
@@ -67,6 +77,7 @@ export function draftOf(
     rateLimit: '',
     rules: NO_RULES,
     label: '',
+    signing: UNSIGNED,
   }
   const own: Readonly<Record<Template, Partial<KeyDraft>>> = {
     maker: {
@@ -109,6 +120,11 @@ export function draftOfKey(key: Key, decimalsOf: DecimalsOf): KeyDraft {
     rateLimit: String(key.rateLimit),
     rules: rulesOfKey(key, write),
     label: key.label ?? '',
+    signing: {
+      publicKey: key.publicKey ?? null,
+      requireSignature: key.requireSignature === true,
+      maxSignatureAgeSeconds: key.maxSignatureAgeSeconds ?? null,
+    },
   }
 }
 
@@ -147,6 +163,7 @@ export function readDraft(draft: KeyDraft, decimalsOf: DecimalsOf, policy: Terms
     maxAmountIn: draft.amounts.length === awaited.length ? null : (amounts ?? null),
     ownOrdersOnly: draft.ownOrdersOnly,
     maxOpenOrders: whole('maxOpenOrders', draft.maxOpenOrders),
+    ...draft.signing,
     heartbeat: readHeartbeat(draft.rules),
     alerts: readAlerts(draft.rules, dailyTokens(draft), decimalsOf),
     label: draft.label.trim() === '' ? null : draft.label.trim(),
@@ -227,14 +244,13 @@ function isOfForm(form: MemberForm, value: unknown): boolean {
 
 /** What is signed to create the key. */
 export function newKeyOf(terms: KeyTerms): NewKey {
-  const { name, permissions, expiresAt, ownOrdersOnly, justification, ...limits } = terms
+  const { name, permissions, expiresAt, justification, ...limits } = terms
   return {
     name,
     permissions,
     ...(expiresAt !== null && { expiresAt: new Date(expiresAt) }),
-    ...(ownOrdersOnly && { ownOrdersOnly }),
     ...(Object.fromEntries(
-      Object.entries(limits).filter(([, value]) => value !== null),
+      Object.entries(limits).filter(([, value]) => value !== null && value !== false),
     ) as Partial<NewKey>),
   }
 }

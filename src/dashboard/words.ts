@@ -59,6 +59,7 @@ export function termText(term: TermName, value: unknown): string {
   if (term === 'tokens') return formatList((value as string[]).map(tokenName), 'conjunction')
   if (Array.isArray(value))
     return value.length === 0 ? say('sentence.nothing') : formatList(value, 'conjunction')
+  if (term === 'publicKey') return (value as NonNullable<KeyTerms['publicKey']>).key
   return value === true ? say('yes') : String(value)
 }
 

@@ -13,6 +13,7 @@ export const DISTRIBUTED_TABLES = [
   'key_reservations',
   'key_usage',
   'key_sightings',
+  'request_nonces',
   'key_watches',
   'key_rates',
   'key_findings',

@@ -14,6 +14,7 @@ const DELETES_FROM = [
   'key_reservations',
   'key_usage',
   'key_sightings',
+  'request_nonces',
   'key_watches',
   'key_rates',
   'key_findings',

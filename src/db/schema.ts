@@ -17,7 +17,7 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
 import type { Suspended } from '../keys/suspension.ts'
-import type { Alerts, Heartbeat, MaxAmountIn } from '../keys/terms.ts'
+import type { Alerts, Heartbeat, MaxAmountIn, PublicKey } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
 import type { SightingKind } from '../usage/usage.ts'
 import { RECORDED_ACTIONS } from './recorded-actions.ts'
@@ -97,12 +97,18 @@ export const apiKeys = pgTable(
     maxAmountIn: jsonb('max_amount_in').$type<MaxAmountIn>(),
     ownOrdersOnly: boolean('own_orders_only').notNull().default(false),
     maxOpenOrders: integer('max_open_orders'),
+    publicKey: jsonb('public_key').$type<PublicKey>(),
+    requireSignature: boolean('require_signature').notNull().default(false),
+    maxSignatureAgeSeconds: integer('max_signature_age_seconds'),
     heartbeat: jsonb().$type<Heartbeat>(),
     alerts: jsonb().$type<Alerts>(),
     label: text(),
     justification: text(),
     previousKeyHash: bytea('previous_key_hash').unique('api_keys_previous_hash'),
     previousUntil: time('previous_until'),
+    // What verifies HMAC signatures with either secret, encrypted under labels of the two hashes. Null: the secret cannot sign.
+    macKeyBox: bytea('mac_key_box'),
+    previousMacKeyBox: bytea('previous_mac_key_box'),
     rightsMac: bytea('rights_mac'),
     grantId: bigint('grant_id', { mode: 'number' })
       .notNull()
@@ -169,6 +175,24 @@ export const keyCounters = pgTable(
   },
   (table) => [
     check('key_counters_success', sql`${table.successfulRequests} <= ${table.totalRequests}`),
+  ],
+)
+
+/**
+ * Nonces of signed requests, by 128 bits of their SHA-256, for as long as their signatures may be fresh: see src/signed-requests/nonces.ts.
+ * Rows refer to no key: one more look-up would be all that a foreign key adds.
+ */
+export const requestNonces = pgTable(
+  'request_nonces',
+  {
+    keyId: text('key_id').notNull(),
+    nonce: bytea().notNull(),
+    freshUntil: time('fresh_until').notNull(),
+    shard: shard(),
+  },
+  (table) => [
+    primaryKey({ name: 'request_nonces_pk', columns: [table.keyId, table.nonce] }),
+    index('request_nonces_over').on(table.freshUntil),
   ],
 )
 

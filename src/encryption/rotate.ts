@@ -7,6 +7,7 @@ import type { Mac } from '../crypto/mac.ts'
 import { type Database, rows } from '../db/database.ts'
 import { orderJson, orderOfJson } from '../db/order-row.ts'
 import { KEY_ROW, type KeyRow } from '../keys/change.ts'
+import { macKeyLabel } from '../keys/mac-key.ts'
 import { readRights, rightsText } from '../keys/rights.ts'
 import { stateText, termsText } from '../orders/integrity.ts'
 import { type CredentialRow, credentialText } from '../service-credentials/credential.ts'
@@ -97,15 +98,14 @@ const TABLES: readonly RotatedTable[] = [
   {
     name: 'api_keys',
     key: 'id',
-    columns: ['rights_mac'],
-    async read({ db, mac }, after) {
-      const found = await rows<KeyRow & { id: string }>(
-        db,
-        sql`SELECT id, ${KEY_ROW} FROM api_keys WHERE rights_mac IS NOT NULL AND ${nextPage('id', after)}`,
+    columns: ['rights_mac', 'mac_key_box', 'previous_mac_key_box'],
+    async read(services, after) {
+      const found = await rows<KeyBoxes>(
+        services.db,
+        sql`SELECT id, ${KEY_ROW}, encode(mac_key_box, 'hex') AS box, encode(previous_mac_key_box, 'hex') AS "previousBox"
+          FROM api_keys WHERE rights_mac IS NOT NULL AND ${nextPage('id', after)}`,
       )
-      return found.map((row) =>
-        rewriteMac(mac, row.id, rightsText(readRights(row.rights)), row.mac),
-      )
+      return Promise.all(found.map((row) => rewriteKey(services, row)))
     },
   },
   {
@@ -197,6 +197,25 @@ async function rewriteBox(
   const secret = await encryption.decrypt(bytes, label).catch(() => undefined)
   if (secret === undefined) return undefined
   return encryption.isCurrent(bytes) ? box : toHex(await encryption.encrypt(secret, label))
+}
+
+type KeyBoxes = KeyRow & { id: string; box: string | null; previousBox: string | null }
+
+/** The boxes are under labels of the hashes that the MAC covers: of a row that was edited, none is written anew. */
+async function rewriteKey(
+  { mac, encryption }: RotateServices,
+  { id, rights: values, mac: stored, box, previousBox }: KeyBoxes,
+): Promise<Rewrite> {
+  const rights = readRights(values)
+  const { keyHash, previousKeyHash } = rights
+  const before = [stored, box, previousBox]
+  const after = await Promise.all([
+    rewriteMac(mac, id, rightsText(rights), stored).after?.[0],
+    box && rewriteBox(encryption, box, macKeyLabel(id, keyHash)),
+    previousBox && rewriteBox(encryption, previousBox, macKeyLabel(id, previousKeyHash ?? '')),
+  ])
+  const isVerified = after.every((value) => value !== undefined)
+  return { key: id, before, after: isVerified ? after : undefined }
 }
 
 /** An order of a release without MACs has a box only. */

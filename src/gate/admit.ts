@@ -339,7 +339,7 @@ function minuteLimit(limits: Limits): SQL {
 /** The columns of a key that are its rights and their MAC; those of the counters of an earlier release have names of the new ones. */
 const KEY_COLUMNS = sql.raw(
   Object.entries(getTableColumns(apiKeys))
-    .filter(([name]) => !name.startsWith('old') && name !== 'shard')
+    .filter(([name]) => !name.startsWith('old') && !name.endsWith('Box') && name !== 'shard')
     .map(([, column]) => `keys.${column.name}`)
     .join(', '),
 )

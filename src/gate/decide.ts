@@ -2,7 +2,7 @@ import { type OrderRow, orderOfJson } from '../db/order-row.ts'
 import type { Rights } from '../keys/rights.ts'
 import type { Permission } from '../keys/scope.ts'
 import type { KeyHash } from '../keys/secret.ts'
-import { type Result, refuse } from '../result.ts'
+import { type Refused, type Result, refuse } from '../result.ts'
 import type { Limits, OrderJson, Quota, Verdict } from './admit.ts'
 import { retryAfterSeconds, WINDOW_SECONDS, type Window } from './windows.ts'
 
@@ -24,6 +24,8 @@ export type GateReason =
   | 'ipNotAllowed'
   | 'rateLimited'
   | 'permissionDenied'
+  | 'requestSignatureRequired'
+  | 'requestSignatureExpired'
   | 'unavailable'
 
 /**
@@ -48,6 +50,8 @@ export interface GateRequest {
   scope: Permission | undefined
   /** An order to read along: letters, digits, _ and - only. */
   uuid?: string | undefined
+  /** When the request was signed, in milliseconds since 1970, where its signature was verified; undefined where the secret was sent. */
+  signedAt?: number | undefined
   /** How many requests it counts as, 1 by default: all of them pass, or none is counted. */
   cost?: number | undefined
 }
@@ -91,6 +95,8 @@ export function decide(
     const seconds = retryAfterSeconds(windows, at, cost)
     return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, keyId, shard, at }
   }
+  const unsigned = signatureRefusal(rights, request.signedAt, at)
+  if (unsigned !== undefined) return { ...unsigned, windows, keyId, shard, at }
   const { permissions, walletAddress } = rights
   if (request.scope !== undefined && !permissions.includes(request.scope)) {
     const details = { required: request.scope, granted: permissions }
@@ -106,6 +112,24 @@ export function decide(
     shard,
     at,
   }
+}
+
+/** What the key's grant wants of how a request is authenticated. */
+function signatureRefusal(
+  { requireSignature, maxSignatureAgeSeconds }: Rights,
+  signedAt: number | undefined,
+  now: number,
+): Refused<'requestSignatureRequired' | 'requestSignatureExpired'> | undefined {
+  if (signedAt === undefined)
+    return requireSignature ? refuse('requestSignatureRequired') : undefined
+  if (maxSignatureAgeSeconds === null || now - signedAt <= maxSignatureAgeSeconds * 1000)
+    return undefined
+  return refuse('requestSignatureExpired', {
+    reason: 'too_old',
+    created: signedAt / 1000,
+    serverTime: now,
+    maxAgeSeconds: maxSignatureAgeSeconds,
+  })
 }
 
 function orderOf({ uuid }: GateRequest, orders: VerifiedVerdict['orders']): OrderRow | undefined {

@@ -2,12 +2,10 @@ import type { z } from 'zod'
 import { ok, type Result, refuse } from '../result.ts'
 import { issuesOf } from '../wire/issues.ts'
 import { parseJson } from '../wire/json.ts'
-import type { AppContext } from './context.ts'
+import type { AppContext, BodyReason } from './context.ts'
 
 /** Of a message, JSON in JSON may escape every byte, so that a body is more than twice as long. */
 export const MAX_BODY_BYTES = 65_536
-
-type BodyReason = 'invalidRequest' | 'bodyMissing' | 'bodyTooLarge' | 'unsupportedMedia'
 
 /** Reads a JSON body of the given shape. Unknown and duplicate members are refused. */
 export async function readBody<Schema extends z.ZodType>(
@@ -89,6 +87,17 @@ function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
 
 /** The text of a body: UTF-8 without a byte-order mark, so that its bytes can be had from it again. */
 export async function readBodyText(c: AppContext): Promise<Result<string, BodyReason>> {
+  return c.get('bodyText') ?? readText(c)
+}
+
+/** As `readBodyText`, before the body is read for what it says: a stream can be read once. */
+export async function keepBodyText(c: AppContext): Promise<Result<string, BodyReason>> {
+  const text = await readText(c)
+  c.set('bodyText', text)
+  return text
+}
+
+async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
   const length = c.req.header('content-length')
   const isEmpty = length === undefined ? c.req.raw.body === null : length === '0'
   if (isEmpty) return ok('')

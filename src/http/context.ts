@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import type { ErrorCode } from '../errors.ts'
 import type { Window } from '../gate/windows.ts'
 import type { KeyHash } from '../keys/secret.ts'
+import type { Result } from '../result.ts'
 import type { World } from '../world.ts'
 
 /** Request state. `world` to `origin` are set before every handler; the others while a request is handled. */
@@ -24,10 +25,14 @@ export interface AppEnv {
     windows: Window[] | undefined
     /** The presented key, once the gate has found it. */
     keyId: string | undefined
+    /** What the gate found it by: the hash of the secret that was sent, or of what verified the signature. */
+    keyHash: KeyHash | undefined
     /** The shard of its wallet. */
     keyShard: number | undefined
     /** Which secret was presented, while the key has two. */
     secretHash: KeyHash | undefined
+    /** The body of a signed request, which was read for its digest. */
+    bodyText: Result<string, BodyReason> | undefined
     /** The code of the refusal; undefined for a success. */
     outcome: ErrorCode | undefined
     /** Whether a proxy asks for a decision about a request to another service. */
@@ -36,6 +41,9 @@ export interface AppEnv {
     keyEndsAt: number | undefined
   }
 }
+
+/** Why a body cannot be read. */
+export type BodyReason = 'invalidRequest' | 'bodyMissing' | 'bodyTooLarge' | 'unsupportedMedia'
 
 export type AppContext = Context<AppEnv>
 

@@ -15,6 +15,17 @@ const ALWAYS: readonly RefusalReason[] = ['rateLimited', 'unavailable']
 /** Refusals that every endpoint with a body may return. */
 const OF_BODIES: readonly RefusalReason[] = ['unsupportedMedia']
 
+/** Refusals of signed requests, which every endpoint that takes a key takes in place of its secret. */
+const OF_KEYS: readonly RefusalReason[] = [
+  'invalidRequest',
+  'requestSignatureRequired',
+  'requestSignatureIncomplete',
+  'requestSignatureInvalid',
+  'requestSignatureExpired',
+  'requestReplayed',
+  'contentDigestMismatch',
+]
+
 const CODES = [...new Set(Object.values(REFUSALS).map((refusal) => refusal.code))]
 
 const ErrorSchema = z
@@ -165,7 +176,7 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       license: { name: 'MIT', identifier: 'MIT' },
       contact: { name: 'The operator of this service' },
       description:
-        'API keys that a Stacks wallet grants by signing a message, and orders that they move. A wallet signs JSON text with stx_signMessage; a bot sends its key as X-API-Key.',
+        'API keys that a Stacks wallet grants by signing a message, and orders that they move. A wallet signs JSON text with stx_signMessage; a bot sends its key as X-API-Key, or signs its requests (RFC 9421).',
     },
     servers: [{ url: '/' }],
     tags: [
@@ -291,8 +302,11 @@ function textHeaders(descriptions: Readonly<Record<string, string>> = {}): JsonO
   )
 }
 
-function reasonsOf({ refusals, body }: Endpoint): RefusalReason[] {
-  return [...refusals, ...(body === undefined ? [] : OF_BODIES), ...ALWAYS]
+function reasonsOf({ refusals, body, credentials }: Endpoint): RefusalReason[] {
+  const takesKeys = credentials.includes('key') || refusals.includes('apiKeyInvalid')
+  const ofKeys = takesKeys ? OF_KEYS : []
+  const ofBodies = body === undefined ? [] : OF_BODIES
+  return [...new Set([...refusals, ...ofKeys, ...ofBodies, ...ALWAYS])]
 }
 
 /** Any of the credentials. Where a wallet's signature is one, a generated client sends no other header by itself. */

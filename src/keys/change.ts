@@ -19,6 +19,8 @@ export interface LockedKey {
   terms: KeyTerms
   /** Whether `rights_mac` covers the row. A row that was edited is never authenticated again. */
   isIntact: boolean
+  /** Whether its secret can sign requests. */
+  hasMacKey: boolean
 }
 
 /** A row of `api_keys` as `KEY_ROW` selects it. */
@@ -27,9 +29,11 @@ export interface KeyRow {
   notes: NoteTerms
   /** Hex; null when the row was never authenticated. */
   mac: string | null
+  /** Whether its secret can sign requests. */
+  hasMacKey: boolean
 }
 
-export const KEY_ROW: SQL = sql`${RIGHTS} AS rights, ${NOTES} AS notes, encode(rights_mac, 'hex') AS mac`
+export const KEY_ROW: SQL = sql`${RIGHTS} AS rights, ${NOTES} AS notes, encode(rights_mac, 'hex') AS mac, mac_key_box IS NOT NULL AS "hasMacKey"`
 
 /** Selects and locks keys of a wallet, ordered by id, so that two transactions cannot wait for each other. */
 export async function lockKeys(
@@ -64,6 +68,7 @@ export function readKey({ mac }: Pick<KeyServices, 'mac'>, row: KeyRow): LockedK
     rights,
     terms: { ...rights, ...row.notes },
     isIntact: mac.verify(rightsText(rights), row.mac),
+    hasMacKey: row.hasMacKey,
   }
 }
 
@@ -108,7 +113,7 @@ export type ChangeReason =
   | 'secretInUse'
 
 /** Decides what a change assigns, as the list of a SET, or refuses it. */
-type Decide = (
+export type Decide = (
   tx: Database,
   key: LockedKey,
 ) => Promise<

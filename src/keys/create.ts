@@ -4,14 +4,16 @@ import type { ConsumeReason } from '../actions/consume.ts'
 import { appendAudit } from '../audit/append.ts'
 import type { AuditHead } from '../audit/event.ts'
 import { consumeChange } from '../audit/heads.ts'
-import { toBase62 } from '../crypto/bytes.ts'
+import { toBase62, toHex } from '../crypto/bytes.ts'
 import { atomically, type Database, rows } from '../db/database.ts'
 import { shardSql, walletShard } from '../db/shard.ts'
 import { milliseconds, timestamptz } from '../db/time.ts'
 import { ok, type Refused, type Result, refuse } from '../result.ts'
 import { ownerEntry } from './change.ts'
-import type { CreatedKey } from './key.ts'
+import type { CreatedKey, CreatedSigningKey } from './key.ts'
 import { isUnendedSql } from './liveness-sql.ts'
+import { encryptMacKey } from './mac-key.ts'
+import { hashOfGrant, previewOfPublicKey } from './public-key.ts'
 import { type RightsValues, readRights, rightsText } from './rights.ts'
 import type { KeyGrant } from './schemas.ts'
 import { catalogue } from './scope.ts'
@@ -43,6 +45,8 @@ interface NewKeyRow {
   keyId: string
   keyHash: string
   keyPreview: string
+  /** Hex; null where the secret cannot sign. */
+  macKeyBox: string | null
   terms: KeyTerms
   /** Whether the signer made the secret: then it may be one that is in use. */
   isOwnSecret: boolean
@@ -57,14 +61,14 @@ interface Grant {
 
 /** A key, and whether this message had created it before. */
 export interface Created {
-  key: CreatedKey
+  key: CreatedKey | CreatedSigningKey
   isRepeated: boolean
 }
 
 /**
  * Grants a key to the wallet that signed for it. The secret is in the response; only its hash is stored. `ownSecret` is the one
  * that the message names by its hash. The same message then resolves with the same key for as long as it is fresh and the key
- * is live: a sender of both has the secret already.
+ * is live: a sender of both has the secret already. So does a message that names a public key, whose key has no secret.
  */
 export async function createKey(
   services: KeyServices,
@@ -80,22 +84,20 @@ export async function createKey(
       serverTime: now,
     })
 
-  const { KEY_PREFIX, RATE_LIMIT_PER_MINUTE } = services.config
-  const shard = walletShard(action.walletAddress)
-  const apiKey = ownSecret ?? makeSecret(KEY_PREFIX, shard, services.randomBytes(RANDOM_BYTES))
-  const keyHash = hashSecret(apiKey)
-  const isOwnSecret = ownSecret !== undefined
+  if (terms.publicKey !== null && action.members.keyHash !== undefined)
+    return refuse('invalidRequest', {
+      problem: 'the message names publicKey and keyHash: a key with a public key has no secret',
+    })
+
+  const { RATE_LIMIT_PER_MINUTE } = services.config
   const keyId = `key_${toBase62(services.randomBytes(12), 17)}`
-  const keyPreview = previewOf(KEY_PREFIX, apiKey)
-  const stored = await storeKey(
-    services,
-    action,
-    { keyId, keyHash, keyPreview, terms, isOwnSecret },
-    now,
-  )
-  const present = (grant: Grant): CreatedKey => ({
+  const credential = await makeCredential(services, action, { keyId, terms, ownSecret })
+  const { apiKey, keyHash, isRepeatable } = credential
+  const isOwnSecret = ownSecret !== undefined
+  const stored = await storeKey(services, action, { keyId, ...credential, terms, isOwnSecret }, now)
+  const present = (grant: Grant): CreatedKey | CreatedSigningKey => ({
     status: 'success',
-    apiKey,
+    ...(apiKey !== undefined && { apiKey }),
     keyId: grant.keyId,
     name: terms.name,
     permissions: terms.permissions,
@@ -106,7 +108,7 @@ export async function createKey(
     auditHead: grant.auditHead,
   })
   if (!stored.ok) {
-    const isReplay = stored.reason === 'messageReplayed' && isOwnSecret
+    const isReplay = stored.reason === 'messageReplayed' && isRepeatable
     const before = isReplay ? await grantBefore(services.db, action, keyHash, now) : undefined
     return before === undefined ? stored : ok({ key: present(before), isRepeated: true })
   }
@@ -114,6 +116,44 @@ export async function createKey(
   services.log('info', 'api_key_created', { keyId, walletAddress: action.walletAddress })
   await services.keepHead(action.walletAddress, auditHead)
   return ok({ key: present({ keyId, createdAt: now, auditHead }), isRepeated: false })
+}
+
+/** What a key is found by, and shown as. */
+interface NewCredential extends Pick<NewKeyRow, 'keyHash' | 'keyPreview' | 'macKeyBox'> {
+  /** Absent where the grant has a public key. */
+  apiKey?: Secret
+  /** Whether its sender learns nothing from the response: then the same message may be sent again. */
+  isRepeatable: boolean
+}
+
+async function makeCredential(
+  { config: { KEY_PREFIX }, encryption, randomBytes }: KeyServices,
+  { walletAddress, messageHash }: SignedAction<KeyGrant>,
+  {
+    keyId,
+    terms: { publicKey, requireSignature },
+    ownSecret,
+  }: { keyId: string; terms: KeyTerms; ownSecret: Secret | undefined },
+): Promise<NewCredential> {
+  if (publicKey !== null)
+    return {
+      keyHash: hashOfGrant(walletAddress, toHex(messageHash)),
+      keyPreview: previewOfPublicKey(publicKey),
+      macKeyBox: null,
+      isRepeatable: true,
+    }
+  const apiKey =
+    ownSecret ?? makeSecret(KEY_PREFIX, walletShard(walletAddress), randomBytes(RANDOM_BYTES))
+  const keyHash = hashSecret(apiKey)
+  return {
+    apiKey,
+    keyHash,
+    keyPreview: previewOf(KEY_PREFIX, apiKey),
+    macKeyBox: requireSignature
+      ? await encryptMacKey(encryption, { secret: apiKey, keyId, keyHash })
+      : null,
+    isRepeatable: ownSecret !== undefined,
+  }
 }
 
 /** The live key that this very message created with this secret; undefined where it has ended or has another secret by now. */
@@ -146,7 +186,7 @@ async function grantBefore(
 function storeKey(
   services: KeyServices,
   action: SignedAction<KeyGrant>,
-  { keyId, keyHash, keyPreview, terms, isOwnSecret }: NewKeyRow,
+  { keyId, keyHash, keyPreview, macKeyBox, terms, isOwnSecret }: NewKeyRow,
   now: number,
 ): Promise<Result<AuditHead, CreateReason>> {
   const { walletAddress } = action
@@ -160,8 +200,8 @@ function storeKey(
       return refuse('keyNameTaken', { keyName: terms.name })
     const [inserted] = await rows<{ rights: RightsValues }>(
       tx,
-      sql`INSERT INTO api_keys (id, key_hash, key_preview, wallet_address, shard, grant_id, created_at, ${columns})
-        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, ${walletAddress}, ${shardSql(walletAddress)},
+      sql`INSERT INTO api_keys (id, key_hash, key_preview, mac_key_box, wallet_address, shard, grant_id, created_at, ${columns})
+        SELECT ${keyId}, decode(${keyHash}, 'hex'), ${keyPreview}, decode(${macKeyBox}::text, 'hex'), ${walletAddress}, ${shardSql(walletAddress)},
           ${consumed.value}::bigint, ${timestamptz(now)}, ${values}
         WHERE (SELECT count(*) ${live}) < ${MAX_ACTIVE_KEYS_PER_WALLET}::int
           AND ${madeSql(walletAddress, MAX_KEYS_PER_WALLET)} < ${MAX_KEYS_PER_WALLET}::int

@@ -28,6 +28,7 @@ export const MAX_GRACE_SECONDS = 604_800
 export const MAX_TIME = 253_402_300_799_999
 export const EXPIRY_MESSAGE =
   'must be ISO 8601 with a zone, as 2027-01-31T12:00:00Z, or milliseconds since 1970: of a local time, new Date(text).toISOString()'
+export const PUBLIC_KEY_MESSAGE = 'must be {"alg":"ed25519","key":"BASE64URL"}'
 export const AMOUNT_PATTERN = /^[1-9][0-9]{0,38}$/
 
 const ISO_TIME =
@@ -88,6 +89,11 @@ const FAULTS: {
     ),
   amounts: (value, form) => byTokenFaults(value, form, amountFaults),
   flag: (value) => fault(typeof value !== 'boolean', 'must be true or false'),
+  publicKey(value, { key: form }) {
+    const { alg, key, ...others } = isRecord(value) ? value : {}
+    const isOne = alg === 'ed25519' && hasForm(key, form) && Object.keys(others).length === 0
+    return fault(!isOne, PUBLIC_KEY_MESSAGE)
+  },
   record: recordFaults,
 }
 

@@ -59,6 +59,9 @@ export interface CreatedKey extends KeyLimits, KeyRules, KeyNotes {
   auditHead: AuditHead
 }
 
+/** The response that creates a key with `publicKey`: its holder has the private key, and there is no secret. */
+export type CreatedSigningKey = Omit<CreatedKey, 'apiKey'>
+
 /** The response that rotates a key: the only one that has its new secret. */
 export interface RotatedKey {
   status: 'success'

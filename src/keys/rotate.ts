@@ -9,6 +9,7 @@ import { type ChangeReason, changeLiveKey } from './change.ts'
 import type { RotatedKey } from './key.ts'
 import { isPast } from './liveness.ts'
 import { isUnendedSql } from './liveness-sql.ts'
+import { encryptMacKey } from './mac-key.ts'
 import {
   hashSecret,
   type KeyHash,
@@ -55,7 +56,7 @@ export async function rotateKey(
       auditHead,
     })
   const keyPreview = previewOf(KEY_PREFIX, apiKey)
-  const rotated = await storeSecret(services, action, { keyHash, keyPreview }, now)
+  const rotated = await storeSecret(services, action, { apiKey, keyHash, keyPreview }, now)
   if (rotated.ok) return present(rotated.value)
   const isReplay = rotated.reason === 'messageReplayed' && ownSecret !== undefined
   const before = isReplay ? await rotationBefore(services.db, action, keyHash, now) : undefined
@@ -65,7 +66,7 @@ export async function rotateKey(
 async function storeSecret(
   services: KeyServices,
   action: SignedAction<Rotation>,
-  { keyHash, keyPreview }: { keyHash: KeyHash; keyPreview: string },
+  { apiKey, keyHash, keyPreview }: { apiKey: Secret; keyHash: KeyHash; keyPreview: string },
   now: number,
 ): Promise<Result<Rotated, ChangeReason>> {
   const { keyId, graceSeconds, force } = action.members
@@ -76,7 +77,12 @@ async function storeSecret(
     action,
     keyId,
     now,
-    async (tx, { rights }) => {
+    async (tx, { rights, hasMacKey }) => {
+      if (rights.publicKey !== null)
+        return refuse('invalidRequest', {
+          problem:
+            'the key has a public key and no secret: sign update_api_key with another publicKey',
+        })
       // Before the grace: a rotation that took effect and is asked for again is told from the one before it.
       const holders = await holdersOf(tx, action.walletAddress, keyHash)
       if (holders.length > 0) return refuse('secretInUse')
@@ -85,9 +91,15 @@ async function storeSecret(
         return refuse('rotationInGrace', { previousUntil: new Date(graceEnd).toISOString() })
       previousUntil = Math.min(previousUntil, rights.expiresAt ?? previousUntil)
       const previous = hasGrace
-        ? sql`previous_key_hash = key_hash, previous_until = ${timestamptz(previousUntil)}`
-        : sql`previous_key_hash = NULL, previous_until = NULL`
-      return ok(sql`${previous}, key_hash = decode(${keyHash}, 'hex'), key_preview = ${keyPreview}`)
+        ? sql`previous_key_hash = key_hash, previous_mac_key_box = mac_key_box, previous_until = ${timestamptz(previousUntil)}`
+        : sql`previous_key_hash = NULL, previous_mac_key_box = NULL, previous_until = NULL`
+      const macKeyBox = hasMacKey
+        ? await encryptMacKey(services.encryption, { secret: apiKey, keyId, keyHash })
+        : null
+      return ok(
+        sql`${previous}, key_hash = decode(${keyHash}, 'hex'), mac_key_box = decode(${macKeyBox}::text, 'hex'),
+          key_preview = ${keyPreview}`,
+      )
     },
     // A replay tells by it that the old hash was dropped, which an earlier release kept.
     { keyHash, ...(!hasGrace && { previousUntil: null }) },

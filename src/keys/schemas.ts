@@ -191,7 +191,10 @@ export const KeySchema = z
 export const CreatedKeySchema = z
   .object({
     status: z.literal('success'),
-    apiKey: z.string().meta({ description: 'The secret. No other response has it.' }),
+    apiKey: z.string().optional().meta({
+      description:
+        'The secret. No other response has it. Absent where the message names publicKey.',
+    }),
     keyId: z.string(),
     name: z.string(),
     permissions: z.array(z.string()),

@@ -1,4 +1,5 @@
 import type { KeepHead } from '../audit/heads.ts'
+import type { Encryption } from '../crypto/encryption.ts'
 import type { Mac } from '../crypto/mac.ts'
 import type { Database } from '../db/database.ts'
 import type { Distribution } from '../db/distribution.ts'
@@ -21,6 +22,7 @@ export interface KeyServices {
   distribution?: Distribution | undefined
   /** Computes the MACs of keys and sessions. */
   mac: Mac
+  encryption: Encryption
   log: Log
   keepHead: KeepHead
   randomBytes(length: number): Uint8Array<ArrayBuffer>

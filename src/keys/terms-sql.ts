@@ -36,6 +36,7 @@ const TYPES: Readonly<Record<TermForm['type'], ColumnType>> = {
   },
   amounts: { sqlType: 'jsonb', write: JSON.stringify },
   flag: { sqlType: 'boolean', write: String },
+  publicKey: { sqlType: 'jsonb', write: JSON.stringify },
   record: { sqlType: 'jsonb', write: JSON.stringify },
 }
 

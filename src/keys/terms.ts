@@ -20,6 +20,13 @@ export interface AmountLimit {
 /** By input token. Tokens that it does not name may not be spent at all. */
 export type MaxAmountIn = Record<string, AmountLimit>
 
+/** The public key of a key's holder, who signs requests with the private one. */
+export interface PublicKey {
+  alg: 'ed25519'
+  /** 32 bytes in base64url, without padding. */
+  key: string
+}
+
 /** What narrows a key beyond its permissions. Null or false: it does not. */
 export interface LimitTerms {
   /** Addresses and CIDR ranges that it may be used from. */
@@ -34,6 +41,12 @@ export interface LimitTerms {
   ownOrdersOnly: boolean
   /** How many orders that were created with it may be open, executing or broadcasted at once. */
   maxOpenOrders: number | null
+  /** Verifies its requests, which are signed (RFC 9421). The key then has no secret. */
+  publicKey: PublicKey | null
+  /** Its secret only signs requests, by HMAC-SHA-256, and is never sent. */
+  requireSignature: boolean
+  /** How old the signature of a request may be. */
+  maxSignatureAgeSeconds: number | null
 }
 
 /** What happens to a key that is not used for a time. */
@@ -146,6 +159,7 @@ export type TermForm =
   | { type: 'time' }
   | { type: 'amounts'; token: TextForm; maxItems: number }
   | { type: 'flag' }
+  | { type: 'publicKey'; key: TextForm }
   | RecordForm
 
 type TypeOf<Value> = Value extends string
@@ -156,9 +170,11 @@ type TypeOf<Value> = Value extends string
       ? 'integer' | 'time'
       : Value extends boolean
         ? 'flag'
-        : Value extends MaxAmountIn
-          ? 'amounts'
-          : 'record'
+        : Value extends PublicKey
+          ? 'publicKey'
+          : Value extends MaxAmountIn
+            ? 'amounts'
+            : 'record'
 
 type KindOf<Name extends TermName> = Name extends keyof LimitTerms
   ? 'limit'
@@ -232,6 +248,17 @@ const ADDRESS: TextForm = {
   maxLength: 64,
   message: 'must be a Stacks address',
 }
+/** 32 bytes in base64url: the last character has two bits of them. */
+const ED25519_KEY: TextForm = {
+  pattern: /^[\w-]{42}[AEIMQUYcgkosw048]$/,
+  maxLength: 43,
+  message: 'must be 32 bytes in base64url',
+}
+/**
+ * How the points of small order begin, with which a signature of one text is one of every text, and the texts of numbers beyond the field
+ * (RFC 8032 s5.1.3) that stand for them. Of keys that a generator makes, one of 2^57 begins so.
+ */
+const SMALL_ORDER = /^(A[AQ]A{8}|7[Pfv]_{8}|JuiVj8KyJ7|xxdqcD1N2E)/
 const NO_TOKEN = 'must be a contract id of this network, or .stx'
 
 /** The shortest silence: it is noticed some five seconds late. The longest is 30 days. */
@@ -399,6 +426,42 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     column: 'max_open_orders',
     description:
       'how many orders that were created with it may be open, executing or broadcasted at once, 1 to 10000',
+  },
+  publicKey: {
+    type: 'publicKey',
+    key: ED25519_KEY,
+    kind: 'limit',
+    none: null,
+    column: 'public_key',
+    description:
+      'what verifies its requests, {"alg":"ed25519","key":"BASE64URL"}, in place of a secret',
+    faults: ({ key }) =>
+      SMALL_ORDER.test(key)
+        ? [
+            {
+              path: '.key',
+              message: 'is of small order',
+            },
+          ]
+        : [],
+  },
+  requireSignature: {
+    type: 'flag',
+    kind: 'limit',
+    none: false,
+    column: 'require_signature',
+    description: 'whether its secret signs requests, by HMAC-SHA-256',
+    faults: (isRequired, _, { publicKey }) =>
+      isRequired && publicKey !== null ? [{ message: 'contradicts publicKey' }] : [],
+  },
+  maxSignatureAgeSeconds: {
+    type: 'integer',
+    min: 5,
+    max: 300,
+    kind: 'limit',
+    none: null,
+    column: 'max_signature_age_seconds',
+    description: 'how old a signature may be, 5 to 300 seconds, the default',
   },
   heartbeat: {
     ...HEARTBEAT,

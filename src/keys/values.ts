@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME } from './form.ts'
+import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME, PUBLIC_KEY_MESSAGE } from './form.ts'
 import {
   KEY_TERMS,
   type MemberForm,
@@ -59,6 +59,11 @@ const SCHEMAS: SchemasByType = {
   time: () => Expiry,
   amounts: ({ token, maxItems }) => byToken(token, AmountLimit, maxItems),
   flag: () => z.boolean('must be true or false'),
+  publicKey: ({ key }) =>
+    z.strictObject(
+      { alg: z.literal('ed25519', 'must be ed25519'), key: textOf(key) },
+      PUBLIC_KEY_MESSAGE,
+    ),
   record: recordSchema,
 }
 

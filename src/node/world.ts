@@ -20,6 +20,8 @@ import { hasUnsealedKeys } from '../provenance/seal.ts'
 import { openCredentialUse } from '../service-credentials/use.ts'
 import { openOperators } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import { openNonces } from '../signed-requests/nonces.ts'
+import { openSigners } from '../signed-requests/signers.ts'
 import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
@@ -114,6 +116,8 @@ export async function openWorld({
         ? openGithubReports({ url: config.GITHUB_KEYS_URL, fetch, elapsed, sharesPending: true })
         : undefined,
     mac,
+    signers: openSigners({ mac, encryption }),
+    useNonce: openNonces(db, { distribution, fixedTime, now }),
     useCredential: openCredentialUse({
       db,
       mac,

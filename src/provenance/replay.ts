@@ -19,6 +19,7 @@ import {
 import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import type { KeyStatus } from '../keys/key.ts'
 import { endReason, inactiveReason } from '../keys/liveness.ts'
+import { hashOfGrant } from '../keys/public-key.ts'
 import { isSuspendingRule, resumed, type SuspendingRule, suspended } from '../keys/suspension.ts'
 import {
   canonicalTerm,
@@ -454,6 +455,14 @@ function applyEvent(
   return changeKey(key, body, signed)
 }
 
+/** A key without a secret is found by the message that named its public key. */
+function isOfPublicKey(
+  { publicKey }: SignedMembers,
+  { walletAddress, messageHash, details }: AuditBody,
+): boolean {
+  return publicKey == null || details.keyHash === hashOfGrant(walletAddress, String(messageHash))
+}
+
 const OTHER_SECRET = 'has another secret than the signed one'
 const NO_PREVIOUS = { previousKeyHash: null, previousUntil: null }
 
@@ -463,12 +472,14 @@ function isOtherSecret({ keyHash }: SignedMembers, details: AuditBody['details']
 
 function createKey(
   keys: Map<string, ReplayedKey>,
-  { keyId, at, details, messageHash }: AuditBody,
+  body: AuditBody,
   signed: SignedMembers,
 ): string | undefined {
+  const { keyId, at, details, messageHash } = body
   if (keyId === null || messageHash === null || keys.has(keyId)) return 'creates no new key'
   // The owner may have made the secret: then it is proven too.
   if (isOtherSecret(signed, details)) return OTHER_SECRET
+  if (!isOfPublicKey(signed, body)) return 'is found by another hash than its public key has'
   // A backfilled key existed before its event, whose details are its state at that time.
   const { keyHash, createdAt = at, revokedAt = null, suspendedAt = null } = details
   keys.set(keyId, {
@@ -497,6 +508,8 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
   if (hasEnded && actor === 'owner') return 'changes a key that had ended'
   switch (event) {
     case 'update_api_key':
+      if (!isOfPublicKey(signed, body)) return 'is found by another hash than its public key has'
+      if (signed.publicKey != null) key.keyHash = String(details.keyHash)
       key.terms = termsAfter(signed, key.terms)
       if (signed.previousUntil === null) Object.assign(key, NO_PREVIOUS)
       return unknownTerms(signed)

@@ -7,7 +7,7 @@ import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, readNamedSecret, readPresentedKey } from '../http/credentials/key.ts'
+import { authenticateFresh, authenticateKey, readNamedSecret } from '../http/credentials/key.ts'
 import {
   authenticateReader,
   readSignedBody,
@@ -300,7 +300,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
-      const secret = readPresentedKey(c)
+      const secret = await authenticateFresh(c)
       const revoked = await revokeSelf(worldOfRequest(c), secret, c.get('now'))
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)

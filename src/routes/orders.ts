@@ -3,7 +3,7 @@ import { recordSuccess } from '../gate/counters.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
-import { authenticateKey, presentsKey, readPresentedKey } from '../http/credentials/key.ts'
+import { authenticateKey, presentedHash, presentsKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
 import {
   authenticateKeyOrWallet,
@@ -208,7 +208,7 @@ export const orderEndpoints: readonly Endpoint[] = [
             names:
               key === undefined ? limitKeys(c.get('clientIp')) : [key.keyId, key.walletAddress],
           },
-          key: key && { ...key, hash: readPresentedKey(c).hash },
+          key: key && { ...key, hash: presentedHash(c) },
         }),
       )
       if (follow === undefined && past.length === 0) return respondWithText(c, null, 204)

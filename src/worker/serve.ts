@@ -35,6 +35,8 @@ import {
   openOperators,
 } from '../settlement/operator.ts'
 import { connectStacksNode } from '../settlement/stacks-node.ts'
+import { openNonces, type UseNonce } from '../signed-requests/nonces.ts'
+import { openSigners, type Signers } from '../signed-requests/signers.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
 import type { World } from '../world.ts'
@@ -92,6 +94,8 @@ interface Isolate {
   limits: Limits
   /** What rows of keys mean: values only, which requests may share. */
   knownKeys: KnownKeys
+  /** What verifies signed requests: values only, which requests may share. */
+  signers: Signers
   verifyLeakReport: World['verifyLeakReport']
   openGateOverObjects: OpenGateOverObjects
   usage: UsageRecorder
@@ -203,6 +207,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       })(request)
     let operators: OperatorAccounts | undefined
     let insertOrder: InsertOrder | undefined
+    let useNonce: UseNonce | undefined
     return {
       config,
       get db() {
@@ -250,6 +255,11 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       get insertOrder() {
         insertOrder ??= openInserts(session(), one.distribution)
         return insertOrder
+      },
+      signers: one.signers,
+      get useNonce() {
+        useNonce ??= openNonces(session(), { distribution: one.distribution, fixedTime, now })
+        return useNonce
       },
       log,
       keepHead: one.keepHead,
@@ -368,6 +378,7 @@ async function openIsolate(
   // Date.now() stands still while a worker computes; between two requests it advances.
   const watch = openWatch({ ownNow, elapsed: ownNow, onChange: logChanges(log) })
   const mac = openMac(keys)
+  const encryption = await openEncryption(keys, randomBytes)
   return {
     config,
     app,
@@ -382,7 +393,8 @@ async function openIsolate(
         apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
       }),
     }),
-    encryption: await openEncryption(keys, randomBytes),
+    encryption,
+    signers: openSigners({ mac, encryption }),
     mac,
     limits: limitsOf(config),
     knownKeys: openKnownKeys(mac),

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net'
 import { TOKEN_CHARACTERS, tokenOf } from './keys.ts'
 import { randomOrders } from './orders.ts'
 import { answerCalls } from './remote.ts'
+import { signedGets } from './signed.ts'
 import { quantile } from './statistics.ts'
 
 /**
@@ -31,6 +32,7 @@ export interface Target {
   send:
     | { what: 'gets'; keys: number; order: 'random' | 'each once' }
     | { what: 'orders'; count: number; byKey: boolean }
+    | { what: 'signed gets'; keys: number; count: number }
 }
 
 export interface Measured {
@@ -76,8 +78,7 @@ const calls: Load = {
   },
 
   async begin({ port, path, connections: count, warmSeconds, send }) {
-    const next =
-      send.what === 'gets' ? gets(path, send.keys, send.order) : postOrders(send.count, send.byKey)
+    const next = nextOf(path, send)
     sending = true
     connections = await Promise.all(Array.from({ length: count }, () => open(port, next)))
     for (const connection of connections) sendNext(connection, next)
@@ -136,8 +137,12 @@ function gets(path: string, keys: number, order: 'random' | 'each once'): NextRe
   }
 }
 
-function postOrders(count: number, byKey: boolean): NextRequest {
-  const requests = randomOrders(count, byKey)
+function nextOf(path: string, send: Target['send']): NextRequest {
+  if (send.what === 'gets') return gets(path, send.keys, send.order)
+  const requests =
+    send.what === 'orders'
+      ? randomOrders(send.count, send.byKey)
+      : signedGets(path, send.keys, send.count)
   return (into) => requests.pop()?.copy(into) ?? 0
 }
 

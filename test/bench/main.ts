@@ -15,6 +15,7 @@ import { type Remote, startRemote } from './remote.ts'
 import { goalsOf, present, type Results } from './report.ts'
 import type { Server } from './serve.ts'
 import type { Signatures } from './signatures.ts'
+import { makeKeysSign } from './signed.ts'
 import { median } from './statistics.ts'
 import { openWrk } from './wrk.ts'
 
@@ -24,6 +25,7 @@ const SIDES = [
   'map',
   'middleware',
   'gate',
+  'signed',
   'partitioned',
   'citus',
   'pglite',
@@ -40,6 +42,7 @@ const SIDES_OF_MANY: readonly SideName[] = ['map', 'gate', 'naive']
 const SIDES_OF_SERVICE: readonly SideName[] = [
   'middleware',
   'gate',
+  'signed',
   'partitioned',
   'citus',
   'pglite',
@@ -75,6 +78,8 @@ const WORKERD: Partial<Record<SideName, [gateObjects: string, path: string]>> = 
 }
 /** More orders than a server creates in a second, to be signed ahead. */
 const ORDERS_PER_SECOND = 5_000
+/** The same of signed requests. */
+const SIGNED_PER_SECOND = 10_000
 
 interface Plan {
   rounds: number
@@ -279,6 +284,14 @@ async function makeDatabases({ plan, postgres, citusUrl, load }: Bench): Promise
     )
     await postgres.vacuum('partitioned')
   }
+  if (plan.only.has('signed')) {
+    await postgres.query('CREATE DATABASE signed')
+    await fill(postgres.urlOf('signed'), plan.smallKeys)
+    const { db, close } = await openDatabase(postgres.urlOf('signed'))
+    await makeKeysSign(db)
+    await close()
+    await postgres.vacuum('signed')
+  }
   if (citusUrl !== undefined) {
     await fill(citusUrl, plan.smallKeys, (url) => distributeDatabase(url, { onStep: () => {} }))
     const { db, close } = await openDatabase(citusUrl)
@@ -320,6 +333,7 @@ function startServer(bench: Bench, side: SideName, keys: number): Promise<Remote
   const urls: Partial<Record<SideName, string | undefined>> = {
     pglite: `pglite:${join(folder, `${side}_${keys}`)}`,
     'better-auth': postgres.urlOf('better_auth'),
+    signed: postgres.urlOf('signed'),
     partitioned: postgres.urlOf('partitioned'),
     citus: bench.citusUrl,
   }
@@ -391,7 +405,11 @@ async function measureSides(bench: Bench): Promise<Cell[]> {
     warmSeconds: number,
     load = bench.load as LoadGenerator,
   ) => {
-    const send = { what: 'gets', keys, order: 'random' } as const
+    const count = Math.ceil((plan.seconds + warmSeconds) * SIGNED_PER_SECOND)
+    const send =
+      side === 'signed'
+        ? ({ what: 'signed gets', keys, count } as const)
+        : ({ what: 'gets', keys, order: 'random' } as const)
     const measured = side === 'citus' ? bench.cluster : undefined
     return takeTurn(
       { postgres: measured ?? bench.postgres, load },

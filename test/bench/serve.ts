@@ -21,6 +21,7 @@ const SIDES: Record<string, () => Promise<OpenSide>> = {
   map: async () => (await import('./sides/map.ts')).map,
   middleware: async () => (await import('./sides/gate.ts')).middleware,
   gate: async () => (await import('./sides/gate.ts')).gate,
+  signed: async () => (await import('./sides/gate.ts')).gate,
   partitioned: async () => (await import('./sides/gate.ts')).gate,
   citus: async () => (await import('./sides/gate.ts')).gate,
   pglite: async () => (await import('./sides/gate.ts')).pglite,

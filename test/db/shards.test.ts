@@ -18,6 +18,7 @@ import {
   recordReplacement,
 } from '../../src/settlement/record.ts'
 import { signTransfer } from '../../src/settlement/transfer.ts'
+import { forgetNonces } from '../../src/signed-requests/nonces.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import { useEverything } from '../http/everything.ts'
 import { answered, refused } from '../support/assertions.ts'
@@ -25,6 +26,7 @@ import { partitionedDatabase } from '../support/partitioned.ts'
 import { fundedOperator } from '../support/process.ts'
 import { oldSecret, unknownSecret } from '../support/secrets.ts'
 import { type Service, startService } from '../support/service.ts'
+import { callSigned, createSigningKey, SIGNED_ENV } from '../support/signed.ts'
 import { createKey, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** As much of a plan as is looked at (EXPLAIN, FORMAT JSON). */
@@ -39,6 +41,16 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     /encode\(key_hash, 'hex'\) AS hash, shard FROM api_keys/,
     'the shard of a secret without one',
     'two probes of an index on each shard, once for a key and process; no key of this release',
+  ],
+  [
+    /AS "previousBox" FROM api_keys WHERE id = \$1$/,
+    'the key of a signed request, by its id',
+    'a probe of an index on each shard, once for a key and process',
+  ],
+  [
+    /^DELETE FROM request_nonces WHERE/,
+    'nonces of signed requests that are over',
+    'a range of an index on each shard, twice a minute and process',
   ],
   [
     /FROM sessions WHERE secret_hash = \S+ 'hex'\)$/,
@@ -126,7 +138,10 @@ describe('on tables that are distributed by the shard of their wallet', () => {
   const planned = new Set<string>()
 
   beforeAll(async () => {
-    service = await startService('Postgres', { databaseUrl: await partitionedDatabase() })
+    service = await startService('Postgres', {
+      databaseUrl: await partitionedDatabase(),
+      env: SIGNED_ENV,
+    })
     client = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
     await tellStory()
   }, 240_000)
@@ -227,6 +242,12 @@ describe('on tables that are distributed by the shard of their wallet', () => {
       await competingTransactions(world.db, { ...stored, nonce: 0 })
     })
     await step('operators and treasury', () => useTreasury(service))
+    await step('signed requests', async () => {
+      const { signer } = await createSigningKey(service, newWallet(service))
+      for (let round = 0; round < 2; round++)
+        await answered(await callSigned(service, signer, '/me'))
+      await forgetNonces(world.db, service.clock.now)
+    })
     await step('usage', async () => {
       await world.usage.flush(world.db)
       const about = wallet.signHeaders({ action: 'get_api_key', keyId })

@@ -120,6 +120,17 @@ describe('An example', { timeout: 240_000 }, () => {
     trades(command, file, environment()))
 
   it.each([
+    ['in Python, by HMAC', 'python3', 'wire/signed.py'],
+    ['with curl and openssl, by Ed25519', 'bash', 'wire/signed.sh'],
+  ])('signs its requests %s', async (_, command, file) => {
+    const { stdout } = await run(command, [join(EXAMPLES, file)], { env: environment(), cwd: ROOT })
+    expect(stdout).toMatch(/^key key_\w+/)
+    expect(stdout).toMatch(/^is (python|openssl) /m)
+    expect(stdout).toMatch(/refuses the order: INVALID_REQUEST$/m)
+    expect(stdout).toMatch(/has been revoked\s*$/)
+  })
+
+  it.each([
     ...EACH.map((one) => [...one, `committed:${COMMITTED_ROUTER}`] as const),
     ...EACH.slice(0, 2).map((one) => [...one, ROUTER] as const),
   ])('%s trades off devnet with what the environment names', async (_, command, file, routers) =>

@@ -30,6 +30,7 @@ const WRONG_SHARDS: Readonly<Record<(typeof DISTRIBUTED_TABLES)[number], string>
   key_reservations: ofKey('key_reservations'),
   key_usage: ofKey('key_usage'),
   key_sightings: ofKey('key_sightings'),
+  request_nonces: ofKey('request_nonces'),
   key_watches: ofKey('key_watches'),
   key_rates: ofKey('key_rates'),
   key_findings: ofKey('key_findings'),

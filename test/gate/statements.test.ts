@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EVERYWHERE, type Service, startService } from '../support/service.ts'
+import { createSigningKey, SIGNED_ENV, signed } from '../support/signed.ts'
 import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** What each request costs the database. BEGIN and COMMIT are not counted: see `transactions`. */
@@ -8,7 +9,7 @@ describe.each(EVERYWHERE)('a request on %s', (engine) => {
   let wallet: Wallet
   let key: Record<string, string>
   beforeAll(async () => {
-    service = await startService(engine)
+    service = await startService(engine, { env: SIGNED_ENV })
     wallet = newWallet(service)
     await fund(service, wallet)
     key = { 'X-API-Key': (await createKey(service, wallet)).apiKey }
@@ -57,6 +58,38 @@ describe.each(EVERYWHERE)('a request on %s', (engine) => {
     const uuid = await createOrder(service, wallet)
     const execute = () => service.call(`/orders/${uuid}/execute`, { method: 'POST', headers: key })
     expect(await statementsOf(execute)).toEqual([200, 4])
+  })
+
+  it('costs 1 statement more where it is signed, to use its nonce up, and 1 once for a key and process, to read the key', async () => {
+    const { signer } = await createSigningKey(service, wallet)
+    const order = wallet.order()
+    const call = async (path: string, init: RequestInit) => {
+      const request = await signed(service, signer, path, init)
+      return statementsOf(() => service.call(path, request))
+    }
+    expect(await call('/orders/new', json(order))).toEqual([201, 4])
+    expect(await call('/orders/new', json(wallet.order()))).toEqual([201, 3])
+    expect(await call(`/orders/${order.uuid}/execute`, { method: 'POST' })).toEqual([200, 5])
+    const other = await createOrder(service, wallet)
+    expect(await call(`/orders/${other}/cancel`, { method: 'PATCH' })).toEqual([200, 3])
+    expect(await call('/me', {})).toEqual([200, 3])
+  })
+
+  it('costs no statement to refuse a signature that covers too little, is too old or is not of its body', async () => {
+    const { signer } = await createSigningKey(service, wallet)
+    const { headers } = await signed(service, signer, '/me')
+    const input = headers['signature-input'] ?? ''
+    for (const given of [
+      input.replace(' "@query"', ''),
+      input.replace(/created=\d+/, 'created=1'),
+      input.replace(/nonce="[^"]*"/, 'nonce="short"'),
+    ]) {
+      const changed = { headers: { ...headers, 'signature-input': given } }
+      expect(await statementsOf(() => service.call('/me', changed))).toEqual([401, 0])
+    }
+    const order = await signed(service, signer, '/orders/new', json(wallet.order()))
+    const changed = { ...order, body: '{}' }
+    expect(await statementsOf(() => service.call('/orders/new', changed))).toEqual([400, 0])
   })
 
   it('costs the same with a heartbeat and alerts, and 2 statements to send a heartbeat: the gate, its success', async () => {

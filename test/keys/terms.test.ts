@@ -24,6 +24,7 @@ const UDT_NAMES = {
   time: 'timestamptz',
   amounts: 'jsonb',
   flag: 'bool',
+  publicKey: 'jsonb',
   record: 'jsonb',
 }
 
@@ -51,6 +52,9 @@ const TERMS = {
   ),
   ownOrdersOnly: fc.boolean(),
   maxOpenOrders: orNone(fc.integer({ min: 1, max: 10_000 })),
+  publicKey: orNone(fc.constant({ alg: 'ed25519' as const, key: `${'A'.repeat(41)}-A` })),
+  requireSignature: fc.boolean(),
+  maxSignatureAgeSeconds: orNone(fc.integer({ min: 5, max: 300 })),
   heartbeat: orNone(
     fc.record({
       seconds: fc.integer({ min: 10, max: 2_592_000 }),

@@ -39,6 +39,16 @@ const EDITS: Record<string, Edit> = {
   max_amount_in: { to: 'NULL', gate: true, check: true },
   own_orders_only: { to: 'false', gate: true, check: true },
   max_open_orders: { to: 'NULL', gate: true, check: true },
+  public_key: {
+    to: `'{"alg":"ed25519","key":"${'A'.repeat(41)}-A"}'`,
+    gate: true,
+    check: true,
+  },
+  require_signature: { to: 'true', gate: true, check: true },
+  max_signature_age_seconds: { to: '5', gate: true, check: true },
+  // They are encrypted under labels of the key and of its hashes: another box verifies nothing.
+  mac_key_box: { to: "'\\x00'", gate: false, check: false },
+  previous_mac_key_box: { to: "'\\x00'", gate: false, check: false },
   heartbeat: { to: 'NULL', gate: true, check: true },
   alerts: { to: 'NULL', gate: true, check: true },
   label: { to: "'edited'", gate: false, check: true },

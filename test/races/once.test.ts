@@ -4,6 +4,7 @@ import { rows } from '../../src/db/database.ts'
 import { hashSecret } from '../../src/keys/secret.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import { type Service, secretsOf, startService } from '../support/service.ts'
+import { createSigningKey, SIGNED_ENV, signed as signedRequest } from '../support/signed.ts'
 import {
   createKey,
   createOrder,
@@ -59,6 +60,27 @@ describe('of many at once, on Postgres, through two services with 24 connections
       headers: { 'X-API-Key': key.apiKey },
     })
   const winners = (answers: { status: number }[]) => answers.filter(({ status }) => status < 300)
+
+  it.each(
+    rounds(),
+  )('one signed request is taken once, and its execute broadcast once (round %i)', async () => {
+    const owner = newWallet(one)
+    await fund(one, owner)
+    const { signer, keyId } = await createSigningKey(one, owner)
+    const uuid = await createOrder(one, owner)
+    const path = `/orders/${uuid}/execute`
+    const request = await signedRequest(one, signer, path, { method: 'POST' })
+    const answers = await race((service) => service.call(path, request))
+    expect(winners(answers)).toHaveLength(1)
+    expect(answers.slice(1).map(({ body }) => body.code)).toEqual(
+      Array(CALLERS - 1).fill('REQUEST_REPLAYED'),
+    )
+    const [counted] = await rows<{ total: string }>(
+      one.world.db,
+      sql`SELECT total_requests::text AS total FROM key_counters WHERE key_id = ${keyId}`,
+    )
+    expect(counted?.total).toBe('1')
+  })
 
   it.each(rounds())('one message makes one key (round %i)', async () => {
     const signed = newWallet(one).sign({
@@ -287,6 +309,7 @@ describe('of many at once, on Postgres, through two services with 24 connections
 })
 
 const GENEROUS = {
+  ...SIGNED_ENV,
   RATE_LIMIT_PER_MINUTE: '1000000',
   RATE_LIMIT_PER_HOUR: '1000000',
   RATE_LIMIT_PER_DAY: '1000000',

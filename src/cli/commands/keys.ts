@@ -1,8 +1,22 @@
 import { Option } from 'commander'
-import type { Client, Key, KeyChange, NewKey, RevocationCertificate } from '../../client/index.ts'
+import {
+  type Client,
+  type CreatedSigningKey,
+  generateSigningKey,
+  type Key,
+  type KeyChange,
+  type NewKey,
+  type RevocationCertificate,
+} from '../../client/index.ts'
 import { type CliCommand, type CommandResult, wholeNumber } from '../command.ts'
 import { addConfirmation, type ConfirmOptions, confirm } from '../confirm.ts'
-import { openClient, openKeyClient, type ServiceContext, sameService } from '../connect.ts'
+import {
+  openClient,
+  openKeyClient,
+  type ServiceContext,
+  sameService,
+  writeSigningKeyText,
+} from '../connect.ts'
 import { CommandError, UsageError } from '../errors.ts'
 import { readJson, saveNew } from '../files.ts'
 import { addKeyOptions, type KeyOptions, liftedTerms, readTerms } from '../key-options.ts'
@@ -18,9 +32,14 @@ export function addKeyCommands(program: CliCommand): void {
     .description('API keys of the wallet. The wallet signs every change; a key cannot manage keys.')
 
   addSaveOption(addKeyOptions(keys.command('create')))
+    .option(
+      '--signing-key <file>',
+      'make a key pair, grant its public key, and write the private one to this new file (0600)',
+    )
     .summary('create a key; its secret is shown this once')
     .example('latchkey keys create --name bot --permissions execute,cancel --save bot.key')
     .example('latchkey keys create --name reader --permissions ""')
+    .example('latchkey keys create --name bot --permissions execute --signing-key bot.pem')
     .runs(createKey)
 
   keys
@@ -126,15 +145,23 @@ function keyIdOf({ args }: ServiceContext): string {
 }
 
 async function createKey(
-  context: ServiceContext<KeyOptions & SaveOptions>,
+  context: ServiceContext<KeyOptions & SaveOptions & { signingKey?: string }>,
 ): Promise<CommandResult> {
-  const { name, permissions, ...limits } = readTerms(context.options)
+  const { name, permissions, publicKey, ...limits } = readTerms(context.options)
   if (name === undefined || permissions === undefined)
     throw new UsageError(
       'A key needs --name and --permissions; --permissions "" for a key that may do nothing',
     )
   const draft: NewKey = { name, permissions, ...limits }
   const client = await openClient(context)
+  const { signingKey, save } = context.options
+  const without = publicKey !== undefined || signingKey !== undefined
+  if ((publicKey !== undefined && signingKey !== undefined) || (without && save !== undefined))
+    throw new UsageError(
+      'A key has one of --public-key, --signing-key and a secret, which --save is for',
+    )
+  if (publicKey !== undefined) return showGranted(await client.keys.create({ ...draft, publicKey }))
+  if (signingKey !== undefined) return createSigningKey(context, client, draft, signingKey)
   const { made, savedTo, whenLost } = await handOver(context, {
     make: () => client.keys.create(draft),
     secretOf: ({ apiKey }) => apiKey,
@@ -149,6 +176,36 @@ async function createKey(
       permissions: key.permissions.join(', ') || 'none',
     }),
     ...(whenLost !== undefined && { whenLost }),
+  }
+}
+
+/** The private key is made here and stored nowhere else: where its file cannot be written, the key is revoked. */
+async function createSigningKey(
+  context: ServiceContext,
+  client: Client,
+  draft: NewKey,
+  file: string,
+): Promise<CommandResult> {
+  const { publicKey, privateKey } = await generateSigningKey()
+  const made = await saveNew(
+    file,
+    () => client.keys.create({ ...draft, publicKey }),
+    ({ keyId }) => writeSigningKeyText(keyId, privateKey),
+    ({ keyId }, reason) => revokeLost(context, client, keyId, reason),
+  )
+  return showGranted(made, file)
+}
+
+function showGranted(made: CreatedSigningKey, savedTo?: string): CommandResult {
+  const { status: _, publicKey, ...key } = made
+  return {
+    json: { ...key, publicKey, ...(savedTo !== undefined && { savedTo }) },
+    lines: keyValues({
+      ...(savedTo !== undefined && { signingKey: `saved to ${savedTo}` }),
+      ...key,
+      publicKey: publicKey?.key ?? '',
+      permissions: key.permissions.join(', ') || 'none',
+    }),
   }
 }
 

@@ -13,7 +13,7 @@ import { type CliCommand, type CommandResult, wholeNumber } from '../command.ts'
 import {
   clientWith,
   openClient,
-  readSecret,
+  readKeyCredential,
   readSigner,
   type ServiceContext,
   shellQuoted,
@@ -189,7 +189,7 @@ async function listOrders(
   const filter = Object.fromEntries(
     Object.entries({ owner, status, limit, cursor }).filter(([, value]) => value !== undefined),
   )
-  const proves = signer !== undefined && (await readSecret(context, 'apiKey')) === undefined
+  const proves = signer !== undefined && (await readKeyCredential(context)) === undefined
   const auth: AuthOptions = proves ? { auth: 'signature' } : {}
   const page: OrderPage = all === true ? { orders: [] } : await client.orders.list(filter, auth)
   if (all === true)

@@ -9,18 +9,20 @@ import {
   shardOf,
 } from '../../keys/secret.ts'
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
+import { SIGNATURE_TAG } from '../../signed-requests/base.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
 import type { AppContext } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey, limitByAddress } from './address.ts'
 import { bearerOf } from './bearer.ts'
+import { authenticateSignature, presentsRequestSignature } from './signature.ts'
 
 /**
- * Whether the request presents an API key, valid or not. An Authorization header of another scheme, as the Basic of a
+ * Whether the request presents an API key, valid or not: its secret, or a signature. An Authorization header of another scheme, as the Basic of a
  * proxy in front of the service, is not for this service. A key without a scheme is a mistake that is refused as such.
  */
 export function presentsKey(c: AppContext): boolean {
-  if (c.req.header('x-api-key') !== undefined) return true
+  if (c.req.header('x-api-key') !== undefined || presentsRequestSignature(c)) return true
   const authorization = c.req.header('authorization') ?? ''
   return (
     /^Bearer(\s|$)/i.test(authorization) ||
@@ -39,7 +41,8 @@ export async function authenticateKey(
 ): Promise<Admission> {
   const world = c.get('world')
   const clientIp = c.get('clientIp')
-  const presented = readPresentedKey(c)
+  const presented = await presentedCredential(c)
+  c.set('keyHash', presented.hash)
   const decision = await world.gate({
     ...presented,
     ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
@@ -59,6 +62,24 @@ export async function authenticateKey(
   return unwrap(decision)
 }
 
+/** What the gate found the key by that `authenticateKey` admitted. */
+export function presentedHash(c: AppContext): KeyHash {
+  return c.get('keyHash') as KeyHash
+}
+
+/** What leads to the key: the secret that was sent, or a signature that was verified. */
+async function presentedCredential(
+  c: AppContext,
+  options: { fresh?: boolean } = {},
+): Promise<PresentedSecret & { signedAt?: number }> {
+  return presentsRequestSignature(c) ? authenticateSignature(c, options) : readPresentedKey(c)
+}
+
+/** As the gate is given it, for an act that the gate does not admit: nothing that the process remembers of the key is used. */
+export function authenticateFresh(c: AppContext): Promise<PresentedSecret & { signedAt?: number }> {
+  return presentedCredential(c, { fresh: true })
+}
+
 /** The hash of the secret that was presented, while the key has two; undefined while it has one. */
 export function oneOfTwoSecrets(
   { rights: { previousUntil } }: Admission,
@@ -69,13 +90,13 @@ export function oneOfTwoSecrets(
 }
 
 /** The presented key: its hash and its shard. One with a wrong shape or checksum is refused here, without a statement. */
-export function readPresentedKey(c: AppContext): PresentedSecret {
+function readPresentedKey(c: AppContext): PresentedSecret {
   const text = presentedKey(c)
   const presented = text.ok ? presentedSecretOf(c, text.value) : undefined
   if (presented !== undefined) return presented
   if (presentsKey(c)) countFailedKey(c)
   else limitByAddress(c)
-  return unwrap(sentTwice(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
+  return unwrap(sentTwice(c) ?? untagged(c) ?? (text.ok ? refuse('apiKeyInvalid') : text))
 }
 
 /** The hash and the shard of a secret; undefined where its shape or checksum is wrong. */
@@ -126,6 +147,14 @@ function sentTwice(c: AppContext): Refused<'invalidRequest'> | undefined {
       ? 'Authorization'
       : undefined
   return name && refuse('invalidRequest', { problem: `${name} is sent twice: send it once` })
+}
+
+/** A signature for another reader, where this one got none. */
+function untagged(c: AppContext): Refused<'apiKeyInvalid'> | undefined {
+  if (c.req.header('signature-input') === undefined || presentsKey(c)) return undefined
+  return refuse('apiKeyInvalid', {
+    problem: `Signature-Input has no signature with tag="${SIGNATURE_TAG}"`,
+  })
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {

@@ -1,0 +1,68 @@
+import { refuse } from '../../result.ts'
+import { targetOfUrl } from '../../signed-requests/base.ts'
+import { hasSignature, type RequestParts, readSignedRequest } from '../../signed-requests/read.ts'
+import { type VerifiedSignature, verifyRequest } from '../../signed-requests/verify.ts'
+import { keepBodyText } from '../body.ts'
+import type { AppContext } from '../context.ts'
+import { unwrap } from '../problem.ts'
+import { countFailedKey } from './address.ts'
+
+/** Whether the request has a signature of an API key (RFC 9421), valid or not. Signatures with other tags are for other readers. */
+export function presentsRequestSignature(c: AppContext): boolean {
+  return hasSignature(c.req.header('signature-input'))
+}
+
+/**
+ * Verifies the signature of a request and uses its nonce up. What is wrong with its form, its cover or its age is counted against the address
+ * and refused without a statement, and so is what does not fit a key that the process knows, before the key is read again.
+ */
+export async function authenticateSignature(
+  c: AppContext,
+  { fresh = false }: { fresh?: boolean } = {},
+): Promise<VerifiedSignature> {
+  if (c.req.header('x-api-key') !== undefined || c.req.header('authorization') !== undefined)
+    unwrap(
+      refuse('invalidRequest', {
+        problem: 'a signed request has no other credential: leave X-API-Key and Authorization out',
+      }),
+    )
+  const world = c.get('world')
+  const now = c.get('now')
+  const body = unwrap(await keepBodyText(c))
+  const parts = partsOf(c, body)
+  const signed = readSignedRequest(parts, now)
+  if (!signed.ok) {
+    countFailedKey(c)
+    return unwrap(signed)
+  }
+  let isCounted = false
+  const onMismatch = () => {
+    isCounted = true
+    countFailedKey(c)
+  }
+  const { authority } = parts
+  const verified = await verifyRequest(world, signed.value, { authority, now, fresh, onMismatch })
+  if (!verified.ok && !isCounted) countFailedKey(c)
+  return unwrap(verified)
+}
+
+function partsOf(c: AppContext, body: string): RequestParts {
+  return {
+    method: c.req.method,
+    authority: authorityOf(c),
+    ...targetOfUrl(c.req.url),
+    header: (name) => c.req.header(name),
+    body,
+  }
+}
+
+/**
+ * The host that was signed for. A sender chooses the Host of a request, and so could send here what was signed for another service: only
+ * configured hosts count, and where a proxy writes another one, the first of them. A devnet without configured hosts takes what is sent.
+ */
+function authorityOf(c: AppContext): string {
+  const host = (c.req.header('host') ?? new URL(c.req.url).host).toLowerCase()
+  const { PUBLIC_HOSTS: hosts } = c.get('world').config
+  const [first] = hosts
+  return first === undefined || hosts.includes(host) ? host : first
+}
