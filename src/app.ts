@@ -26,6 +26,7 @@ import { leakEndpoints } from './routes/leaks.ts'
 import { orderEndpoints } from './routes/orders.ts'
 import { otherServiceEndpoints } from './routes/other-services.ts'
 import { sessionEndpoints } from './routes/sessions.ts'
+import { walletEndpoints } from './routes/wallets.ts'
 import { canonicalAddress } from './wire/ip.ts'
 import type { World } from './world.ts'
 
@@ -33,6 +34,7 @@ export const endpoints: readonly Endpoint[] = [
   ...keyEndpoints,
   ...orderEndpoints,
   ...sessionEndpoints,
+  ...walletEndpoints,
   ...auditEndpoints,
   ...leakEndpoints,
   ...otherServiceEndpoints,

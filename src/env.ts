@@ -1,7 +1,13 @@
 import * as z from 'zod'
 import { parseEncryptionKeys } from './crypto/keys.ts'
 import { connectionStringProblem } from './db/connection-string.ts'
-import { DEVNET_OPERATOR_PRIVATE_KEY, DEVNET_URL, INTENT_VERIFIER } from './devnet/constants.ts'
+import {
+  DEVNET_OPERATOR_PRIVATE_KEY,
+  DEVNET_URL,
+  INPUT_TOKEN,
+  INTENT_VERIFIER,
+  OUTPUT_TOKEN,
+} from './devnet/constants.ts'
 import { catalogue, type ScopeDescription } from './keys/scope.ts'
 import { SERVICE_PREFIX } from './keys/secret.ts'
 import { isContractId, isWalletAddress } from './stacks/address.ts'
@@ -16,6 +22,9 @@ const ZERO = '0'.repeat(64)
 
 /** A message has room for all of them, beside the longest limits: see `MAX_MESSAGE_BYTES`. */
 const MAX_EXTRA_SCOPES = 28
+
+/** Each costs the chain a request for a wallet. */
+const MAX_ACCOUNT_TOKENS = 20
 
 /** More STX than there will be. */
 const MAX_MICRO_STX = 2_000_000_000_000_000
@@ -184,6 +193,9 @@ const Environment = z.object({
       `must be ${MAX_EXTRA_SCOPES} scopes or fewer`,
     )
     .default([]),
+  ACCOUNT_TOKENS: list
+    .pipe(z.array(text).max(MAX_ACCOUNT_TOKENS, `must be ${MAX_ACCOUNT_TOKENS} tokens or fewer`))
+    .optional(),
   TRUSTED_PROXIES: list.pipe(z.array(ipRange)).default([]),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default(['*']),
   ALLOWED_HEADERS: list.pipe(z.array(headerName)).default(['*']),
@@ -201,7 +213,9 @@ export const ENVIRONMENT_NAMES: readonly string[] = Object.keys(Environment.shap
 type Read = z.output<typeof Environment>
 
 /** A validated configuration. On devnet the chain's address and the encryption key may still be open: the entry makes them. */
-export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY' | 'ROUTER_CONTRACT'> & {
+export type Config = Omit<Read, 'OPERATOR_PRIVATE_KEY' | 'ROUTER_CONTRACT' | 'ACCOUNT_TOKENS'> & {
+  /** The tokens whose balances GET /account shows, beside STX. */
+  ACCOUNT_TOKENS: readonly string[]
   /** One at least: those of OPERATOR_PRIVATE_KEYS, or the one of OPERATOR_PRIVATE_KEY. */
   OPERATOR_PRIVATE_KEYS: string[]
   /** Of ROUTER_CONTRACT, one at least. */
@@ -235,7 +249,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     throw new Error(
       `The configuration has faults:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     )
-  const { OPERATOR_PRIVATE_KEY = DEVNET_OPERATOR_PRIVATE_KEY, ROUTER_CONTRACT, ...rest } = read.data
+  const {
+    OPERATOR_PRIVATE_KEY = DEVNET_OPERATOR_PRIVATE_KEY,
+    ROUTER_CONTRACT,
+    ACCOUNT_TOKENS,
+    ...rest
+  } = read.data
   return {
     ...rest,
     OPERATOR_PRIVATE_KEYS: rest.OPERATOR_PRIVATE_KEYS ?? [OPERATOR_PRIVATE_KEY],
@@ -243,6 +262,8 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     PUBLIC_HOSTS: publicHostsOf(rest),
     REQUIRE_SIGNED_DOMAIN: rest.REQUIRE_SIGNED_DOMAIN || rest.STACKS_NETWORK !== 'devnet',
     INTENT_VERIFIER_CONTRACT: rest.INTENT_VERIFIER_CONTRACT ?? INTENT_VERIFIER,
+    ACCOUNT_TOKENS:
+      ACCOUNT_TOKENS ?? (rest.STACKS_NETWORK === 'devnet' ? [INPUT_TOKEN, OUTPUT_TOKEN] : []),
   }
 }
 
@@ -299,7 +320,7 @@ function validateCombinations(given: Record<string, string | undefined>): string
     faults.push('MAX_KEYS_PER_WALLET: must be at least MAX_ACTIVE_KEYS_PER_WALLET')
   const network = given.STACKS_NETWORK ?? 'devnet'
   if (!isNetwork(network)) return faults
-  for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT'] as const)
+  for (const name of ['ROUTER_CONTRACT', 'INTENT_VERIFIER_CONTRACT', 'ACCOUNT_TOKENS'] as const)
     for (const contract of given[name]?.split(',') ?? [])
       if (!isContractId(parseRouter(contract.trim()).contract, network))
         faults.push(`${name}: must be a contract id of ${network}`)

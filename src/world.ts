@@ -15,6 +15,7 @@ import type { UseNonce } from './signed-requests/nonces.ts'
 import type { Signers } from './signed-requests/signers.ts'
 import type { UsageRecorder } from './usage/record.ts'
 import type { WalletFeed } from './wallets/feed.ts'
+import type { ReadHoldings } from './wallets/holdings.ts'
 
 /** Everything that the routes may use. The entry modules build it; no room reads a clock, randomness or the network otherwise. */
 export interface World extends KeyServices, OrderServices, SettlementServices {
@@ -39,6 +40,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   usage: UsageRecorder
   /** A copy of the database for reads that may lag; undefined where none is configured. */
   replica?: Replica | undefined
+  /** What wallets hold on chain, as read within seconds. */
+  readHoldings: ReadHoldings
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
   /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */

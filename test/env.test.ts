@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import {
   COMMITTED_ROUTER,
   DEVNET_OPERATOR_PRIVATE_KEY,
+  INPUT_TOKEN,
   INTENT_VERIFIER,
+  OUTPUT_TOKEN,
   ROUTER,
 } from '../src/devnet/constants.ts'
 import { readConfig } from '../src/env.ts'
@@ -66,6 +68,7 @@ describe('The configuration', () => {
       MAX_KEYS_PER_WALLET: 10_000,
       KEY_PREFIX: 'ck_live_',
       EXTRA_SCOPES: [],
+      ACCOUNT_TOKENS: [INPUT_TOKEN, OUTPUT_TOKEN],
       TRUSTED_PROXIES: [],
       ALLOWED_ORIGINS: ['*'],
       ALLOWED_HEADERS: ['*'],

@@ -12,6 +12,7 @@ export const ACTIONS = [
   'revoke_all_api_keys',
   'create_session',
   'list_audit',
+  'get_account',
   'create_order',
   'list_orders',
   'execute_order',

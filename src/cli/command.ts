@@ -29,6 +29,8 @@ export interface CommandResult {
   json: unknown
   lines?: readonly Line[]
   exitCode?: number
+  /** Whether the command has printed its result itself, line by line. */
+  isPrinted?: boolean
   /** Makes up for a result that could not be printed; the error that it resolves to is reported. */
   whenLost?: (error: OutputError) => Promise<CommandError>
 }

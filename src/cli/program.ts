@@ -9,6 +9,7 @@ import { addRotateCommand } from './commands/rotate.ts'
 import { addScanCommand } from './commands/scan.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { addWalletCommands } from './commands/wallet.ts'
+import { addWatchCommand } from './commands/watch.ts'
 import { completionScript, SHELLS, type Shell } from './completion.ts'
 import { addServiceOptions } from './connect.ts'
 
@@ -30,6 +31,7 @@ export function createProgram(columns = HELP_COLUMNS): CliCommand {
   addSessionCommands(program)
   addAuditCommands(program)
   addInfoCommands(program)
+  addWatchCommand(program)
   addScanCommand(program)
   program
     .command('completion')

@@ -74,7 +74,8 @@ async function execute(
   const parsed = parseLine(program, terminal.args)
   const result =
     'printed' in parsed ? parsed.printed : await handle(parsed.command, { terminal, note })
-  const { json, lines, exitCode = 0, whenLost } = result
+  const { json, lines, exitCode = 0, isPrinted = false, whenLost } = result
+  if (isPrinted) return exitCode
   try {
     if (isJson || lines === undefined) await terminal.out.printJson(json)
     else await terminal.out.print(lines)

@@ -1,4 +1,5 @@
 import type { Network } from '../stacks/network.ts'
+import type { AccountState } from '../wallets/account.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type AuditHeadStore, createAuditHeads } from './audit-heads.ts'
 import { apiRoot } from './base-url.ts'
@@ -9,7 +10,7 @@ import type { ServiceInfo, TokenInfo } from './info.ts'
 import { createKeys } from './key-calls.ts'
 import type { Keys } from './keys.ts'
 import { createObserver, type Hooks, type Logger, type LoggerLevel } from './observer.ts'
-import { createOrders, type Orders } from './orders.ts'
+import { type AuthOptions, createOrders, type Orders } from './orders.ts'
 import { readPins } from './pins.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { RequestSigner } from './request-signer.ts'
@@ -18,6 +19,7 @@ import { createSessions, type Sessions } from './sessions.ts'
 import type { Signer } from './signer.ts'
 import { createTransport, type Fetch } from './transport.ts'
 import { createWallet } from './wallet.ts'
+import type { WalletEventOptions, WalletUpdates } from './wallet-events.ts'
 
 /** Options of {@link createClient}. */
 export interface ClientOptions {
@@ -118,6 +120,41 @@ export interface Client {
     readonly apiKey: RateLimit | undefined
     readonly address: RateLimit | undefined
   }
+  /**
+   * Requests what the wallet has: balances and nonces, as the chain told them within seconds, open orders, and what its keys
+   * reserved and spent today. By an API key with `read`, else by the session, else by a signature. A balance that the chain did
+   * not tell is `unknown`, and never 0.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * const { chain, balances, openOrders } = await bot.account()
+   * for (const { token, state, amount = state, ageMs } of balances) console.log(token, amount, ageMs)
+   * console.log(chain.isCurrent, openOrders.count)
+   * ```
+   */
+  account(options?: AuthOptions): CallPromise<AccountState>
+  /**
+   * Yields every change of the wallet's orders and keys, each once, over as many connections as it takes: an event of type `start`
+   * first, and after it whatever changes. By an API key with `read`, else by the session. The `id` of an event, as `after`, goes on
+   * behind it, within a day; an event `start` with `missed` says that it could not. Ends with its `signal`, or with the refusal
+   * that the credential gets once it has ended.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * for await (const event of bot.events({ transport: 'websocket' })) {
+   *   console.log(event.type, event.id) // start, and then order or key for each change
+   *   if (event.type === 'order') console.log(event.uuid, event.status)
+   *   break
+   * }
+   * ```
+   */
+  events(options?: WalletEventOptions): WalletUpdates
   /**
    * Requests what the service is: network, router, limits, version.
    *
@@ -268,6 +305,27 @@ export function createClient({
     get rateLimits() {
       return { apiKey: transport.rateLimit('apiKey'), address: transport.rateLimit('address') }
     },
+    account: ({ auth, ...options } = {}) =>
+      calls.start(options, (context) =>
+        transport.send<AccountState>({
+          method: 'GET',
+          path: '/account',
+          ...(hasApiKey && auth !== 'signature'
+            ? { apiKey: true }
+            : { proof: wallet.prove({ action: 'get_account' }) }),
+          repeatable: true,
+          context,
+        }),
+      ),
+    events: (options = {}) =>
+      calls.iterate(options, async function* (context) {
+        if (!hasApiKey && session === undefined)
+          throw latchkeyError('INVALID_ARGUMENT', 'Events need an API key with read, or a session')
+        const auth = hasApiKey ? 'apiKey' : 'session'
+        // A page that follows no wallet does not load it.
+        const { readWalletEvents } = await import('./wallet-events.ts')
+        yield* readWalletEvents({ transport, clock, context, auth }, options)
+      }),
     info: (options) => calls.start(options, (context) => wallet.freshInfo(context)),
     time: (options) => calls.start(options, (context) => wallet.time(context)),
     token: (contractId, options) =>

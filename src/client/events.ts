@@ -34,15 +34,17 @@ export interface EventConnections {
 interface StreamOptions {
   signal: AbortSignal
   headers?: Readonly<Record<string, string>>
-  auth?: 'session'
+  auth?: 'session' | 'apiKey'
   lastEventId?: string | undefined
+  /** Rejects for a response that is no stream. By default there is none then. */
+  onRefusal?: (response: Response) => Promise<never>
 }
 
 /** Opens the events of a path: no request is sent before `connect` is iterated. */
 export function openEvents(
   transport: Transport,
   path: string,
-  { signal, headers = {}, auth, lastEventId }: StreamOptions,
+  { signal, headers = {}, auth, lastEventId, onRefusal }: StreamOptions,
 ): EventConnections {
   let isUnavailable = false
   let hasEnded = false
@@ -57,6 +59,7 @@ export function openEvents(
       // 204: the order has ended, and its last event was received.
       hasEnded = response.status === 204
       hasArrived = hasEnded
+      if (response.status !== 200 && !hasArrived) await onRefusal?.(response)
       isUnavailable = response.status !== 200 && !hasArrived
       if (response.status !== 200) return void (await discard(response))
       for await (const events of eventsOf(response)) {

@@ -55,6 +55,20 @@ export type {
   UsageOfKey,
   WalletUsage,
 } from '../usage/usage.ts'
+export type {
+  AccountState,
+  DailyAmount,
+  KeyAmounts,
+  OpenOrder,
+  ReadFromChain,
+  WalletBalance,
+} from '../wallets/account.ts'
+export type {
+  KeyEvent,
+  OrderOfWalletEvent,
+  StartEvent,
+  WalletEvent,
+} from '../wallets/event.ts'
 export {
   type Audit,
   type AuditExport,
@@ -150,6 +164,7 @@ export {
 } from './signer.ts'
 export type { Fetch } from './transport.ts'
 export type { WaitOptions } from './wait.ts'
+export type { WalletEventOptions, WalletUpdate, WalletUpdates } from './wallet-events.ts'
 export {
   type WalletProvider,
   type WalletRequest,

@@ -79,15 +79,23 @@ export interface Transport {
   /** Sends a call, repeats it where that is safe, and resolves with the JSON object of the response. Rejects with a {@link LatchkeyError}. */
   send<T>(call: Call<T>): Promise<T>
   /**
-   * Requests a stream of events after the given id, once and without the API key; with the session where that is asked for.
+   * Requests a stream of events after the given id, once; with the API key or the session only where that is asked for.
    * Resolves whatever the status is.
    */
   listen(
     path: string,
     lastEventId: string | undefined,
     context: { signal: AbortSignal; headers?: Readonly<Record<string, string>> },
-    auth?: 'session',
+    auth?: 'session' | 'apiKey',
   ): Promise<Response>
+  /** Returns where the WebSocket of a path is opened, with a credential that is not part of the address. */
+  socket(
+    path: string,
+    after: string | undefined,
+    auth: 'session' | 'apiKey',
+  ): { url: string; protocols: string[] }
+  /** Reads why a stream was refused. */
+  refusal(response: Response, signal: AbortSignal): Promise<LatchkeyError>
   /** Returns the quota of a credential, as of the last response that was counted by it. */
   rateLimit(credential: CountedBy): RateLimit | undefined
 }
@@ -335,9 +343,25 @@ export function createTransport(options: TransportOptions): Transport {
       }
       if (lastEventId !== undefined) headers['last-event-id'] = lastEventId
       if (auth === 'session' && session !== undefined) headers.authorization = `Bearer ${session}`
+      if (auth === 'apiKey' && apiKey !== undefined) headers['x-api-key'] = apiKey
       const url = writeUrl(root, { method: 'GET', path })
       observer?.onRequest({ method: 'GET', path, url, attempt: 1, headers: shownHeaders(headers) })
       return fetch(url, { method: 'GET', headers, redirect: 'manual', signal })
+    },
+    socket(path, after, auth) {
+      const secret = auth === 'apiKey' ? apiKey : session
+      const url = writeUrl(root, { method: 'GET', path, query: { after } })
+      return {
+        url: url.replace(/^http/, 'ws'),
+        protocols: ['latchkey.v1', `latchkey.bearer.${secret}`],
+      }
+    },
+    async refusal(response, signal) {
+      const text = await readResponse(response, MAX_REFUSAL_BYTES, signal)
+      const answer = readAnswer(response, text, { secrets: credentials, credentials }, clock.now())
+      return isFailure(answer)
+        ? answer.error
+        : latchkeyError('BAD_RESPONSE', 'The response is no stream of events')
     },
     rateLimit: (credential) => rateLimits[credential],
   }

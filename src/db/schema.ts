@@ -493,7 +493,11 @@ export const orderEvents = pgTable(
     details: jsonb().$type<Record<string, unknown>>(),
     shard: shard(),
   },
-  (table) => [index('order_events_of').on(table.orderUuid, table.id)],
+  (table) => [
+    index('order_events_of').on(table.orderUuid, table.id),
+    // A wallet's changes in the order of their ids: a shard has few wallets.
+    index('order_events_shard').on(table.shard, table.id),
+  ],
 )
 
 /** Where an archive is: its file is being written, or was verified and its rows are being removed, or they have been. */

@@ -4,11 +4,11 @@ export interface StreamEvent {
   data: unknown
 }
 
-/** Feeds a stream: `next` and `heartbeat` write, `close` ends it. Returns how to stop feeding. */
+/** Feeds a stream: `next` and `heartbeat` write, `close` ends it, and says why where it is told. Returns how to stop feeding. */
 export type StreamSource = (to: {
   next(event: StreamEvent): void
   heartbeat(): void
-  close(): void
+  close(why?: string): void
 }) => () => void
 
 /** Reconnection time that clients are told. */
@@ -23,6 +23,7 @@ const MAX_UNREAD_CHUNKS = 256
 export function eventStream(
   past: readonly StreamEvent[],
   source?: StreamSource,
+  whenUnread?: string,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let isOpen = true
@@ -34,15 +35,18 @@ export function eventStream(
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      const close = () => {
+      const close = (why?: string) => {
         if (!isOpen) return
+        // An event of another name: it has no id, and is no message to a reader that does not know it.
+        if (why !== undefined)
+          controller.enqueue(encoder.encode(`event: end\ndata: ${JSON.stringify({ why })}\n\n`))
         controller.close()
         leave()
       }
       const write = (text: string) => {
         if (!isOpen) return
         controller.enqueue(encoder.encode(text))
-        if ((controller.desiredSize ?? 0) < -MAX_UNREAD_CHUNKS) close()
+        if ((controller.desiredSize ?? 0) < -MAX_UNREAD_CHUNKS) close(whenUnread)
       }
       const next = ({ id, data }: StreamEvent) =>
         write(`id: ${id}\ndata: ${JSON.stringify(data)}\n\n`)

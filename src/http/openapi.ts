@@ -186,6 +186,7 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       { name: 'keys', description: 'API keys at other services of the operator' },
       { name: 'auth', description: 'API keys at other services, behind a proxy' },
       { name: 'orders', description: 'The life of an order' },
+      { name: 'account', description: 'What a wallet has, and what changes' },
       { name: 'service', description: 'What a client must know' },
     ],
     paths,
@@ -373,9 +374,12 @@ function headersOf(status: string): JsonObject {
 }
 
 const ROOMS = new Set(['api-keys', 'sessions', 'audit', 'orders', 'keys', 'auth'])
+/** Paths of what a wallet has and what changes. */
+const OF_ACCOUNT = new Set(['account', 'events', 'stream'])
 
 function tagOf(path: string): string {
   const room = path.split('/')[1]
+  if (room !== undefined && OF_ACCOUNT.has(room)) return 'account'
   return room !== undefined && ROOMS.has(room) ? room : 'service'
 }
 

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../env.ts'
 import type { Log } from '../log.ts'
@@ -14,6 +14,7 @@ import {
   type SocketLimits,
   socketLimits,
 } from './sockets.ts'
+import { serveWebSockets, shouldUpgrade } from './web-sockets.ts'
 
 const SWEEP_MS = 50
 /** How often Node looks for requests that are too slow. */
@@ -82,12 +83,14 @@ function boundedServer(
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
       connectionsCheckingInterval: Math.min(CHECK_MS, limits.headersTimeoutMs),
+      shouldUpgradeCallback: shouldUpgrade,
       requireHostHeader: false, // Node would refuse it without a body.
     },
     handle,
   )
   // What a client expects besides 100-continue is not met, and ignored (RFC 9110 s10.1.1 allows both).
   server.on('checkExpectation', handle)
+  serveWebSockets(server, app.fetch, (socket) => laneOf(socket as Socket).inWork !== undefined)
   limitConnections(server, limits, isExempt, drop)
   closeStalled(server, laneOf, limits, drop)
   refuseFaulty(server, laneOf, drop, refusals.ofFault)

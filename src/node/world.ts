@@ -25,6 +25,7 @@ import { openSigners } from '../signed-requests/signers.ts'
 import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
+import { openHoldings } from '../wallets/holdings.ts'
 import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
@@ -127,6 +128,13 @@ export async function openWorld({
     usage: openUsage(log, distribution),
     replica: replicaOf(config, { db, log, elapsed }),
     insertOrder: openInserts(db, distribution),
+    readHoldings: openHoldings({
+      chain,
+      tokens: config.ACCOUNT_TOKENS,
+      now,
+      pause,
+      sharesPending: true,
+    }),
     feed: openOrderFeed(db, log, { now, pause, distribution }),
     walletFeed: openWalletFeed(db, log, { now, pause, distribution }),
     recover,

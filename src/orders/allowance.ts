@@ -33,7 +33,7 @@ export async function reserveAllowance(
   reservation: Reservation,
 ): Promise<Result<null, 'limitExceeded'>> {
   const { keyId, walletAddress, uuid, token, amount, perDay, alertAbove, now } = reservation
-  const [day, hour] = [dayOf(now), hourOf(now)]
+  const [day, hour] = [spendingDayOf(now), hourOf(now)]
   const [outcome] = await rows<{ fresh: boolean; reserved: boolean }>(
     tx,
     sql`WITH held AS (
@@ -106,7 +106,7 @@ function perDayViolation(
     value: amount,
     allowed: perDay,
     left: String(left > 0n ? left : 0n),
-    resetsAt: new Date((dayOf(now) + 1) * WINDOW_SECONDS.day * 1000).toISOString(),
+    resetsAt: new Date((spendingDayOf(now) + 1) * WINDOW_SECONDS.day * 1000).toISOString(),
   }
 }
 
@@ -128,7 +128,7 @@ export async function reclaimEnded(
   const { db, databaseTime } = services
   const shard = shardSql(walletAddress)
   const reserved = sql`uuid IN (SELECT order_uuid FROM key_reservations
-    WHERE key_id = ${keyId} AND key_reservations.shard = ${shard} AND day = ${dayOf(now)}::int AND token = ${token})`
+    WHERE key_id = ${keyId} AND key_reservations.shard = ${shard} AND day = ${spendingDayOf(now)}::int AND token = ${token})`
   await db.transaction((tx) =>
     endOpenOrders(tx, services, 'expired', sql`${isOverdueSql(databaseTime())} AND ${reserved}`, {
       shard,
@@ -139,12 +139,12 @@ export async function reclaimEnded(
     db,
     sql`WITH released AS (
         DELETE FROM key_reservations AS reservation USING orders
-        WHERE reservation.key_id = ${keyId} AND reservation.shard = ${shard} AND orders.shard = ${shard} AND reservation.day = ${dayOf(now)}::int AND reservation.token = ${token}
+        WHERE reservation.key_id = ${keyId} AND reservation.shard = ${shard} AND orders.shard = ${shard} AND reservation.day = ${spendingDayOf(now)}::int AND reservation.token = ${token}
           AND uuid = order_uuid AND ${hasEndedUnsettledSql()}
         RETURNING reservation.amount
       ), total AS (SELECT sum(amount) AS amount FROM released HAVING count(*) > 0)
       UPDATE key_spending SET amount = key_spending.amount - total.amount FROM total
-      WHERE key_id = ${keyId} AND shard = ${shard} AND token = ${token} AND day = ${dayOf(now)}::int`,
+      WHERE key_id = ${keyId} AND shard = ${shard} AND token = ${token} AND day = ${spendingDayOf(now)}::int`,
   )
 }
 
@@ -159,7 +159,7 @@ export async function spentToday(
   const found = await rows<{ token: string; amount: string }>(
     db,
     sql`SELECT token, sum(amount)::text AS amount FROM key_reservations JOIN orders ON uuid = order_uuid AND orders.shard = ${shard}
-      WHERE key_id = ${keyId} AND key_reservations.shard = ${shard} AND day = ${dayOf(now)}::int AND (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)}) IS NOT TRUE
+      WHERE key_id = ${keyId} AND key_reservations.shard = ${shard} AND day = ${spendingDayOf(now)}::int AND (${hasEndedUnsettledSql()} OR ${isOverdueSql(at)}) IS NOT TRUE
       GROUP BY token`,
   )
   return new Map(found.map(({ token, amount }) => [token, BigInt(amount)]))
@@ -172,7 +172,7 @@ async function spentOf(
   const [spent] = await rows<{ amount: string }>(
     tx,
     sql`SELECT amount::text AS amount FROM key_spending
-      WHERE key_id = ${keyId} AND shard = ${shardSql(walletAddress)} AND token = ${token} AND day = ${dayOf(now)}::int`,
+      WHERE key_id = ${keyId} AND shard = ${shardSql(walletAddress)} AND token = ${token} AND day = ${spendingDayOf(now)}::int`,
   )
   return BigInt(spent?.amount ?? '0')
 }
@@ -181,6 +181,7 @@ function hourOf(now: number): number {
   return Math.floor(now / 1000 / WINDOW_SECONDS.hour)
 }
 
-function dayOf(now: number): number {
+/** The UTC day that amounts are counted in: days since 1970. */
+export function spendingDayOf(now: number): number {
   return Math.floor(now / 1000 / WINDOW_SECONDS.day)
 }

@@ -46,7 +46,9 @@ export function isUnendedOrderSql(at: SQL): SQL {
 
 const ENDED = list(ENDED_STATUSES)
 const UNSETTLED = list(ENDED_STATUSES.filter((status) => status !== 'confirmed'))
-const UNENDED = list(ORDER_STATUSES.filter((status) => !orderHasEnded(status)))
+/** Statuses of orders that have not ended: open, or on their way to the chain. */
+export const UNENDED_STATUSES = ORDER_STATUSES.filter((status) => !orderHasEnded(status))
+const UNENDED = list(UNENDED_STATUSES)
 
 function list(statuses: readonly OrderStatus[]): SQL {
   return sql.raw(statuses.map((status) => `'${status}'`).join(', '))

@@ -87,6 +87,8 @@ export interface Chain {
   estimateFee(payload: Uint8Array, byteLength: number): Promise<number | undefined>
   /** A token balance in its smallest unit, 0 of a contract that tells none; undefined when the API did not respond. */
   tokenBalance(contractId: string, owner: string): Promise<bigint | undefined>
+  /** As `tokenBalance`, but `absent` where the contract tells no balance: what is shown to an owner is never a made-up 0. */
+  tokenHolding(contractId: string, owner: string): Promise<bigint | 'absent' | undefined>
   /** Whether an intent's uuid is used at the verifier; undefined when the API did not respond. */
   isUuidUsed(verifier: string, uuid: string): Promise<boolean | undefined>
   /** Whether a committed router takes a token as input; undefined when the API did not respond. */

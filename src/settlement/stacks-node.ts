@@ -255,18 +255,25 @@ function accounts(api: StacksApi): Pick<Chain, 'account' | 'nonces'> {
 
 function contracts(
   api: StacksApi,
-): Pick<Chain, 'tokenBalance' | 'isUuidUsed' | 'isInputAllowed' | 'assetName' | 'tokenFacts'> {
+): Pick<
+  Chain,
+  'tokenBalance' | 'tokenHolding' | 'isUuidUsed' | 'isInputAllowed' | 'assetName' | 'tokenFacts'
+> {
   const assetNames = new Map<string, string>()
   const allowedInputs = new Set<string>()
   const tokenFacts = new Map<string, TokenFacts>()
+  const tokenHolding = shareUnderWay(async (contractId, owner) => {
+    const value = await callReadOnly(api, contractId, 'get-balance', [principal(owner)])
+    if (value === undefined || value === 'absent') return value
+    const balance = value.type === 'ok' ? value.value : value
+    return balance.type === 'uint' ? BigInt(balance.value) : 'absent'
+  })
   return {
-    tokenBalance: shareUnderWay(async (contractId, owner) => {
-      const value = await callReadOnly(api, contractId, 'get-balance', [principal(owner)])
-      if (value === undefined) return undefined
-      if (value === 'absent') return 0n
-      const balance = value.type === 'ok' ? value.value : value
-      return balance.type === 'uint' ? BigInt(balance.value) : 0n
-    }),
+    tokenHolding,
+    async tokenBalance(contractId, owner) {
+      const held = await tokenHolding(contractId, owner)
+      return held === 'absent' ? 0n : held
+    },
     async isUuidUsed(verifier, uuid) {
       for (const name of USED_FUNCTIONS) {
         const value = await callReadOnly(api, verifier, name, [stringAscii(uuid)])

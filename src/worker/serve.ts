@@ -39,6 +39,7 @@ import { openNonces, type UseNonce } from '../signed-requests/nonces.ts'
 import { openSigners, type Signers } from '../signed-requests/signers.ts'
 import type { Recover } from '../stacks/recover.ts'
 import { openUsage, type UsageRecorder } from '../usage/record.ts'
+import { openHoldings, type ReadHoldings } from '../wallets/holdings.ts'
 import type { World } from '../world.ts'
 import { cloudflareAddress } from './address.ts'
 import { type GateObjectCalls, openGateObject } from './gate-object.ts'
@@ -98,6 +99,7 @@ interface Isolate {
   signers: Signers
   verifyLeakReport: World['verifyLeakReport']
   openGateOverObjects: OpenGateOverObjects
+  readHoldings: ReadHoldings
   usage: UsageRecorder
   log: Log
   keepHead: World['keepHead']
@@ -242,6 +244,7 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
       encryption,
       hashSecret,
       verifyLeakReport: one.verifyLeakReport,
+      readHoldings: one.readHoldings,
       mac,
       useCredential: (hash) =>
         openCredentialUse({
@@ -378,20 +381,28 @@ async function openIsolate(
   // Date.now() stands still while a worker computes; between two requests it advances.
   const watch = openWatch({ ownNow, elapsed: ownNow, onChange: logChanges(log) })
   const mac = openMac(keys)
+  const chain = connectStacksNode({
+    network: config.STACKS_NETWORK,
+    apiUrl: config.STACKS_API_URL ?? '',
+    quoteUrl: config.QUOTE_URL ?? '',
+    fetch,
+    timeoutMs: config.NODE_TIMEOUT_MS,
+    now: ownNow,
+    ...(config.STACKS_API_KEY !== undefined && {
+      apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
+    }),
+  })
   const encryption = await openEncryption(keys, randomBytes)
   return {
     config,
     app,
-    chain: connectStacksNode({
-      network: config.STACKS_NETWORK,
-      apiUrl: config.STACKS_API_URL ?? '',
-      quoteUrl: config.QUOTE_URL ?? '',
-      fetch,
-      timeoutMs: config.NODE_TIMEOUT_MS,
+    chain,
+    readHoldings: openHoldings({
+      chain,
+      tokens: config.ACCOUNT_TOKENS,
       now: ownNow,
-      ...(config.STACKS_API_KEY !== undefined && {
-        apiHeaders: { 'x-api-key': config.STACKS_API_KEY },
-      }),
+      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+      sharesPending: false,
     }),
     encryption,
     signers: openSigners({ mac, encryption }),

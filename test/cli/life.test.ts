@@ -171,6 +171,27 @@ describe('keys', () => {
     expect([faulty.exitCode, faulty.err]).toEqual([2, expect.stringContaining('heartbeat')])
   })
 
+  it('with read show the account, and follow the wallet as lines of JSON', async () => {
+    const { apiKey } = await json('keys create --name reader --permissions read', wallet)
+    const bot = { LATCHKEY_URL: service.url, LATCHKEY_API_KEY: apiKey }
+    expect(await json('account', bot)).toMatchObject({ chain: { isCurrent: true } })
+    const shown = await latchkey('account', bot)
+    expect(shown.out).toMatch(/^wallet +ST\w+\nchain +current\nnonce +\d+\nopen orders +\d+\n/)
+    expect(shown.out).toMatch(/^\.stx +STX +6 +\d+ +\d+$/m)
+    for (const transport of ['sse', 'websocket']) {
+      const [start] = (await latchkey(`watch --count 1 --transport ${transport}`, bot)).out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      expect(start).toMatchObject({ type: 'start' })
+      const { uuid } = await json(newOrder(), wallet)
+      const after = `watch --count 1 --transport ${transport} --after ${start.id} --json`
+      expect(JSON.parse((await latchkey(after, bot)).out)).toMatchObject({ uuid, status: 'open' })
+    }
+    const refused = await latchkey('watch --count 1', { LATCHKEY_URL: service.url })
+    expect([refused.exitCode, refused.err]).toEqual([2, expect.stringContaining('API key')])
+  })
+
   it('revoke themselves', async () => {
     const { apiKey } = await json('keys create --name self --permissions execute', wallet)
     const bot = { LATCHKEY_URL: service.url, LATCHKEY_API_KEY: apiKey }

@@ -70,7 +70,7 @@ describe('Every example of README and of the client, in a clone that was not bui
     const signer = privateKeySigner(privateKey, 'devnet')
     const owner = createClient({ baseUrl: service.url, signer })
     await owner.devnet.faucet(signer.address)
-    const permissions = ['create', 'execute', 'cancel'] as const
+    const permissions = ['create', 'execute', 'cancel', 'read'] as const
     const { apiKey, keyId } = await owner.keys.create({ name: 'Of the example', permissions })
     const { devnet: { inputToken = '', outputToken = '' } = {} } = await owner.info()
     const { uuid = '' } = await owner.orders.create({

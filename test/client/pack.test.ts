@@ -21,7 +21,7 @@ const MAX_BUNDLE_BYTES = 37 * 1024
 
 /** Folders of the sources that the client and the command line are made of. */
 const FOLDERS =
-  'actions|archive|audit|cli|cli/commands|client|crypto|db|keys|middleware|orders|provenance|react|service-credentials|sessions|signed-requests|stacks|store|usage|wire'
+  'actions|archive|audit|cli|cli/commands|client|crypto|db|keys|middleware|orders|provenance|react|service-credentials|sessions|signed-requests|stacks|store|usage|wallets|wire'
 
 /** Runs a program; what it says when it fails is the test's message. */
 async function run(cwd: string, program: string, ...args: string[]): Promise<string> {
@@ -136,6 +136,7 @@ console.log((await signer.signMessage('hello', 'testnet')).signature)`
       platform: 'browser',
       write: false,
       metafile: true,
+      external: ['./wallet-events.js'], // Loaded by a page that follows a wallet.
       outfile: join(folder, 'bundle.mjs'),
     })
     const bundle = outputFiles[0]?.contents ?? new Uint8Array()

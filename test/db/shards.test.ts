@@ -301,7 +301,7 @@ describe('on tables that are distributed by the shard of their wallet', () => {
   }
 
   it('nothing of the story failed', () => {
-    const failed = /"level":"error"|usage_lost|events_not_read|versions_not_read/
+    const failed = /"level":"error"|usage_lost|events_not_read/
     expect(service.logged.filter((line) => failed.test(line))).toEqual([])
   })
 

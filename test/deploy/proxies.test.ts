@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { WebSocket } from 'ws'
 import { type Entry, emptyFolder, ROOT, startEntry } from '../node/entry.ts'
 import { createKey, createOrder, json, newWallet } from '../support/wallet.ts'
 
@@ -141,6 +142,23 @@ describe.each(names)('the service behind %s, as its example says', { timeout: 12
     const large = json({ message: 'x'.repeat(100_000) })
     const refused = await call('/api-keys', large)
     expect([refused.status, await refused.json()]).toMatchObject([413, { code: 'BODY_TOO_LARGE' }])
+  })
+
+  it('passes the WebSocket of a wallet on, and nothing of a page elsewhere', async () => {
+    const wallet = newWallet({ clock })
+    const { apiKey } = await createKey({ call }, wallet, { permissions: ['read'] })
+    const socket = new WebSocket(`wss://localhost:${port}/api/v1/stream`, ['latchkey.v1'], {
+      rejectUnauthorized: false,
+      headers: { 'X-API-Key': apiKey },
+    })
+    let seen = ''
+    socket.on('message', (data) => {
+      seen += String(data)
+    })
+    await vi.waitFor(() => expect(seen).toContain('"start"'), { timeout: 10_000 })
+    const uuid = await createOrder({ call }, wallet)
+    await vi.waitFor(() => expect(seen).toContain(uuid), { timeout: 10_000 })
+    socket.terminate()
   })
 
   it('hands over events as they happen', async () => {

@@ -103,6 +103,9 @@ export async function useEverything(
   })
   await call('/me', '/me', { headers: key })
   await call('/heartbeat', '/heartbeat', { method: 'POST', headers: key })
+  await call('/account', '/account', {
+    headers: wallet.signHeaders({ action: 'get_account' }),
+  })
   for (const [method, suffix, action, members] of [
     ['PATCH', '', 'update_api_key', { label: 'told' }],
     ['POST', '/rotate', 'rotate_api_key', { graceSeconds: 60 }],

@@ -95,6 +95,8 @@ const targets: Record<string, (wallet: Wallet) => Promise<Target> | Target> = {
   }),
   endSession: () => ({ path: '/sessions/self' }),
   watchWallet: () => ({ path: '/events' }),
+  openWalletStream: () => ({ path: '/stream' }),
+  getAccount: () => ({ path: '/account', message: { action: 'get_account' } }),
   listAudit: () => ({ path: '/audit', message: { action: 'list_audit' } }),
   getInfo: () => ({ path: '/info' }),
   listScopes: () => ({ path: '/scopes' }),
@@ -237,6 +239,7 @@ const ELSEWHERE: Readonly<Record<string, readonly RefusalReason[]>> = {
     'leakReportUnsigned',
   ],
   watchWallet: ['tooManyStreams', 'eventsUnsupported'], // test/wallets/feed.test.ts
+  openWalletStream: ['tooManyStreams', 'eventsUnsupported'],
   useFaucet: ['routeNotFound'], // test/http/routes.test.ts
 }
 

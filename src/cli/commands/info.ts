@@ -2,6 +2,7 @@ import { readBalances } from '../balances.ts'
 import type { CliCommand, CommandResult } from '../command.ts'
 import {
   clientWith,
+  openClient,
   openKeyClient,
   readSigner,
   type ServiceContext,
@@ -9,7 +10,7 @@ import {
 } from '../connect.ts'
 import { demo } from '../demo.ts'
 import { UsageError } from '../errors.ts'
-import { keyValues } from '../layout.ts'
+import { keyValues, table } from '../layout.ts'
 
 export function addInfoCommands(program: CliCommand): void {
   program
@@ -23,6 +24,14 @@ export function addInfoCommands(program: CliCommand): void {
     .summary('show what the API key that this is run with may do')
     .example('latchkey me --api-key-file bot.key')
     .runs(showMe)
+
+  program
+    .command('account')
+    .summary(
+      'show what the wallet has: balances, nonces, open orders, and what its keys used today',
+    )
+    .example('latchkey account --api-key-file bot.key')
+    .runs(showAccount)
 
   program
     .command('faucet')
@@ -51,6 +60,41 @@ async function showMe(context: ServiceContext): Promise<CommandResult> {
   return {
     json: me,
     lines: keyValues({ ...shown, permissions: permissions.join(', ') || 'none', left }),
+  }
+}
+
+async function showAccount(context: ServiceContext): Promise<CommandResult> {
+  const account = await (await openClient(context)).account()
+  const { walletAddress, chain, nonces, balances, openOrders, keys } = account
+  const used = keys.flatMap(({ keyId, amounts }) =>
+    Object.entries(amounts).map(([token, { reserved, spent, perDay }]) => ({
+      key: keyId,
+      token,
+      reserved,
+      spent,
+      'a day': perDay,
+    })),
+  )
+  return {
+    json: account,
+    lines: [
+      ...keyValues({
+        wallet: walletAddress,
+        chain: chain.isCurrent ? 'current' : 'not all of it is known, or current',
+        nonce: nonces?.next ?? 'unknown',
+        'open orders': `${openOrders.count}${openOrders.hasMore ? ' and more' : ''}`,
+      }),
+      ...table(
+        balances.map(({ token, symbol, decimals, state, amount, ageMs }) => ({
+          token,
+          symbol,
+          decimals,
+          amount: amount ?? state,
+          'age ms': ageMs,
+        })),
+      ),
+      ...(used.length === 0 ? [] : table(used)),
+    ],
   }
 }
 

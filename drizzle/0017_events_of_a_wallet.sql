@@ -1,0 +1,1 @@
+CREATE INDEX "order_events_shard" ON "order_events" USING btree ("shard","id");
