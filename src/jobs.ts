@@ -1,3 +1,4 @@
+import { watchKeys } from './alerts/watch.ts'
 import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
@@ -23,6 +24,7 @@ const WATCH_INTERVAL_MS = 1_000
 const DELIVERY_INTERVAL_MS = 1_000
 const FORGET_INTERVAL_MS = 3_600_000
 const NONCES_INTERVAL_MS = 30_000
+const KEYS_INTERVAL_MS = 1_000
 
 /** Every periodic job. Node repeats each at its interval; Workers run all of them at each tick of the cron trigger. */
 export const JOBS: readonly Job[] = [
@@ -51,6 +53,11 @@ export const JOBS: readonly Job[] = [
     stop: (world) => releaseShare(world).catch(() => {}),
   },
   {
+    name: 'watch_keys',
+    intervalMs: () => KEYS_INTERVAL_MS,
+    run: async (world) => world.watch.isSuperseded() || watchKeys(world),
+  },
+  {
     name: 'forget_nonces',
     intervalMs: () => NONCES_INTERVAL_MS,
     async run({ db, watch }, now) {
@@ -62,7 +69,7 @@ export const JOBS: readonly Job[] = [
     name: 'flush_usage',
     intervalMs: () => USAGE_INTERVAL_MS,
     async run({ usage, db }, now) {
-      if (usage.isDue(now)) await usage.flush(db)
+      await usage.flushDue(db, now)
       return true
     },
     stop: ({ usage, db }) => usage.flush(db),

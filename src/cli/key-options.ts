@@ -32,6 +32,7 @@ const OPTION_TYPES: {
   amounts: { value: '<json>', read: readObject },
   flag: {},
   publicKey: { value: '<key>', note: '; of it the key in base64url alone', read: readPublicKey },
+  record: { value: '<json>', read: readObject },
 }
 
 /** Adds an option for each term of a key, as `--max-amount-in <json>` for maxAmountIn. */
@@ -92,6 +93,6 @@ function readObject(value: string): unknown {
   try {
     return JSON.parse(value)
   } catch {
-    throw new InvalidArgumentError('It is JSON, as {"TOKEN":{"perOrder":"5","perDay":"50"}}.')
+    throw new InvalidArgumentError('It is JSON, as in the help of the option.')
   }
 }

@@ -10,6 +10,7 @@ export type { ErrorCode } from '../errors.ts'
 export type {
   CreatedKey,
   CreatedSigningKey,
+  HeartbeatTaken,
   Key,
   KeyStatus,
   KeyWindow,
@@ -19,7 +20,17 @@ export type {
 } from '../keys/key.ts'
 export { type Permission, SCOPES, type Scope } from '../keys/scope.ts'
 export { findSecrets, SERVICE_PREFIX } from '../keys/secret.ts'
-export type { AmountLimit, KeyLimits, MaxAmountIn, PublicKey } from '../keys/terms.ts'
+export type { Suspended } from '../keys/suspension.ts'
+export type {
+  AlertAction,
+  Alerts,
+  AmountLimit,
+  Heartbeat,
+  KeyLimits,
+  KeyRules,
+  MaxAmountIn,
+  PublicKey,
+} from '../keys/terms.ts'
 export { NOTICE_TYPES, type NoticePayload } from '../notices/notice.ts'
 export {
   type NewOrder,

@@ -1,6 +1,13 @@
 import type { AuditHead } from '../audit/event.ts'
 import { formIssues, MAX_GRACE_SECONDS } from '../keys/form.ts'
-import type { CreatedKey, CreatedSigningKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import type {
+  CreatedKey,
+  CreatedSigningKey,
+  HeartbeatTaken,
+  Key,
+  Me,
+  RotatedKey,
+} from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import { hashSecret, type Secret } from '../keys/secret.ts'
 import {
@@ -305,11 +312,21 @@ function revoked(keyId: string): Message {
   return { message: `API key ${keyId} has been revoked` }
 }
 
-function ownKey({ transport, calls }: Context): Pick<Keys, 'me' | 'deleteSelf'> {
+function ownKey({ transport, calls }: Context): Pick<Keys, 'me' | 'heartbeat' | 'deleteSelf'> {
   return {
     me: (options) =>
       calls.start(options, (context) =>
         transport.send<Me>({ method: 'GET', path: '/me', apiKey: true, repeatable: true, context }),
+      ),
+    heartbeat: (options) =>
+      calls.start(options, (context) =>
+        transport.send<HeartbeatTaken>({
+          method: 'POST',
+          path: '/heartbeat',
+          apiKey: true,
+          repeatable: true,
+          context,
+        }),
       ),
     deleteSelf: (options) =>
       calls.start(options, async (context) => {

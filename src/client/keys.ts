@@ -1,6 +1,13 @@
-import type { CreatedKey, CreatedSigningKey, Key, Me, RotatedKey } from '../keys/key.ts'
+import type {
+  CreatedKey,
+  CreatedSigningKey,
+  HeartbeatTaken,
+  Key,
+  Me,
+  RotatedKey,
+} from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
-import type { KeyTerms, LimitTerms, NoteTerms, PublicKey } from '../keys/terms.ts'
+import type { KeyTerms, LimitTerms, NoteTerms, PublicKey, RuleTerms } from '../keys/terms.ts'
 import type { KeyUsage, WalletUsage } from '../usage/usage.ts'
 import type { CallOptions, CallPromise } from './call.ts'
 import type { PagedList } from './paging.ts'
@@ -16,7 +23,7 @@ export interface KeyFilter {
 /** What a grant may set besides a key's name, permissions and end. What is absent does not narrow the key. */
 export type NewKeyLimits = {
   [Name in Exclude<
-    keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & NoteTerms),
+    keyof (Pick<KeyTerms, 'rateLimit'> & LimitTerms & RuleTerms & NoteTerms),
     'publicKey'
   >]?: Exclude<KeyTerms[Name], null>
 }
@@ -83,7 +90,7 @@ export interface RotateKeyOptions extends CreateKeyOptions {
 export type RecoveredKey = Omit<CreatedKey, 'auditHead'> & Partial<Pick<CreatedKey, 'auditHead'>>
 
 /**
- * The API keys of the signer's wallet. The wallet signs every call but `me`, `deleteSelf` and `useCertificate`; an API key
+ * The API keys of the signer's wallet. The wallet signs every call but `me`, `heartbeat`, `deleteSelf` and `useCertificate`; an API key
  * cannot manage keys. A call rejects with `SIGNER_MISSING` where the client has no signer, with `INVALID_ARGUMENT` for a
  * text that is no key id, and with `KEY_NOT_FOUND` for the key of another wallet.
  */
@@ -270,7 +277,7 @@ export interface Keys {
    */
   suspend(keyId: string, options?: CallOptions): CallPromise<Key>
   /**
-   * Resumes a key that its owner suspended. Repeated as {@link update}. Rejects with `KEY_NOT_LIVE` where the operator
+   * Resumes a key that its owner suspended, or a rule of its owner: see `suspendedBy`. Repeated as {@link update}. Rejects with `KEY_NOT_LIVE` where the operator
    * suspended it, or where it has ended.
    *
    * @example
@@ -355,6 +362,21 @@ export interface Keys {
    * ```
    */
   me(options?: CallOptions): CallPromise<Me>
+  /**
+   * Sends a sign of life of the client's own API key, for a bot that has nothing else to ask: every request that the gate counts is
+   * one. Resolves with what a silence does, and with the time before which the next request has to come. Both are null where the key's
+   * owner set no `heartbeat`. Repeated after a lost connection.
+   *
+   * @example
+   * ```ts
+   * import { createClient } from 'latchkey/client'
+   *
+   * const bot = createClient({ baseUrl: 'https://dex.example', apiKey: process.env.LATCHKEY_API_KEY })
+   * const { heartbeat, deadline } = await bot.keys.heartbeat()
+   * console.log(heartbeat?.then ?? 'a silence does nothing', deadline)
+   * ```
+   */
+  heartbeat(options?: CallOptions): CallPromise<HeartbeatTaken>
   /**
    * Resolves with how a key was used in the last `days` (1 to 90; 30 by default), by the hour or by the UTC day.
    *

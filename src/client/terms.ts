@@ -2,6 +2,7 @@
 export {
   KEY_TERMS,
   type KeyTerms,
+  type MemberForm,
   TERM_NAMES,
   type TermForm,
   type TermIssue,

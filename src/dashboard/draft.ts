@@ -2,12 +2,14 @@ import type { Key, KeyChange, NewKey } from '../client/index.ts'
 import {
   KEY_TERMS,
   type KeyTerms,
+  type MemberForm,
   TERM_NAMES,
   type TermName,
   type TermsPolicy,
   validateTerms,
 } from '../client/terms.ts'
 import { readAmount, writeAmount } from './format.ts'
+import { NO_RULES, type RulesDraft, readAlerts, readHeartbeat, rulesOfKey } from './rules.ts'
 
 /** What the visitor may spend of a token, in the token's own units, as typed. */
 export interface AmountDraft {
@@ -29,6 +31,7 @@ export interface KeyDraft {
   ownOrdersOnly: boolean
   maxOpenOrders: string
   rateLimit: string
+  rules: RulesDraft
   label: string
   /** How its requests are signed: shown, and kept as it is. */
   signing: Signing
@@ -72,6 +75,7 @@ export function draftOf(
     ownOrdersOnly: false,
     maxOpenOrders: '',
     rateLimit: '',
+    rules: NO_RULES,
     label: '',
     signing: UNSIGNED,
   }
@@ -114,6 +118,7 @@ export function draftOfKey(key: Key, decimalsOf: DecimalsOf): KeyDraft {
     ownOrdersOnly: key.ownOrdersOnly === true,
     maxOpenOrders: key.maxOpenOrders === undefined ? '' : String(key.maxOpenOrders),
     rateLimit: String(key.rateLimit),
+    rules: rulesOfKey(key, write),
     label: key.label ?? '',
     signing: {
       publicKey: key.publicKey ?? null,
@@ -159,14 +164,25 @@ export function readDraft(draft: KeyDraft, decimalsOf: DecimalsOf, policy: Terms
     ownOrdersOnly: draft.ownOrdersOnly,
     maxOpenOrders: whole('maxOpenOrders', draft.maxOpenOrders),
     ...draft.signing,
+    heartbeat: readHeartbeat(draft.rules),
+    alerts: readAlerts(draft.rules, dailyTokens(draft), decimalsOf),
     label: draft.label.trim() === '' ? null : draft.label.trim(),
     justification: null,
   }
   if (terms.name === '' || Number.isNaN(terms.expiresAt))
     faults.add(terms.name === '' ? 'name' : 'expiresAt')
   for (const name of TERM_NAMES) if (!hasForm(name, terms[name])) faults.add(name)
-  for (const { term } of validateTerms(terms, policy)) faults.add(term)
+  // What has not the form of a term cannot be compared with the others.
+  const compared = faults.has('alerts') ? { ...terms, alerts: null } : terms
+  for (const { term } of validateTerms(compared, policy)) faults.add(term)
   return { terms, faults, awaited }
+}
+
+/** Tokens with an amount of the day. */
+export function dailyTokens({ amounts }: Pick<KeyDraft, 'amounts'>): string[] {
+  return amounts
+    .filter(({ token, perDay }) => token !== '' && perDay.trim() !== '')
+    .map(({ token }) => token)
 }
 
 function endOfDay(day: string): number {
@@ -193,6 +209,7 @@ function hasForm(name: TermName, value: unknown): boolean {
   const form = KEY_TERMS[name]
   if (value === null) return true
   if (form.type === 'text') return [...String(value)].length <= form.maxCharacters
+  if (form.type === 'record') return isOfForm(form, value)
   if (form.type === 'integer')
     return (
       Number(value) >= (form.min ?? 0) && Number(value) <= (form.max ?? Number.MAX_SAFE_INTEGER)
@@ -204,6 +221,25 @@ function hasForm(name: TermName, value: unknown): boolean {
     items.length <= (form.maxItems ?? items.length) &&
     items.every((item) => pattern.test(item) && item.length <= maxLength)
   )
+}
+
+/** As `hasForm`, of a member of a record. What is chosen from a list is one of it. */
+function isOfForm(form: MemberForm, value: unknown): boolean {
+  switch (form.type) {
+    case 'integer':
+      return Number(value) >= form.min && Number(value) <= form.max
+    case 'sums': {
+      const amounts = Object.values(value as Record<string, string>)
+      return amounts.length > 0 && amounts.every((amount) => amount !== '')
+    }
+    case 'record':
+      return Object.entries(value as object).every(([name, member]) => {
+        const of = form.members[name]
+        return of !== undefined && isOfForm(of, member)
+      })
+    case 'choice':
+      return true
+  }
 }
 
 /** What is signed to create the key. */

@@ -1,9 +1,10 @@
 import { useState } from 'preact/hooks'
 import type { ServiceInfo } from '../client/index.ts'
 import type { TermName } from '../client/terms.ts'
-import { type AmountDraft, DEFAULT_DAYS, dayAfter, type KeyDraft } from './draft.ts'
+import { type AmountDraft, DEFAULT_DAYS, dailyTokens, dayAfter, type KeyDraft } from './draft.ts'
 import { say, sayIfKnown } from './language.ts'
 import { Button, Field, Icon, ListField, Segments } from './parts.tsx'
+import { AlertsField, HeartbeatField } from './rules-fields.tsx'
 import { isUnknownToken, tokenName } from './tokens.ts'
 
 const DAYS = [7, 30, DEFAULT_DAYS] as const
@@ -123,6 +124,21 @@ export function KeyForm(props: {
         />
       </fieldset>
 
+      <details class="group more" open={hasRules(draft, faults)}>
+        <summary>{say('form.watch')}</summary>
+        <HeartbeatField
+          rules={draft.rules}
+          error={faultText('heartbeat')}
+          onChange={(rules) => set({ rules })}
+        />
+        <AlertsField
+          rules={draft.rules}
+          daily={dailyTokens(draft)}
+          error={faultText('alerts')}
+          onChange={(rules) => set({ rules })}
+        />
+      </details>
+
       <details class="group more" open={hasMore(draft, faults)}>
         <summary>{say('form.more')}</summary>
         <label class="check">
@@ -176,6 +192,15 @@ export function KeyForm(props: {
         </Field>
       </details>
     </>
+  )
+}
+
+function hasRules({ rules }: KeyDraft, faults: ReadonlySet<TermName>): boolean {
+  return (
+    rules.onSilence !== '' ||
+    Object.values(rules.actions).some((action) => action !== '') ||
+    faults.has('heartbeat') ||
+    faults.has('alerts')
   )
 }
 

@@ -33,14 +33,15 @@ import { Certificate, SecretDialog } from './secret.tsx'
 import { useStore } from './store.ts'
 import { toast } from './toasts.tsx'
 import { amountIn, decimalsOf, requireDecimals, tokenAmount, tokensLearned } from './tokens.ts'
-import { sentenceOf, termText } from './words.ts'
+import { alertTexts, heartbeatText, sentenceOf, termText } from './words.ts'
 
 const HOURS = 48
 const DAY_MS = 86_400_000
 
 export function KeyPage({ keyId }: { keyId: string }) {
   useStore(tokensLearned)
-  const key = useLoad((signal) => reader().keys.get(keyId, { signal }), [keyId])
+  // A rule may suspend it at any time.
+  const key = useLoad((signal) => reader().keys.get(keyId, { signal }), [keyId], { isLive: true })
   const usage = useLoad(
     (signal) => reader().keys.usage(keyId, { by: 'hour', days: 3 }, { signal }),
     [keyId],
@@ -91,6 +92,22 @@ export function KeyPage({ keyId }: { keyId: string }) {
                 one.expiresAt === undefined ? say('never') : formatTime(one.expiresAt),
               ],
               [say('term.rateLimit'), formatNumber(one.rateLimit)],
+              [
+                say('term.heartbeat'),
+                one.heartbeat === undefined ? say('none.heartbeat') : heartbeatText(one.heartbeat),
+              ],
+              [
+                say('term.alerts'),
+                one.alerts === undefined ? (
+                  say('none.alerts')
+                ) : (
+                  <span class="stack" key="alerts">
+                    {alertTexts(one.alerts).map((text) => (
+                      <span key={text}>{text}</span>
+                    ))}
+                  </span>
+                ),
+              ],
               ...(one.label === undefined ? [] : ([[say('term.label'), one.label]] as const)),
             ]}
           />
@@ -169,6 +186,14 @@ function KeyHead({ of }: { of: Key }) {
         )}
       </PageHead>
       {pause.error !== undefined && <Problem error={pause.error} onDismiss={pause.dismiss} />}
+      {status === 'suspended' && of.suspendedAt && (
+        <p class="note warn">
+          <Icon name="alert" />
+          <span>
+            {say(`suspendedBy.${of.suspendedBy ?? 'owner'}`, { time: formatTime(of.suspendedAt) })}
+          </span>
+        </p>
+      )}
       {of.previousUntil && <Grace until={of.previousUntil} />}
       {dialog === 'rotate' && (
         <RotateDialog

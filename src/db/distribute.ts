@@ -186,6 +186,9 @@ const PARENTS = [
   ['key_reservations', 'key_id', 'api_keys', 'id'],
   ['key_usage', 'key_id', 'api_keys', 'id'],
   ['key_sightings', 'key_id', 'api_keys', 'id'],
+  ['key_watches', 'key_id', 'api_keys', 'id'],
+  ['key_rates', 'key_id', 'api_keys', 'id'],
+  ['key_findings', 'key_id', 'api_keys', 'id'],
   ['order_events', 'order_uuid', 'orders', 'uuid'],
   ['transactions', 'order_uuid', 'orders', 'uuid'],
 ] as const

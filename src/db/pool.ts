@@ -397,7 +397,7 @@ export function openPool({
 function lazily(send: (asArrays: boolean) => Promise<unknown>): Statement {
   let result: Promise<unknown> | undefined
   return {
-    // biome-ignore lint/suspicious/noThenProperty: a statement of the driver is a thenable too.
+    // A statement of the driver is a thenable too.
     // biome-ignore lint/suspicious/noAssignInExpressions: sent once, however often it is awaited.
     then: (done, failed) => (result ??= send(false).catch(throwFromDatabase)).then(done, failed),
     values: () => send(true).catch(throwFromDatabase),

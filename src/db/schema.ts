@@ -16,7 +16,8 @@ import {
   unique,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
-import type { MaxAmountIn, PublicKey } from '../keys/terms.ts'
+import type { Suspended } from '../keys/suspension.ts'
+import type { Alerts, Heartbeat, MaxAmountIn, PublicKey } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
 import type { SightingKind } from '../usage/usage.ts'
 import type { DeliveryState, DisabledReason } from '../webhooks/webhook.ts'
@@ -100,6 +101,8 @@ export const apiKeys = pgTable(
     publicKey: jsonb('public_key').$type<PublicKey>(),
     requireSignature: boolean('require_signature').notNull().default(false),
     maxSignatureAgeSeconds: integer('max_signature_age_seconds'),
+    heartbeat: jsonb().$type<Heartbeat>(),
+    alerts: jsonb().$type<Alerts>(),
     label: text(),
     justification: text(),
     previousKeyHash: bytea('previous_key_hash').unique('api_keys_previous_hash'),
@@ -114,7 +117,7 @@ export const apiKeys = pgTable(
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at'),
     suspendedAt: time('suspended_at'),
-    suspendedBy: text('suspended_by').$type<'owner' | 'operator' | 'both'>(),
+    suspendedBy: text('suspended_by').$type<Suspended>(),
     revokedAt: time('revoked_at'),
     // Counters of a release before `key_counters`. No release reads them any more, and a trigger refuses to change them.
     oldLastUsedAt: time('last_used_at'),
@@ -212,6 +215,9 @@ export const keySpending = pgTable(
     /** Days since 1970. */
     day: integer().notNull(),
     amount: numeric({ precision: 60, scale: 0 }).notNull(),
+    /** Of it, what was reserved in an hour, and the number of the hour since 1970: the latest one. What is released stays in it. */
+    hour: integer(),
+    hourAmount: numeric('hour_amount', { precision: 60, scale: 0 }),
     shard: shard(),
   },
   (table) => [
@@ -273,6 +279,73 @@ export const keySightings = pgTable(
   },
   (table) => [
     primaryKey({ name: 'key_sightings_pk', columns: [table.keyId, table.kind, table.value] }),
+  ],
+)
+
+/**
+ * When a process looks at a key next whose owner set a rule that time decides: `heartbeat`, or `expiring` of the alerts. It repeats
+ * nothing that the owner signed: the key's row has that, under its MAC. A row that is due and has no use is deleted then.
+ */
+export const keyWatches = pgTable(
+  'key_watches',
+  {
+    keyId: text('key_id')
+      .notNull()
+      .references(() => apiKeys.id, { onDelete: 'cascade', onUpdate: 'cascade' }),
+    rule: text().$type<'heartbeat' | 'expiring'>().notNull(),
+    walletAddress: text('wallet_address').notNull(),
+    /** A silence does not begin before: the owner set the term then, or the key was resumed. */
+    armedAt: time('armed_at').notNull(),
+    dueAt: time('due_at').notNull(),
+    /** The beginning of the last silence that was acted on. */
+    silentSince: time('silent_since'),
+    shard: shard(),
+  },
+  (table) => [
+    ofWallet('key_watches', 'wallet_address'),
+    primaryKey({ name: 'key_watches_pk', columns: [table.keyId, table.rule] }),
+    index('key_watches_due').on(table.dueAt),
+  ],
+)
+
+/** Requests with a key that has such an alert, in a window of so many seconds since 1970. Deleted an hour later. */
+export const keyRates = pgTable(
+  'key_rates',
+  {
+    keyId: text('key_id').notNull(),
+    seconds: integer().notNull(),
+    /** The number of the window. */
+    window: integer().notNull(),
+    requests: count('requests'),
+    refused: count('refused'),
+    shard: shard(),
+  },
+  (table) => [
+    primaryKey({ name: 'key_rates_pk', columns: [table.keyId, table.seconds, table.window] }),
+  ],
+)
+
+/**
+ * What the rules of a key have found, once for each subject: an address, a network, a window, an end. A process acts on it once, and sets
+ * `acted_at` in the same transaction.
+ */
+export const keyFindings = pgTable(
+  'key_findings',
+  {
+    keyId: text('key_id').notNull(),
+    rule: text().notNull(),
+    subject: text().notNull(),
+    walletAddress: text('wallet_address').notNull(),
+    at: time('at').notNull(),
+    details: jsonb().$type<Record<string, unknown>>().notNull(),
+    actedAt: time('acted_at'),
+    shard: shard(),
+  },
+  (table) => [
+    ofWallet('key_findings', 'wallet_address'),
+    primaryKey({ name: 'key_findings_pk', columns: [table.keyId, table.rule, table.subject] }),
+    index('key_findings_open').on(table.at).where(sql`${table.actedAt} IS NULL`),
+    index('key_findings_at').on(table.at),
   ],
 )
 

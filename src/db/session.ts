@@ -17,6 +17,9 @@ export const PLANNING = {
 /** A plan for a statement on distributed tables is of the shards that it names: it cannot be one for all of them. */
 export const DISTRIBUTED_PLANNING = { plan_cache_mode: 'force_custom_plan' } as const
 
+/** The longest that a statement may run. Below the pool's own limit for a silent server. */
+export const STATEMENT_TIMEOUT_MS = 3_000
+
 /**
  * What every session of the service has, whatever is set on the role, the database or the server: how values are written,
  * how transactions see each other, and how long a statement may take. `default_transaction_read_only` is not among them:
@@ -33,8 +36,7 @@ const PINNED: Settings = {
   // A statement that waited for a row must see what its holder committed.
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
-  // Below the pool's own limit for a silent server.
-  statement_timeout: 3_000,
+  statement_timeout: STATEMENT_TIMEOUT_MS,
   lock_timeout: 2_000,
   // A process that stops in the middle of a transaction holds a row no longer.
   idle_in_transaction_session_timeout: 5_000,

@@ -28,6 +28,7 @@ import {
 } from './terms.ts'
 import { RIGHTS, termLists } from './terms-sql.ts'
 import { nameSkeleton } from './text.ts'
+import { watchEnd, watchSilence } from './watches.ts'
 
 type CreateReason =
   | 'invalidRequest'
@@ -213,6 +214,9 @@ function storeKey(
     if (isOwnSecret && (await isPreviousSecret(tx, walletAddress, keyHash)))
       return refuse('secretInUse')
     if (services.distribution !== undefined) await insertCounters(tx, keyId, walletAddress)
+    const watched = { ...terms, id: keyId, walletAddress }
+    await watchSilence(tx, watched, now)
+    await watchEnd(tx, watched, now)
     const mac = services.mac(rightsText(readRights(inserted.rights)))
     const entry = ownerEntry(action, consumed.value, keyId, now, { keyHash })
     return ok(await appendAudit(tx, entry, [{ keyId, mac }]))

@@ -166,7 +166,10 @@ function presentKey(
     ...(counters.lastUsedAt && { lastUsedAt: counters.lastUsedAt.toISOString() }),
     ...(row.expiresAt && { expiresAt: row.expiresAt.toISOString() }),
     ...(isInGrace && row.previousUntil && { previousUntil: row.previousUntil.toISOString() }),
-    ...(row.suspendedAt && { suspendedAt: row.suspendedAt.toISOString() }),
+    ...(row.suspendedAt && {
+      suspendedAt: row.suspendedAt.toISOString(),
+      suspendedBy: row.suspendedBy ?? 'operator',
+    }),
     ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
     usageStats: {
       totalRequests: counters.totalRequests,

@@ -1,6 +1,8 @@
 import {
   KEY_TERMS,
+  type MemberForm,
   memberOf,
+  type RecordForm,
   TERM_NAMES,
   type TermForm,
   type TermName,
@@ -78,39 +80,79 @@ const FAULTS: {
   },
   list: listFaults,
   ranges: listFaults,
-  integer(value, { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }) {
-    if (!Number.isSafeInteger(value)) return [['', 'must be a whole number']]
-    return [
-      ...fault(Number(value) < min, `must be ${min} or more`),
-      ...fault(Number(value) > max, `must be ${max} or less`),
-    ]
-  },
+  integer: integerFaults,
   time: (value) =>
     fault(
       !isIsoTime(value) &&
         !(Number.isSafeInteger(value) && Number(value) > 0 && Number(value) <= MAX_TIME),
       EXPIRY_MESSAGE,
     ),
-  amounts(value, { token, maxItems }) {
-    if (!isRecord(value)) return [['', 'must be an object']]
-    const tokens = Object.keys(value)
-    return [
-      ...fault(
-        tokens.length === 0 || tokens.length > maxItems,
-        `must name 1 to ${maxItems} tokens`,
-      ),
-      ...tokens.flatMap((name) => [
-        ...fault(name === '__proto__' || !hasForm(name, token), token.message, `.${name}`),
-        ...amountFaults(value[name], `.${name}`),
-      ]),
-    ]
-  },
+  amounts: (value, form) => byTokenFaults(value, form, amountFaults),
   flag: (value) => fault(typeof value !== 'boolean', 'must be true or false'),
   publicKey(value, { key: form }) {
     const { alg, key, ...others } = isRecord(value) ? value : {}
     const isOne = alg === 'ed25519' && hasForm(key, form) && Object.keys(others).length === 0
     return fault(!isOne, PUBLIC_KEY_MESSAGE)
   },
+  record: recordFaults,
+}
+
+const MEMBER_FAULTS: {
+  readonly [Type in MemberForm['type']]: (
+    value: unknown,
+    form: Extract<MemberForm, { type: Type }>,
+  ) => Fault[]
+} = {
+  integer: integerFaults,
+  choice: (value, { from }) =>
+    fault(typeof value !== 'string' || !from.includes(value), `must be ${from.join(' or ')}`),
+  sums: (value, form) => byTokenFaults(value, form, sumFaults),
+  record: recordFaults,
+}
+
+function recordFaults(value: unknown, { members, arePartial = false }: RecordForm): Fault[] {
+  if (!isRecord(value)) return [['', 'must be an object']]
+  const names = Object.keys(members)
+  const given = names.filter((name) => Object.hasOwn(value, name) && value[name] !== undefined)
+  return [
+    ...fault(given.length === 0, `must have one of ${names.join(', ')} at least`),
+    ...Object.keys(value)
+      .filter((name) => !Object.hasOwn(members, name))
+      .flatMap((name) => fault(true, 'is not known', `.${name}`)),
+    ...Object.entries(members).flatMap(([name, form]) => {
+      const member = Object.hasOwn(value, name) ? value[name] : undefined
+      if (member === undefined && arePartial) return []
+      const faults = MEMBER_FAULTS[form.type] as (value: unknown, form: MemberForm) => Fault[]
+      return faults(member, form).map(([path, message]): Fault => [`.${name}${path}`, message])
+    }),
+  ]
+}
+
+function integerFaults(
+  value: unknown,
+  { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }: { min?: number; max?: number },
+): Fault[] {
+  if (!Number.isSafeInteger(value)) return [['', 'must be a whole number']]
+  return [
+    ...fault(Number(value) < min, `must be ${min} or more`),
+    ...fault(Number(value) > max, `must be ${max} or less`),
+  ]
+}
+
+function byTokenFaults(
+  value: unknown,
+  { token, maxItems }: { token: TextForm; maxItems: number },
+  faultsOf: (value: unknown, path: string) => Fault[],
+): Fault[] {
+  if (!isRecord(value)) return [['', 'must be an object']]
+  const tokens = Object.keys(value)
+  return [
+    ...fault(tokens.length === 0 || tokens.length > maxItems, `must name 1 to ${maxItems} tokens`),
+    ...tokens.flatMap((name) => [
+      ...fault(name === '__proto__' || !hasForm(name, token), token.message, `.${name}`),
+      ...faultsOf(value[name], `.${name}`),
+    ]),
+  ]
 }
 
 function listFaults(
@@ -137,13 +179,17 @@ function amountFaults(value: unknown, path: string): Fault[] {
     ...fault(Object.keys(others).length > 0, 'must have perOrder and perDay only', path),
     ...fault(perOrder === undefined && perDay === undefined, 'must have perOrder or perDay', path),
     ...Object.entries({ perOrder, perDay }).flatMap(([name, amount]) =>
-      fault(
-        amount !== undefined && !(typeof amount === 'string' && AMOUNT_PATTERN.test(amount)),
-        'must be a whole number above 0, as text, in the smallest unit',
-        `${path}.${name}`,
-      ),
+      amount === undefined ? [] : sumFaults(amount, `${path}.${name}`),
     ),
   ]
+}
+
+function sumFaults(amount: unknown, path: string): Fault[] {
+  return fault(
+    !(typeof amount === 'string' && AMOUNT_PATTERN.test(amount)),
+    'must be a whole number above 0, as text, in the smallest unit',
+    path,
+  )
 }
 
 function hasForm(value: unknown, { pattern, maxLength }: TextForm): boolean {

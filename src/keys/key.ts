@@ -1,6 +1,7 @@
 import type { AuditHead } from '../audit/event.ts'
 import type { Permission } from './scope.ts'
-import type { KeyLimits, KeyNotes } from './terms.ts'
+import type { Suspended } from './suspension.ts'
+import type { Heartbeat, KeyLimits, KeyNotes, KeyRules } from './terms.ts'
 
 /** Whether a key is accepted. Only `active` is; `revoked` and `expired` are final. */
 export type KeyStatus = 'active' | 'suspended' | 'revoked' | 'expired'
@@ -16,7 +17,7 @@ export interface UsageStats {
 }
 
 /** An API key as its owner sees it. The secret is not part of it: only the response that creates or rotates it has one. */
-export interface Key extends KeyLimits, KeyNotes {
+export interface Key extends KeyLimits, KeyRules, KeyNotes {
   /** `key_` and letters or digits. */
   id: string
   /** The same as `id`. */
@@ -36,12 +37,14 @@ export interface Key extends KeyLimits, KeyNotes {
   /** When the secret before the last rotation ends; absent once it has. */
   previousUntil?: string
   suspendedAt?: string
+  /** Who suspended it: its owner, the operator, both, or one of the owner's rules, by its name. Its owner lifts all but the operator's. */
+  suspendedBy?: Suspended
   revokedAt?: string
   usageStats: UsageStats
 }
 
 /** The response that creates a key: the only one that has `apiKey`. */
-export interface CreatedKey extends KeyLimits, KeyNotes {
+export interface CreatedKey extends KeyLimits, KeyRules, KeyNotes {
   status: 'success'
   /** `ck_live_` + 43 base62 characters, of which 4 name the shard of the wallet, + a 6 character checksum. */
   apiKey: string
@@ -90,6 +93,8 @@ export interface Me {
   name: string
   permissions: Permission[]
   limits: KeyLimits
+  /** What a silence of the key does, where its owner said so. */
+  heartbeat?: Heartbeat
   /** What was spent today (UTC), by input token, of the tokens that have a daily limit. */
   spentToday: Record<string, string>
   /** Requests a minute. */
@@ -98,4 +103,14 @@ export interface Me {
   /** ISO 8601: when the key ends, or the secret that was sent. */
   expiresAt?: string
   createdAt: string
+}
+
+/** The response to a heartbeat. */
+export interface HeartbeatTaken {
+  status: 'success'
+  keyId: string
+  /** What a silence does; null where the owner set nothing for it, and the heartbeat has no effect. */
+  heartbeat: Heartbeat | null
+  /** ISO 8601: a request that the gate counts before then keeps it from happening. Null with `heartbeat`. */
+  deadline: string | null
 }

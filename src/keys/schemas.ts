@@ -1,9 +1,18 @@
 import * as z from 'zod'
+import type { ZodMiniType } from 'zod/mini'
 import { AuditHeadSchema, actionSchema } from '../actions/schemas.ts'
 import { booleanParameter, integerParameter } from '../wire/query.ts'
 import { MAX_GRACE_SECONDS } from './form.ts'
-import type { CreatedKey, Key, RotatedKey } from './key.ts'
-import { KEY_TERMS, LIMIT_NAMES, NOTE_NAMES, type TermName } from './terms.ts'
+import type { CreatedKey, HeartbeatTaken, Key, Me, RotatedKey } from './key.ts'
+import { SUSPENDING_RULES } from './suspension.ts'
+import {
+  type Heartbeat,
+  KEY_TERMS,
+  LIMIT_NAMES,
+  NOTE_NAMES,
+  RULE_NAMES,
+  type TermName,
+} from './terms.ts'
 import { CHANGE_MEMBERS, Expiry, GRANT_MEMBERS, valueSchema } from './values.ts'
 
 export const KeyId = z.string().regex(/^key_[0-9A-Za-z]{1,40}$/, 'must look like key_123abc')
@@ -120,8 +129,10 @@ function shownShape<Name extends TermName>(names: readonly Name[]) {
   return Object.fromEntries(members) as unknown as { [Each in Name]: z.ZodOptional }
 }
 
+export const HeartbeatSchema = valueSchema('heartbeat') as ZodMiniType<Heartbeat>
+
 export const LimitsSchema = z.object(shownShape(LIMIT_NAMES))
-const SHOWN_TERMS = shownShape([...LIMIT_NAMES, ...NOTE_NAMES])
+const SHOWN_TERMS = shownShape([...LIMIT_NAMES, ...RULE_NAMES, ...NOTE_NAMES])
 
 export const KeySchema = z
   .object({
@@ -139,6 +150,13 @@ export const KeySchema = z
     expiresAt: time.optional(),
     previousUntil: time.optional(),
     suspendedAt: time.optional(),
+    suspendedBy: z
+      .enum(['owner', 'operator', 'both', ...SUSPENDING_RULES])
+      .optional()
+      .meta({
+        description:
+          'Who suspended it; a rule of its owner by its name. The owner lifts all but the operator.',
+      }),
     revokedAt: time.optional(),
     usageStats: z.object({
       totalRequests: z.int(),
@@ -217,6 +235,7 @@ export const MeResponse = z
     name: z.string(),
     permissions: z.array(z.string()),
     limits: LimitsSchema,
+    heartbeat: z.optional(HeartbeatSchema),
     spentToday: z.record(z.string(), z.string()).meta({
       description:
         'What was spent today (UTC), by input token, of the tokens that have a daily limit.',
@@ -229,6 +248,18 @@ export const MeResponse = z
     createdAt: time,
   })
   .meta({ id: 'Me' })
+
+export const HeartbeatTakenResponse = z
+  .object({
+    status: z.literal('success'),
+    keyId: z.string(),
+    heartbeat: z.nullable(HeartbeatSchema),
+    deadline: time.nullable().meta({
+      description:
+        'A request that the gate counts before then keeps the silence from having its effect.',
+    }),
+  })
+  .meta({ id: 'HeartbeatTaken' })
 
 export const RotatedKeySchema = z
   .object({
@@ -273,3 +304,5 @@ true satisfies Same<Loose<z.output<typeof KeySchema>>['usageStats'], Key['usageS
 true satisfies Same<keyof z.output<typeof KeySchema>, keyof Key>
 true satisfies Same<keyof z.output<typeof CreatedKeySchema>, keyof CreatedKey>
 true satisfies Same<keyof z.output<typeof RotatedKeySchema>, keyof RotatedKey>
+true satisfies Same<keyof z.output<typeof HeartbeatTakenResponse>, keyof HeartbeatTaken>
+true satisfies Same<keyof z.output<typeof MeResponse>, keyof Me>

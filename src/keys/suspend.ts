@@ -11,6 +11,7 @@ import { type ChangeReason, changeKeys, changeLiveKey, lockKeys } from './change
 import { walletOf } from './find.ts'
 import type { KeyServices } from './services.ts'
 import { resumed, type Suspension, suspended } from './suspension.ts'
+import { watchSilence } from './watches.ts'
 
 /** Refuses a key everything until it is resumed. Idempotent: suspending a suspended key succeeds. */
 export async function suspendKey(
@@ -23,17 +24,17 @@ export async function suspendKey(
   )
 }
 
-/** Lifts the owner's suspension; the operator's refuses it. Idempotent: resuming an active key succeeds. */
+/** Lifts the suspension of the owner, or of one of the owner's rules; the operator's refuses it. Idempotent: resuming an active key succeeds. */
 export async function resumeKey(
   services: KeyServices,
   action: SignedAction<{ keyId: string } & HeadMember>,
   now: number,
 ): Promise<Result<AuditHead, ChangeReason>> {
-  return changeLiveKey(services, action, action.members.keyId, now, async (_, { rights }) => {
+  return changeLiveKey(services, action, action.members.keyId, now, async (tx, { rights }) => {
     const left = resumed(rights, 'owner')
-    return left === undefined
-      ? refuse('keyNotLive', { reason: 'suspended_by_operator' })
-      : ok(suspensionColumns(left))
+    if (left === undefined) return refuse('keyNotLive', { reason: 'suspended_by_operator' })
+    if (rights.suspendedAt !== null) await watchSilence(tx, rights, now)
+    return ok(suspensionColumns(left))
   })
 }
 
@@ -158,6 +159,7 @@ async function setKeys(
     const { id: keyId, suspendedBy } = key.rights
     const after = direction.after(key.rights, now)
     if (after === undefined || after.suspendedBy === suspendedBy) continue
+    if (after.suspendedAt === null) await watchSilence(tx, key.rights, now)
     changed.head = await changeKeys(tx, services, [key], suspensionColumns(after), {
       event: direction.keyEvent,
       walletAddress,
@@ -171,6 +173,7 @@ async function setKeys(
   return changed
 }
 
-function suspensionColumns({ suspendedAt, suspendedBy }: Suspension): SQL {
+/** The assignments that suspend a key, or resume it. */
+export function suspensionColumns({ suspendedAt, suspendedBy }: Suspension): SQL {
   return sql`suspended_at = ${timestamptzOrNull(suspendedAt)}, suspended_by = ${suspendedBy}::text`
 }

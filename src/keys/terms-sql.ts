@@ -37,6 +37,7 @@ const TYPES: Readonly<Record<TermForm['type'], ColumnType>> = {
   amounts: { sqlType: 'jsonb', write: JSON.stringify },
   flag: { sqlType: 'boolean', write: String },
   publicKey: { sqlType: 'jsonb', write: JSON.stringify },
+  record: { sqlType: 'jsonb', write: JSON.stringify },
 }
 
 /** The rights of a row that are no terms. */

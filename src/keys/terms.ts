@@ -49,6 +49,39 @@ export interface LimitTerms {
   maxSignatureAgeSeconds: number | null
 }
 
+/** What happens to a key that is not used for a time. */
+export interface Heartbeat {
+  /** Every request that the gate counts begins them anew. */
+  seconds: number
+  /** `cancel`: its open orders, those that were created with it. `suspend`: the key, until its owner resumes it. */
+  then: 'cancel' | 'suspend'
+}
+
+/** What follows a finding: the owner is told, or told and the key suspended until its owner resumes it. */
+export type AlertAction = 'notify' | 'suspend'
+
+/** What an owner wants to be told of a key. Requests that were refused count as well. */
+export interface Alerts {
+  /** It is used from an address that it was not used from before. */
+  newAddress?: { action: AlertAction }
+  /** It is used from a network (/24, or /48 of IPv6) that it was not used from before. */
+  newNetwork?: { action: AlertAction }
+  /** Of at least `requests` in five minutes, this share or more was refused. */
+  errorRate?: { percent: number; requests: number; action: AlertAction }
+  /** It is used more often than this in a UTC minute. */
+  requestsPerMinute?: { above: number; action: AlertAction }
+  /** It reserves more than this of a token in a UTC hour, in the token's smallest unit. */
+  spendPerHour?: { above: Record<string, string>; action: AlertAction }
+  /** It ends in 14, 3 and 1 days. */
+  expiring?: { action: 'notify' }
+}
+
+/** What the service watches of a key, and does, in the name of its owner. */
+export interface RuleTerms {
+  heartbeat: Heartbeat | null
+  alerts: Alerts | null
+}
+
 /** What an owner notes about a key. It gives no right and takes none. */
 export interface NoteTerms {
   label: string | null
@@ -56,7 +89,7 @@ export interface NoteTerms {
 }
 
 /** All terms of a key, as the service stores them. Null: not set. */
-export interface KeyTerms extends LimitTerms, NoteTerms {
+export interface KeyTerms extends LimitTerms, RuleTerms, NoteTerms {
   name: string
   permissions: Permission[]
   /** Milliseconds since 1970. */
@@ -71,6 +104,9 @@ export type TermName = keyof KeyTerms
 export type KeyLimits = {
   [Name in keyof LimitTerms]?: Exclude<LimitTerms[Name], null | false>
 }
+
+/** Rules as responses to the owner show them. The bearer of a key is not told of its alerts. */
+export type KeyRules = { [Name in keyof RuleTerms]?: Exclude<RuleTerms[Name], null> }
 
 /** Notes as responses show them. */
 export type KeyNotes = { [Name in keyof NoteTerms]?: Exclude<NoteTerms[Name], null> }
@@ -95,6 +131,22 @@ export interface TextForm {
   message: string
 }
 
+/** The form of a member of a record. */
+export type MemberForm =
+  | { type: 'integer'; min: number; max: number }
+  | { type: 'choice'; from: readonly string[] }
+  /** Amounts by token, as text. */
+  | { type: 'sums'; token: TextForm; maxItems: number }
+  | RecordForm
+
+/** An object with these members and no others. */
+export interface RecordForm {
+  type: 'record'
+  members: Readonly<Record<string, MemberForm>>
+  /** Whether each member may be absent, but not all of them; otherwise none may. */
+  arePartial?: boolean
+}
+
 /** The form of a term's values. Schemas, SQL types and CLI options follow from it: each has a table by `type`. */
 export type TermForm =
   /** Text for people: see `textFault`. */
@@ -108,6 +160,7 @@ export type TermForm =
   | { type: 'amounts'; token: TextForm; maxItems: number }
   | { type: 'flag' }
   | { type: 'publicKey'; key: TextForm }
+  | RecordForm
 
 type TypeOf<Value> = Value extends string
   ? 'text'
@@ -119,7 +172,17 @@ type TypeOf<Value> = Value extends string
         ? 'flag'
         : Value extends PublicKey
           ? 'publicKey'
-          : 'amounts'
+          : Value extends MaxAmountIn
+            ? 'amounts'
+            : 'record'
+
+type KindOf<Name extends TermName> = Name extends keyof LimitTerms
+  ? 'limit'
+  : Name extends keyof RuleTerms
+    ? 'rule'
+    : Name extends keyof NoteTerms
+      ? 'note'
+      : 'base'
 
 type Term<Name extends TermName> = Extract<
   TermForm,
@@ -127,8 +190,8 @@ type Term<Name extends TermName> = Extract<
 > & {
   /** Its member in a message, where that is not its name. */
   member?: MemberOf<Name>
-  /** How responses show it: a limit or a note when it is set, a base term in a form of its own. */
-  kind: Name extends keyof LimitTerms ? 'limit' : Name extends keyof NoteTerms ? 'note' : 'base'
+  /** How responses show it: a limit, a rule or a note when it is set, a base term in a form of its own. */
+  kind: KindOf<Name>
   /** Whether every grant sets it, so that no change can lift it. */
   isRequired?: true
   /** Its value in a row when the owner did not set it, or lifted it. */
@@ -197,6 +260,47 @@ const ED25519_KEY: TextForm = {
  */
 const SMALL_ORDER = /^(A[AQ]A{8}|7[Pfv]_{8}|JuiVj8KyJ7|xxdqcD1N2E)/
 const NO_TOKEN = 'must be a contract id of this network, or .stx'
+
+/** The shortest silence: it is noticed some five seconds late. The longest is 30 days. */
+export const MIN_HEARTBEAT_SECONDS = 10
+export const MAX_HEARTBEAT_SECONDS = 2_592_000
+const MAX_REQUESTS = 1_000_000
+const ACTION: MemberForm = { type: 'choice', from: ['notify', 'suspend'] }
+const HEARTBEAT: RecordForm = {
+  type: 'record',
+  members: {
+    seconds: { type: 'integer', min: MIN_HEARTBEAT_SECONDS, max: MAX_HEARTBEAT_SECONDS },
+    then: { type: 'choice', from: ['cancel', 'suspend'] },
+  },
+}
+const ALERTS: RecordForm & { members: Record<keyof Alerts, RecordForm> } = {
+  type: 'record',
+  arePartial: true,
+  members: {
+    newAddress: { type: 'record', members: { action: ACTION } },
+    newNetwork: { type: 'record', members: { action: ACTION } },
+    errorRate: {
+      type: 'record',
+      members: {
+        percent: { type: 'integer', min: 1, max: 100 },
+        requests: { type: 'integer', min: 10, max: MAX_REQUESTS },
+        action: ACTION,
+      },
+    },
+    requestsPerMinute: {
+      type: 'record',
+      members: { above: { type: 'integer', min: 1, max: MAX_REQUESTS }, action: ACTION },
+    },
+    spendPerHour: {
+      type: 'record',
+      members: { above: { type: 'sums', token: TOKEN, maxItems: MAX_LIST }, action: ACTION },
+    },
+    expiring: {
+      type: 'record',
+      members: { action: { type: 'choice', from: ['notify'] } },
+    },
+  },
+}
 
 export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
   name: {
@@ -359,6 +463,31 @@ export const KEY_TERMS: { readonly [Name in TermName]: Term<Name> } = {
     column: 'max_signature_age_seconds',
     description: 'how old a signature may be, 5 to 300 seconds, the default',
   },
+  heartbeat: {
+    ...HEARTBEAT,
+    kind: 'rule',
+    none: null,
+    column: 'heartbeat',
+    description: `what happens after a silence of the key, as {"seconds":60,"then":"cancel"}: cancel its open orders, or suspend it; ${MIN_HEARTBEAT_SECONDS} to ${MAX_HEARTBEAT_SECONDS} seconds`,
+    faults: ({ then }, _, { permissions }) =>
+      then === 'cancel' && !permissions.includes('create')
+        ? [
+            {
+              path: '.then',
+              message: 'contradicts permissions without create: it could never own an order',
+            },
+          ]
+        : [],
+  },
+  alerts: {
+    ...ALERTS,
+    kind: 'rule',
+    none: null,
+    column: 'alerts',
+    description:
+      'what its owner is told of, each with the action notify or suspend, as {"newAddress":{"action":"suspend"},"requestsPerMinute":{"above":60,"action":"notify"}}',
+    faults: alertFaults,
+  },
   label: {
     type: 'text',
     maxCharacters: 200,
@@ -383,8 +512,10 @@ export function isTermName(name: string): name is TermName {
 
 export const TERM_NAMES = Object.keys(KEY_TERMS) as TermName[]
 export const TERM_MEMBERS = TERM_NAMES.map(memberOf)
-const isKind = (kind: 'limit' | 'note') => (name: TermName) => KEY_TERMS[name].kind === kind
+const isKind = (kind: 'limit' | 'rule' | 'note') => (name: TermName) =>
+  KEY_TERMS[name].kind === kind
 export const LIMIT_NAMES = TERM_NAMES.filter(isKind('limit')) as (keyof LimitTerms)[]
+export const RULE_NAMES = TERM_NAMES.filter(isKind('rule')) as (keyof RuleTerms)[]
 export const NOTE_NAMES = TERM_NAMES.filter(isKind('note')) as (keyof NoteTerms)[]
 
 /** The member of a message that sets a term. */
@@ -404,7 +535,7 @@ export function termsAfter(members: TermMembers, before?: KeyTerms): KeyTerms {
 
 /** The terms that a key claims in a response. The service's default rate is claimed as well: responses do not tell it apart. */
 export function termsShown(
-  key: KeyLimits & KeyNotes & { name: string; rateLimit: number; expiresAt?: string },
+  key: KeyLimits & KeyRules & KeyNotes & { name: string; rateLimit: number; expiresAt?: string },
 ): KeyTerms {
   const shown: Partial<Record<TermName, unknown>> = key
   return termsFrom((name) =>
@@ -432,9 +563,15 @@ export function presentLimits(terms: LimitTerms): KeyLimits {
   return presentSet(LIMIT_NAMES, terms)
 }
 
-/** Limits and notes as a response shows them. */
-export function presentTerms(terms: LimitTerms & NoteTerms): KeyLimits & KeyNotes {
-  return { ...presentLimits(terms), ...presentSet(NOTE_NAMES, terms) }
+/** Limits, rules and notes as a response to the owner shows them. */
+export function presentTerms(
+  terms: LimitTerms & RuleTerms & NoteTerms,
+): KeyLimits & KeyRules & KeyNotes {
+  return {
+    ...presentLimits(terms),
+    ...presentSet(RULE_NAMES, terms),
+    ...presentSet(NOTE_NAMES, terms),
+  }
 }
 
 function presentSet<Name extends TermName>(
@@ -491,4 +628,40 @@ function amountFaults(amounts: MaxAmountIn, policy: TermsPolicy, { tokens }: Key
 
 function each(list: readonly string[], fits: (text: string) => boolean, message: string): Fault[] {
   return list.flatMap((text, at) => (fits(text) ? [] : [{ path: `[${at}]`, message }]))
+}
+
+/** Rules that could never find anything, or that say of one finding that the key is suspended and that it is not. */
+function alertFaults(alerts: Alerts, policy: TermsPolicy, terms: KeyTerms): Fault[] {
+  const { newAddress, newNetwork, spendPerHour, expiring } = alerts
+  const faults: Fault[] = []
+  if (newAddress?.action === 'suspend' && newNetwork?.action === 'notify')
+    faults.push({
+      path: '.newNetwork',
+      message: 'contradicts newAddress, which suspends: a new network is always a new address',
+    })
+  if (expiring !== undefined && terms.expiresAt === null)
+    faults.push({ path: '.expiring', message: 'contradicts a key without expiresAt' })
+  for (const [token, above] of Object.entries(spendPerHour?.above ?? {}))
+    faults.push(...spendFaults(token, above, policy, terms))
+  return faults
+}
+
+/** What a key spends is known of tokens with a daily amount: these are reserved. */
+function spendFaults(
+  token: string,
+  above: string,
+  policy: TermsPolicy,
+  { maxAmountIn }: KeyTerms,
+): Fault[] {
+  const path = `.spendPerHour.above.${token}`
+  if (!isToken(token, policy)) return [{ path, message: NO_TOKEN }]
+  const perDay =
+    maxAmountIn !== null && Object.hasOwn(maxAmountIn, token)
+      ? maxAmountIn[token]?.perDay
+      : undefined
+  if (perDay === undefined)
+    return [{ path, message: 'needs a perDay in maxAmountIn: it counts what is spent of a token' }]
+  return BigInt(above) >= BigInt(perDay)
+    ? [{ path, message: 'contradicts perDay in maxAmountIn: the key can never spend more than it' }]
+    : []
 }

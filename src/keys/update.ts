@@ -10,6 +10,7 @@ import type { UpdateKeyMembers } from './schemas.ts'
 import type { KeyServices } from './services.ts'
 import { memberOf, termsAfter, validateTerms } from './terms.ts'
 import { termLists } from './terms-sql.ts'
+import { watchEnd, watchSilence } from './watches.ts'
 
 /**
  * Changes the terms of a live key: members that are absent change nothing, null lifts a limit, and ends the grace of a rotation. A key
@@ -41,6 +42,10 @@ export async function updateKey(
     const { id, name, walletAddress } = key.rights
     if (terms.name !== name && (await isNameTaken(tx, walletAddress, terms.name, now, id)))
       return refuse('keyNameTaken', { keyName: terms.name })
+    const watched = { ...terms, id, walletAddress }
+    if (members.heartbeat !== undefined) await watchSilence(tx, watched, now)
+    if (members.alerts !== undefined || members.expiresAt !== undefined)
+      await watchEnd(tx, watched, now)
     const { assignments } = termLists(terms)
     const { keyHash, keyPreview } = credential ?? {}
     const ended =

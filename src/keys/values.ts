@@ -2,8 +2,10 @@ import * as z from 'zod/mini'
 import { AMOUNT_PATTERN, EXPIRY_MESSAGE, MAX_TIME, PUBLIC_KEY_MESSAGE } from './form.ts'
 import {
   KEY_TERMS,
+  type MemberForm,
   type MemberOf,
   memberOf,
+  type RecordForm,
   type SignedTerm,
   TERM_NAMES,
   type TermForm,
@@ -53,23 +55,62 @@ const SCHEMAS: SchemasByType = {
   list: listOf,
   ranges: listOf,
   integer: ({ min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }) =>
-    z
-      .int('must be a whole number')
-      .check(z.minimum(min, `must be ${min} or more`), z.maximum(max, `must be ${max} or less`)),
+    integerOf(min, max),
   time: () => Expiry,
-  amounts: ({ token, maxItems }) =>
-    recordOf(textOf(token), AmountLimit).check(
-      z.refine((amounts) => {
-        const tokens = Object.keys(amounts).length
-        return tokens > 0 && tokens <= maxItems
-      }, `must name 1 to ${maxItems} tokens`),
-    ),
+  amounts: ({ token, maxItems }) => byToken(token, AmountLimit, maxItems),
   flag: () => z.boolean('must be true or false'),
   publicKey: ({ key }) =>
     z.strictObject(
       { alg: z.literal('ed25519', 'must be ed25519'), key: textOf(key) },
       PUBLIC_KEY_MESSAGE,
     ),
+  record: recordSchema,
+}
+
+const MEMBER_SCHEMAS: {
+  readonly [Type in MemberForm['type']]: (
+    form: Extract<MemberForm, { type: Type }>,
+  ) => z.ZodMiniType
+} = {
+  integer: ({ min, max }) => integerOf(min, max),
+  choice: ({ from }) => z.enum(from, `must be ${from.join(' or ')}`),
+  sums: ({ token, maxItems }) => byToken(token, Amount, maxItems),
+  record: recordSchema,
+}
+
+function memberSchema(form: MemberForm): z.ZodMiniType {
+  return (MEMBER_SCHEMAS[form.type] as (form: MemberForm) => z.ZodMiniType)(form)
+}
+
+function recordSchema({ members, arePartial = false }: RecordForm): z.ZodMiniType {
+  const shape = Object.entries(members).map(([name, form]) => {
+    const schema = memberSchema(form)
+    return [name, arePartial ? z.optional(schema) : schema] as const
+  })
+  const names = Object.keys(members)
+  return z
+    .strictObject(Object.fromEntries(shape), 'must be an object')
+    .check(
+      z.refine(
+        (record) => Object.values(record).some((value) => value !== undefined),
+        `must have one of ${names.join(', ')} at least`,
+      ),
+    )
+}
+
+function integerOf(min: number, max: number) {
+  return z
+    .int('must be a whole number')
+    .check(z.minimum(min, `must be ${min} or more`), z.maximum(max, `must be ${max} or less`))
+}
+
+function byToken(token: TextForm, value: z.ZodMiniType, maxItems: number) {
+  return recordOf(textOf(token), value).check(
+    z.refine((amounts) => {
+      const tokens = Object.keys(amounts).length
+      return tokens > 0 && tokens <= maxItems
+    }, `must name 1 to ${maxItems} tokens`),
+  )
 }
 
 function textOf({ pattern, maxLength, message }: TextForm) {

@@ -27,6 +27,7 @@ const OF_CHANGES = [
 const OF_FINDINGS = [
   'key.expiring',
   'key.limit_exceeded',
+  'key.silent',
   'key.new_address',
   'key.new_network',
   'key.unusual_rate',

@@ -1,5 +1,6 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { insertFindings } from '../db/finding.ts'
 import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { WINDOW_SECONDS } from '../gate/windows.ts'
@@ -17,6 +18,8 @@ export interface Reservation {
   token: string
   amount: string
   perDay: string
+  /** The amount of an hour that the key's owner is told of, where it is exceeded. */
+  alertAbove: string | undefined
   now: number
 }
 
@@ -29,8 +32,8 @@ export async function reserveAllowance(
   tx: Database,
   reservation: Reservation,
 ): Promise<Result<null, 'limitExceeded'>> {
-  const { keyId, walletAddress, uuid, token, amount, perDay, now } = reservation
-  const day = spendingDayOf(now)
+  const { keyId, walletAddress, uuid, token, amount, perDay, alertAbove, now } = reservation
+  const [day, hour] = [spendingDayOf(now), hourOf(now)]
   const [outcome] = await rows<{ fresh: boolean; reserved: boolean }>(
     tx,
     sql`WITH held AS (
@@ -39,16 +42,34 @@ export async function reserveAllowance(
         ON CONFLICT ON CONSTRAINT key_reservations_pk DO UPDATE SET holders = held.holders + 1
         RETURNING held.*
       ), fresh AS (SELECT * FROM held WHERE holders = 1), reserved AS (
-        INSERT INTO key_spending AS spent (key_id, shard, token, day, amount)
-        SELECT key_id, shard, token, day, amount FROM fresh
-        ON CONFLICT ON CONSTRAINT key_spending_pk DO UPDATE SET amount = spent.amount + excluded.amount
+        INSERT INTO key_spending AS spent (key_id, shard, token, day, amount, hour, hour_amount)
+        SELECT key_id, shard, token, day, amount, ${hour}::int, amount FROM fresh
+        ON CONFLICT ON CONSTRAINT key_spending_pk DO UPDATE SET amount = spent.amount + excluded.amount,
+          hour = greatest(spent.hour, excluded.hour), hour_amount = CASE
+            WHEN spent.hour = excluded.hour THEN spent.hour_amount + excluded.amount
+            WHEN spent.hour > excluded.hour THEN spent.hour_amount ELSE excluded.amount END
           WHERE spent.amount + excluded.amount <= ${perDay}::numeric
-        RETURNING 1
-      )
+        RETURNING hour, hour_amount
+      )${alertAbove === undefined ? sql`` : exceedingSql(reservation, alertAbove, hour)}
       SELECT EXISTS (SELECT FROM fresh) AS fresh, EXISTS (SELECT FROM reserved) AS reserved`,
   )
   if (outcome?.fresh === false || outcome?.reserved === true) return ok(null)
   return refuse('limitExceeded', perDayViolation(reservation, await spentOf(tx, reservation)))
+}
+
+/** The part of the statement that finds an hour in which more was reserved than the key's owner wants to hear of. */
+function exceedingSql(
+  { keyId, walletAddress, token, now }: Reservation,
+  above: string,
+  hour: number,
+): SQL {
+  const subject = `${token} ${new Date(hour * WINDOW_SECONDS.hour * 1000).toISOString()}`
+  return sql`, exceeding AS (
+      SELECT ${keyId} AS key_id, ${shardSql(walletAddress)} AS shard, ${walletAddress} AS wallet_address, 'spendPerHour' AS rule,
+        ${subject} AS subject, ${timestamptz(now)} AS at,
+        jsonb_build_object('token', ${token}::text, 'above', ${above}::text, 'spent', hour_amount::text) AS details
+      FROM reserved WHERE hour = ${hour}::int AND hour_amount > ${above}::numeric
+    ), found AS (${insertFindings(sql`exceeding`, (table) => sql` AND ${sql.raw(table)}.shard = ${shardSql(walletAddress)}`)})`
 }
 
 /**
@@ -154,6 +175,10 @@ async function spentOf(
       WHERE key_id = ${keyId} AND shard = ${shardSql(walletAddress)} AND token = ${token} AND day = ${spendingDayOf(now)}::int`,
   )
   return BigInt(spent?.amount ?? '0')
+}
+
+function hourOf(now: number): number {
+  return Math.floor(now / 1000 / WINDOW_SECONDS.hour)
 }
 
 /** The UTC day that amounts are counted in: days since 1970. */

@@ -213,9 +213,11 @@ export function reservationOf(
   now: number,
 ): Reservation | undefined {
   const perDay = perDayOf(presentLimits(rights), inputToken)
-  return perDay === undefined
-    ? undefined
-    : { keyId, walletAddress: owner, uuid, token: inputToken, amount: amountIn, perDay, now }
+  if (perDay === undefined) return undefined
+  const above = rights.alerts?.spendPerHour?.above ?? {}
+  const alertAbove = Object.hasOwn(above, inputToken) ? above[inputToken] : undefined
+  const of = { keyId, walletAddress: owner, uuid, now }
+  return { ...of, token: inputToken, amount: amountIn, perDay, alertAbove }
 }
 
 /**

@@ -9,14 +9,19 @@ type EndServices = Pick<OrderServices, 'mac' | 'databaseTime'>
 /**
  * Ends the open orders that a condition selects, in the caller's transaction, and requests the burn of those whose intent
  * is public. Rows are locked first, because the MAC of the new status is computed per order. `shard` is theirs, where they are of
- * one wallet. Returns their uuids.
+ * one wallet, and `details` are those of their events. Returns their uuids.
  */
 export async function endOpenOrders(
   tx: Database,
   { mac, databaseTime }: EndServices,
   status: 'cancelled' | 'expired',
   condition: SQL,
-  { shard, limit, whenLocked }: { shard?: SQL; limit?: number; whenLocked: 'wait' | 'skip' },
+  {
+    shard,
+    limit,
+    whenLocked,
+    details,
+  }: { shard?: SQL; limit?: number; whenLocked: 'wait' | 'skip'; details?: { reason: string } },
 ): Promise<string[]> {
   const at = databaseTime()
   const inShard = shard === undefined ? sql`` : sql` AND orders.shard = ${shard}`
@@ -37,7 +42,7 @@ export async function endOpenOrders(
           ${textArray(found.map(({ uuid }) => mac(stateText(uuid, status))))}::text::text[]) AS sealed (order_uuid, mac)
         WHERE uuid = order_uuid AND ${condition}${inShard}
         RETURNING uuid, orders.shard, status
-      ), event AS (${insertOrderEvent(sql`ended`, at)})
+      ), event AS (${insertOrderEvent(sql`ended`, at, details && sql`${JSON.stringify(details)}::text::jsonb`)})
       SELECT uuid FROM ended`,
   )
   return ended.map(({ uuid }) => uuid)

@@ -20,7 +20,7 @@ import { fromHex, sha256, toHex } from '../crypto/bytes.ts'
 import type { KeyStatus } from '../keys/key.ts'
 import { endReason, inactiveReason } from '../keys/liveness.ts'
 import { hashOfGrant } from '../keys/public-key.ts'
-import { resumed, suspended } from '../keys/suspension.ts'
+import { isSuspendingRule, resumed, type SuspendingRule, suspended } from '../keys/suspension.ts'
 import {
   canonicalTerm,
   isTermName,
@@ -359,21 +359,25 @@ function isBackfill({ event, actor }: AuditBody): boolean {
   return event === 'adopt_api_key' && actor === 'service'
 }
 
-/** The events that may come without a signature, and the actor that causes each. Only the operator's resuming gives back a right. */
-const UNSIGNED: ReadonlyMap<string, Actor> = new Map([
-  ['suspend_api_key', 'operator'],
-  ['resume_api_key', 'operator'],
-  ['delete_api_key', 'key'],
-  ['suspend_wallet', 'operator'],
-  ['resume_wallet', 'operator'],
-  ['refused', 'service'],
+/**
+ * The events that may come without a signature, and the actors that cause each. Only the operator's resuming gives back a right. The
+ * service suspends by a rule that the owner signed.
+ */
+const UNSIGNED: ReadonlyMap<string, readonly Actor[]> = new Map([
+  ['suspend_api_key', ['operator', 'service']],
+  ['resume_api_key', ['operator']],
+  ['delete_api_key', ['key']],
+  ['suspend_wallet', ['operator']],
+  ['resume_wallet', ['operator']],
+  ['refused', ['service']],
+  ['cancel_open_orders', ['service']],
   // Of an operator account's own chain.
-  ['fund_operator', 'operator'],
-  ['retire_operator', 'operator'],
-  ['resume_operator', 'operator'],
-  ['create_service_credential', 'operator'],
-  ['revoke_service_credential', 'operator'],
-  ['return_operator_funds', 'operator'],
+  ['fund_operator', ['operator']],
+  ['retire_operator', ['operator']],
+  ['resume_operator', ['operator']],
+  ['return_operator_funds', ['operator']],
+  ['create_service_credential', ['operator']],
+  ['revoke_service_credential', ['operator']],
 ])
 
 /** What makes an event impossible, whatever came before it: the wrong actor, message, time or key. */
@@ -383,7 +387,9 @@ function eventFault(
 ): string | undefined {
   const { event, actor, at } = body
   if (signed === undefined)
-    return UNSIGNED.get(event) === actor ? undefined : `is a ${event} without a signature`
+    return UNSIGNED.get(event)?.includes(actor) === true
+      ? undefined
+      : `is a ${event} without a signature`
   const isBackfilled = isBackfill(body)
   if (signed.action !== (isBackfilled ? 'create_api_key' : event))
     return 'is another action than the signed one'
@@ -408,6 +414,7 @@ function isTimely(
 /** Events that change no key by themselves; a suspended wallet's keys have events of their own. */
 const CHANGES_NO_KEY = new Set([
   'refused',
+  'cancel_open_orders',
   'create_session',
   'create_webhook',
   'update_webhook',
@@ -517,9 +524,14 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
       key.keyHash = String(details.keyHash)
       return undefined
     }
-    case 'suspend_api_key':
-      Object.assign(key, suspended(key, actor, at))
-      return undefined
+    case 'suspend_api_key': {
+      const by = body.actor === 'service' ? details.reason : actor
+      if (by !== 'owner' && by !== 'operator' && !isSuspendingRule(by))
+        return 'suspends by a rule that this release does not know'
+      const rule = isSuspendingRule(by) ? ruleFault(key, by) : undefined
+      Object.assign(key, suspended(key, by, at))
+      return rule
+    }
     case 'resume_api_key': {
       const left = resumed(key, actor)
       if (left === undefined) return 'lifts a suspension of another actor'
@@ -529,6 +541,15 @@ function changeKey(key: ReplayedKey, body: AuditBody, signed: SignedMembers): st
     default:
       return `is a ${event}, which changes no key`
   }
+}
+
+/** What is wrong with a suspension by a rule: the owner signed no such rule, or one that only notifies. */
+function ruleFault({ terms }: ReplayedKey, rule: SuspendingRule): string | undefined {
+  const isSigned =
+    rule === 'heartbeat'
+      ? terms.heartbeat?.then === 'suspend'
+      : terms.alerts?.[rule]?.action === 'suspend'
+  return isSigned ? undefined : `suspends by ${rule}, which its owner did not sign`
 }
 
 /** The members of create_api_key and update_api_key that set no term. */

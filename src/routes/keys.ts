@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { SignedAction } from '../actions/action.ts'
 import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas.ts'
+import { takeHeartbeat } from '../alerts/take-heartbeat.ts'
 import type { AuditHead } from '../audit/event.ts'
 import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
@@ -173,6 +174,26 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const pass = await authenticateKey(c, undefined)
       return respond(c, await describeSelf(c.get('world'), pass, c.get('now')))
+    },
+  },
+  {
+    method: 'post',
+    path: '/heartbeat',
+    operationId: 'sendHeartbeat',
+    summary: 'A sign of life of the key that this is sent with',
+    description:
+      'Every request that is counted for a key is one; this is for a bot that has nothing else to ask. What a silence does is the heartbeat of the key.',
+    credentials: ['key'],
+    responses: {
+      200: {
+        description: 'Until when the next one has to come',
+        schema: wire.HeartbeatTakenResponse,
+      },
+    },
+    refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive', 'ipNotAllowed'],
+    async handle(c) {
+      const pass = await authenticateKey(c, undefined)
+      return respond(c, await takeHeartbeat(c.get('world'), pass, c.get('now')))
     },
   },
   {

@@ -28,6 +28,7 @@ export async function describeSelf(
     name: rights.name,
     permissions: rights.permissions,
     limits: presentLimits(rights),
+    ...(rights.heartbeat !== null && { heartbeat: rights.heartbeat }),
     spentToday: Object.fromEntries(daily.map(([token]) => [token, String(spent.get(token) ?? 0n)])),
     rateLimit: rights.rateLimit ?? config.RATE_LIMIT_PER_MINUTE,
     windows,

@@ -1,10 +1,18 @@
 import { type SQL, sql } from 'drizzle-orm'
+import {
+  type CountedMinute,
+  findAlerts,
+  findInSightings,
+  findRates,
+  type WatchedKey,
+} from '../alerts/detect.ts'
 import { appendAudit } from '../audit/append.ts'
 import { type Database, rows } from '../db/database.ts'
 import { type Distribution, inShardsSql, splitByGroup } from '../db/distribution.ts'
 import { lockWallet } from '../db/wallet-lock.ts'
 import { walletOf } from '../keys/find.ts'
 import type { Log } from '../log.ts'
+import { UNKNOWN_ADDRESS } from '../wire/ip.ts'
 import {
   AUDITED_REFUSALS,
   SECRET_NAME_LENGTH,
@@ -16,23 +24,28 @@ import {
 /** Counts in memory how keys are used, so that no request pays a statement for statistics. */
 export interface UsageRecorder {
   record(use: Use): void
-  /** Writes what was counted: every few seconds, when a process ends, and before statistics are read. Never rejects. */
+  /** Writes what was counted: when a process ends, and before statistics are read. Never rejects. */
   flush(db: Database): Promise<void>
-  /** Whether the oldest count has waited long enough to be written. */
+  /** Writes what has waited long enough: a second of keys that have alerts, some seconds of others. */
+  flushDue(db: Database, now: number): Promise<void>
+  /** Whether anything has waited long enough. */
   isDue(now: number): boolean
 }
 
-/** Requests with a key in an hour that had one outcome. */
+/** Requests with a key in a minute that had one outcome. */
 interface Count {
   keyId: string
   shard: number
-  /** Hours since 1970. */
-  hour: number
+  /** Minutes since 1970. */
+  minute: number
   outcome: string
   requests: number
   executions: number
   executionMs: number
 }
+
+/** As `Count`, in hours since 1970. */
+type HourCount = Omit<Count, 'minute'> & { hour: number }
 
 /** Requests with a key from one address, with one user agent, or with one of its two secrets. */
 interface SightingCount {
@@ -52,6 +65,7 @@ interface KeyCounts {
   sightings: SightingCount[]
 }
 
+const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
 /** Different counts between two writes; more are dropped, so that memory stays bounded. */
 const MAX_COUNTS = 20_000
@@ -61,31 +75,38 @@ const MAX_SIGHTINGS = 50
 const KEPT_SIGHTINGS = 100
 /** How long counts wait in memory, and therefore what a killed process loses. */
 const FLUSH_AFTER_MS = 5_000
+/** The same of keys that are known to have alerts. */
+const FLUSH_WATCHED_AFTER_MS = 1_000
+/** Keys that are remembered to have alerts. Of others, what is found comes later. */
+const MAX_WATCHED = 10_000
 const MAX_VALUE_LENGTH = 200
+
+/** What is written together, and since when the oldest of it waits. */
+interface Waiting {
+  keys: Map<string, KeyCounts>
+  oldest: number | undefined
+}
 
 /** Opens the counts of a process. Where tables are distributed, those of each group of shards are written by statements of their own. */
 export function openUsage(log: Log, distribution?: Distribution): UsageRecorder {
-  let keys = new Map<string, KeyCounts>()
+  let plain: Waiting = { keys: new Map(), oldest: undefined }
+  let watched: Waiting = { keys: new Map(), oldest: undefined }
+  /** Keys that had alerts when their counts were written last. */
+  const knownWatched = new Set<string>()
   let size = 0
   let refusals: Use[] = []
   let audited = new Set<string>()
   let auditedHour = 0
   let prunedHour = 0
-  let oldest: number | undefined
 
   function record(use: Use): void {
     const { keyId, shard, at, outcome, executionMs } = use
     if (size > MAX_COUNTS) return
-    oldest ??= at
-    const hour = Math.floor(at / HOUR_MS)
-    let key = keys.get(keyId)
-    if (key === undefined) {
-      key = { counts: [], sightings: [] }
-      keys.set(keyId, key)
-    }
-    let count = countIn(key, hour, outcome)
+    const key = plain.keys.get(keyId) ?? watched.keys.get(keyId) ?? addKey(use)
+    const minute = Math.floor(at / MINUTE_MS)
+    let count = countIn(key, minute, outcome)
     if (count === undefined) {
-      count = { keyId, shard, hour, outcome, requests: 0, executions: 0, executionMs: 0 }
+      count = { keyId, shard, minute, outcome, requests: 0, executions: 0, executionMs: 0 }
       key.counts.push(count)
       size += 1
     }
@@ -98,7 +119,15 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
     if (use.userAgent !== undefined) countSighting(key, use, 'userAgent', use.userAgent)
     if (use.secret !== undefined)
       countSighting(key, use, 'secret', use.secret.slice(0, SECRET_NAME_LENGTH))
-    if (AUDITED_REFUSALS.has(outcome)) queueRefusal(use, hour)
+    if (AUDITED_REFUSALS.has(outcome)) queueRefusal(use)
+  }
+
+  function addKey({ keyId, at }: Use): KeyCounts {
+    const waiting = knownWatched.has(keyId) ? watched : plain
+    waiting.oldest ??= at
+    const key = { counts: [], sightings: [] }
+    waiting.keys.set(keyId, key)
+    return key
   }
 
   function countSighting(
@@ -119,7 +148,8 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
   }
 
   /** Once an hour for a key and a code, so that a thief with a thousand refused requests cannot flood the audit. */
-  function queueRefusal(use: Use, hour: number): void {
+  function queueRefusal(use: Use): void {
+    const hour = Math.floor(use.at / HOUR_MS)
     if (hour !== auditedHour) {
       auditedHour = hour
       audited = new Set()
@@ -131,37 +161,137 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
   }
 
   async function flush(db: Database): Promise<void> {
-    if (keys.size === 0) return
-    const counted = [...keys.values()]
+    const all = [...plain.keys.values(), ...watched.keys.values()]
+    plain = { keys: new Map(), oldest: undefined }
+    watched = { keys: new Map(), oldest: undefined }
+    await write(db, all)
+  }
+
+  async function flushDue(db: Database, now: number): Promise<void> {
+    if (isWaiting(plain, now, FLUSH_AFTER_MS)) return flush(db)
+    if (!isWaiting(watched, now, FLUSH_WATCHED_AFTER_MS)) return
+    const due = [...watched.keys.values()]
+    watched = { keys: new Map(), oldest: undefined }
+    await write(db, due)
+  }
+
+  async function write(db: Database, counted: readonly KeyCounts[]): Promise<void> {
+    if (counted.length === 0) return
     const counts = counted.flatMap((key) => key.counts)
     const sightings = counted.flatMap((key) => key.sightings)
     const refused = refusals
-    keys = new Map()
-    size = 0
+    size = Math.max(0, size - counts.length - sightings.length)
     refusals = []
-    oldest = undefined
     try {
-      const ofShard = ({ shard }: { shard: number }) => shard
-      for (const group of splitByGroup(distribution, counts, ofShard)) await writeCounts(db, group)
-      for (const group of splitByGroup(distribution, sightings, ofShard))
-        await writeSightings(db, group, inShardsSql(distribution, group.map(ofShard)))
+      for (const group of splitByGroup(distribution, counts, ofShard))
+        await writeCounts(db, hoursOf(group))
+      const alerts = await alertsOf(db, counts)
+      await writeAllSightings(db, sightings, alerts)
+      for (const group of splitByGroup(distribution, minutesOf(counts, alerts), ofShard))
+        await findRates(db, group, inShardsSql(distribution, group.map(ofShard)))
       for (const use of refused) await auditRefusal(db, use)
-      const hour = counts.reduce((latest, count) => Math.max(latest, count.hour), 0)
+      const hour = counts.reduce((latest, { minute }) => Math.max(latest, hourOf(minute)), 0)
       if (hour > prunedHour) await prune(db, hour)
-      prunedHour = hour
+      prunedHour = Math.max(prunedHour, hour)
     } catch {
       log('warn', 'usage_lost', { counts: counts.length })
     }
   }
 
-  const isDue = (now: number) => oldest !== undefined && now - oldest >= FLUSH_AFTER_MS
+  /** The keys among the counted ones that have alerts, which are written more often from then on. */
+  async function alertsOf(
+    db: Database,
+    counts: readonly Count[],
+  ): Promise<ReadonlyMap<string, WatchedKey>> {
+    const found: WatchedKey[] = []
+    for (const group of splitByGroup(distribution, counts, ofShard))
+      found.push(
+        ...(await findAlerts(
+          db,
+          new Set(group.map(({ keyId }) => keyId)),
+          inShardsSql(distribution, group.map(ofShard)),
+        )),
+      )
+    for (const { keyId } of counts) knownWatched.delete(keyId)
+    if (knownWatched.size > MAX_WATCHED) knownWatched.clear()
+    for (const { keyId } of found) knownWatched.add(keyId)
+    return new Map(found.map((key) => [key.keyId, key]))
+  }
 
-  return { record, flush, isDue }
+  /** Sightings of keys with alerts are written together with what is new among them, or not at all. */
+  async function writeAllSightings(
+    db: Database,
+    sightings: readonly SightingCount[],
+    alerts: ReadonlyMap<string, WatchedKey>,
+  ): Promise<void> {
+    for (const group of splitByGroup(distribution, sightings, ofShard)) {
+      const inShards = inShardsSql(distribution, group.map(ofShard))
+      const others = group.filter(({ keyId }) => !alerts.has(keyId))
+      const theirs = group.filter(({ keyId }) => alerts.has(keyId))
+      if (others.length > 0) await writeSightings(db, others, inShards)
+      if (theirs.length > 0)
+        await db.transaction(async (tx) => {
+          const added = await writeSightings(tx, theirs, inShards)
+          await findInSightings(tx, added.filter(isAddress), alerts, inShards)
+        })
+    }
+  }
+
+  const isDue = (now: number) =>
+    isWaiting(plain, now, FLUSH_AFTER_MS) || isWaiting(watched, now, FLUSH_WATCHED_AFTER_MS)
+
+  return { record, flush, flushDue, isDue }
+}
+
+function isWaiting({ oldest }: Waiting, now: number, ms: number): boolean {
+  return oldest !== undefined && now - oldest >= ms
+}
+
+const ofShard = ({ shard }: { shard: number }) => shard
+const isAddress = ({ kind, value }: SightingCount) => kind === 'ip' && value !== UNKNOWN_ADDRESS
+
+function hourOf(minute: number): number {
+  return Math.floor((minute * MINUTE_MS) / HOUR_MS)
+}
+
+/** Counts of minutes as those of their hours. */
+function hoursOf(counts: readonly Count[]): HourCount[] {
+  const hours = new Map<string, HourCount>()
+  for (const { minute, ...count } of counts) {
+    const hour = hourOf(minute)
+    const name = `${count.keyId} ${hour} ${count.outcome}`
+    const sum = hours.get(name)
+    if (sum === undefined) hours.set(name, { ...count, hour })
+    else {
+      sum.requests += count.requests
+      sum.executions += count.executions
+      sum.executionMs += count.executionMs
+    }
+  }
+  return [...hours.values()]
+}
+
+/** The requests of each minute of the keys that have alerts. */
+function minutesOf(
+  counts: readonly Count[],
+  alerts: ReadonlyMap<string, WatchedKey>,
+): CountedMinute[] {
+  const minutes = new Map<string, CountedMinute>()
+  for (const { keyId, shard, minute, outcome, requests } of counts) {
+    const key = alerts.get(keyId)
+    if (key === undefined) continue
+    const name = `${keyId} ${minute}`
+    const sum = minutes.get(name) ?? { key, shard, minute, requests: 0, refused: 0 }
+    sum.requests += requests
+    if (outcome !== 'OK') sum.refused += requests
+    minutes.set(name, sum)
+  }
+  return [...minutes.values()]
 }
 
 /** A loop: with each request, a closure for find() would cost more than the comparison. */
-function countIn({ counts }: KeyCounts, hour: number, outcome: string): Count | undefined {
-  for (const count of counts) if (count.hour === hour && count.outcome === outcome) return count
+function countIn({ counts }: KeyCounts, minute: number, outcome: string): Count | undefined {
+  for (const count of counts) if (count.minute === minute && count.outcome === outcome) return count
   return undefined
 }
 
@@ -176,7 +306,7 @@ function sightingIn(
 }
 
 /** Sorted, so that two processes that write the same rows cannot wait for each other. */
-async function writeCounts(db: Database, counts: readonly Count[]): Promise<void> {
+async function writeCounts(db: Database, counts: readonly HourCount[]): Promise<void> {
   const sorted = counts
     .map(({ hour, ...count }) => ({ ...count, hour: new Date(hour * HOUR_MS).toISOString() }))
     .sort((a, b) => (a.keyId + a.hour + a.outcome < b.keyId + b.hour + b.outcome ? -1 : 1))
@@ -191,12 +321,12 @@ async function writeCounts(db: Database, counts: readonly Count[]): Promise<void
   )
 }
 
-/** Sorted, as `writeCounts`. */
+/** Sorted, as `writeCounts`. Resolves to those that were not there before. */
 async function writeSightings(
   db: Database,
   sightings: readonly SightingCount[],
   inShards: (table: string) => SQL,
-): Promise<void> {
+): Promise<SightingCount[]> {
   const sorted = sightings
     .map(({ first, last, ...one }) => ({
       ...one,
@@ -217,8 +347,11 @@ async function writeSightings(
   // A row that was there had requests before these.
   const sent = new Map(sightings.map((one) => [nameOf(one), one.requests]))
   const isNew = (one: (typeof written)[number]) => sent.get(nameOf(one)) === one.requests
-  const grown = new Set(written.filter(isNew).map(({ keyId }) => keyId))
-  if (grown.size > 0) await dropSightings(db, [...grown], inShards)
+  const added = new Set(written.filter(isNew).map(nameOf))
+  const grown = sightings.filter((one) => added.has(nameOf(one)))
+  if (grown.length > 0)
+    await dropSightings(db, [...new Set(grown.map(({ keyId }) => keyId))], inShards)
+  return grown
 }
 
 function nameOf({ keyId, kind, value }: Pick<SightingCount, 'keyId' | 'kind' | 'value'>): string {
@@ -270,4 +403,9 @@ async function prune(db: Database, hour: number): Promise<void> {
     await rows(db, sql`DELETE FROM key_usage WHERE hour < ${end}::timestamptz`)
   }
   await rows(db, sql`DELETE FROM key_sightings WHERE last_seen_at < ${oldest}::timestamptz`)
+  await rows(db, sql`DELETE FROM key_findings WHERE at < ${oldest}::timestamptz`)
+  await rows(
+    db,
+    sql`DELETE FROM key_rates WHERE "window"::bigint * seconds < ${(hour - 1) * (HOUR_MS / 1000)}::bigint`,
+  )
 }

@@ -140,7 +140,8 @@ export function createWorker({ ownNow, engine, write, fixedTime, onStatement }: 
 
   /** What remains to be done once a request has its response. */
   async function finish(one: Isolate, session: () => Database): Promise<void> {
-    if (one.usage.isDue(nowOf(one)())) await one.usage.flush(session())
+    const now = nowOf(one)()
+    if (one.usage.isDue(now)) await one.usage.flushDue(session(), now)
     const isDue = Math.abs(ownNow() - one.watchedAt) >= WATCH_INTERVAL_MS
     if (isDue && fixedTime === undefined) await readWatch(one, session())
   }

@@ -93,6 +93,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['drizzle-orm', 'zod'],
     rule: 'orders are created, cancelled and watched without knowing how they settle',
   },
+  alerts: {
+    imports: [...BASE, 'notices', 'audit', 'keys', 'gate', 'orders'],
+    packages: ['drizzle-orm'],
+    rule: 'what owners have the service watch of their keys, and what it does then',
+  },
   provenance: {
     imports: [...BASE, 'actions', 'audit', 'keys', 'orders'],
     packages: ['drizzle-orm', 'zod'],
@@ -104,7 +109,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'settlement executes orders on chain',
   },
   usage: {
-    imports: [...BASE, 'audit', 'keys', 'gate', 'orders'],
+    imports: [...BASE, 'audit', 'keys', 'gate', 'orders', 'alerts'],
     packages: ['drizzle-orm', 'zod'],
     rule: 'statistics are apart from the exact counters',
   },
@@ -214,6 +219,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'gate',
       'service-credentials',
       'orders',
+      'alerts',
       'settlement',
       'usage',
       'wallets',
@@ -225,7 +231,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'a route parses, calls a verb and presents; statements are written in the rooms below',
   },
   jobs: {
-    imports: ['notices', 'settlement', 'signed-requests'],
+    imports: ['alerts', 'notices', 'settlement', 'signed-requests'],
     rule: 'periodic jobs are a table',
   },
   app: {

@@ -151,6 +151,26 @@ describe('keys', () => {
     expect((await latchkey(`audit verify ${at('edited')}`)).exitCode).toBe(1)
   })
 
+  it('send signs of life, as their owner has them watched', async () => {
+    const rules = `--heartbeat {"seconds":60,"then":"suspend"} --alerts {"newAddress":{"action":"notify"}}`
+    const { apiKey, keyId } = await json(
+      `keys create --name alive --permissions execute ${rules}`,
+      wallet,
+    )
+    const bot = { LATCHKEY_URL: service.url, LATCHKEY_API_KEY: apiKey }
+    const sent = await latchkey('keys heartbeat', bot)
+    expect(sent.out).toMatch(new RegExp(`keyId +${keyId}\na silence +suspends it\ndeadline +20`))
+    expect(await json(`keys update ${keyId} --lift heartbeat,alerts`, wallet)).not.toHaveProperty(
+      'heartbeat',
+    )
+    expect(await json('keys heartbeat', bot)).toMatchObject({ heartbeat: null, deadline: null })
+    const faulty = await latchkey(
+      `keys update ${keyId} --heartbeat {"seconds":9,"then":"cancel"}`,
+      wallet,
+    )
+    expect([faulty.exitCode, faulty.err]).toEqual([2, expect.stringContaining('heartbeat')])
+  })
+
   it('with read show the account, and follow the wallet as lines of JSON', async () => {
     const { apiKey } = await json('keys create --name reader --permissions read', wallet)
     const bot = { LATCHKEY_URL: service.url, LATCHKEY_API_KEY: apiKey }

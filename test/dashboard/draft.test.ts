@@ -13,6 +13,7 @@ import {
   TEMPLATES,
 } from '../../src/dashboard/draft.ts'
 import { formatAmount, readAmount, writeAmount } from '../../src/dashboard/format.ts'
+import { type AlertName, NO_RULES, type RulesDraft } from '../../src/dashboard/rules.ts'
 import { de } from '../../src/dashboard/texts/de.ts'
 import { deConnected } from '../../src/dashboard/texts/de-connected.ts'
 import { en } from '../../src/dashboard/texts/en.ts'
@@ -79,6 +80,81 @@ describe('A draft of a key', () => {
       maxAmountIn: { [INPUT_TOKEN]: { perOrder: '1500000', perDay: '20000000' } },
       ownOrdersOnly: true,
       maxOpenOrders: 20,
+    })
+  })
+
+  describe('with what is watched', () => {
+    const daily = { amounts: [{ token: INPUT_TOKEN, perOrder: '', perDay: '20' }] }
+    const rules = (part: Partial<RulesDraft>) => ({ rules: { ...NO_RULES, ...part } })
+    const on = (...names: AlertName[]) => ({
+      actions: { ...NO_RULES.actions, ...Object.fromEntries(names.map((one) => [one, 'notify'])) },
+    })
+
+    it('is signed as it was typed', () => {
+      const { terms, faults } = read({
+        ...daily,
+        ...rules({
+          ...on('newAddress', 'errorRate', 'requestsPerMinute', 'spendPerHour', 'expiring'),
+          onSilence: 'cancel',
+          silence: '90',
+          percent: '25',
+          requests: '40',
+          perMinute: '30',
+          spend: { [INPUT_TOKEN]: '1.5', [OUTPUT_TOKEN]: '7' },
+        }),
+      })
+      expect([...faults]).toEqual([])
+      const action = 'notify'
+      expect(newKeyOf(terms)).toMatchObject({
+        heartbeat: { seconds: 90, then: 'cancel' },
+        alerts: {
+          newAddress: { action },
+          errorRate: { percent: 25, requests: 40, action },
+          requestsPerMinute: { above: 30, action },
+          spendPerHour: { above: { [INPUT_TOKEN]: '1500000' }, action },
+          expiring: { action },
+        },
+      })
+    })
+
+    it.each<[Partial<KeyDraft>, string]>([
+      [rules({ onSilence: 'cancel', silence: '9' }), 'heartbeat'],
+      [rules({ onSilence: 'cancel', silence: '' }), 'heartbeat'],
+      [
+        { ...rules({ onSilence: 'cancel' }), permissions: ['execute'], ownOrdersOnly: false },
+        'heartbeat',
+      ],
+      [rules({ ...on('errorRate'), percent: '101' }), 'alerts'],
+      [rules({ ...on('errorRate'), requests: '9' }), 'alerts'],
+      [rules({ ...on('requestsPerMinute'), perMinute: 'many' }), 'alerts'],
+      [{ ...daily, ...rules(on('spendPerHour')) }, 'alerts'],
+      [{ ...daily, ...rules({ ...on('spendPerHour'), spend: { [INPUT_TOKEN]: '20' } }) }, 'alerts'],
+      [{ ...rules(on('expiring')), lastDay: '' }, 'alerts'],
+    ])('%# is told its fault before a wallet is: %j', (part, term) => {
+      expect([...read(part).faults]).toEqual([term])
+    })
+
+    it('is shown as it was signed, and changes nothing untouched', () => {
+      const key = {
+        name: 'maker',
+        permissions: ['create'],
+        rateLimit: 100,
+        maxAmountIn: { [INPUT_TOKEN]: { perDay: '20000000' } },
+        heartbeat: { then: 'suspend', seconds: 30 },
+        alerts: {
+          spendPerHour: { action: 'suspend', above: { [INPUT_TOKEN]: '1500000' } },
+          newNetwork: { action: 'notify' },
+        },
+      } as unknown as Key
+      const original = draftOfKey(key, decimalsOf)
+      const before = readDraft(original, decimalsOf, POLICY)
+      expect(before.terms).toMatchObject({ heartbeat: key.heartbeat, alerts: key.alerts })
+      const after = readDraft(
+        { ...original, rules: { ...original.rules, onSilence: '' } },
+        decimalsOf,
+        POLICY,
+      )
+      expect(changeOf(differencesOf(before, after))).toEqual({ heartbeat: null })
     })
   })
 

@@ -9,7 +9,7 @@ export async function createKey(
   name: string,
   { template = 'Market maker', look }: { template?: string; look?: Look } = {},
 ): Promise<string> {
-  const { page, press, fill, sees, go, tick } = visitor
+  const { page, press, fill, choose, sees, go, tick } = visitor
   await go('#/keys/new')
   await press(template)
   await fill('Name', name)
@@ -21,6 +21,10 @@ export async function createKey(
     await press('Add an amount')
     await fill('A day', '20')
     await fill('An order', '1')
+    await press('When something is wrong')
+    await press('Cancel its open orders')
+    await choose('Much spent', 'Tell me and suspend')
+    await fill('More than, of', '5')
   }
   await look?.('create')
   await press('Review and sign')
@@ -72,9 +76,11 @@ export async function tellStory(visitor: Visitor, url: string, look: Look): Prom
   await press('market maker')
   await sees('maker/1.4')
   await sees('INVALID_REQUEST')
+  await sees('after 60 seconds without a request')
   await look('key')
   await press('Suspend')
   await press('Sign')
+  await sees('You suspended this key')
   await press('Resume')
   await press('Sign')
   await sees('works again')

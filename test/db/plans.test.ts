@@ -1,6 +1,7 @@
 import { sql as sqlOf } from 'drizzle-orm'
 import postgres, { type Sql } from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
+import { watchKeys } from '../../src/alerts/watch.ts'
 import { rows } from '../../src/db/database.ts'
 import { forgetOldNotices } from '../../src/notices/forget.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
@@ -20,7 +21,7 @@ interface Node {
 /** What reads a whole table on purpose, and why it may. */
 const WHOLE_TABLES = [
   /^SELECT 1 FROM api_keys WHERE rights_mac IS NULL LIMIT 1/, // Once, when a process starts.
-  /^DELETE FROM key_sightings WHERE last_seen_at/, // Once an hour.
+  /^DELETE FROM key_(sightings WHERE last_seen_at|rates WHERE)/, // Once an hour.
 ]
 /** Of a few rows, on one page. */
 const SMALL = ['operators', 'leases', 'encryption_keys', 'archives', 'service_credentials']
@@ -42,6 +43,9 @@ const GROWTH: Readonly<Record<string, string>> = {
   deliveries: `'notice_id', 'msg_' || n, 'webhook_id', 'wh_' || n % 1000`,
   key_usage: `'key_id', 'key_' || n`,
   key_sightings: `'key_id', 'key_' || n`,
+  key_watches: `'key_id', 'key_' || n, 'wallet_address', 'W' || n % 1000`,
+  key_findings: `'key_id', 'key_' || n, 'wallet_address', 'W' || n % 1000`,
+  key_rates: `'key_id', 'key_' || n`,
 }
 
 it('finds rows by an index once tables have grown', { timeout: 120_000 }, async () => {
@@ -51,6 +55,7 @@ it('finds rows by an index once tables have grown', { timeout: 120_000 }, async 
   await service.world.usage.flush(service.world.db)
   await leaveDelivery(service)
   await forgetOldNotices(service.world)
+  await watchKeys(service.world)
   const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
   onTestFinished(async () => {
     await sql.end()

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { watchKeys } from '../../src/alerts/watch.ts'
 import { rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { resumeByOperator, suspendByOperator } from '../../src/keys/suspend.ts'
@@ -71,6 +72,15 @@ describe('The service with a role that owns nothing', () => {
     const execute = `/orders/${await order()}/execute`
     await answered(await service.call(execute, { method: 'POST', headers }))
     await reconcile(service.world)
+    await createKey(service, newWallet(service), {
+      heartbeat: { seconds: 10, then: 'cancel' },
+      alerts: { requestsPerMinute: { above: 1, action: 'notify' } },
+    }).then(async (bot) => {
+      const beat = { method: 'POST', headers: { 'X-API-Key': bot.apiKey } }
+      for (let time = 0; time < 2; time++) await answered(await service.call('/heartbeat', beat))
+    })
+    await service.world.usage.flush(service.world.db)
+    await watchKeys(service.world)
     const cancel = `/orders/${await order()}/cancel`
     await answered(await service.call(cancel, { method: 'PATCH', headers }))
     await order()

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import postgres, { type Sql } from 'postgres'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { watchKeys } from '../../src/alerts/watch.ts'
 import { archiveFiles } from '../../src/archive-file.ts'
 import { toHex } from '../../src/crypto/bytes.ts'
 import { DISTRIBUTED_TABLES, REFERENCE_TABLES } from '../../src/db/distribution.ts'
@@ -102,7 +103,17 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     'a partial index on each shard, once a pass',
   ],
   [
-    /^DELETE FROM key_(usage|sightings) WHERE|min\(hour\)/,
+    /SELECT DISTINCT shard FROM \( ?SELECT shard FROM key_watches/,
+    'which shards have keys that are due to be looked at',
+    'a page of an index on each shard, each second and process',
+  ],
+  [
+    /FROM key_findings WHERE acted_at IS NULL ORDER BY/,
+    'what alerts have found and no process has acted on',
+    'a page of a partial index on each shard, each second and process',
+  ],
+  [
+    /^DELETE FROM key_(usage|sightings|findings|rates) WHERE|min\(hour\)/,
     'statistics that are too old',
     'once an hour and process',
   ],
@@ -242,6 +253,7 @@ describe('on tables that are distributed by the shard of their wallet', () => {
       const about = wallet.signHeaders({ action: 'get_api_key', keyId })
       await answered(await service.call(`/api-keys/${keyId}/usage`, { headers: about }))
     })
+    await step('heartbeats and alerts', () => useRules(service))
     await step('public reads', async () => {
       await answered(await service.call(`/orders/${executed}`))
       await answered(await service.call('/orders?limit=2'))
@@ -327,6 +339,42 @@ describe('on tables that are distributed by the shard of their wallet', () => {
     else expect(page.slice(at, end).trim()).toBe(expected)
   })
 })
+
+/** Keys that fall silent, are used from new addresses, too often and for too much, and end soon. */
+async function useRules(service: Service): Promise<void> {
+  const { world, clock } = service
+  const wallet = newWallet(service)
+  const { inputToken } = wallet.order()
+  const notify = { action: 'notify' }
+  const keys = await Promise.all(
+    ['cancel', 'suspend'].map((then) =>
+      createKey(service, wallet, {
+        heartbeat: { seconds: 10, then },
+        maxAmountIn: { [inputToken]: { perDay: '1000000000' } },
+        expiresAt: clock.now + 10_000_000,
+        alerts: {
+          newAddress: notify,
+          newNetwork: notify,
+          errorRate: { percent: 1, requests: 10, action: 'suspend' },
+          requestsPerMinute: { above: 1, action: 'notify' },
+          spendPerHour: { above: { [inputToken]: '1' }, action: 'notify' },
+          expiring: notify,
+        },
+      }),
+    ),
+  )
+  for (const ip of ['127.0.0.1', '192.0.2.1'])
+    for (const { apiKey } of keys) {
+      const headers = { 'X-API-Key': apiKey }
+      await answered(await service.call('/heartbeat', { method: 'POST', headers, ip }))
+      await service.call('/orders/new', { ...json(wallet.order(), headers), ip })
+      clock.now += 1
+    }
+  await world.usage.flush(world.db)
+  await watchKeys(world)
+  clock.now += 20_000
+  await watchKeys(world)
+}
 
 /** What an operator does with accounts: fund one, retire it, take that back. */
 async function useTreasury(service: Service): Promise<void> {

@@ -92,6 +92,23 @@ describe.each(EVERYWHERE)('a request on %s', (engine) => {
     expect(await statementsOf(() => service.call('/orders/new', changed))).toEqual([400, 0])
   })
 
+  it('costs the same with a heartbeat and alerts, and 2 statements to send a heartbeat: the gate, its success', async () => {
+    const { apiKey } = await createKey(service, wallet, {
+      heartbeat: { seconds: 60, then: 'cancel' },
+      alerts: {
+        newAddress: { action: 'suspend' },
+        requestsPerMinute: { above: 9, action: 'notify' },
+      },
+    })
+    const watched = { 'X-API-Key': apiKey }
+    const order = wallet.order()
+    expect(await statementsOf(() => service.call('/orders/new', json(order, watched)))).toEqual([
+      201, 2,
+    ])
+    const beat = () => service.call('/heartbeat', { method: 'POST', headers: watched })
+    expect(await statementsOf(beat)).toEqual([200, 2])
+  })
+
   it('costs no statement to refuse a mistyped key', async () => {
     const call = () =>
       service.call('/orders/any/execute', {

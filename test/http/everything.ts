@@ -36,6 +36,12 @@ export async function useEverything(
         permissions: ['create', 'execute', 'cancel'],
         expiresAt: '2099-01-01T00:00:00Z',
         maxOpenOrders: 10,
+        heartbeat: { seconds: 60, then: 'cancel' },
+        alerts: {
+          newAddress: { action: 'notify' },
+          requestsPerMinute: { above: 2, action: 'notify' },
+          expiring: { action: 'notify' },
+        },
       }),
     ),
   )) as { apiKey: string; keyId: string }
@@ -96,6 +102,7 @@ export async function useEverything(
     headers: wallet.signHeaders({ action: 'get_api_key', keyId }),
   })
   await call('/me', '/me', { headers: key })
+  await call('/heartbeat', '/heartbeat', { method: 'POST', headers: key })
   await call('/account', '/account', {
     headers: wallet.signHeaders({ action: 'get_account' }),
   })

@@ -47,6 +47,7 @@ const targets: Record<string, (wallet: Wallet) => Promise<Target> | Target> = {
   }),
   listApiKeys: () => ({ path: '/api-keys', message: { action: 'list_api_keys' } }),
   getMe: () => ({ path: '/me' }),
+  sendHeartbeat: () => ({ path: '/heartbeat' }),
   getApiKey: (wallet) => ofKey(wallet, '', { action: 'get_api_key' }),
   getApiKeyUsage: (wallet) => ofKey(wallet, '/usage', { action: 'get_api_key' }),
   getUsage: () => ({ path: '/usage', message: { action: 'list_api_keys' } }),

@@ -101,7 +101,27 @@ const text = fc.oneof(
   fc.constantFrom(...TEXTS, ...TIMES),
   fc.string({ unit: 'grapheme', maxLength: 8 }),
 )
+const action = fc.constantFrom<unknown>('notify', 'suspend', 'cancel', null, undefined)
+const whole = fc.constantFrom<unknown>(...NUMBERS, '10', 60, 100, 101, 2_592_000, 2_592_001)
+const record = (members: Record<string, fc.Arbitrary<unknown>>) =>
+  fc.record(members, { requiredKeys: [] })
+/** Nearly what a heartbeat or alerts may be. */
+const rules = fc.oneof(
+  record({ seconds: whole, then: action, more: action }),
+  record({
+    newAddress: record({ action }),
+    newNetwork: record({ action, above: whole }),
+    errorRate: record({ percent: whole, requests: whole, action }),
+    requestsPerMinute: record({ above: whole, action }),
+    spendPerHour: record({ above: fc.dictionary(text, text, { maxKeys: 2 }), action }),
+    expiring: record({ action }),
+    __proto__: action,
+    constructor: action,
+  }),
+  record({ requestsPerMinute: fc.record({ above: fc.constant(5), action }) }),
+)
 const value = fc.oneof(
+  rules,
   text,
   fc.constantFrom<unknown>(...NUMBERS),
   fc.jsonValue(),

@@ -25,12 +25,14 @@ const UDT_NAMES = {
   amounts: 'jsonb',
   flag: 'bool',
   publicKey: 'jsonb',
+  record: 'jsonb',
 }
 
 const texts = (...from: string[]) =>
   fc.uniqueArray(fc.constantFrom(...from), { minLength: 1, maxLength: from.length })
 const orNone = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: null })
 const amount = fc.bigInt({ min: 1n, max: 10n ** 38n }).map(String)
+const action = fc.constantFrom('notify' as const, 'suspend' as const)
 const limit = fc.oneof(
   fc.record({ perOrder: amount }),
   fc.record({ perDay: amount }),
@@ -53,6 +55,25 @@ const TERMS = {
   publicKey: orNone(fc.constant({ alg: 'ed25519' as const, key: `${'A'.repeat(41)}-A` })),
   requireSignature: fc.boolean(),
   maxSignatureAgeSeconds: orNone(fc.integer({ min: 5, max: 300 })),
+  heartbeat: orNone(
+    fc.record({
+      seconds: fc.integer({ min: 10, max: 2_592_000 }),
+      then: fc.constantFrom('cancel' as const, 'suspend' as const),
+    }),
+  ),
+  alerts: orNone(
+    fc.oneof(
+      fc.record({ newAddress: fc.record({ action }), newNetwork: fc.record({ action }) }),
+      fc.record({
+        errorRate: fc.record({ percent: fc.nat(100), requests: fc.nat(100), action }),
+        requestsPerMinute: fc.record({ above: fc.nat(1_000), action }),
+      }),
+      fc.record({
+        spendPerHour: fc.record({ above: fc.dictionary(fc.constant('.stx'), amount), action }),
+        expiring: fc.constant({ action: 'notify' as const }),
+      }),
+    ),
+  ),
   label: orNone(fc.constantFrom('prod', 'NULL', `'); --`)),
   justification: orNone(fc.constantFrom('ticket 4711', '{}', '"')),
 } satisfies { [Name in keyof KeyTerms]: fc.Arbitrary<KeyTerms[Name]> }

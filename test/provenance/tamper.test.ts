@@ -49,6 +49,8 @@ const EDITS: Record<string, Edit> = {
   // They are encrypted under labels of the key and of its hashes: another box verifies nothing.
   mac_key_box: { to: "'\\x00'", gate: false, check: false },
   previous_mac_key_box: { to: "'\\x00'", gate: false, check: false },
+  heartbeat: { to: 'NULL', gate: true, check: true },
+  alerts: { to: 'NULL', gate: true, check: true },
   label: { to: "'edited'", gate: false, check: true },
   justification: { to: "'edited'", gate: false, check: true },
   previous_key_hash: { to: FOREIGN_HASH, gate: true, check: true },
@@ -119,6 +121,8 @@ describe.each(ENGINES)('An edit of the database behind the back of the service o
       maxAmountIn: { [INPUT_TOKEN]: { perOrder: '5' } },
       ownOrdersOnly: true,
       maxOpenOrders: 3,
+      heartbeat: { seconds: 60, then: 'suspend' },
+      alerts: { newAddress: { action: 'notify' } },
       expiresAt: service.clock.now + 3_600_000,
       label: 'prod',
       justification: 'ticket 4711',

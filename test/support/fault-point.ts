@@ -19,9 +19,12 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   look: 'UPDATE transactions SET check_at',
   operator: 'INSERT INTO operators',
   burn: "'burn', address",
-  notice: 'INSERT INTO audit_events',
   take: 'WITH RECURSIVE waiting',
   made: "SET state = 'delivered'",
+  watches: 'FROM key_watches WHERE due_at',
+  silence: 'SET silent_since = since',
+  cancelled: 'WITH ended AS',
+  told: 'INSERT INTO audit_events',
 }
 
 const CALLS: Readonly<Record<string, RegExp>> = {

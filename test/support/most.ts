@@ -1,4 +1,4 @@
-import { KEY_TERMS } from '../../src/keys/terms.ts'
+import { KEY_TERMS, MAX_HEARTBEAT_SECONDS } from '../../src/keys/terms.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 
 const MOST = 20
@@ -26,6 +26,18 @@ export function mostOfEverything(walletAddress: string, now: number) {
     ),
     ownOrdersOnly: true,
     maxOpenOrders: 10_000,
+    heartbeat: { seconds: MAX_HEARTBEAT_SECONDS, then: 'suspend' as const },
+    alerts: {
+      newAddress: { action: 'suspend' as const },
+      newNetwork: { action: 'suspend' as const },
+      errorRate: { percent: 100, requests: 1_000_000, action: 'suspend' as const },
+      requestsPerMinute: { above: 1_000_000, action: 'suspend' as const },
+      spendPerHour: {
+        above: Object.fromEntries(tokens.map((token) => [token, `1${AMOUNT.slice(1)}`])),
+        action: 'suspend' as const,
+      },
+      expiring: { action: 'notify' as const },
+    },
     label: emoji('label'),
     justification: emoji('justification'),
   }

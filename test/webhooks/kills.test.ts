@@ -12,7 +12,7 @@ import { createWebhook } from './own.ts'
 
 const FAULT_POINT = fileURLToPath(new URL('../support/fault-point.ts', import.meta.url))
 const ROUNDS = Number(process.env.WEBHOOK_KILL_ROUNDS ?? 1)
-const POINTS = ['notice', 'take', 'deliver', 'made'].flatMap((step) =>
+const POINTS = ['told', 'take', 'deliver', 'made'].flatMap((step) =>
   ['before', 'sent', 'after'].map((moment) => `${moment}:${step}`),
 )
 /** Changes that each process is asked for before it is expected to have died. */

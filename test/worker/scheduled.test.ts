@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { SILENCE_MARGIN_MS } from '../../src/keys/watches.ts'
 import { freshDatabase, type Service, secretsOf, startService } from '../support/service.ts'
-import { createKey, createOrder, fund, newWallet, type Wallet } from '../support/wallet.ts'
+import { createKey, createOrder, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 import { ROOT, startWorker } from './workerd.ts'
 
 const MINUTE = 60_000
@@ -62,6 +63,22 @@ describe('a tick of the cron', () => {
     expect((await stored()).map(({ status }) => status)).toEqual(['open', 'open'])
     expect(await worker.tick(service.clock.now + MINUTE)).toBe('ok')
     expect((await stored()).map(({ status }) => status)).toEqual(['expired', 'open'])
+  })
+
+  it('cancels what a silent key left open, at its time and not before', async () => {
+    const { apiKey } = await createKey(service, wallet, {
+      heartbeat: { seconds: 10, then: 'cancel' },
+    })
+    const order = wallet.order()
+    expect((await service.call('/orders/new', json(order, { 'X-API-Key': apiKey }))).status).toBe(
+      201,
+    )
+    const actsAt = service.clock.now + 10_000 + SILENCE_MARGIN_MS
+    expect(await worker.tick(actsAt - 1)).toBe('ok')
+    expect(await statusOf(order.uuid)).toBe('open')
+    // Looked at again when it is due, which is the next millisecond.
+    expect(await worker.tick(actsAt)).toBe('ok')
+    expect(await statusOf(order.uuid)).toBe('cancelled')
   })
 
   it('that fails is logged, with the job and the cause', async () => {

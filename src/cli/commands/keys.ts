@@ -115,6 +115,12 @@ export function addKeyCommands(program: CliCommand): void {
     .example('latchkey keys use-certificate key_1a2b3c.revocation')
     .runs(sendCertificate)
 
+  keys
+    .command('heartbeat')
+    .summary('send a sign of life of the API key that this is run with')
+    .example('latchkey keys heartbeat --api-key-file bot.key')
+    .runs(sendHeartbeat)
+
   addConfirmation(keys.command('delete-self'))
     .summary('revoke the API key that this is run with')
     .example('latchkey keys delete-self --api-key-file bot.key')
@@ -339,6 +345,18 @@ function readCertificate(path: string): RevocationCertificate {
     throw new UsageError(`${path} is no certificate: keys certificate writes one`)
   return { keyId, message, signature, walletAddress }
 }
+
+async function sendHeartbeat(context: ServiceContext): Promise<CommandResult> {
+  const taken = await (await openKeyClient(context)).keys.heartbeat()
+  const { keyId, heartbeat, deadline } = taken
+  const silence = heartbeat === null ? 'does nothing' : SILENCES[heartbeat.then]
+  return {
+    json: taken,
+    lines: keyValues({ keyId, 'a silence': silence, ...(deadline !== null && { deadline }) }),
+  }
+}
+
+const SILENCES = { cancel: 'cancels its open orders', suspend: 'suspends it' } as const
 
 async function deleteSelf(context: ServiceContext<ConfirmOptions>): Promise<CommandResult> {
   const client = await openKeyClient(context)

@@ -103,6 +103,7 @@ export const deConnected: ConnectedTexts = {
   'form.until': 'Bis wann',
   'form.where': 'Von wo',
   'form.spend': 'Wie viel',
+  'form.watch': 'Wenn etwas nicht stimmt',
   'form.more': 'Weitere Grenzen',
   'term.name': 'Name',
   'term.name.help': 'Zwei gültige Schlüssel haben nie denselben Namen.',
@@ -151,6 +152,40 @@ export const deConnected: ConnectedTexts = {
   'term.requireSignature.fault': 'Ein Schlüssel mit öffentlichem Schlüssel signiert jede Anfrage.',
   'term.maxSignatureAgeSeconds': 'Signaturen gelten so viele Sekunden',
   'term.maxSignatureAgeSeconds.fault': 'Eine ganze Zahl von 5 bis 300.',
+  'term.heartbeat': 'Wenn er verstummt',
+  'term.heartbeat.fault':
+    'Eine ganze Zahl von 10 bis 2.592.000. Um seine Orders zu stornieren, braucht der Schlüssel das Recht, sie zu erstellen.',
+  'heartbeat.off': 'Nichts geschieht',
+  'heartbeat.cancel': 'Seine offenen Orders stornieren',
+  'heartbeat.suspend': 'Ihn sperren',
+  'heartbeat.seconds': 'Sekunden ohne Anfrage',
+  'heartbeat.help':
+    'Jede Anfrage ist ein Lebenszeichen. Der Dienst handelt etwa 5 Sekunden später, auch nach einem Ausfall.',
+  'heartbeat.text': 'nach {seconds} Sekunden ohne Anfrage: {effect}',
+  'term.alerts': 'Warnungen',
+  'term.alerts.help':
+    'Auch abgelehnte Anfragen zählen. Was ausgegeben wird, zählt bei Token mit einem Betrag am Tag.',
+  'term.alerts.fault':
+    'Jede Zahl muss ganz sein, und keine Warnung darf einer anderen widersprechen: Ein neues Netz ist immer eine neue Adresse, Ausgaben brauchen einen Betrag unter dem des Tages, und ein Ende braucht einen letzten Tag.',
+  'alert.newAddress': 'Neue Adresse',
+  'alert.newNetwork': 'Neues Netz',
+  'alert.errorRate': 'Viele abgelehnte Anfragen',
+  'alert.requestsPerMinute': 'Viele Anfragen',
+  'alert.spendPerHour': 'Viel in einer Stunde ausgegeben',
+  'alert.expiring': 'Er endet in 14, 3 und 1 Tagen',
+  'alert.off': 'Aus',
+  'alert.notify': 'Mir sagen',
+  'alert.suspend': 'Mir sagen und ihn sperren',
+  'alert.percent': 'Prozent abgelehnt',
+  'alert.requests': 'Von so vielen oder mehr in 5 Minuten',
+  'alert.perMinute': 'Mehr als, in einer Minute',
+  'alert.above': 'Mehr als, von {token}',
+  'alert.text': '{what}: {action}',
+  'alert.errorRate.text':
+    '{percent} % oder mehr abgelehnt, von {n} Anfrage oder mehr in 5 Minuten | {percent} % oder mehr abgelehnt, von {n} Anfragen oder mehr in 5 Minuten',
+  'alert.requestsPerMinute.text':
+    'mehr als {n} Anfrage in einer Minute | mehr als {n} Anfragen in einer Minute',
+  'alert.spendPerHour.text': 'mehr als {amounts} in einer Stunde',
   'term.rateLimit': 'Anfragen in der Minute',
   'term.rateLimit.help': '10 bis {most}; leer bedeutet {most}.',
   'term.rateLimit.fault': 'Eine ganze Zahl von 10 bis {most}.',
@@ -171,6 +206,8 @@ export const deConnected: ConnectedTexts = {
   'none.publicKey': 'keiner: er hat ein Geheimnis',
   'none.requireSignature': 'nein',
   'none.maxSignatureAgeSeconds': '300',
+  'none.heartbeat': 'nichts geschieht',
+  'none.alerts': 'keine',
   'none.label': 'keine',
   'none.justification': 'keine',
   'token.choose': 'Token wählen',
@@ -239,6 +276,23 @@ export const deConnected: ConnectedTexts = {
   'key.preview': 'Geheimnis',
   'key.created': 'Erstellt',
   'key.suspended': 'Angehalten',
+  'suspendedBy.owner': 'Sie haben diesen Schlüssel gesperrt: {time}.',
+  'suspendedBy.operator':
+    'Der Betreiber hat diesen Schlüssel gesperrt: {time}. Nur er kann das aufheben.',
+  'suspendedBy.both':
+    'Dieser Schlüssel ist gesperrt seit {time}, auch vom Betreiber, der allein das aufheben kann.',
+  'suspendedBy.heartbeat':
+    'Der Dienst hat diesen Schlüssel gesperrt, wie Sie es unterschrieben haben: Er war verstummt. {time}.',
+  'suspendedBy.newAddress':
+    'Der Dienst hat diesen Schlüssel gesperrt, wie Sie es unterschrieben haben: Er kam von einer neuen Adresse. {time}.',
+  'suspendedBy.newNetwork':
+    'Der Dienst hat diesen Schlüssel gesperrt, wie Sie es unterschrieben haben: Er kam aus einem neuen Netz. {time}.',
+  'suspendedBy.errorRate':
+    'Der Dienst hat diesen Schlüssel gesperrt, wie Sie es unterschrieben haben: Zu viele Anfragen wurden abgelehnt. {time}.',
+  'suspendedBy.requestsPerMinute':
+    'Der Dienst hat diesen Schlüssel gesperrt, wie Sie es unterschrieben haben: Er stellte zu viele Anfragen. {time}.',
+  'suspendedBy.spendPerHour':
+    'Der Dienst hat diesen Schlüssel gesperrt, wie Sie es unterschrieben haben: Er gab in einer Stunde zu viel aus. {time}.',
   'key.revoked': 'Widerrufen',
   'key.history': 'Was mit diesem Schlüssel geschah',
   'key.change': 'Ändern',
@@ -372,6 +426,7 @@ export const deConnected: ConnectedTexts = {
   'event.rotate_api_key': 'Geheimnis rotiert',
   'event.suspend_api_key': 'Schlüssel angehalten',
   'event.resume_api_key': 'Schlüssel fortgesetzt',
+  'event.cancel_open_orders': 'Offene Orders eines verstummten Schlüssels storniert',
   'event.delete_api_key': 'Schlüssel widerrufen',
   'event.revoke_api_key': 'Schlüssel mit Zertifikat widerrufen',
   'event.revoke_all_api_keys': 'Alles widerrufen',

@@ -97,6 +97,7 @@ export const enConnected = {
   'form.until': 'Until when',
   'form.where': 'From where',
   'form.spend': 'How much',
+  'form.watch': 'When something is wrong',
   'form.more': 'More limits',
   'term.name': 'Name',
   'term.name.help': 'No two live keys share a name.',
@@ -139,6 +140,40 @@ export const enConnected = {
   'term.requireSignature.fault': 'A key with a public key signs every request.',
   'term.maxSignatureAgeSeconds': 'Signatures are valid for seconds',
   'term.maxSignatureAgeSeconds.fault': 'A whole number from 5 to 300.',
+  'term.heartbeat': 'When it falls silent',
+  'term.heartbeat.fault':
+    'A whole number from 10 to 2,592,000. To cancel its orders, the key needs the permission to create.',
+  'heartbeat.off': 'Nothing happens',
+  'heartbeat.cancel': 'Cancel its open orders',
+  'heartbeat.suspend': 'Suspend it',
+  'heartbeat.seconds': 'Seconds without a request',
+  'heartbeat.help':
+    'Every request is a sign of life. The service acts some 5 seconds later, after an outage too.',
+  'heartbeat.text': 'after {seconds} seconds without a request: {effect}',
+  'term.alerts': 'Alerts',
+  'term.alerts.help':
+    'Refused requests count as well. What is spent is counted of tokens with an amount a day.',
+  'term.alerts.fault':
+    'Each number must be whole, and no alert may contradict another one: a new network is always a new address, spending needs an amount below that of the day, and an end needs a last day.',
+  'alert.newAddress': 'New address',
+  'alert.newNetwork': 'New network',
+  'alert.errorRate': 'Many refused requests',
+  'alert.requestsPerMinute': 'Many requests',
+  'alert.spendPerHour': 'Much spent in an hour',
+  'alert.expiring': 'It ends in 14, 3 and 1 days',
+  'alert.off': 'Off',
+  'alert.notify': 'Tell me',
+  'alert.suspend': 'Tell me and suspend it',
+  'alert.percent': 'Percent refused',
+  'alert.requests': 'Of so many or more in 5 minutes',
+  'alert.perMinute': 'More than, in a minute',
+  'alert.above': 'More than, of {token}',
+  'alert.text': '{what}: {action}',
+  'alert.errorRate.text':
+    '{percent} % or more refused, of {n} request or more in 5 minutes | {percent} % or more refused, of {n} requests or more in 5 minutes',
+  'alert.requestsPerMinute.text':
+    'more than {n} request in a minute | more than {n} requests in a minute',
+  'alert.spendPerHour.text': 'more than {amounts} in an hour',
   'term.rateLimit': 'Requests a minute',
   'term.rateLimit.help': '10 to {most}; {most} when left empty.',
   'term.rateLimit.fault': 'A whole number from 10 to {most}.',
@@ -159,6 +194,8 @@ export const enConnected = {
   'none.publicKey': 'none: it has a secret',
   'none.requireSignature': 'no',
   'none.maxSignatureAgeSeconds': '300',
+  'none.heartbeat': 'nothing happens',
+  'none.alerts': 'none',
   'none.label': 'none',
   'none.justification': 'none',
   'token.choose': 'Choose a token',
@@ -227,6 +264,23 @@ export const enConnected = {
   'key.preview': 'Secret',
   'key.created': 'Created',
   'key.suspended': 'Suspended',
+  'suspendedBy.owner': 'You suspended this key {time}.',
+  'suspendedBy.operator':
+    'The operator suspended this key {time}. Only the operator can resume it.',
+  'suspendedBy.both':
+    'This key is suspended since {time}, by the operator as well, who alone can lift that.',
+  'suspendedBy.heartbeat':
+    'The service suspended this key {time}, as you had signed: it was silent.',
+  'suspendedBy.newAddress':
+    'The service suspended this key {time}, as you had signed: it was used from a new address.',
+  'suspendedBy.newNetwork':
+    'The service suspended this key {time}, as you had signed: it was used from a new network.',
+  'suspendedBy.errorRate':
+    'The service suspended this key {time}, as you had signed: too many of its requests were refused.',
+  'suspendedBy.requestsPerMinute':
+    'The service suspended this key {time}, as you had signed: it sent too many requests.',
+  'suspendedBy.spendPerHour':
+    'The service suspended this key {time}, as you had signed: it spent too much in an hour.',
   'key.revoked': 'Revoked',
   'key.history': 'What happened to this key',
   'key.change': 'Change',
@@ -353,6 +407,7 @@ export const enConnected = {
   'event.rotate_api_key': 'Secret rotated',
   'event.suspend_api_key': 'Key suspended',
   'event.resume_api_key': 'Key resumed',
+  'event.cancel_open_orders': 'Open orders of a silent key cancelled',
   'event.delete_api_key': 'Key revoked',
   'event.revoke_api_key': 'Key revoked by certificate',
   'event.revoke_all_api_keys': 'Everything revoked',
