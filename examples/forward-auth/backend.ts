@@ -2,6 +2,7 @@
  * What the backends of this folder share: a server behind a proxy that has asked Latchkey about each request. It listens on this machine
  * alone: a client that reached it without the proxy could write the headers itself.
  */
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -25,7 +26,9 @@ const PRINCIPAL = /^stacks:\d+:(S[0-9A-Z]{20,40})$/
 /** Serves handlers by method and path. The scope was checked by the proxy; it is checked again, so that a wrong route admits nothing. */
 export function serveBackend(scope: string, routes: Readonly<Record<string, Handle>>): void {
   const server = createServer(async (request, response) => {
-    const { status, body } = await answerTo(request).catch(() => refuse(400, 'no JSON object'))
+    const { status, body } = await answerTo(request).catch(() =>
+      refuse(400, 'no JSON object, or not the one that was signed'),
+    )
     response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
     response.end(JSON.stringify(body))
   })
@@ -71,5 +74,22 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
     if (size > MAX_BODY_BYTES) throw new Error('too large')
     chunks.push(chunk)
   }
-  return size === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString())
+  const content = Buffer.concat(chunks)
+  requireDigest(request, content)
+  return size === 0 ? undefined : JSON.parse(content.toString())
+}
+
+/**
+ * Of a signed request the proxy's question had the digest, and not the content: whether the two fit is for the reader of the content to
+ * find out. Every digest that is sent has to fit, and one of them has to be known.
+ */
+function requireDigest({ headers }: IncomingMessage, content: Buffer): void {
+  const sent = headers['content-digest']
+  if (sent === undefined) return
+  const digests = [...String(sent).matchAll(/(?:^|,)\s*(sha-256|sha-512)=:([\w+/=]+):/g)]
+  const fits = digests.every(
+    ([, name = '', digest]) =>
+      createHash(name.replace('-', '')).update(content).digest('base64') === digest,
+  )
+  if (digests.length === 0 || !fits) throw new Error('other content than was signed')
 }

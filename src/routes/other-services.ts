@@ -1,18 +1,19 @@
 import type * as z from 'zod'
-import { REFUSALS } from '../errors.ts'
+import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { recordSuccess } from '../gate/counters.ts'
-import type { GateDecision } from '../gate/decide.ts'
+import type { Window } from '../gate/windows.ts'
 import { readBody, readQuery } from '../http/body.ts'
 import { type AppContext, worldOfRequest } from '../http/context.ts'
 import { authenticateKey, oneOfTwoSecrets, presentedSecretOf } from '../http/credentials/key.ts'
 import { authenticateService, requireScopeOf } from '../http/credentials/service.ts'
+import { verifyToldRequest } from '../http/credentials/signature.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { readForwarded } from '../http/forwarded.ts'
 import { errorBody, refusalHeaders, unwrap } from '../http/problem.ts'
 import { headersOfLimits, respond } from '../http/respond.ts'
 import type { PresentedSecret } from '../keys/secret.ts'
 import { presentLimits } from '../keys/terms.ts'
-import { refuse } from '../result.ts'
+import { ok, type Refused, type Result, refuse } from '../result.ts'
 import type { CallingService } from '../service-credentials/credential.ts'
 import {
   ForwardAuthHeaders,
@@ -110,8 +111,15 @@ async function verdictOf(
 ): Promise<KeyVerdict> {
   const world = c.get('world')
   const ip = question.ip === undefined ? undefined : canonicalAddress(question.ip)
-  const presented = presentedSecretOf(c, question.apiKey)
-  const decision = await decideAbout(c, presented, question, ip)
+  const shown = await presentedBy(c, question)
+  if (!shown.ok) return refusedKey(c, shown, c.get('now'))
+  const presented = shown.value
+  const decision = await world.gate({
+    ...presented,
+    ip,
+    scope: question.scope,
+    cost: question.cost,
+  })
   if (!decision.ok && decision.reason === 'unavailable') return unwrap(decision)
   const { keyId, shard, at = c.get('now') } = decision
   if (keyId !== undefined && shard !== undefined)
@@ -122,10 +130,7 @@ async function verdictOf(
       outcome: decision.ok ? 'OK' : REFUSALS[decision.reason].code,
       ip: ip ?? UNKNOWN_ADDRESS,
       userAgent: undefined,
-      secret:
-        decision.ok && presented !== undefined
-          ? oneOfTwoSecrets(decision.value, presented, at)
-          : undefined,
+      secret: decision.ok ? oneOfTwoSecrets(decision.value, presented, at) : undefined,
     })
   logUse(c, service, { keyId, resource: question.resource })
   if (!decision.ok) return refusedKey(c, decision, at)
@@ -149,20 +154,24 @@ async function verdictOf(
   }
 }
 
-/** The one place that knows what presents a key to another service: its secret, whose form was checked. */
-async function decideAbout(
+/** What leads to the key that was presented to another service: a secret whose form was checked, or a signature that was verified. */
+async function presentedBy(
   c: AppContext,
-  presented: PresentedSecret | undefined,
-  { scope, cost }: Question,
-  ip: string | undefined,
-): Promise<GateDecision> {
-  if (presented === undefined) return refuse('apiKeyInvalid')
-  return c.get('world').gate({ ...presented, ip, scope, cost })
+  { apiKey, request }: Question,
+): Promise<Result<PresentedSecret, RefusalReason>> {
+  if (request !== undefined) return verifyToldRequest(c, request)
+  const presented = apiKey === undefined ? undefined : presentedSecretOf(c, apiKey)
+  return presented === undefined ? refuse('apiKeyInvalid') : ok(presented)
 }
 
 function refusedKey(
   c: AppContext,
-  { reason, details, keyId, windows }: Extract<GateDecision, { ok: false }>,
+  {
+    reason,
+    details,
+    keyId,
+    windows,
+  }: Refused<RefusalReason> & { keyId?: string; windows?: Window[] },
   at: number,
 ): KeyVerdict {
   const { status } = REFUSALS[reason]

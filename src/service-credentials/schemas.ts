@@ -20,7 +20,29 @@ const scope = z
 /** What a backend asks about a key that was presented to it. */
 export const VerifyKeyBody = z
   .strictObject({
-    apiKey: z.string().max(1_024).meta({ description: 'The secret, as the client sent it.' }),
+    apiKey: z
+      .string()
+      .max(1_024)
+      .optional()
+      .meta({ description: 'The secret, as the client sent it; or a signed request.' }),
+    request: z
+      .strictObject({
+        method: z.string().regex(/^[A-Z]{1,32}$/, 'must be a method in capitals'),
+        url: z
+          .string()
+          .max(8_192)
+          .regex(
+            /^https?:\/\/[\w.:[\]-]{1,255}([/?][\x21-\x22\x24-\x7e]*)?$/,
+            'must be an absolute URL',
+          ),
+        headers: z.record(z.string().max(64), z.string().max(4_096)),
+      })
+      .refine(({ url }) => URL.canParse(url), 'must be an absolute URL')
+      .optional()
+      .meta({
+        description:
+          'In place of apiKey: the request that was signed (RFC 9421), with the headers that it covers, Signature and Signature-Input. The backend compares Content-Digest with the content.',
+      }),
     scope,
     cost: z
       .int()
@@ -48,6 +70,10 @@ export const VerifyKeyBody = z
         example: 'POST /withdrawals',
       }),
   })
+  .refine(
+    ({ apiKey, request }) => (apiKey === undefined) !== (request === undefined),
+    'must have either apiKey or request',
+  )
   .meta({ id: 'VerifyKey' })
 
 export const ForwardAuthQuery = z.strictObject({

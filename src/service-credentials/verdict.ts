@@ -2,10 +2,21 @@ import type { KeyWindow } from '../keys/key.ts'
 import type { Permission } from '../keys/scope.ts'
 import type { KeyLimits } from '../keys/terms.ts'
 
-/** What a backend asks about a key that was presented to it. */
+/** A request that was signed for another service (RFC 9421). */
+export interface ForeignRequest {
+  /** In capitals. */
+  method: string
+  /** Absolute, as the client wrote it. Its host is one of the PUBLIC_HOSTS of the service that verifies. */
+  url: string
+  /** Those that the signature covers, and its own. */
+  headers: Record<string, string>
+}
+
+/** What a backend asks about a key that was presented to it: by its secret, or by a signed request. */
 export interface KeyQuestion {
   /** The secret, as the client sent it. */
-  apiKey: string
+  apiKey?: string | undefined
+  request?: ForeignRequest | undefined
   /** The scope that the request needs. */
   scope: Permission
   /** How many requests it counts as, 1 to 1000: all of them, or none. By default 1. */

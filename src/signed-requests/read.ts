@@ -26,7 +26,7 @@ export interface RequestParts extends RequestTarget {
   header(name: string): string | undefined
   /**
    * The content, in UTF-8; empty where there is none. Undefined where the verifier does not have it, as behind a proxy that keeps it: the
-   * digest is then covered, and compared by no one.
+   * digest is then covered, and the reader of the content compares it.
    */
   body: string | undefined
 }
@@ -174,11 +174,12 @@ function missingOf(
   ]
 }
 
-function componentsFor({ body, header }: RequestParts): readonly string[] {
-  const hasBody =
-    body === undefined
-      ? (header('content-length') ?? '0') !== '0' || header('transfer-encoding') !== undefined
-      : body !== ''
+/** Methods of requests that have no content, or whose content means nothing (RFC 9110 s9.3). */
+const WITHOUT_CONTENT: readonly string[] = ['GET', 'HEAD', 'OPTIONS']
+
+/** Of content that the verifier does not see, the method says that it may be there. */
+function componentsFor({ method, body }: RequestParts): readonly string[] {
+  const hasBody = body === undefined ? !WITHOUT_CONTENT.includes(method) : body !== ''
   return hasBody ? [...REQUIRED_COMPONENTS, BODY_COMPONENT] : REQUIRED_COMPONENTS
 }
 

@@ -14,10 +14,12 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { administer } from '../../src/cli/admin.ts'
+import { signRequest } from '../../src/client/request-signer.ts'
 import type { ErrorBody } from '../../src/errors.ts'
 import { collectingTerminal } from '../cli/latchkey.ts'
 import { type Entry, emptyFolder, follow, ROOT, startEntry } from '../node/entry.ts'
 import { connectTo } from '../support/http.ts'
+import { createSigningKey } from '../support/signed.ts'
 import { createKey, newWallet } from '../support/wallet.ts'
 
 const clock = { now: Date.now() }
@@ -323,6 +325,47 @@ describe.each(names)('other services behind %s, as its example says', {
     expect(denied.headers['www-authenticate']).toBe(
       'Bearer error="insufficient_scope", scope="read"',
     )
+  })
+
+  it('takes signed requests: once, on this host, with the content that was signed', async () => {
+    const members = { permissions: ['read', 'withdraw'] }
+    const { keyId, signer } = await createSigningKey(service, wallet, members)
+    const origin = `https://localhost:${port}`
+    const sign = (method: string, path: string, more: { body?: string; origin?: string } = {}) =>
+      signRequest(signer, {
+        method,
+        url: `${more.origin ?? origin}${path}`,
+        now: Date.now(),
+        ...(more.body !== undefined && { body: more.body }),
+      })
+    const path = '/market/book?depth=5'
+    const headers = await sign('GET', path)
+    expect(await call('GET', path, { headers })).toMatchObject({ status: 200 })
+    expect(backend.seen.at(-1)?.headers['x-auth-key-id']).toBe(keyId)
+    const refusal = async (answer: ReturnType<typeof call>) => {
+      const { status, body } = await answer
+      return [status, body.code]
+    }
+    expect(await refusal(call('GET', path, { headers }))).toEqual([401, 'REQUEST_REPLAYED'])
+    const other = { headers: await sign('GET', path) }
+    const invalid = [401, 'REQUEST_SIGNATURE_INVALID']
+    expect(await refusal(call('GET', '/market/book?depth=6', other))).toEqual(invalid)
+    const elsewhere = { headers: await sign('GET', path, { origin: 'https://other.example' }) }
+    expect(await refusal(call('GET', path, elsewhere))).toEqual(invalid)
+
+    const body = JSON.stringify({ id: randomUUID(), amount: '7' })
+    const uncovered = { headers: await sign('POST', '/withdrawals'), body }
+    expect(await refusal(call('POST', '/withdrawals', uncovered))).toEqual([
+      401,
+      'REQUEST_SIGNATURE_INCOMPLETE',
+    ])
+    const swapped = {
+      headers: await sign('POST', '/withdrawals', { body }),
+      body: '{"amount":"8"}',
+    }
+    expect((await call('POST', '/withdrawals', swapped)).status).toBe(400)
+    const whole = { headers: await sign('POST', '/withdrawals', { body }), body }
+    expect((await call('POST', '/withdrawals', whole)).status).toBe(201)
   })
 
   it('asks for what the route needs, whatever the client writes', async () => {

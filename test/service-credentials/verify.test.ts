@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { signRequest } from '../../src/client/request-signer.ts'
 import { rows } from '../../src/db/database.ts'
 import { type ErrorBody, REFUSALS, type RefusalReason } from '../../src/errors.ts'
 import { revokeCredential } from '../../src/service-credentials/manage.ts'
@@ -10,6 +11,7 @@ import { answered, refused } from '../support/assertions.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import { EVERYWHERE, type Service } from '../support/service.ts'
 import { issueCredential, unknownCredential } from '../support/service-credentials.ts'
+import { createSigningKey } from '../support/signed.ts'
 import { createKey, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 const IP = '203.0.113.50'
@@ -51,6 +53,46 @@ describe.each(EVERYWHERE)('A backend that asks about keys, on %s', (engine) => {
     )
     return found
   }
+
+  it('is told of a signed request as of a secret, once, and never of another one', async () => {
+    const { keyId, signer } = await createSigningKey(service, wallet, READ)
+    const url = 'https://localhost/market/book?depth=5'
+    const sign = async (method = 'GET', body?: string) => ({
+      method,
+      url,
+      headers: await signRequest(signer, {
+        method,
+        url,
+        now: service.clock.now,
+        ...(body !== undefined && { body }),
+      }),
+    })
+    const request = await sign()
+    const answers = await Promise.all([verify({ request }), verify({ request })])
+    expect(answers.map(({ code }) => code).sort()).toEqual(['OK', 'REQUEST_REPLAYED'])
+    expect(answers.find(({ valid }) => valid)).toMatchObject({
+      keyId,
+      walletAddress: wallet.address,
+    })
+    const codeOf = async (changed: object) =>
+      (await verify({ request: { ...(await sign()), ...changed } })).code
+    expect(await codeOf({ url: 'https://localhost/market/book?depth=6' })).toBe(
+      'REQUEST_SIGNATURE_INVALID',
+    )
+    expect(await codeOf({ method: 'HEAD' })).toBe('REQUEST_SIGNATURE_INVALID')
+    expect(await codeOf({ method: 'POST' })).toBe('REQUEST_SIGNATURE_INCOMPLETE')
+    expect(await codeOf({ headers: {} })).toBe('REQUEST_SIGNATURE_INVALID')
+    expect((await verify({ request: await sign('POST', '{}') })).code).toBe('OK')
+    const { apiKey } = await createKey(service, wallet, { ...READ, keyName: 'both' })
+    for (const question of [{}, { apiKey, request: await sign() }])
+      await refused(await post({ scope: 'read', ...question }), 'invalidRequest')
+    for (const wrong of ['/market', 'ftp://localhost/', 'https://', 'https://a b/', 'https://[/'])
+      await refused(
+        await post({ scope: 'read', request: { ...(await sign()), url: wrong } }),
+        'invalidRequest',
+      )
+    expect((await countersOf(keyId))?.successful).toBe(2)
+  })
 
   it('is told what the key may do, and what is left of it', async () => {
     const limits = { maxAmountIn: { '.stx': { perDay: '5' } }, rateLimit: 50 }

@@ -1,9 +1,19 @@
-import { refuse } from '../../result.ts'
+import { type Result, refuse } from '../../result.ts'
 import { targetOfUrl } from '../../signed-requests/base.ts'
-import { hasSignature, type RequestParts, readSignedRequest } from '../../signed-requests/read.ts'
-import { type VerifiedSignature, verifyRequest } from '../../signed-requests/verify.ts'
+import {
+  hasSignature,
+  type ReadReason,
+  type RequestParts,
+  readSignedRequest,
+} from '../../signed-requests/read.ts'
+import {
+  type RequestVerifyReason,
+  type VerifiedSignature,
+  verifyRequest,
+} from '../../signed-requests/verify.ts'
 import { keepBodyText } from '../body.ts'
 import type { AppContext } from '../context.ts'
+import { readForwarded } from '../forwarded.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey } from './address.ts'
 
@@ -28,8 +38,10 @@ export async function authenticateSignature(
     )
   const world = c.get('world')
   const now = c.get('now')
-  const body = unwrap(await keepBodyText(c))
-  const parts = partsOf(c, body)
+  const parts =
+    c.get('isForwardAuth') === true
+      ? partsOfForwarded(c)
+      : partsOf(c, unwrap(await keepBodyText(c)))
   const signed = readSignedRequest(parts, now)
   if (!signed.ok) {
     countFailedKey(c)
@@ -49,19 +61,62 @@ export async function authenticateSignature(
 function partsOf(c: AppContext, body: string): RequestParts {
   return {
     method: c.req.method,
-    authority: authorityOf(c),
+    authority: publicHost(c, c.req.header('host') ?? new URL(c.req.url).host),
     ...targetOfUrl(c.req.url),
     header: (name) => c.req.header(name),
     body,
   }
 }
 
+/** The request that a proxy asks about. Its content stays at the proxy: the backend compares it with the digest that was signed. */
+function partsOfForwarded(c: AppContext): RequestParts {
+  const { method, authority, path, query } = readForwarded(c) ?? {}
+  if (method === undefined || authority === undefined || path === undefined)
+    return unwrap(
+      refuse('invalidRequest', {
+        problem:
+          'a signed request behind a proxy is verified by X-Forwarded-Method, X-Forwarded-Host and X-Forwarded-Uri of a trusted proxy',
+      }),
+    )
+  return {
+    method,
+    authority: publicHost(c, authority),
+    path,
+    query: query || '?',
+    header: (name) => c.req.header(name),
+    body: undefined,
+  }
+}
+
+/** A signed request to another service, as its backend tells of it. */
+export interface ToldRequest {
+  method: string
+  url: string
+  headers: Readonly<Record<string, string>>
+}
+
+/** Verifies the signature of a request to another service, without its content, and uses its nonce up. */
+export async function verifyToldRequest(
+  c: AppContext,
+  { method, url, headers }: ToldRequest,
+): Promise<Result<VerifiedSignature, ReadReason | RequestVerifyReason>> {
+  const now = c.get('now')
+  const fields = new Map(Object.entries(headers).map(([name, text]) => [name.toLowerCase(), text]))
+  const authority = publicHost(c, new URL(url).host)
+  const target = { method, authority, ...targetOfUrl(url) }
+  const signed = readSignedRequest(
+    { ...target, header: (name) => fields.get(name), body: undefined },
+    now,
+  )
+  return signed.ok ? verifyRequest(c.get('world'), signed.value, { authority, now }) : signed
+}
+
 /**
  * The host that was signed for. A sender chooses the Host of a request, and so could send here what was signed for another service: only
  * configured hosts count, and where a proxy writes another one, the first of them. A devnet without configured hosts takes what is sent.
  */
-function authorityOf(c: AppContext): string {
-  const host = (c.req.header('host') ?? new URL(c.req.url).host).toLowerCase()
+function publicHost(c: AppContext, sent: string): string {
+  const host = sent.toLowerCase()
   const { PUBLIC_HOSTS: hosts } = c.get('world').config
   const [first] = hosts
   return first === undefined || hosts.includes(host) ? host : first
