@@ -59,7 +59,7 @@ CREATE INDEX "signed_actions_recorded" ON "signed_actions" USING btree ("wallet_
 CREATE FUNCTION "webhooks_wanting"("wallet" text, "kind" text) RETURNS SETOF text LANGUAGE sql STABLE AS $$
 	SELECT "id" FROM "webhooks"
 	WHERE ("wallet_address" = $1 AND $2 <> 'audit.head' OR "wallet_address" IS NULL)
-		AND "disabled_at" IS NULL AND ($2 = ANY ("events") OR '*' = ANY ("events"))
+		AND "disabled_at" IS NULL AND ($2 = ANY ("events") OR '*' = ANY ("events") AND $2 <> 'webhook.test')
 $$;
 --> statement-breakpoint
 -- One delivery of each notice for each webhook that wants it, in the transaction of the notice.

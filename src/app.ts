@@ -27,6 +27,7 @@ import { orderEndpoints } from './routes/orders.ts'
 import { otherServiceEndpoints } from './routes/other-services.ts'
 import { sessionEndpoints } from './routes/sessions.ts'
 import { walletEndpoints } from './routes/wallets.ts'
+import { webhookEndpoints } from './routes/webhooks.ts'
 import { canonicalAddress } from './wire/ip.ts'
 import type { World } from './world.ts'
 
@@ -36,6 +37,7 @@ export const endpoints: readonly Endpoint[] = [
   ...sessionEndpoints,
   ...walletEndpoints,
   ...auditEndpoints,
+  ...webhookEndpoints,
   ...leakEndpoints,
   ...otherServiceEndpoints,
   ...serviceEndpoints,

@@ -94,6 +94,12 @@ export const REFUSALS = {
   keyNotFound: { status: 404, code: 'KEY_NOT_FOUND', error: 'API key not found' },
   orderNotFound: { status: 404, code: 'ORDER_NOT_FOUND', error: 'Order not found' },
   orderArchived: { status: 410, code: 'ORDER_ARCHIVED', error: 'Order archived' },
+  webhookNotFound: { status: 404, code: 'WEBHOOK_NOT_FOUND', error: 'Webhook not found' },
+  webhookUrlRefused: {
+    status: 400,
+    code: 'WEBHOOK_URL_REFUSED',
+    error: 'Webhook address not allowed',
+  },
   requestTimeout: {
     status: 408,
     code: 'REQUEST_TIMEOUT',
@@ -137,6 +143,13 @@ export const REFUSALS = {
     code: 'SESSION_LIMIT_REACHED',
     error: 'Session limit reached',
   },
+  webhookLimitReached: {
+    status: 409,
+    code: 'WEBHOOK_LIMIT_REACHED',
+    error: 'Webhook limit reached',
+  },
+  webhookDisabled: { status: 409, code: 'WEBHOOK_DISABLED', error: 'Webhook disabled' },
+  webhookTampered: { status: 409, code: 'WEBHOOK_TAMPERED', error: 'Webhook cannot be trusted' },
   bodyTooLarge: { status: 413, code: 'BODY_TOO_LARGE', error: 'Request body too large' },
   unsupportedMedia: {
     status: 415,
@@ -160,6 +173,7 @@ export const REFUSALS = {
     code: 'LEAK_REPORTS_OFF',
     error: 'Reports of leaked keys are not taken here',
   },
+  webhooksOff: { status: 501, code: 'WEBHOOKS_OFF', error: 'Webhooks are not available here' },
   executionFailed: { status: 502, code: 'EXECUTION_FAILED', error: 'Execution failed' },
   unavailable: { status: 503, code: 'UNAVAILABLE', error: 'Service unavailable' },
   internal: { status: 500, code: 'INTERNAL', error: 'Internal error' },
@@ -257,6 +271,12 @@ export type RefusalDetails = {
   KEY_LIMIT_REACHED: { limit: number }
   KEY_HISTORY_FULL: { limit: number }
   SESSION_LIMIT_REACHED: { limit: number; until?: string }
+  WEBHOOK_NOT_FOUND: NoDetails
+  WEBHOOK_URL_REFUSED: { reason: string }
+  WEBHOOK_LIMIT_REACHED: { limit: number }
+  WEBHOOK_DISABLED: { reason: string }
+  WEBHOOK_TAMPERED: NoDetails
+  WEBHOOKS_OFF: { reason: string }
   BODY_TOO_LARGE: { maxBytes: number }
   UNSUPPORTED_MEDIA_TYPE: { problem: string; accept: string; supported: readonly string[] }
   HEADERS_TOO_LARGE: { maxBytes?: number }

@@ -2,6 +2,7 @@ import { watchKeys } from './alerts/watch.ts'
 import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
+import { forgetOldNotices } from './notices/forget.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import { releaseShare } from './settlement/share.ts'
 import { forgetNonces } from './signed-requests/nonces.ts'
@@ -20,6 +21,8 @@ export interface Job {
 
 const USAGE_INTERVAL_MS = 1_000
 const WATCH_INTERVAL_MS = 1_000
+const DELIVERY_INTERVAL_MS = 1_000
+const FORGET_INTERVAL_MS = 3_600_000
 const NONCES_INTERVAL_MS = 30_000
 const KEYS_INTERVAL_MS = 1_000
 
@@ -70,6 +73,17 @@ export const JOBS: readonly Job[] = [
       return true
     },
     stop: ({ usage, db }) => usage.flush(db),
+  },
+  {
+    name: 'deliver_notices',
+    intervalMs: ({ WEBHOOKS }) => (WEBHOOKS === 'off' ? 0 : DELIVERY_INTERVAL_MS),
+    run: async (world) =>
+      world.watch.isSuperseded() || ((await world.deliverer?.pass(world)) ?? true),
+  },
+  {
+    name: 'forget_notices',
+    intervalMs: () => FORGET_INTERVAL_MS,
+    run: forgetOldNotices,
   },
 ]
 

@@ -16,9 +16,11 @@ import type { Signers } from './signed-requests/signers.ts'
 import type { UsageRecorder } from './usage/record.ts'
 import type { WalletFeed } from './wallets/feed.ts'
 import type { ReadHoldings } from './wallets/holdings.ts'
+import type { Deliverer } from './webhooks/deliver.ts'
+import type { WebhookServices } from './webhooks/services.ts'
 
 /** Everything that the routes may use. The entry modules build it; no room reads a clock, randomness or the network otherwise. */
-export interface World extends KeyServices, OrderServices, SettlementServices {
+export interface World extends KeyServices, OrderServices, SettlementServices, WebhookServices {
   config: Config
   gate: Gate
   watch: DatabaseWatch
@@ -44,6 +46,8 @@ export interface World extends KeyServices, OrderServices, SettlementServices {
   readHoldings: ReadHoldings
   /** Versions of wallets for streams; undefined where no process outlives a request. */
   walletFeed?: WalletFeed | undefined
+  /** Deliveries of webhooks that this process makes; undefined where no process outlives a request. */
+  deliverer?: Deliverer | undefined
   /** Postgres' time in milliseconds since 1970, as `watch` knows it; read once per request. */
   now(): number
 }

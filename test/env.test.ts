@@ -26,6 +26,10 @@ const mainnet = {
 describe('The configuration', () => {
   it('has a default for everything on devnet', () => {
     expect(readConfig({})).toEqual({
+      WEBHOOKS: 'on',
+      MAX_WEBHOOKS_PER_WALLET: 5,
+      WEBHOOK_TIMEOUT_MS: 10_000,
+      NOTICE_RETENTION_DAYS: 30,
       LEAK_REPORTS: 'off',
       GITHUB_KEYS_URL: 'https://api.github.com/meta/public_keys/secret_scanning',
       PORT: 8787,

@@ -249,7 +249,7 @@ async function* actions(db: Database, before: number): AsyncGenerator<ArchiveRow
         FROM signed_actions WHERE id > ${after}::bigint ORDER BY id LIMIT ${PAGE}::int`,
     )
     for (const { action, message, text, isOld } of page) {
-      const isRecorded = RECORDED_ACTIONS.includes(action)
+      const isRecorded = (RECORDED_ACTIONS as readonly string[]).includes(action)
       if (isOld && !isRecorded && isForgettable(message, before)) yield { kind: 'action', text }
     }
     after = page.at(-1)?.id ?? ''

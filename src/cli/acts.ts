@@ -35,6 +35,20 @@ const REFUSALS = {
       'That is more than TREASURY_MAX_PER_RUN_IN_MICRO_STX or TREASURY_MAX_PER_DAY_IN_MICRO_STX',
   },
   topUpNotNeeded: { code: 'TOP_UP_NOT_NEEDED', message: 'The account has enough, or will have' },
+  webhookNotFound: { code: 'WEBHOOK_NOT_FOUND', message: 'The operator has no such webhook' },
+  webhookLimitReached: {
+    code: 'WEBHOOK_LIMIT_REACHED',
+    message: 'The operator has as many webhooks as it may: remove one',
+  },
+  webhookUrlRefused: {
+    code: 'WEBHOOK_URL_REFUSED',
+    message: 'That is no address of the public internet with https://',
+  },
+  webhooksOff: {
+    code: 'WEBHOOKS_OFF',
+    message: 'WEBHOOKS is off, or the tables are distributed',
+  },
+  unavailable: { code: 'UNAVAILABLE', message: 'The name could not be looked up: repeat this' },
   keyNotFound: { code: 'KEY_NOT_FOUND', message: 'There is no such key' },
   invalidRequest: {
     code: 'INVALID_REQUEST',

@@ -21,6 +21,7 @@ import { openHeads } from '../node/heads.ts'
 import { withOperatorKeys } from '../node/operator-keys.ts'
 import { isAlive, performThrough } from '../node/operator-socket.ts'
 import { chooseEngine } from '../node/recover.ts'
+import { openSender, resolveHost } from '../node/webhooks.ts'
 import { type ActOutput, type Perform, performWith } from '../operator/acts.ts'
 import type { OperatorServices } from '../operator/services.ts'
 import { listUnsealed, type SealServices, sealKeys, type UnsealedKey } from '../provenance/seal.ts'
@@ -40,6 +41,7 @@ import {
 import { CommandError, reasonOf, UsageError } from './errors.ts'
 import { readJson, saveNew } from './files.ts'
 import { keyValues, table } from './layout.ts'
+import { addOperatorWebhookCommands } from './operator-webhooks.ts'
 import { addOperatorCommands } from './operators.ts'
 import { jsonText, type Line } from './output.ts'
 import { openProcessTerminal } from './process-terminal.ts'
@@ -124,6 +126,7 @@ export function createAdminProgram(now: () => number, columns?: number): CliComm
     .example('latchkey-admin seal apply keys.json')
     .runs(onDatabase(now, applySeals(now)))
   addOperatorCommands(program, (act) => onService(now, act))
+  addOperatorWebhookCommands(program, (act) => onService(now, act))
   addServiceCredentialCommands(program, (act) => onService(now, act))
   addRouterCommands(program, now)
   addHelpCommand(program)
@@ -198,6 +201,8 @@ function onDatabase<Options>(
         keys,
         keepHead: await openHeads(config.AUDIT_HEADS_FILE, () => {}, Date.now),
         config,
+        log: () => {},
+        webhookPorts: { resolve: resolveHost, send: openSender() },
         recover: chooseEngine().recover,
         archiveFiles,
         distribution,

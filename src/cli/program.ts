@@ -10,6 +10,7 @@ import { addScanCommand } from './commands/scan.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { addWalletCommands } from './commands/wallet.ts'
 import { addWatchCommand } from './commands/watch.ts'
+import { addWebhookCommands } from './commands/webhooks.ts'
 import { completionScript, SHELLS, type Shell } from './completion.ts'
 import { addServiceOptions } from './connect.ts'
 
@@ -29,6 +30,7 @@ export function createProgram(columns = HELP_COLUMNS): CliCommand {
   addOrderCommands(program)
   addWalletCommands(program)
   addSessionCommands(program)
+  addWebhookCommands(program)
   addAuditCommands(program)
   addInfoCommands(program)
   addWatchCommand(program)

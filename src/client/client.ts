@@ -20,6 +20,7 @@ import type { Signer } from './signer.ts'
 import { createTransport, type Fetch } from './transport.ts'
 import { createWallet } from './wallet.ts'
 import type { WalletEventOptions, WalletUpdates } from './wallet-events.ts'
+import { createWebhooks, type Webhooks } from './webhooks.ts'
 
 /** Options of {@link createClient}. */
 export interface ClientOptions {
@@ -94,6 +95,7 @@ export interface Client {
   readonly orders: Orders
   readonly audit: Audit
   readonly sessions: Sessions
+  readonly webhooks: Webhooks
   readonly devnet: {
     /**
      * Gives an address STX and input tokens to try the service with. Rejects with `NOT_FOUND` on any other network.
@@ -291,6 +293,7 @@ export function createClient({
     keys: createKeys(parts),
     audit: createAudit(parts),
     sessions: createSessions(parts),
+    webhooks: createWebhooks(parts),
     orders: createOrders({ ...parts, hasApiKey }),
     devnet: {
       faucet: (address, options) =>

@@ -73,6 +73,10 @@ const CLIENT_ERRORS = {
     kind: 'signing',
     hint: 'Set the clock of this machine; if it is right, the service is wrong, and nothing should be signed for it.',
   },
+  WEBHOOK_INVALID: {
+    kind: 'authentication',
+    hint: 'Respond with 400, and do nothing of what it says.',
+  },
   KEY_NOT_CREATED: { kind: 'notFound', hint: 'Create it again.' },
   ORDER_NOT_SETTLED: { kind: 'execution', hint: 'The details say what became of it.' },
 } as const satisfies Record<string, { kind: ErrorKind; hint: string }>
@@ -189,6 +193,13 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
     "Rotate or update a live key in place of making another one; the service's operator can raise the limit.",
   SESSION_LIMIT_REACHED:
     'End a session, or wait until the first of them ends by itself: the details say when. keys.revokeAll ends them all.',
+  WEBHOOK_NOT_FOUND: 'No webhook of this wallet has this id; webhooks.list shows them all.',
+  WEBHOOK_URL_REFUSED:
+    'Use https:// and a host of the public internet; the details say what is wrong.',
+  WEBHOOK_LIMIT_REACHED: 'Delete a webhook that is no longer used.',
+  WEBHOOK_DISABLED: 'Mend its receiver, and enable it with webhooks.update.',
+  WEBHOOK_TAMPERED: 'Delete the webhook and create another one; tell the operator.',
+  WEBHOOKS_OFF: 'Read webhooks.notices now and then; the operator knows why.',
   BODY_TOO_LARGE: 'Send less.',
   UNSUPPORTED_MEDIA_TYPE: 'Send JSON in UTF-8, and no Content-Encoding.',
   REQUEST_TIMEOUT: 'Send the request at once; the connection may be slow.',

@@ -31,6 +31,7 @@ export type {
   MaxAmountIn,
   PublicKey,
 } from '../keys/terms.ts'
+export { NOTICE_TYPES, type NoticePayload } from '../notices/notice.ts'
 export {
   type NewOrder,
   ORDER_STATUSES,
@@ -69,6 +70,7 @@ export type {
   StartEvent,
   WalletEvent,
 } from '../wallets/event.ts'
+export type { Delivery, Notice, Webhook, WebhookWithSecret } from '../webhooks/webhook.ts'
 export {
   type Audit,
   type AuditExport,
@@ -163,6 +165,12 @@ export {
   type SignOptions,
 } from './signer.ts'
 export type { Fetch } from './transport.ts'
+export {
+  type VerifyWebhookOptions,
+  verifyWebhook,
+  type WebhookEvent,
+  type WebhookHeaders,
+} from './verify-webhook.ts'
 export type { WaitOptions } from './wait.ts'
 export type { WalletEventOptions, WalletUpdate, WalletUpdates } from './wallet-events.ts'
 export {
@@ -172,3 +180,4 @@ export {
   type WalletSignerOptions,
   walletSigner,
 } from './wallet-signer.ts'
+export type { DeliveryFilter, NewWebhook, WebhookChange, Webhooks } from './webhooks.ts'

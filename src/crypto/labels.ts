@@ -7,3 +7,8 @@ export function signatureLabel(uuid: string): string {
 export function transactionLabel(txid: string): string {
   return `transaction ${txid}`
 }
+
+/** The label of a webhook's encrypted secrets. */
+export function webhookSecretLabel(webhookId: string): string {
+  return `webhook secret ${webhookId}`
+}

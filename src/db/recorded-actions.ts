@@ -1,8 +1,10 @@
+import type { Action } from '../actions/action.ts'
+
 /**
  * The actions that an audit records; every other one leaves keys and sessions as they are. An index of `signed_actions` has the
  * same list, and the SDK bundles this file.
  */
-export const RECORDED_ACTIONS: readonly string[] = [
+export const RECORDED_ACTIONS: readonly Action[] = [
   'create_api_key',
   'update_api_key',
   'rotate_api_key',

@@ -20,6 +20,7 @@ import type { Suspended } from '../keys/suspension.ts'
 import type { Alerts, Heartbeat, MaxAmountIn, PublicKey } from '../keys/terms.ts'
 import type { OrderStatus } from '../orders/order.ts'
 import type { SightingKind } from '../usage/usage.ts'
+import type { DeliveryState, DisabledReason } from '../webhooks/webhook.ts'
 import { RECORDED_ACTIONS } from './recorded-actions.ts'
 
 /** Whether a row of `signed_actions` is of an action that the audit records. Without parameters: an index has it. */
@@ -613,9 +614,6 @@ export const serviceCredentials = pgTable(
   ],
 )
 
-/** Why a webhook gets nothing any more: its receiver says that it is gone, or has failed for days, or its row was edited. */
-export type DisabledReason = 'gone' | 'failing' | 'tampered'
-
 /**
  * Where notices are sent. `mac` covers every column that decides where something is sent and how it is signed: see
  * src/webhooks/webhook.ts. The secrets are encrypted.
@@ -675,8 +673,6 @@ export const notices = pgTable(
     index('notices_at').on(table.at),
   ],
 )
-
-export type DeliveryState = 'waiting' | 'delivered' | 'dead'
 
 /** A notice for a webhook. Of the notice's wallet, also where the webhook is the operator's. No foreign keys: a change never waits for one. */
 export const deliveries = pgTable(

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { type ArchivedAudit, archivedAuditText } from '../audit/archived.ts'
 import { fromHex, toHex } from '../crypto/bytes.ts'
 import type { Encryption } from '../crypto/encryption.ts'
-import { signatureLabel, transactionLabel } from '../crypto/labels.ts'
+import { signatureLabel, transactionLabel, webhookSecretLabel } from '../crypto/labels.ts'
 import type { Mac } from '../crypto/mac.ts'
 import { type Database, rows } from '../db/database.ts'
 import { orderJson, orderOfJson } from '../db/order-row.ts'
@@ -14,6 +14,8 @@ import { type CredentialRow, credentialText } from '../service-credentials/crede
 import { CREDENTIAL_ROW } from '../service-credentials/use.ts'
 import { SESSION_ROW } from '../sessions/find.ts'
 import { type SessionRow, sessionText } from '../sessions/session.ts'
+import { WEBHOOK_ROW, type WebhookRow } from '../webhooks/find.ts'
+import { webhookText } from '../webhooks/webhook.ts'
 
 /*
  * Rotation to another encryption key while the service runs. Every process reads with both keys and writes with the new one, so
@@ -121,6 +123,18 @@ const TABLES: readonly RotatedTable[] = [
     },
   },
   {
+    name: 'webhooks',
+    key: 'id',
+    columns: ['secret_box', 'previous_secret_box', 'mac'],
+    async read(services, after) {
+      const found = await rows<WebhookRow>(
+        services.db,
+        sql`SELECT ${WEBHOOK_ROW} FROM webhooks WHERE ${nextPage('id', after)}`,
+      )
+      return Promise.all(found.map((row) => rewriteWebhook(services, row)))
+    },
+  },
+  {
     name: 'service_credentials',
     key: 'id',
     columns: ['mac'],
@@ -177,6 +191,23 @@ const TABLES: readonly RotatedTable[] = [
     },
   },
 ]
+
+/** A webhook's MAC covers its boxes: they are written together. */
+async function rewriteWebhook(
+  { mac, encryption }: RotateServices,
+  row: WebhookRow,
+): Promise<Rewrite> {
+  const label = webhookSecretLabel(row.id)
+  const before = [row.secretBox, row.previousSecretBox, row.mac]
+  const secretBox = await rewriteBox(encryption, row.secretBox, label)
+  const previousSecretBox =
+    row.previousSecretBox && (await rewriteBox(encryption, row.previousSecretBox, label))
+  const isReadable = secretBox !== undefined && previousSecretBox !== undefined
+  if (!isReadable || !mac.verify(webhookText(row), row.mac))
+    return { key: row.id, before, after: undefined }
+  const rewritten = webhookText({ ...row, secretBox, previousSecretBox })
+  return { key: row.id, before, after: [secretBox, previousSecretBox, mac(rewritten)] }
+}
 
 function nextPage(key: string, after: string): SQL {
   const column = sql.raw(key)

@@ -7,6 +7,7 @@ import { type Labels, type Metrics, openMetrics } from '../metrics/metrics.ts'
 import { PROMETHEUS_TYPE, prometheusText } from '../metrics/prometheus.ts'
 import type { OperatorState } from '../settlement/operator.ts'
 import { VERSION } from '../version.ts'
+import type { Deliverer } from '../webhooks/deliver.ts'
 import type { World } from '../world.ts'
 import { listeningProblem } from './listen.ts'
 import type { OnPass } from './run-jobs.ts'
@@ -81,7 +82,7 @@ export function openProcessMetrics(config: Config): Metrics {
 /** Adds what the world knows of its database and of its operator accounts, as the last pass of the reconciler read them. */
 export function watchWorld(
   metrics: Metrics,
-  { watch, operators }: Pick<World, 'watch' | 'operators'>,
+  { watch, operators, deliverer }: Pick<World, 'watch' | 'operators' | 'deliverer'>,
 ): void {
   const ofOperators = (value: (state: OperatorState) => number | null) => (): [Labels, number][] =>
     operators.all.flatMap((one) => {
@@ -104,6 +105,7 @@ export function watchWorld(
     '1 for an operator account that takes no claims.',
     ofOperators(({ isRetired }) => (isRetired ? 1 : 0)),
   )
+  if (deliverer !== undefined) watchDeliveries(metrics, deliverer)
   metrics.gauge(
     'latchkey_clock_ahead_seconds',
     "By how much the process's clock is ahead of Postgres'.",
@@ -113,6 +115,26 @@ export function watchWorld(
     'latchkey_release_superseded',
     '1 when a newer release has migrated the database and does not admit this one.',
     () => [[{}, watch.isSuperseded() ? 1 : 0]],
+  )
+}
+
+/** Adds what the process knows of its deliveries, as their last pass found them. */
+function watchDeliveries(metrics: Metrics, deliverer: Deliverer): void {
+  metrics.counted(
+    'latchkey_webhook_deliveries_total',
+    'Attempts of this process to deliver a notice, by outcome.',
+    () =>
+      Object.entries(deliverer.counts().outcomes).map(([outcome, count]) => [{ outcome }, count]),
+  )
+  metrics.gauge(
+    'latchkey_webhook_deliveries_in_flight',
+    'Requests to receivers of webhooks that are under way.',
+    () => [[{}, deliverer.counts().inFlight]],
+  )
+  metrics.gauge(
+    'latchkey_webhook_oldest_waiting_seconds',
+    'Age of the oldest delivery that is not made, 0 without one.',
+    () => [[{}, deliverer.counts().oldestWaitingMs / 1_000]],
   )
 }
 

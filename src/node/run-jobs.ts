@@ -15,6 +15,7 @@ export function runJobs(world: World, onPass: OnPass = () => {}): () => Promise<
   return async () => {
     stopping.abort()
     await Promise.race([Promise.all(loops), pause(LAST_PASS_MS, undefined, { ref: false })])
+    await Promise.race([world.deliverer?.close(), pause(LAST_PASS_MS, undefined, { ref: false })])
     for (const job of JOBS) await job.stop?.(world)
   }
 }

@@ -26,11 +26,13 @@ import type { SignDigest } from '../stacks/sign.ts'
 import { openUsage } from '../usage/record.ts'
 import { openWalletFeed } from '../wallets/feed.ts'
 import { openHoldings } from '../wallets/holdings.ts'
+import { openDeliverer } from '../webhooks/deliver.ts'
 import type { PeerFetch } from '../wire/response.ts'
 import type { World } from '../world.ts'
 import { hashSecretNatively, openNativeEncryption, openNativeMac } from './crypto.ts'
 import { fetchPeer } from './fetch.ts'
 import { openHeads } from './heads.ts'
+import { openSender, resolveHost } from './webhooks.ts'
 
 export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'recover'> {
   /** What signs transactions; by default JavaScript does. */
@@ -116,6 +118,8 @@ export async function openWorld({
       config.LEAK_REPORTS === 'github'
         ? openGithubReports({ url: config.GITHUB_KEYS_URL, fetch, elapsed, sharesPending: true })
         : undefined,
+    webhookPorts: { resolve: resolveHost, send: openSender() },
+    deliverer: openDeliverer(),
     mac,
     signers: openSigners({ mac, encryption }),
     useNonce: openNonces(db, { distribution, fixedTime, now }),

@@ -13,6 +13,11 @@ import {
   listCredentials,
   revokeCredential,
 } from '../service-credentials/manage.ts'
+import { deleteOperatorWebhook } from '../webhooks/change.ts'
+import { createOperatorWebhook, type UrlReason } from '../webhooks/create.ts'
+import { listWebhooks } from '../webhooks/find.ts'
+import { replayOperatorWebhook } from '../webhooks/resend.ts'
+import { OperatorWebhook } from '../webhooks/schemas.ts'
 import { listOperators, resumeOperator, retireOperator } from './accounts.ts'
 import { readAccountBalances } from './balances.ts'
 import type { OperatorServices } from './services.ts'
@@ -27,6 +32,9 @@ export type ActRefusal =
   | 'invalidRequest'
   | 'chainUnavailable'
   | 'operatorNotFound'
+  | UrlReason
+  | 'webhookLimitReached'
+  | 'webhookNotFound'
   | 'credentialNotFound'
   | TopUpRefusal
   | ArchiveRefusal
@@ -67,6 +75,7 @@ const NewServiceCredential = z.strictObject({
   rateLimit: z.int().min(1).max(MAX_SERVICE_RATE),
 })
 const Nothing = z.strictObject({})
+const OwnWebhook = z.strictObject({ webhookId: text })
 const Account = z.strictObject({ address: text })
 const microStx = z.int().min(0)
 const goal = { treasury: text, belowInMicroStx: microStx, upToInMicroStx: microStx }
@@ -126,6 +135,17 @@ export const ACTS = {
   planTopUps: act(z.strictObject({ ...goal, run: run.optional() }), planTopUps),
   sendTopUp: act(z.strictObject({ ...goal, run, transaction }), sendTopUp),
   endTopUps: act(z.strictObject({ treasury: text, run }), endTopUps),
+  webhooks: act(Nothing, async ({ db, now }) => ok(await listWebhooks(db, null, now()))),
+  addWebhook: act(OperatorWebhook, (services, given) =>
+    createOperatorWebhook(services, given, services.now()),
+  ),
+  removeWebhook: act(OwnWebhook, async ({ db }, { webhookId }) =>
+    (await deleteOperatorWebhook(db, webhookId)) ? ok({}) : refuse('webhookNotFound'),
+  ),
+  replayWebhook: act(OwnWebhook, async ({ db, now }, { webhookId }) => {
+    const queued = await replayOperatorWebhook(db, webhookId, now())
+    return queued === undefined ? refuse('webhookNotFound') : ok({ queued })
+  }),
   createServiceCredential: act(NewServiceCredential, (services, given) =>
     createCredential(services, given, services.now()),
   ),

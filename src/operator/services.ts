@@ -5,11 +5,13 @@ import type { CheckServices } from '../provenance/check.ts'
 import type { CredentialServices } from '../service-credentials/manage.ts'
 import type { Chain } from '../settlement/chain.ts'
 import type { SettlementServices } from '../settlement/services.ts'
+import type { WebhookServices } from '../webhooks/services.ts'
 
 /** What the acts of an operator need: of a running service its world, else a database that was opened for one command. */
 export interface OperatorServices
   extends ArchiveServices,
-    Pick<SettlementServices, 'databaseTime' | 'encryption' | 'operators'> {
+    WebhookServices,
+    Pick<SettlementServices, 'operators'> {
   config: Pick<
     Config,
     | 'STACKS_NETWORK'
@@ -23,6 +25,7 @@ export interface OperatorServices
     | 'TREASURY_MAX_PER_DAY_IN_MICRO_STX'
   > &
     CheckServices['config'] &
+    WebhookServices['config'] &
     CredentialServices['config']
   keepHead: KeepHead
   randomBytes(length: number): Uint8Array<ArrayBuffer>

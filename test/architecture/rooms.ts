@@ -50,7 +50,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   notices: {
     imports: BASE,
-    packages: ['drizzle-orm'],
+    packages: ['drizzle-orm', '@noble/hashes'],
     rule: 'what an owner is told is recorded without knowing who delivers it',
   },
   actions: {
@@ -123,8 +123,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['zod'],
     rule: 'a secret that was found in public is revoked as by a holder of it',
   },
+  webhooks: {
+    imports: [...BASE, 'version', 'notices', 'actions', 'audit', 'keys'],
+    packages: ['drizzle-orm', 'zod'],
+    rule: 'webhooks are granted by their owners, and deliveries are made through ports that connect to a checked address',
+  },
   encryption: {
-    imports: [...BASE, 'audit', 'keys', 'sessions', 'service-credentials', 'orders'],
+    imports: [...BASE, 'audit', 'keys', 'sessions', 'service-credentials', 'orders', 'webhooks'],
     packages: ['drizzle-orm'],
     rule: 'which keys the database was written with, and its rotation to another one',
   },
@@ -148,6 +153,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'service-credentials',
       'provenance',
       'settlement',
+      'webhooks',
       'archive',
     ],
     packages: ['drizzle-orm', 'zod'],
@@ -218,13 +224,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'usage',
       'wallets',
       'leaks',
+      'webhooks',
       'http',
     ],
     packages: ['zod'],
     rule: 'a route parses, calls a verb and presents; statements are written in the rooms below',
   },
   jobs: {
-    imports: ['alerts', 'settlement', 'signed-requests'],
+    imports: ['alerts', 'notices', 'settlement', 'signed-requests'],
     rule: 'periodic jobs are a table',
   },
   app: {
@@ -236,6 +243,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   client: {
     imports: [
       'version',
+      'notices',
       'actions',
       'wire',
       'db',
@@ -298,6 +306,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'usage',
       'wallets',
       'leaks',
+      'webhooks',
       'operator',
       'signed-requests',
     ],
@@ -393,6 +402,7 @@ export const OPERATOR_FILES = [
   'cli/acts.ts',
   'cli/admin.ts',
   'cli/archives.ts',
+  'cli/operator-webhooks.ts',
   'cli/operators.ts',
   'cli/router.ts',
   'cli/service-credentials.ts',

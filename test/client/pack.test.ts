@@ -17,11 +17,11 @@ const tool = (name: string) => join(ROOT, 'node_modules/.bin', name)
 
 const MAX_INSTALLED_BYTES = 15 * 1024 * 1024
 /** 3 KB of it find what a service would refuse before a wallet is asked to sign it, and 4 KB are errors and what to do about them. */
-const MAX_BUNDLE_BYTES = 38 * 1024
+const MAX_BUNDLE_BYTES = 40 * 1024
 
 /** Folders of the sources that the client and the command line are made of. */
 const FOLDERS =
-  'actions|archive|audit|cli|cli/commands|client|crypto|db|keys|middleware|orders|provenance|react|service-credentials|sessions|signed-requests|stacks|store|usage|wallets|wire'
+  'actions|archive|audit|cli|cli/commands|client|crypto|db|keys|middleware|notices|orders|provenance|react|service-credentials|sessions|signed-requests|stacks|store|usage|wallets|webhooks|wire'
 
 /** Runs a program; what it says when it fails is the test's message. */
 async function run(cwd: string, program: string, ...args: string[]): Promise<string> {
@@ -122,7 +122,7 @@ console.log(whole.LatchkeyError === LatchkeyError, required.LatchkeyError === La
     expect(await run(folder, process.execPath, 'same.mjs')).toBe('true true\n')
   })
 
-  it('is bundled for a page in 38 KB, gzipped, and signs there', async () => {
+  it('is bundled for a page in 40 KB, gzipped, and signs there', async () => {
     const text = `import { createClient, privateKeySigner } from 'latchkey/client'
 globalThis.signer = privateKeySigner('${'12'.repeat(32)}01', 'testnet')
 globalThis.client = createClient({ baseUrl: 'https://dex.example', signer })

@@ -1,9 +1,14 @@
+import { sql as sqlOf } from 'drizzle-orm'
 import postgres, { type Sql } from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { watchKeys } from '../../src/alerts/watch.ts'
+import { rows } from '../../src/db/database.ts'
+import { forgetOldNotices } from '../../src/notices/forget.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
 import { useEverything } from '../http/everything.ts'
-import { startService } from '../support/service.ts'
+import { type Service, startService } from '../support/service.ts'
+import { newWallet } from '../support/wallet.ts'
+import { createWebhook, deliverAll } from '../webhooks/own.ts'
 
 /** As much of a plan as is looked at (EXPLAIN, FORMAT JSON). */
 interface Node {
@@ -34,6 +39,8 @@ const GROWTH: Readonly<Record<string, string>> = {
     'status', CASE WHEN n % 4 = 0 THEN 'open' ELSE 'confirmed' END`,
   order_events: `'id', 1000 + n, 'order_uuid', 'order-' || n`,
   transactions: `'txid', 'tx' || n, 'order_uuid', 'order-' || n, 'nonce', n, 'status', 'mined', 'check_at', NULL`,
+  notices: `'id', 'msg_' || n, 'sequence', 1000 + n, 'wallet_address', 'W' || n % 1000`,
+  deliveries: `'notice_id', 'msg_' || n, 'webhook_id', 'wh_' || n % 1000`,
   key_usage: `'key_id', 'key_' || n`,
   key_sightings: `'key_id', 'key_' || n`,
   key_watches: `'key_id', 'key_' || n, 'wallet_address', 'W' || n % 1000`,
@@ -46,6 +53,8 @@ it('finds rows by an index once tables have grown', { timeout: 120_000 }, async 
   await useEverything(service)
   await reconcile(service.world)
   await service.world.usage.flush(service.world.db)
+  await leaveDelivery(service)
+  await forgetOldNotices(service.world)
   await watchKeys(service.world)
   const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
   onTestFinished(async () => {
@@ -67,6 +76,19 @@ it('finds rows by an index once tables have grown', { timeout: 120_000 }, async 
     expect(wholeScans(plan), text).toEqual([])
   }
 })
+
+/** Leaves a delivery that failed. */
+async function leaveDelivery(service: Service): Promise<void> {
+  const url = 'http://127.0.0.1:9/hook'
+  await createWebhook(service, newWallet(service), { url })
+  const { webhookId } = await createWebhook(service, newWallet(service), { url })
+  await rows(
+    service.world.db,
+    sqlOf`INSERT INTO notices (wallet_address, shard, type, data, at)
+      SELECT wallet_address, shard, 'key.leaked', '{}', now() FROM webhooks WHERE id = ${webhookId}`,
+  )
+  await deliverAll(service)
+}
 
 async function grow(sql: Sql, table: string, changed: string): Promise<void> {
   await sql.unsafe(`INSERT INTO ${table}

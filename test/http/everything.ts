@@ -5,7 +5,7 @@ import { orderHash } from '../../src/orders/validate.ts'
 import { unknownSecret } from '../support/secrets.ts'
 import type { Service } from '../support/service.ts'
 import { issueCredential } from '../support/service-credentials.ts'
-import { createKey, fund, json, newWallet } from '../support/wallet.ts'
+import { createKey, fund, json, newWallet, type Wallet } from '../support/wallet.ts'
 
 /** Calls every operation of the API until it succeeds in every documented way. Answers which did, and how. */
 export async function useEverything(
@@ -142,6 +142,7 @@ export async function useEverything(
     await watched.body?.cancel()
     seen.add('get /api/v1/events 200')
   }
+  await useWebhooks(service, wallet, bearer, call, hasStreams)
   await call('/sessions/self', '/sessions/self', { ...bearer, method: 'DELETE' })
   const last = await createKey(service, wallet)
   await call('/api-keys/self', '/api-keys/self', {
@@ -154,4 +155,40 @@ export async function useEverything(
     json(wallet.sign({ action: 'revoke_all_api_keys', cancelOpenOrders: true })),
   )
   return seen
+}
+
+type Call = (path: string, template: string, init?: RequestInit) => Promise<unknown>
+
+/** Neither Workers nor distributed tables have webhooks: there they are only read. */
+async function useWebhooks(
+  service: Service,
+  wallet: Wallet,
+  bearer: RequestInit,
+  call: Call,
+  hasWebhooks: boolean,
+): Promise<void> {
+  await call('/webhooks', '/webhooks', bearer)
+  await call('/notices?limit=2', '/notices', bearer)
+  if (!hasWebhooks || service.world.distribution !== undefined) return
+  const url = 'http://127.0.0.1:9/hook'
+  const create = json(wallet.sign({ action: 'create_webhook', url, label: 'told' }))
+  const { webhookId } = (await call('/webhooks', '/webhooks', create)) as { webhookId: string }
+  for (const [method, suffix, action, members] of [
+    ['PATCH', '', 'update_webhook', { events: ['order.failed'], enabled: true }],
+    ['POST', '/rotate', 'rotate_webhook_secret', { overlapSeconds: 60 }],
+    ['POST', '/test', 'test_webhook', {}],
+    ['POST', '/replay', 'replay_webhook', {}],
+  ] as const)
+    await call(`/webhooks/${webhookId}${suffix}`, `/webhooks/{webhookId}${suffix}`, {
+      ...json(wallet.sign({ action, webhookId, ...members })),
+      method,
+    })
+  const waiting = `/webhooks/${webhookId}/deliveries?state=waiting&limit=1`
+  await call(waiting, '/webhooks/{webhookId}/deliveries', bearer)
+  await call('/webhooks', '/webhooks', bearer)
+  await call('/notices', '/notices', bearer)
+  await call(`/webhooks/${webhookId}`, '/webhooks/{webhookId}', {
+    ...json(wallet.sign({ action: 'delete_webhook', webhookId })),
+    method: 'DELETE',
+  })
 }

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { endpoints } from '../../src/app.ts'
 import { rows } from '../../src/db/database.ts'
@@ -25,6 +25,7 @@ interface Target {
 
 const UNKNOWN_KEY = 'key_00000000000000000'
 const OLD = 400_000
+const HOOK = 'http://127.0.0.1:9/hook'
 
 let service: Service
 /** Of a backend that may ask for reading alone. */
@@ -95,6 +96,19 @@ const targets: Record<string, (wallet: Wallet) => Promise<Target> | Target> = {
   }),
   endSession: () => ({ path: '/sessions/self' }),
   watchWallet: () => ({ path: '/events' }),
+  createWebhook: () => ({ path: '/webhooks', message: { action: 'create_webhook', url: HOOK } }),
+  listWebhooks: () => ({ path: '/webhooks', message: { action: 'list_webhooks' } }),
+  updateWebhook: (wallet) => ofWebhook(wallet, '', { action: 'update_webhook', enabled: true }),
+  rotateWebhookSecret: (wallet) =>
+    ofWebhook(wallet, '/rotate', { action: 'rotate_webhook_secret', overlapSeconds: 60 }),
+  deleteWebhook: (wallet) => ofWebhook(wallet, '', { action: 'delete_webhook' }),
+  testWebhook: (wallet) => ofWebhook(wallet, '/test', { action: 'test_webhook' }),
+  replayWebhook: (wallet) => ofWebhook(wallet, '/replay', { action: 'replay_webhook' }),
+  listDeliveries: async (wallet) => ({
+    path: `${(await ofWebhook(wallet, '/deliveries', {})).path}`,
+    message: { action: 'list_webhooks' },
+  }),
+  listNotices: () => ({ path: '/notices', message: { action: 'list_notices' } }),
   openWalletStream: () => ({ path: '/stream' }),
   getAccount: () => ({ path: '/account', message: { action: 'get_account' } }),
   listAudit: () => ({ path: '/audit', message: { action: 'list_audit' } }),
@@ -201,6 +215,30 @@ const special: Record<string, (send: Send, wallet: Wallet) => Promise<unknown>> 
       path: `/orders/${uuid}/cancel`,
     })
   },
+  async createWebhook(send) {
+    await send({ members: { url: 'https://10.0.0.1/' } })
+    for (let number = 0; number < 6; number++) await send({ members: { label: `of ${number}` } })
+  },
+  async updateWebhook(send, wallet) {
+    await send({ members: { url: 'http://bot.example/' } })
+    await edit(wallet, sql`url = 'https://other.example/'`)
+    await send({ members: { label: 'edited' } })
+  },
+  async rotateWebhookSecret(send, wallet) {
+    await edit(wallet, sql`url = 'https://other.example/'`)
+    await send({ members: { overlapSeconds: 61 } })
+  },
+  async testWebhook(send, wallet) {
+    await edit(wallet, sql`disabled_reason = 'gone'`)
+    await send({ members: { timestamp: service.clock.now - 1 } })
+  },
+  async replayWebhook(send, wallet) {
+    await edit(wallet, sql`disabled_reason = 'gone'`)
+    await send({ members: { timestamp: service.clock.now - 1 } })
+  },
+  async listDeliveries(send) {
+    await send({ path: '/webhooks/wh_00000000000000000/deliveries' })
+  },
   async createSession(send) {
     for (let number = 0; number <= 100; number++)
       await send({ members: { ttlSeconds: 600 + number } })
@@ -238,6 +276,12 @@ const ELSEWHERE: Readonly<Record<string, readonly RefusalReason[]>> = {
     'unsupportedMedia',
     'leakReportUnsigned',
   ],
+  // Where they are off: test/webhooks/send.test.ts
+  createWebhook: ['webhooksOff'],
+  updateWebhook: ['webhooksOff'],
+  rotateWebhookSecret: ['webhooksOff'],
+  testWebhook: ['webhooksOff'],
+  replayWebhook: ['webhooksOff'],
   watchWallet: ['tooManyStreams', 'eventsUnsupported'], // test/wallets/feed.test.ts
   openWalletStream: ['tooManyStreams', 'eventsUnsupported'],
   useFaucet: ['routeNotFound'], // test/http/routes.test.ts
@@ -358,6 +402,11 @@ const MESSAGES: readonly ((send: Send, wallet: Wallet, target: Target) => unknow
     const keyId = UNKNOWN_KEY
     await send({ path: path.replace(String(message.keyId), keyId), members: { keyId } })
   },
+  async (send, _, { path, message }) => {
+    if (message?.webhookId === undefined) return
+    const webhookId = 'wh_00000000000000000'
+    await send({ path: path.replace(String(message.webhookId), webhookId), members: { webhookId } })
+  },
   async (send, wallet, { message }) => {
     if (message?.keyId === undefined) return
     const { keyId } = message
@@ -393,6 +442,22 @@ async function ofKey(
 ): Promise<Target> {
   const { keyId } = await createKey(service, wallet)
   return { path: `/api-keys/${keyId}${suffix}`, message: { ...message, keyId } }
+}
+
+async function ofWebhook(
+  wallet: Wallet,
+  suffix: string,
+  message: Record<string, unknown>,
+): Promise<Target> {
+  const create = wallet.sign({ action: 'create_webhook', url: HOOK })
+  const created = await service.call('/webhooks', json(create))
+  const { webhookId } = (await created.json()) as { webhookId: string }
+  return { path: `/webhooks/${webhookId}${suffix}`, message: { ...message, webhookId } }
+}
+
+/** Edits the wallet's webhooks outside of the service. */
+async function edit({ address }: Wallet, set: SQL): Promise<void> {
+  await rows(service.world.db, sql`UPDATE webhooks SET ${set} WHERE wallet_address = ${address}`)
 }
 
 async function ofOrder(wallet: Wallet, act: 'execute' | 'cancel'): Promise<Target> {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { orderHash } from '../../src/orders/validate.ts'
+import { answered } from '../support/assertions.ts'
 import { EVERYWHERE, type Service } from '../support/service.ts'
 import {
   besideOrder,
@@ -8,10 +9,47 @@ import {
   type ProtectedRoute,
   refusesStrangers,
 } from '../support/strangers.ts'
-import { createKey, createOrder, fund, newWallet } from '../support/wallet.ts'
+import { createKey, createOrder, fund, json, newWallet } from '../support/wallet.ts'
 import { startService } from './documented.ts'
 
 const DAY = 86_400_000
+const HOOK = 'http://127.0.0.1:9/hook'
+
+/** Workers refuse them. */
+const changesOfWebhooks: readonly ProtectedRoute[] = [
+  {
+    title: 'POST /webhooks',
+    method: 'POST',
+    withoutCredentials: 'signatureMissing',
+    signed: { carry: inBody, again: 'messageReplayed' },
+    async arrange() {
+      return { path: '/webhooks', message: { action: 'create_webhook', url: HOOK } }
+    },
+  },
+  ...(
+    [
+      ['PATCH', '', 'update_webhook', { enabled: true }],
+      ['POST', '/rotate', 'rotate_webhook_secret', { overlapSeconds: 60 }],
+      ['POST', '/test', 'test_webhook', {}],
+      ['POST', '/replay', 'replay_webhook', {}],
+    ] as const
+  ).map(
+    ([method, suffix, action, members]): ProtectedRoute => ({
+      title: `${method} /webhooks/{webhookId}${suffix}`,
+      method,
+      withoutCredentials: 'signatureMissing',
+      signed: { carry: inBody, ofAnotherWallet: 'webhookNotFound', again: 'messageReplayed' },
+      async arrange(service, owner) {
+        const create = json(owner.sign({ action: 'create_webhook', url: HOOK }))
+        const { webhookId } = await answered(await service.call('/webhooks', create), 201)
+        return {
+          path: `/webhooks/${webhookId}${suffix}`,
+          message: { action, webhookId, ...members },
+        }
+      },
+    }),
+  ),
+]
 
 const routes: readonly ProtectedRoute[] = [
   {
@@ -144,6 +182,23 @@ const routes: readonly ProtectedRoute[] = [
       return { path: '/sessions/self' }
     },
   },
+  ...(
+    [
+      ['/webhooks', 'list_webhooks'],
+      ['/notices', 'list_notices'],
+    ] as const
+  ).map(
+    ([path, action]): ProtectedRoute => ({
+      title: `GET ${path}`,
+      method: 'GET',
+      withoutCredentials: 'signatureMissing',
+      session: {},
+      signed: { carry: inHeaders },
+      async arrange() {
+        return { path, message: { action } }
+      },
+    }),
+  ),
   {
     title: 'GET /audit',
     method: 'GET',
@@ -226,5 +281,6 @@ describe.each(EVERYWHERE)('Strangers on %s', (engine) => {
     service = await startService(engine)
   })
   afterAll(() => service.close())
-  for (const route of routes) refusesStrangers(route, () => service)
+  for (const route of [...routes, ...(engine === 'workerd' ? [] : changesOfWebhooks)])
+    refusesStrangers(route, () => service)
 })

@@ -19,6 +19,8 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   look: 'UPDATE transactions SET check_at',
   operator: 'INSERT INTO operators',
   burn: "'burn', address",
+  take: 'WITH RECURSIVE waiting',
+  made: "SET state = 'delivered'",
   watches: 'FROM key_watches WHERE due_at',
   silence: 'SET silent_since = since',
   cancelled: 'WITH ended AS',
@@ -26,6 +28,7 @@ const STATEMENTS: Readonly<Record<string, string>> = {
 }
 
 const CALLS: Readonly<Record<string, RegExp>> = {
+  deliver: /^\/hook/,
   quote: /\/quote\?/,
   interface: /\/v2\/contracts\/interface\//,
   submit: /\/v2\/transactions$/,
