@@ -72,7 +72,8 @@ async function takeDue(services: AlertServices): Promise<DueWatch[]> {
 
 /**
  * Takes what is due and says what is to be done: most keys were used meanwhile, or are silent as before, and are only looked at again
- * later. Nothing is decided here: what acts reads the key under locks, and its MAC.
+ * later. Nothing is decided here: what acts reads the key under locks, and its MAC. LATERAL with a limit looks each key up; a join would
+ * read whole tables, where Postgres expects many keys.
  */
 function takeIn(
   { db, databaseTime }: AlertServices,
@@ -89,7 +90,6 @@ function takeIn(
       ), seen AS (
         SELECT watch.key_id, watch.rule, watch.silent_since, heartbeat, suspended_at, alerts,
           ${isUnendedSql(at)} AS is_live, ${SILENT_SINCE} AS since
-        -- LATERAL with a limit looks each one up. A join would read whole tables, where Postgres expects many.
         FROM due AS watch CROSS JOIN LATERAL (
           SELECT * FROM api_keys WHERE api_keys.id = watch.key_id${inShards('api_keys')} LIMIT 1
         ) AS keys CROSS JOIN LATERAL (

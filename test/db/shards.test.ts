@@ -158,7 +158,10 @@ describe('on tables that are distributed by the shard of their wallet', () => {
   }
 
   async function plan(name: string, at: number): Promise<void> {
-    const text = (service.statements[at] ?? '').replace(/\s+/g, ' ').trim()
+    const text = (service.statements[at] ?? '')
+      .replaceAll(/^\s*--.*$/gm, '') // In one line, a comment would take the rest of the statement.
+      .replace(/\s+/g, ' ')
+      .trim()
     const given = service.parameters[at] ?? []
     if (!/^(select|insert|update|delete|with)\b/i.test(text)) return
     const [row] = await client.unsafe(`EXPLAIN (FORMAT JSON) ${text}`, given as never[])
