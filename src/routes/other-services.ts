@@ -52,6 +52,11 @@ const forwardAuth = (method: 'get' | 'post'): Endpoint => ({
     'apiKeyInactive',
     'ipNotAllowed',
     'permissionDenied',
+    'requestSignatureRequired',
+    'requestSignatureIncomplete',
+    'requestSignatureInvalid',
+    'requestSignatureExpired',
+    'requestReplayed',
   ],
   async handle(c) {
     c.set('isForwardAuth', true)

@@ -90,7 +90,9 @@ export const ForwardAuthHeaders = z.object({
   'X-Forwarded-Uri': z.string().optional(),
 })
 
+/** Named: generators of clients would name it after its property, as a type that every platform has. */
 const headers = z.record(z.string(), z.string()).meta({
+  id: 'ReplyHeaders',
   description: "What the backend's own response should say of the key's limits.",
 })
 

@@ -346,9 +346,9 @@ describe.each(names)('other services behind %s, as its example says', {
       const { status, body } = await answer
       return [status, body.code]
     }
-    expect(await refusal(call('GET', path, { headers }))).toEqual([401, 'REQUEST_REPLAYED'])
+    expect(await refusal(call('GET', path, { headers }))).toEqual([409, 'REQUEST_REPLAYED'])
     const other = { headers: await sign('GET', path) }
-    const invalid = [401, 'REQUEST_SIGNATURE_INVALID']
+    const invalid = [401, 'INVALID_REQUEST_SIGNATURE']
     expect(await refusal(call('GET', '/market/book?depth=6', other))).toEqual(invalid)
     const elsewhere = { headers: await sign('GET', path, { origin: 'https://other.example' }) }
     expect(await refusal(call('GET', path, elsewhere))).toEqual(invalid)
@@ -357,7 +357,7 @@ describe.each(names)('other services behind %s, as its example says', {
     const uncovered = { headers: await sign('POST', '/withdrawals'), body }
     expect(await refusal(call('POST', '/withdrawals', uncovered))).toEqual([
       401,
-      'REQUEST_SIGNATURE_INCOMPLETE',
+      'SIGNATURE_INCOMPLETE',
     ])
     const swapped = {
       headers: await sign('POST', '/withdrawals', { body }),

@@ -258,6 +258,15 @@ const special: Record<string, (send: Send, wallet: Wallet) => Promise<unknown>> 
   },
 }
 
+/** A signature is of what a trusted proxy tells: test/deploy/forward-auth.test.ts. */
+const OF_FORWARDED_SIGNATURES: readonly RefusalReason[] = [
+  'requestSignatureRequired',
+  'requestSignatureIncomplete',
+  'requestSignatureInvalid',
+  'requestSignatureExpired',
+  'requestReplayed',
+]
+
 /**
  * Refusals that these requests cannot cause, with the tests that do. A platform without streams and a chain that is away are of
  * workers and outages; bounds of a wallet and streams without end need as many requests.
@@ -282,6 +291,8 @@ const ELSEWHERE: Readonly<Record<string, readonly RefusalReason[]>> = {
   rotateWebhookSecret: ['webhooksOff'],
   testWebhook: ['webhooksOff'],
   replayWebhook: ['webhooksOff'],
+  forwardAuth: OF_FORWARDED_SIGNATURES,
+  forwardAuthByPost: OF_FORWARDED_SIGNATURES,
   watchWallet: ['tooManyStreams', 'eventsUnsupported'], // test/wallets/feed.test.ts
   openWalletStream: ['tooManyStreams', 'eventsUnsupported'],
   useFaucet: ['routeNotFound'], // test/http/routes.test.ts

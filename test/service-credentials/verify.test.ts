@@ -77,11 +77,11 @@ describe.each(EVERYWHERE)('A backend that asks about keys, on %s', (engine) => {
     const codeOf = async (changed: object) =>
       (await verify({ request: { ...(await sign()), ...changed } })).code
     expect(await codeOf({ url: 'https://localhost/market/book?depth=6' })).toBe(
-      'REQUEST_SIGNATURE_INVALID',
+      'INVALID_REQUEST_SIGNATURE',
     )
-    expect(await codeOf({ method: 'HEAD' })).toBe('REQUEST_SIGNATURE_INVALID')
-    expect(await codeOf({ method: 'POST' })).toBe('REQUEST_SIGNATURE_INCOMPLETE')
-    expect(await codeOf({ headers: {} })).toBe('REQUEST_SIGNATURE_INVALID')
+    expect(await codeOf({ method: 'HEAD' })).toBe('INVALID_REQUEST_SIGNATURE')
+    expect(await codeOf({ method: 'POST' })).toBe('SIGNATURE_INCOMPLETE')
+    expect(await codeOf({ headers: {} })).toBe('INVALID_REQUEST_SIGNATURE')
     expect((await verify({ request: await sign('POST', '{}') })).code).toBe('OK')
     const { apiKey } = await createKey(service, wallet, { ...READ, keyName: 'both' })
     for (const question of [{}, { apiKey, request: await sign() }])
