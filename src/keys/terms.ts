@@ -265,6 +265,8 @@ const NO_TOKEN = 'must be a contract id of this network, or .stx'
 export const MIN_HEARTBEAT_SECONDS = 10
 export const MAX_HEARTBEAT_SECONDS = 2_592_000
 const MAX_REQUESTS = 1_000_000
+/** With more tokens, the longest grant would leave a message no room for its head. */
+const MAX_HOURLY = 5
 const ACTION: MemberForm = { type: 'choice', from: ['notify', 'suspend'] }
 const HEARTBEAT: RecordForm = {
   type: 'record',
@@ -293,7 +295,7 @@ const ALERTS: RecordForm & { members: Record<keyof Alerts, RecordForm> } = {
     },
     spendPerHour: {
       type: 'record',
-      members: { above: { type: 'sums', token: TOKEN, maxItems: MAX_LIST }, action: ACTION },
+      members: { above: { type: 'sums', token: TOKEN, maxItems: MAX_HOURLY }, action: ACTION },
     },
     expiring: {
       type: 'record',

@@ -129,8 +129,9 @@ describe('A message', () => {
       info: { ...info, scopes: permissions },
     })
     await client.keys.delete('key_1')
-    const { keyName: name, expiresAt: _, ...limits } = mostOfEverything(owner, NOON)
-    await client.keys.create({ name, permissions, ...limits })
+    const { keyName: name, expiresAt: end, ...limits } = mostOfEverything(owner, NOON)
+    const expiresAt = new Date(end).toISOString()
+    await client.keys.create({ name, permissions, expiresAt, ...limits })
     const { body } = sent[1] ?? {}
     expect(JSON.parse(body.message)).toMatchObject({ keyName: name, ...limits, auditHead: HEAD })
     expect(body.message.length).toBeGreaterThan(12_000)

@@ -33,7 +33,9 @@ export function mostOfEverything(walletAddress: string, now: number) {
       errorRate: { percent: 100, requests: 1_000_000, action: 'suspend' as const },
       requestsPerMinute: { above: 1_000_000, action: 'suspend' as const },
       spendPerHour: {
-        above: Object.fromEntries(tokens.map((token) => [token, `1${AMOUNT.slice(1)}`])),
+        above: Object.fromEntries(
+          tokens.slice(0, 5).map((token) => [token, `1${AMOUNT.slice(1)}`]),
+        ),
         action: 'suspend' as const,
       },
       expiring: { action: 'notify' as const },

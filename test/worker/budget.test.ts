@@ -7,7 +7,7 @@ import { freshDatabase, type Service, secretsOf, startService } from '../support
 import { createKey, newWallet } from '../support/wallet.ts'
 import { startWorker, wrangler } from './workerd.ts'
 
-const MAX_BUNDLE_BYTES = 350 * 1024
+const MAX_BUNDLE_BYTES = 400 * 1024
 /** Cloudflare refuses a worker that starts for longer than a second. An idle machine needs a tenth of this. */
 const MAX_STARTUP_MS = 400
 const MAX_GATE_PASS_MS = 10
@@ -26,6 +26,7 @@ const PACKAGES = [
   'hono',
   'lodash.clonedeep',
   'postgres',
+  'structured-headers',
   'zod',
 ]
 
@@ -55,7 +56,7 @@ describe('the bundle', () => {
   })
   afterAll(() => rm(folder, { recursive: true }))
 
-  it('is at most 350 KB, gzipped', () => {
+  it('is at most 400 KB, gzipped', () => {
     const sizes = files.map(({ name, bytes }) => [name, gzipSync(bytes).length] as const)
     const total = sizes.reduce((sum, [, size]) => sum + size, 0)
     console.log(`gzipped: ${total} bytes\n${sharesOf(sources)}`)
