@@ -79,7 +79,7 @@ BEGIN
 	INSERT INTO "notices" ("wallet_address", "shard", "type", "key_id", "data", "at")
 	SELECT "wallet_address", "shard", "kind"."type", "key_id", "kind"."data", to_timestamp(("event" ->> 'at')::float8 / 1000)
 	-- jsonb has no U+0000, which a body may name.
-	FROM (SELECT *, replace("body", '\u0000', '\ufffd')::jsonb AS "event" FROM "appended") AS "changed",
+	FROM (SELECT *, replace("body", E'\\u0000', E'\\ufffd')::jsonb AS "event" FROM "appended") AS "changed",
 	LATERAL (
 		SELECT jsonb_build_object('sequence', "sequence", 'hash', encode("hash", 'hex')) AS "head"
 	) AS "chain",
