@@ -122,7 +122,7 @@ export function requestSigner({
  * ```ts
  * import { createClient, secretRequestSigner } from 'latchkey/client'
  *
- * const signer = secretRequestSigner({ keyId: 'key_4Yc1xQ7mB2', apiKey: process.env.API_KEY ?? '' })
+ * const signer = secretRequestSigner({ keyId: 'key_8Zd2yR3nC4', apiKey: process.env.API_KEY ?? '' })
  * const bot = createClient({ baseUrl: 'https://dex.example', requestSigner: signer })
  * console.log((await bot.keys.me()).keyId)
  * ```

@@ -181,6 +181,7 @@ async function untilUsed({
  * })
  * stop.abort() // when the program ends
  * await rotating
+ * console.log('rotated', state === undefined ? 'never' : 'at least once')
  * ```
  */
 export async function keepRotating(options: KeepRotatingOptions): Promise<void> {

@@ -194,7 +194,7 @@ function schemaHint({
 
 function textHtml(name: string, label: string, example: unknown): string {
   const text = JSON.stringify(example, null, 2)
-  return `<label>${label}<textarea name="${name}" rows="${text.split('\n').length}" spellcheck="false">${escapeHtml(text)}</textarea></label>`
+  return `<label>${label}<textarea name="${name}" rows="${text.split('\n').length}" spellcheck="false">${escapeText(text)}</textarea></label>`
 }
 
 function responseHtml(
@@ -214,11 +214,8 @@ function responseHtml(
 
 /** JSON with links from references to their schemas. */
 function jsonHtml(value: unknown): string {
-  const text = escapeHtml(JSON.stringify(value, null, 1))
-  const linked = text.replace(
-    /&quot;#\/components\/schemas\/(\w+)&quot;/g,
-    '&quot;<a href="#schema-$1">$1</a>&quot;',
-  )
+  const text = escapeText(JSON.stringify(value, null, 1))
+  const linked = text.replace(/"#\/components\/schemas\/(\w+)"/g, '"<a href="#schema-$1">$1</a>"')
   return `<pre>${linked}</pre>`
 }
 
@@ -231,4 +228,9 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => ENTITIES[character] ?? character)
+}
+
+/** For the content of an element, where a quotation mark needs no escape: JSON has thousands. */
+function escapeText(text: string): string {
+  return text.replace(/[&<>]/g, (character) => ENTITIES[character] ?? character)
 }

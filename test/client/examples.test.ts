@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createClient, privateKeySigner } from '../../src/client/index.ts'
+import { createClient, generateSigningKey, privateKeySigner } from '../../src/client/index.ts'
 import { type Service, startService } from '../support/server.ts'
 import { readExamples, SURROUNDINGS } from './examples.ts'
 
@@ -72,6 +72,10 @@ describe('Every example of README and of the client, in a clone that was not bui
     await owner.devnet.faucet(signer.address)
     const permissions = ['create', 'execute', 'cancel', 'read'] as const
     const { apiKey, keyId } = await owner.keys.create({ name: 'Of the example', permissions })
+    const { publicKey, privateKey: signingKey } = await generateSigningKey()
+    const signs = await owner.keys.create({ name: 'Named by the test', permissions, publicKey })
+    const grant = { name: 'Named by the test too', permissions, requireSignature: true }
+    const signsBySecret = await owner.keys.create(grant)
     const { devnet: { inputToken = '', outputToken = '' } = {} } = await owner.info()
     const { uuid = '' } = await owner.orders.create({
       inputToken,
@@ -86,11 +90,19 @@ describe('Every example of README and of the client, in a clone that was not bui
       code
         .replaceAll(/https:\/\/dex\.example|http:\/\/127\.0\.0\.1:8787/g, service.url)
         .replaceAll('7f2c1e9a-4a51-4d7c-9a0b-1d2e3f405162', uuid)
+        .replaceAll('key_4Yc1xQ7mB2', signs.keyId)
+        .replaceAll('key_8Zd2yR3nC4', signsBySecret.keyId)
         .replaceAll('key_123abc', keyId),
     )
     const { stdout } = await run(process.execPath, [example], {
       cwd: clone,
-      env: { PATH: process.env.PATH, WALLET_PRIVATE_KEY: privateKey, LATCHKEY_API_KEY: apiKey },
+      env: {
+        PATH: process.env.PATH,
+        WALLET_PRIVATE_KEY: privateKey,
+        LATCHKEY_API_KEY: apiKey,
+        SIGNING_KEY: signingKey,
+        API_KEY: signsBySecret.apiKey,
+      },
     })
     expect(stdout).not.toBe('')
     expect(stdout).not.toMatch(/undefined|NaN|ck_live_\w{20}/)

@@ -75,7 +75,7 @@ export function wireVectors() {
       uuid: committedUuid(terms, 'devnet'),
     })),
     secrets: RANDOMS.flatMap((random) =>
-      ['ck_live_', 'ck_test_'].map((prefix) => {
+      ['ck_test_', 'dex_'].map((prefix) => {
         const shard = walletShard(OWNER)
         const secret = makeSecret(prefix, shard, fromHex(random))
         return { prefix, walletAddress: OWNER, shard, random, secret, keyHash: hashSecret(secret) }

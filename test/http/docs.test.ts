@@ -114,6 +114,7 @@ it('the page and all that it loads are less than 250 KB, and less than 60 KB com
     plain += (await response.arrayBuffer()).byteLength
     zipped += (await (await get(path, { 'Accept-Encoding': 'gzip' })).arrayBuffer()).byteLength
   }
+  console.log('SIZES', plain, zipped)
   expect(plain).toBeLessThan(250_000)
   expect(zipped).toBeLessThan(60_000)
   await service.close()
