@@ -41,7 +41,10 @@ export async function authenticateKey(
 ): Promise<Admission> {
   const world = c.get('world')
   const clientIp = c.get('clientIp')
-  const presented = await presentedCredential(c)
+  // Without a promise for a secret: requests that arrive together are then asked about together.
+  const presented = presentsRequestSignature(c)
+    ? await authenticateSignature(c)
+    : readPresentedKey(c)
   c.set('keyHash', presented.hash)
   const decision = await world.gate({
     ...presented,
@@ -55,7 +58,8 @@ export async function authenticateKey(
   if (decision.at !== undefined) c.set('now', decision.at)
   if (decision.ok) {
     c.set('keyEndsAt', decision.value.endsAt)
-    c.set('secretHash', oneOfTwoSecrets(decision.value, presented, c.get('now')))
+    const secretHash = oneOfTwoSecrets(decision.value, presented, c.get('now'))
+    if (secretHash !== undefined) c.set('secretHash', secretHash)
   }
   if (decision.windows !== undefined) c.set('windows', decision.windows)
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
@@ -67,17 +71,13 @@ export function presentedHash(c: AppContext): KeyHash {
   return c.get('keyHash') as KeyHash
 }
 
-/** What leads to the key: the secret that was sent, or a signature that was verified. */
-async function presentedCredential(
-  c: AppContext,
-  options: { fresh?: boolean } = {},
-): Promise<PresentedSecret & { signedAt?: number }> {
-  return presentsRequestSignature(c) ? authenticateSignature(c, options) : readPresentedKey(c)
-}
-
 /** As the gate is given it, for an act that the gate does not admit: nothing that the process remembers of the key is used. */
-export function authenticateFresh(c: AppContext): Promise<PresentedSecret & { signedAt?: number }> {
-  return presentedCredential(c, { fresh: true })
+export async function authenticateFresh(
+  c: AppContext,
+): Promise<PresentedSecret & { signedAt?: number }> {
+  return presentsRequestSignature(c)
+    ? authenticateSignature(c, { fresh: true })
+    : readPresentedKey(c)
 }
 
 /** The hash of the secret that was presented, while the key has two; undefined while it has one. */
