@@ -22,7 +22,7 @@ const HEAD = { auditHead: AuditHeadSchema.optional() }
 
 /**
  * The secret of a key that its owner made: SHA-256 of the whole text, which is sent beside the message. What is signed has only the
- * hash, so that the message may be kept and shown, and may be sent again without telling anyone a secret.
+ * hash, so that the message may be kept and shown, and may be sent again without disclosing a secret.
  */
 const OWN_SECRET = {
   keyHash: z

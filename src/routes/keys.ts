@@ -12,6 +12,7 @@ import {
   authenticateReader,
   readSignedBody,
   readSignedBodyOrHeaders,
+  SIGNATURE_REFUSALS,
   type Signable,
 } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
@@ -81,16 +82,9 @@ const REVOKE_ALL = {
 }
 const CERTIFICATE_EXAMPLE_MS = 365 * 86_400_000
 
-const signatureRefusals = [
-  'invalidRequest',
-  'signatureMissing',
-  'signatureInvalid',
-  'timestampExpired',
-] as const
-
 /** Of what protects, which the owner of a suspended wallet may do too. */
 const protectionRefusals = [
-  ...signatureRefusals,
+  ...SIGNATURE_REFUSALS,
   'messageReplayed',
   'auditHeadUnknown',
   'keyNotFound',
@@ -122,7 +116,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       },
     },
     refusals: [
-      ...signatureRefusals,
+      ...SIGNATURE_REFUSALS,
       'messageReplayed',
       'auditHeadUnknown',
       'keyNameTaken',
@@ -154,7 +148,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     headers: SignedHeaders.partial(),
     messages: [wire.ListApiKeys],
     responses: { 200: { description: 'The keys', schema: wire.KeyListResponse } },
-    refusals: [...signatureRefusals, 'sessionInvalid'],
+    refusals: [...SIGNATURE_REFUSALS, 'sessionInvalid'],
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const filter = unwrap(readQuery(c, wire.KeyQuery))
@@ -206,7 +200,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     headers: SignedHeaders.partial(),
     messages: [wire.GetApiKey],
     responses: { 200: { description: 'The key', schema: wire.KeyResponse } },
-    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    refusals: [...SIGNATURE_REFUSALS, 'sessionInvalid', 'keyNotFound'],
     async handle(c) {
       const keyId = keyIdOf(c)
       const walletAddress = await authenticateReader(c, get(keyId), (signed) =>
@@ -229,7 +223,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     headers: SignedHeaders.partial(),
     messages: [wire.GetApiKey],
     responses: { 200: { description: 'Its usage', schema: UsageResponse } },
-    refusals: [...signatureRefusals, 'sessionInvalid', 'keyNotFound'],
+    refusals: [...SIGNATURE_REFUSALS, 'sessionInvalid', 'keyNotFound'],
     mayLag: true,
     async handle(c) {
       const keyId = keyIdOf(c)
@@ -258,7 +252,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     headers: SignedHeaders.partial(),
     messages: [wire.ListApiKeys],
     responses: { 200: { description: 'Usage by key', schema: WalletUsageResponse } },
-    refusals: [...signatureRefusals, 'sessionInvalid'],
+    refusals: [...SIGNATURE_REFUSALS, 'sessionInvalid'],
     mayLag: true,
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
@@ -281,7 +275,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.RevokeAllApiKeys],
     responses: { 200: { description: 'What was revoked', schema: wire.RevokedAllResponse } },
-    refusals: [...signatureRefusals, 'messageReplayed', 'auditHeadUnknown', 'bodyTooLarge'],
+    refusals: [...SIGNATURE_REFUSALS, 'messageReplayed', 'auditHeadUnknown', 'bodyTooLarge'],
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, REVOKE_ALL)
@@ -399,7 +393,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     body: { schema: SignedBody },
     messages: [wire.RevokeApiKey],
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
-    refusals: [...signatureRefusals, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
+    refusals: [...SIGNATURE_REFUSALS, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
       const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
       return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
@@ -419,7 +413,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     messages: [wire.DeleteApiKey],
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: [
-      ...signatureRefusals,
+      ...SIGNATURE_REFUSALS,
       'keyNotFound',
       'messageReplayed',
       'auditHeadUnknown',

@@ -7,6 +7,7 @@ import {
   authenticateReader,
   readSignedBody,
   readSignedBodyOrHeaders,
+  SIGNATURE_REFUSALS,
   type Signable,
 } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
@@ -46,20 +47,14 @@ const replay = (webhookId: string) => ({
   example: { action: 'replay_webhook', webhookId },
 })
 
-const signatureRefusals = [
-  'invalidRequest',
-  'signatureMissing',
-  'signatureInvalid',
-  'timestampExpired',
-] as const
 const changeRefusals = [
-  ...signatureRefusals,
+  ...SIGNATURE_REFUSALS,
   'messageReplayed',
   'walletSuspended',
   'bodyTooLarge',
 ] as const
 const auditedRefusals = [...changeRefusals, 'auditHeadUnknown'] as const
-const readRefusals = [...signatureRefusals, 'sessionInvalid'] as const
+const readRefusals = [...SIGNATURE_REFUSALS, 'sessionInvalid'] as const
 const ofWebhook = { credentials: ['wallet'], params: wire.WebhookParams } as const
 
 /** The webhook of the path, which the message has to name as well. */

@@ -236,7 +236,7 @@ async function rotateKey(
   }
 }
 
-/** A key whose secret reached no one is revoked: it would stay live, and count against the wallet's keys. */
+/** A key whose secret was not handed over is revoked: it would stay live, and count against the wallet's keys. */
 async function revokeLost(
   context: ServiceContext,
   client: Client,

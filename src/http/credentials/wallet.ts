@@ -12,6 +12,14 @@ import { limitByAddress } from './address.ts'
 import { authenticateKey, presentsKey } from './key.ts'
 import { authenticateSession, presentsSession } from './session.ts'
 
+/** Refusals of every operation that a wallet signs for. */
+export const SIGNATURE_REFUSALS = [
+  'invalidRequest',
+  'signatureMissing',
+  'signatureInvalid',
+  'timestampExpired',
+] as const
+
 /** An authenticated caller: a bot with its key, or a wallet with a signed message. */
 export type Authenticated<Members> =
   | ({ by: 'key' } & Admission)
