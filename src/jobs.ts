@@ -3,9 +3,11 @@ import type { ServersOptions } from './db/servers.ts'
 import type { WatchOptions } from './db/watch.ts'
 import type { Log } from './log.ts'
 import { forgetOldNotices } from './notices/forget.ts'
+import { forgetSpending } from './orders/allowance.ts'
 import { reconcile } from './settlement/reconcile.ts'
 import { releaseShare } from './settlement/share.ts'
 import { forgetNonces } from './signed-requests/nonces.ts'
+import { forgetUsage } from './usage/forget.ts'
 import type { World } from './world.ts'
 
 /** Work that a process repeats. Any number of processes may run a job at once. */
@@ -60,10 +62,7 @@ export const JOBS: readonly Job[] = [
   {
     name: 'forget_nonces',
     intervalMs: () => NONCES_INTERVAL_MS,
-    async run({ db, watch }, now) {
-      if (!watch.isSuperseded()) await forgetNonces(db, now)
-      return true
-    },
+    run: async (world, now) => world.watch.isSuperseded() || forgetNonces(world, now),
   },
   {
     name: 'flush_usage',
@@ -84,6 +83,16 @@ export const JOBS: readonly Job[] = [
     name: 'forget_notices',
     intervalMs: () => FORGET_INTERVAL_MS,
     run: forgetOldNotices,
+  },
+  {
+    name: 'forget_usage',
+    intervalMs: () => FORGET_INTERVAL_MS,
+    run: forgetUsage,
+  },
+  {
+    name: 'forget_spending',
+    intervalMs: () => FORGET_INTERVAL_MS,
+    run: forgetSpending,
   },
 ]
 

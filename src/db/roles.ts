@@ -12,6 +12,7 @@ const OF_ARCHIVES = ['archives', 'archived_orders']
 const DELETES_FROM = [
   'suspended_wallets',
   'key_reservations',
+  'key_spending',
   'key_usage',
   'key_sightings',
   'request_nonces',

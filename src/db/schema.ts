@@ -222,6 +222,7 @@ export const keySpending = pgTable(
   },
   (table) => [
     primaryKey({ name: 'key_spending_pk', columns: [table.keyId, table.token, table.day] }),
+    index('key_spending_day').on(table.day),
     check('key_spending_amount', sql`${table.amount} >= 0`),
   ],
 )
@@ -322,6 +323,7 @@ export const keyRates = pgTable(
   },
   (table) => [
     primaryKey({ name: 'key_rates_pk', columns: [table.keyId, table.seconds, table.window] }),
+    index('key_rates_began').on(sql`(${table.window}::bigint * ${table.seconds})`),
   ],
 )
 
@@ -519,6 +521,8 @@ export const archives = pgTable(
     /** The process that works on it, until its lease ends. */
     holder: text(),
     leaseUntil: time('lease_until'),
+    /** Its file, and those before it, have the hours of usage until then; null where usage is not archived. */
+    usageThrough: time('usage_through'),
     createdAt: time('created_at').notNull().default(sql`clock_timestamp()`),
   },
   (table) => [

@@ -1,40 +1,33 @@
 import { sql } from 'drizzle-orm'
-import { type Database, rows } from '../db/database.ts'
-import type { Distribution } from '../db/distribution.ts'
-import { type DatabaseClock, later } from '../db/time.ts'
+import {
+  type ForgetServices,
+  forgetPage,
+  freeSql,
+  isGivenSql,
+  type OverRows,
+} from '../db/forget.ts'
+import { timestamptz } from '../db/time.ts'
 
-/** Notices that one pass deletes, at most. */
-const PAGE = 1_000
 const DAY_MS = 86_400_000
 
-interface ForgetServices {
-  db: Database
-  databaseTime: DatabaseClock
-  distribution?: Distribution | undefined
-  config: { NOTICE_RETENTION_DAYS: number }
-}
-
-/** Deletes notices that are old, with their deliveries. Resolves to whether no more are left. */
-export async function forgetOldNotices({
-  db,
-  databaseTime,
-  distribution,
-  config,
-}: ForgetServices): Promise<boolean> {
-  const end = later(databaseTime(), -config.NOTICE_RETENTION_DAYS * DAY_MS)
-  // Distributed tables have no deliveries, and lock no rows of several shards.
-  if (distribution !== undefined) {
-    await rows(db, sql`DELETE FROM notices WHERE at < ${end}`)
-    return true
+/** Deletes a page of the notices that are old, with their deliveries. Resolves to whether no more are left. */
+export function forgetOldNotices(
+  services: ForgetServices & { config: { NOTICE_RETENTION_DAYS: number } },
+  now: number,
+): Promise<boolean> {
+  const notices: OverRows = {
+    table: 'notices',
+    key: { id: 'text' },
+    by: sql`at`,
+    isOver: sql`at < ${timestamptz(now - services.config.NOTICE_RETENTION_DAYS * DAY_MS)}`,
   }
-  const deleted = await rows(
-    db,
-    sql`WITH old AS (
-        SELECT id FROM notices WHERE at < ${end} ORDER BY at LIMIT ${PAGE}::int FOR UPDATE SKIP LOCKED
-      ), undelivered AS (
-        DELETE FROM deliveries USING old WHERE notice_id = old.id
+  return forgetPage(
+    services,
+    notices,
+    (given, inShards) => sql`WITH old AS MATERIALIZED (${freeSql(notices, given, inShards)}),
+      undelivered AS (
+        DELETE FROM deliveries USING old WHERE notice_id = old.id${inShards('deliveries')}
       )
-      DELETE FROM notices USING old WHERE notices.id = old.id RETURNING 1`,
+      DELETE FROM notices AS stored USING old WHERE ${isGivenSql(notices, 'stored', 'old')}${inShards('stored')} RETURNING 1`,
   )
-  return deleted.length < PAGE
 }

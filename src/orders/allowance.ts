@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import { insertFindings } from '../db/finding.ts'
+import { type ForgetServices, forgetRows } from '../db/forget.ts'
 import { shardSql } from '../db/shard.ts'
 import { timestamptz } from '../db/time.ts'
 import { WINDOW_SECONDS } from '../gate/windows.ts'
@@ -24,16 +25,25 @@ export interface Reservation {
 }
 
 /**
+ * Days of which amounts are kept. Those of today count. A day is that of a request's time as its process knows it, so days around it are
+ * kept for processes and for a Postgres whose clocks differ.
+ */
+const SPENDING_DAYS = 7
+
+/**
  * Reserves an amount of the day's allowance, once per order and key, in the transaction of the change that it is for: a
  * refusal rolls back both. The guard is on the UPDATE of the counting row, so concurrent requests together never exceed
- * the limit. The caller has checked that the order alone is within it.
+ * the limit. The caller has checked that the order alone is within it. A day whose rows may have been deleted has no
+ * allowance: a process that stood still for days would begin it anew.
  */
 export async function reserveAllowance(
   tx: Database,
+  services: Pick<OrderServices, 'databaseTime'>,
   reservation: Reservation,
 ): Promise<Result<null, 'limitExceeded'>> {
   const { keyId, walletAddress, uuid, token, amount, perDay, alertAbove, now } = reservation
   const [day, hour] = [spendingDayOf(now), hourOf(now)]
+  const at = services.databaseTime()
   const [outcome] = await rows<{ fresh: boolean; reserved: boolean }>(
     tx,
     sql`WITH held AS (
@@ -43,7 +53,7 @@ export async function reserveAllowance(
         RETURNING held.*
       ), fresh AS (SELECT * FROM held WHERE holders = 1), reserved AS (
         INSERT INTO key_spending AS spent (key_id, shard, token, day, amount, hour, hour_amount)
-        SELECT key_id, shard, token, day, amount, ${hour}::int, amount FROM fresh
+        SELECT key_id, shard, token, day, amount, ${hour}::int, amount FROM fresh WHERE day > ${oldestDaySql(at)}
         ON CONFLICT ON CONSTRAINT key_spending_pk DO UPDATE SET amount = spent.amount + excluded.amount,
           hour = greatest(spent.hour, excluded.hour), hour_amount = CASE
             WHEN spent.hour = excluded.hour THEN spent.hour_amount + excluded.amount
@@ -175,6 +185,29 @@ async function spentOf(
       WHERE key_id = ${keyId} AND shard = ${shardSql(walletAddress)} AND token = ${token} AND day = ${spendingDayOf(now)}::int`,
   )
   return BigInt(spent?.amount ?? '0')
+}
+
+/**
+ * Deletes a page of the amounts of days that count no more. Reservations stay with their orders; what one of such a day releases is
+ * released of nothing. Resolves to whether no more are left.
+ */
+export function forgetSpending(
+  services: ForgetServices & Pick<OrderServices, 'databaseTime'>,
+  now: number,
+): Promise<boolean> {
+  return forgetRows(services, {
+    table: 'key_spending',
+    key: { key_id: 'text', token: 'text', day: 'int' },
+    by: sql`day`,
+    isOver: sql`day < ${spendingDayOf(now) - SPENDING_DAYS}::int`,
+    // Whatever this process takes the time to be.
+    guard: sql`day < ${oldestDaySql(services.databaseTime())}`,
+  })
+}
+
+/** The last of the days that are kept, by Postgres' clock. A day later than this one has every amount that was reserved in it. */
+function oldestDaySql(at: SQL): SQL {
+  return sql`floor(extract(epoch FROM ${at}) / ${WINDOW_SECONDS.day}::int)::int - ${SPENDING_DAYS}::int`
 }
 
 function hourOf(now: number): number {

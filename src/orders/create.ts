@@ -167,7 +167,7 @@ async function store(
       const room = maxOpenOrders === null ? ok(null) : await checkRoom(tx, row, maxOpenOrders, now)
       if (!room.ok) return room
       const reserved =
-        reservation === undefined ? ok(null) : await reserveAllowance(tx, reservation)
+        reservation === undefined ? ok(null) : await reserveAllowance(tx, services, reservation)
       return reserved.ok ? insertAlone(tx, row, services.distribution) : reserved
     })
   const stored = await attempt()

@@ -123,7 +123,9 @@ async function reserveFor(
 ): Promise<Result<null, 'limitExceeded'>> {
   if (reservation === undefined) return ok(null)
   const attempt = () =>
-    atomically<null, 'limitExceeded'>(services.db, (tx) => reserveAllowance(tx, reservation))
+    atomically<null, 'limitExceeded'>(services.db, (tx) =>
+      reserveAllowance(tx, services, reservation),
+    )
   const reserved = await attempt()
   if (reserved.ok) return reserved
   await reclaimEnded(services, reservation)

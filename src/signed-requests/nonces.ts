@@ -1,10 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { openBatches } from '../batches.ts'
 import { sha256, toHex } from '../crypto/bytes.ts'
-import { type Database, isDeadlock, isOutage, rows } from '../db/database.ts'
+import { type Database, isDeadlock, isOutage } from '../db/database.ts'
 import type { Distribution } from '../db/distribution.ts'
+import { type ForgetServices, forgetRows } from '../db/forget.ts'
 import { statement } from '../db/statement.ts'
-import { later, timestamptz } from '../db/time.ts'
+import { timestamptz } from '../db/time.ts'
 import { MAX_SIGNATURE_AGE_SECONDS } from './base.ts'
 
 /** A nonce of a signature that was verified. */
@@ -113,10 +114,12 @@ const useByGivenTime = statement<Used, Values>('use_nonces_at', () =>
   insertion(sql`${sql.placeholder('at')}::timestamptz`),
 )
 
-/** Removes nonces whose signatures are long over. By the index of that time: what is fresh is not read. */
-export async function forgetNonces(db: Database, now: number): Promise<void> {
-  await rows(
-    db,
-    sql`DELETE FROM request_nonces WHERE fresh_until < ${later(timestamptz(now), -KEPT_AFTER_MS)}`,
-  )
+/** Deletes a page of the nonces whose signatures are long over. Resolves to whether no more are left. */
+export function forgetNonces(services: ForgetServices, now: number): Promise<boolean> {
+  return forgetRows(services, {
+    table: 'request_nonces',
+    key: { key_id: 'text', nonce: 'bytea' },
+    by: sql`fresh_until`,
+    isOver: sql`fresh_until < ${timestamptz(now - KEPT_AFTER_MS)}`,
+  })
 }

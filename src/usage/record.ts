@@ -13,13 +13,7 @@ import { lockWallet } from '../db/wallet-lock.ts'
 import { walletOf } from '../keys/find.ts'
 import type { Log } from '../log.ts'
 import { UNKNOWN_ADDRESS } from '../wire/ip.ts'
-import {
-  AUDITED_REFUSALS,
-  SECRET_NAME_LENGTH,
-  type SightingKind,
-  USAGE_DAYS,
-  type Use,
-} from './usage.ts'
+import { AUDITED_REFUSALS, SECRET_NAME_LENGTH, type SightingKind, type Use } from './usage.ts'
 
 /** Counts in memory how keys are used, so that no request pays a statement for statistics. */
 export interface UsageRecorder {
@@ -97,7 +91,6 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
   let refusals: Use[] = []
   let audited = new Set<string>()
   let auditedHour = 0
-  let prunedHour = 0
 
   function record(use: Use): void {
     const { keyId, shard, at, outcome, executionMs } = use
@@ -190,9 +183,6 @@ export function openUsage(log: Log, distribution?: Distribution): UsageRecorder 
       for (const group of splitByGroup(distribution, minutesOf(counts, alerts), ofShard))
         await findRates(db, group, inShardsSql(distribution, group.map(ofShard)))
       for (const use of refused) await auditRefusal(db, use)
-      const hour = counts.reduce((latest, { minute }) => Math.max(latest, hourOf(minute)), 0)
-      if (hour > prunedHour) await prune(db, hour)
-      prunedHour = Math.max(prunedHour, hour)
     } catch {
       log('warn', 'usage_lost', { counts: counts.length })
     }
@@ -387,25 +377,4 @@ async function auditRefusal(db: Database, { keyId, shard, at, outcome, ip }: Use
     const details = { code: outcome, ip }
     await appendAudit(tx, { event: 'refused', walletAddress, keyId, actor: 'service', at, details })
   })
-}
-
-/** Deletes statistics that are older than `USAGE_DAYS`. */
-async function prune(db: Database, hour: number): Promise<void> {
-  const oldest = new Date(hour * HOUR_MS - USAGE_DAYS * 24 * HOUR_MS).toISOString()
-  // Hour by hour: after a day without a process there are more rows than one statement has time for.
-  for (;;) {
-    const [first] = await rows<{ ms: number | null }>(
-      db,
-      sql`SELECT (extract(epoch FROM min(hour)) * 1000)::float8 AS ms FROM key_usage`,
-    )
-    if (first?.ms == null || first.ms >= Date.parse(oldest)) break
-    const end = new Date(Math.min(first.ms + HOUR_MS, Date.parse(oldest))).toISOString()
-    await rows(db, sql`DELETE FROM key_usage WHERE hour < ${end}::timestamptz`)
-  }
-  await rows(db, sql`DELETE FROM key_sightings WHERE last_seen_at < ${oldest}::timestamptz`)
-  await rows(db, sql`DELETE FROM key_findings WHERE at < ${oldest}::timestamptz`)
-  await rows(
-    db,
-    sql`DELETE FROM key_rates WHERE "window"::bigint * seconds < ${(hour - 1) * (HOUR_MS / 1000)}::bigint`,
-  )
 }

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { watchKeys } from '../../src/alerts/watch.ts'
 import { rows } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import { JOBS } from '../../src/jobs.ts'
 import { resumeByOperator, suspendByOperator } from '../../src/keys/suspend.ts'
 import { checkAudit } from '../../src/provenance/check.ts'
 import { reconcile } from '../../src/settlement/reconcile.ts'
@@ -72,6 +73,8 @@ describe('The service with a role that owns nothing', () => {
     const execute = `/orders/${await order()}/execute`
     await answered(await service.call(execute, { method: 'POST', headers }))
     await reconcile(service.world)
+    for (const { name, run } of JOBS)
+      if (name.startsWith('forget_')) await run(service.world, service.clock.now + 400 * 86_400_000)
     await createKey(service, newWallet(service), {
       heartbeat: { seconds: 10, then: 'cancel' },
       alerts: { requestsPerMinute: { above: 1, action: 'notify' } },

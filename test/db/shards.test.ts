@@ -6,6 +6,7 @@ import { archiveFiles } from '../../src/archive-file.ts'
 import { toHex } from '../../src/crypto/bytes.ts'
 import { DISTRIBUTED_TABLES, REFERENCE_TABLES } from '../../src/db/distribution.ts'
 import { walletShard } from '../../src/db/shard.ts'
+import { JOBS } from '../../src/jobs.ts'
 import type { KeyHash } from '../../src/keys/secret.ts'
 import { performWith } from '../../src/operator/acts.ts'
 import { openOrderFeed } from '../../src/orders/feed.ts'
@@ -18,7 +19,6 @@ import {
   recordReplacement,
 } from '../../src/settlement/record.ts'
 import { signTransfer } from '../../src/settlement/transfer.ts'
-import { forgetNonces } from '../../src/signed-requests/nonces.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
 import { useEverything } from '../http/everything.ts'
 import { answered, refused } from '../support/assertions.ts'
@@ -46,11 +46,6 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     /AS "previousBox" FROM api_keys WHERE id = \$1$/,
     'the key of a signed request, by its id',
     'a probe of an index on each shard, once for a key and process',
-  ],
-  [
-    /^DELETE FROM request_nonces WHERE/,
-    'nonces of signed requests that are over',
-    'a range of an index on each shard, twice a minute and process',
   ],
   [
     /FROM sessions WHERE secret_hash = \S+ 'hex'\)$/,
@@ -113,9 +108,9 @@ const ALL_SHARDS: readonly [statement: RegExp, name: string, cost: string][] = [
     'a page of a partial index on each shard, each second and process',
   ],
   [
-    /^DELETE FROM key_(usage|sightings|findings|rates) WHERE|min\(hour\)/,
-    'statistics that are too old',
-    'once an hour and process',
+    /^SELECT shard, json_build_object/,
+    'which rows are over and are deleted',
+    'a page of an index on each shard, once an hour for each table and process, and twice a minute for nonces',
   ],
   [
     /FROM api_keys WHERE rights_mac IS NULL LIMIT 1|rights_mac IS NOT NULL ORDER BY id LIMIT|AS box FROM orders ORDER BY uuid LIMIT/,
@@ -249,7 +244,6 @@ describe('on tables that are distributed by the shard of their wallet', () => {
       const { signer } = await createSigningKey(service, newWallet(service))
       for (let round = 0; round < 2; round++)
         await answered(await callSigned(service, signer, '/me'))
-      await forgetNonces(world.db, service.clock.now)
     })
     await step('usage', async () => {
       await world.usage.flush(world.db)
@@ -257,6 +251,10 @@ describe('on tables that are distributed by the shard of their wallet', () => {
       await answered(await service.call(`/api-keys/${keyId}/usage`, { headers: about }))
     })
     await step('heartbeats and alerts', () => useRules(service))
+    await step('rows that are over', async () => {
+      for (const { run } of JOBS.filter(({ name }) => name.startsWith('forget_')))
+        await run(world, service.clock.now + 400 * 86_400_000)
+    })
     await step('public reads', async () => {
       await answered(await service.call(`/orders/${executed}`))
       await answered(await service.call('/orders?limit=2'))

@@ -582,9 +582,9 @@ describe.each(EVERYWHERE)('a signed request on %s', (engine) => {
     }
     expect((await me()).status).toBe(200)
     const before = await count()
-    await forgetNonces(service.database.db, service.clock.now)
+    await forgetNonces(service.world, service.clock.now)
     expect(await count()).toBe(before)
-    await forgetNonces(service.database.db, service.clock.now + 1_000_000)
+    await forgetNonces(service.world, service.clock.now + 1_000_000)
     expect(await count()).toBe(0)
   })
 })

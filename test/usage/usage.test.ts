@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
 import { INPUT_TOKEN } from '../../src/devnet/constants.ts'
+import { forgetUsage } from '../../src/usage/forget.ts'
 import type { KeyUsage, WalletUsage } from '../../src/usage/usage.ts'
 import { startService } from '../http/documented.ts'
 import { answered, refused } from '../support/assertions.ts'
@@ -162,16 +163,22 @@ describe.each(ENGINES)('The usage of a key on %s', (engine) => {
   it('is kept for 90 days', async () => {
     const wallet = newWallet(service)
     const { apiKey, keyId } = await createKey(service, wallet)
-    await answered(await use(apiKey))
+    await answered(await use(apiKey, '/me', { ip: '192.0.2.7' }))
     await service.world.usage.flush(service.world.db)
     service.clock.now += 91 * 24 * HOUR
-    await answered(await use(apiKey))
+    await answered(await use(apiKey, '/me', { ip: '192.0.2.8' }))
     expect((await read(wallet, keyId, '?days=90')).usage).toHaveLength(1)
-    const [kept] = await rows(
-      service.world.db,
-      sql`SELECT count(*)::int AS hours FROM key_usage WHERE key_id = ${keyId}`,
-    )
-    expect(kept).toEqual({ hours: 1 })
+    const kept = async () => {
+      const [found] = await rows(
+        service.world.db,
+        sql`SELECT (SELECT count(*)::int FROM key_usage WHERE key_id = ${keyId}) AS hours,
+          (SELECT array_agg(value ORDER BY value) FROM key_sightings WHERE key_id = ${keyId} AND kind = 'ip') AS ips`,
+      )
+      return found
+    }
+    expect(await kept()).toEqual({ hours: 2, ips: ['192.0.2.7', '192.0.2.8'] })
+    expect(await forgetUsage(service.world, service.clock.now)).toBe(true)
+    expect(await kept()).toEqual({ hours: 1, ips: ['192.0.2.8'] })
     for (const query of ['?days=0', '?days=91', '?by=week'])
       await refused(
         await service.call(`/api-keys/${keyId}/usage${query}`, {

@@ -267,10 +267,10 @@ describe.each(ENGINES)('a webhook on %s', (engine) => {
     expect(await notices()).toMatchObject([{ type: 'key.unusual_rate', data: { n: 1 } }])
     const { forgetOldNotices } = await import('../../src/notices/forget.ts')
     service.clock.now += 30 * 86_400_000 - 1_000
-    expect(await forgetOldNotices(service.world)).toBe(true)
+    expect(await forgetOldNotices(service.world, service.clock.now)).toBe(true)
     expect(await notices()).toHaveLength(1)
     service.clock.now += 2_000
-    await forgetOldNotices(service.world)
+    await forgetOldNotices(service.world, service.clock.now)
     expect(await notices()).toEqual([])
     expect(await rows(service.world.db, sql`SELECT FROM deliveries`)).toEqual([])
   })
