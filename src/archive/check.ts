@@ -16,6 +16,8 @@ export interface ArchivesCheck {
   archives: number
   events: number
   wallets: number
+  /** Hours of usage of a key, by outcome. */
+  usage: number
   faults: CheckedArchiveFault[]
 }
 
@@ -29,7 +31,7 @@ export async function checkArchives(
   services: ArchiveServices,
   folder: string,
 ): Promise<ArchivesCheck> {
-  const check: ArchivesCheck = { archives: 0, events: 0, wallets: 0, faults: [] }
+  const check: ArchivesCheck = { archives: 0, events: 0, wallets: 0, usage: 0, faults: [] }
   let previous: string | null = null
   for (const recorded of await listArchives(services.db)) {
     const { digest } = recorded
@@ -59,6 +61,7 @@ async function checkOne(
         check.events += 1
         chain.push(JSON.parse(text))
       }
+      if (kind === 'usage') check.usage += 1
       if (kind !== 'chain') return
       check.wallets += 1
       const row = JSON.parse(text) as ChainRow

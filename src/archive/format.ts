@@ -7,9 +7,9 @@ export const FORMAT = 'latchkey-archive 1'
 
 /**
  * What a row is: a session, an event with the message that asked for it, the stretch of a wallet's chain that its events ahead of this row
- * are, another used message, or an order with all that is of it.
+ * are, another used message, an order with all that is of it, or an hour of a key's usage.
  */
-export type RowKind = 'session' | 'event' | 'chain' | 'action' | 'order'
+export type RowKind = 'session' | 'event' | 'chain' | 'action' | 'order' | 'usage'
 
 /** What an archive says of itself. */
 export interface ArchiveHeader {
@@ -21,6 +21,8 @@ export interface ArchiveHeader {
   before: string
   /** The digest of the archive before, hex; null for the first one. */
   previous: string | null
+  /** ISO 8601: the hours of usage that it has; absent where it has none. */
+  usage?: { from: string | null; through: string }
   /** Of a part of an archive: the only wallet whose events it has. */
   walletAddress?: string
 }
@@ -107,6 +109,7 @@ const KINDS: readonly string[] = [
   'chain',
   'action',
   'order',
+  'usage',
 ] satisfies RowKind[]
 
 /** The row of a line. */

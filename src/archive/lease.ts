@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
 import type { ArchiveState } from '../db/schema.ts'
-import { timestamptz } from '../db/time.ts'
+import { milliseconds, timestamptz } from '../db/time.ts'
 
 /*
  * One archive is open at a time, and one process works on it. Each of its transactions renews the lease first, and so holds the archive's
@@ -77,13 +77,19 @@ export async function releaseLease(db: Database, { number, holder }: Lease): Pro
   )
 }
 
-/** Records the digest of the verified file: from then on rows are removed. */
-export async function beginRemoval(db: Database, lease: Lease, digest: string): Promise<void> {
+/** Records the digest of the verified file, and until when it has usage: from then on rows are removed. */
+export async function beginRemoval(
+  db: Database,
+  lease: Lease,
+  digest: string,
+  usage: string | undefined,
+): Promise<void> {
   await db.transaction(async (tx) => {
     await renewLease(tx, lease)
     await rows(
       tx,
-      sql`UPDATE archives SET state = 'removing', digest = decode(${digest}, 'hex') WHERE number = ${lease.number}::int`,
+      sql`UPDATE archives SET state = 'removing', digest = decode(${digest}, 'hex'), usage_through = ${usage ?? null}::timestamptz
+        WHERE number = ${lease.number}::int`,
     )
   })
 }
@@ -107,12 +113,23 @@ export async function previousDigest(db: Database, number: number): Promise<stri
   return found?.digest ?? null
 }
 
+/** Until when the archives ahead of one have usage, in milliseconds since 1970; null where none has. */
+export async function usageThrough(db: Database, number: number): Promise<number | null> {
+  const [found] = await rows<{ through: number | null }>(
+    db,
+    sql`SELECT ${milliseconds(sql`max(usage_through)`)} AS through FROM archives WHERE number < ${number}::int`,
+  )
+  return found?.through ?? null
+}
+
 /** An archive as the database has it. */
 export interface RecordedArchive {
   number: number
   state: ArchiveState
   /** ISO 8601. */
   before: string
+  /** ISO 8601: until when it and those before it have usage; null where it has none. */
+  usageThrough: string | null
   digest: string | null
 }
 
@@ -122,11 +139,16 @@ export async function listArchives(db: Database): Promise<RecordedArchive[]> {
     number: number
     state: ArchiveState
     before: number
+    usageThrough: number | null
     digest: string | null
   }>(
     db,
-    sql`SELECT number, state, (extract(epoch FROM before) * 1000)::float8 AS before, encode(digest, 'hex') AS digest
+    sql`SELECT number, state, ${milliseconds(sql`before`)} AS before, ${milliseconds(sql`usage_through`)} AS "usageThrough", encode(digest, 'hex') AS digest
       FROM archives ORDER BY number`,
   )
-  return found.map(({ before, ...one }) => ({ ...one, before: new Date(before).toISOString() }))
+  return found.map(({ before, usageThrough, ...one }) => ({
+    ...one,
+    before: new Date(before).toISOString(),
+    usageThrough: usageThrough === null ? null : new Date(usageThrough).toISOString(),
+  }))
 }

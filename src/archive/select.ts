@@ -6,11 +6,11 @@ import { listUnrecorded } from '../audit/list.ts'
 import { type Database, rows } from '../db/database.ts'
 import { orderJson, orderOfJson } from '../db/order-row.ts'
 import { RECORDED_ACTIONS } from '../db/recorded-actions.ts'
-import { timestamptz } from '../db/time.ts'
+import { milliseconds, timestamptz } from '../db/time.ts'
 import { checkIntegrity } from '../orders/integrity.ts'
 import { startOf } from '../provenance/check.ts'
 import { openReplay, type Replay } from '../provenance/replay.ts'
-import type { ArchiveRow, ChainRow } from './format.ts'
+import type { ArchiveHeader, ArchiveRow, ChainRow } from './format.ts'
 import type { ArchiveServices } from './services.ts'
 
 /*
@@ -31,16 +31,17 @@ export interface Held {
   orders: string[]
 }
 
-/** Everything that has ended before a moment and may leave, in the order in which it is removed. */
+/** Everything that has ended before a moment and may leave, in the order in which it is removed, and hours of usage, which stay. */
 export async function* rowsThatLeave(
   services: ArchiveServices,
   before: number,
-  held: Held,
+  { held, usage }: { held: Held; usage: ArchiveHeader['usage'] | undefined },
 ): AsyncGenerator<ArchiveRow> {
   yield* sessions(services.db, before)
   yield* events(services, before, held)
   yield* actions(services.db, before)
   yield* orders(services, before, held)
+  if (usage !== undefined) yield* usageRows(services.db, usage)
 }
 
 /** Sessions that ended. */
@@ -306,5 +307,29 @@ async function* orders(
     after = page.at(-1)?.sequence ?? ''
     // Orders are numbered as they are made: behind a page of new ones there are no old ones.
     if (page.length < ORDERS || page.every(({ isOld }) => !isOld)) return
+  }
+}
+
+/** Rows of usage in a page: of an hour all rows are sorted for each. */
+const USAGE = 5_000
+
+/** The hours of usage of a stretch of time, by its index. */
+async function* usageRows(
+  db: Database,
+  { from, through }: NonNullable<ArchiveHeader['usage']>,
+): AsyncGenerator<ArchiveRow> {
+  let after = { hour: from ?? new Date(0).toISOString(), keyId: '', outcome: '' }
+  for (;;) {
+    const page = await rows<{ ms: number; keyId: string; outcome: string; text: string }>(
+      db,
+      sql`SELECT ${milliseconds(sql`hour`)} AS ms, key_id AS "keyId", outcome, to_jsonb(key_usage)::text AS text FROM key_usage
+        WHERE hour >= ${after.hour}::timestamptz AND hour < ${through}::timestamptz
+          AND (hour, key_id, outcome) > (${after.hour}::timestamptz, ${after.keyId}, ${after.outcome})
+        ORDER BY hour, key_id, outcome LIMIT ${USAGE}::int`,
+    )
+    for (const { text } of page) yield { kind: 'usage', text }
+    const last = page.at(-1)
+    if (last === undefined || page.length < USAGE) return
+    after = { ...last, hour: new Date(last.ms).toISOString() }
   }
 }

@@ -27,6 +27,10 @@ export function addArchiveCommands(program: CliCommand, { onService, onOwner }: 
     .command('make')
     .requiredOption('--before <time>', 'move what ended before this, as 2026-01-31', momentOf)
     .requiredOption('--to <folder>', 'where the file is made; of the machine of the service')
+    .option(
+      '--usage',
+      'copy the usage of keys that no archive has; it is then deleted after 90 days, once a file has it',
+    )
     .summary('move old events, messages, orders and sessions into a file, while the service runs')
     .example('latchkey-admin archive make --before 2026-01-31 --to /var/lib/latchkey-archives')
     .runs(onOwner(makeArchive))
@@ -61,9 +65,13 @@ function momentOf(text: string): number {
 
 async function makeArchive(
   perform: Perform,
-  { before, to }: { before: number; to: string },
+  { before, to, usage }: { before: number; to: string; usage?: boolean },
 ): Promise<CommandResult> {
-  const made: Archived = await outputOf(perform, 'archive', { before, folder: resolve(to) })
+  const made: Archived = await outputOf(perform, 'archive', {
+    before,
+    folder: resolve(to),
+    usage,
+  })
   const { number, path, rows, removed, held, resumed } = made
   const isOther = Date.parse(made.before) !== before
   return {
@@ -76,7 +84,7 @@ async function makeArchive(
           .map(([kind, inFile]) => ({
             kind,
             inFile,
-            removed: removed[kind as keyof typeof removed] ?? 0,
+            removed: kind === 'usage' ? 'later' : (removed[kind as keyof typeof removed] ?? 0),
           })),
       ),
       ...held.wallets.map((wallet) => `${wallet} does not verify, and stays: audit check`),
@@ -91,7 +99,13 @@ async function makeArchive(
 
 async function listAll(perform: Perform): Promise<CommandResult> {
   const archives: RecordedArchive[] = await outputOf(perform, 'archives', {})
-  const lines = table(archives.map(({ digest, ...one }) => ({ ...one, digest: digest ?? '-' })))
+  const lines = table(
+    archives.map(({ digest, usageThrough, ...one }) => ({
+      ...one,
+      usageThrough: usageThrough ?? '-',
+      digest: digest ?? '-',
+    })),
+  )
   return { json: archives, lines: archives.length === 0 ? ['No archives.'] : lines }
 }
 

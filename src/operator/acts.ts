@@ -110,7 +110,7 @@ export const ACTS = {
   ),
   archive: act(
     // The folder is one of the machine that the service runs on.
-    z.strictObject({ before: z.int().min(0), folder: text }),
+    z.strictObject({ before: z.int().min(0), folder: text, usage: z.boolean().optional() }),
     (services, input) => archive(services, input),
   ),
   archives: act(Nothing, async ({ db }) => ok(await listArchives(db))),

@@ -13,17 +13,27 @@ import { checkAudit } from '../../src/provenance/check.ts'
 import { temporaryFolder } from '../cli/latchkey.ts'
 import { asOwner } from '../provenance/rewrite.ts'
 import { answered, refused } from '../support/assertions.ts'
-import { ENGINES, type Service, startService } from '../support/service.ts'
+import { partitionedDatabase } from '../support/partitioned.ts'
+import { ENGINES, type Engine, type Service, startService } from '../support/service.ts'
 import { createKey, json, newWallet } from '../support/wallet.ts'
 import { countRows, DAY, liveThrough, makeArchive, type OldLife, servicesOf } from './old-life.ts'
 
-describe.each(ENGINES)('An archive on %s', { timeout: 120_000 }, (engine) => {
+const DATABASES: readonly {
+  name: string
+  engine: Engine
+  open?: () => Promise<string>
+}[] = [
+  ...ENGINES.map((engine) => ({ name: engine, engine })),
+  { name: 'tables in partitions', engine: 'Postgres', open: partitionedDatabase },
+]
+
+describe.each(DATABASES)('An archive on $name', { timeout: 120_000 }, ({ engine, open }) => {
   const folder = temporaryFolder()
   let service: Service
   let life: OldLife
   let path: string
   beforeAll(async () => {
-    service = await startService(engine)
+    service = await startService(engine, { ...(open && { databaseUrl: await open() }) })
     life = await liveThrough(service)
     const before = await life.client.audit.export()
     expect(verifyAudit(before, { now: service.clock.now })).toMatchObject({ ok: true, archived: 0 })
@@ -204,6 +214,16 @@ describe.each(ENGINES)('An archive on %s', { timeout: 120_000 }, (engine) => {
     expect(await archive(servicesOf(service), { before, folder })).toMatchObject({
       reason: 'archiveTooYoung',
     })
+  })
+
+  it('of tables on several servers is refused, and begins nothing', async () => {
+    const before = service.clock.now - 20 * DAY
+    const distribution = { groupOf: () => 0, hasManyServers: true }
+    const services = { ...servicesOf(service), distribution }
+    expect(await archive(services, { before, folder })).toMatchObject({
+      reason: 'archiveOnManyServers',
+    })
+    expect(await rows(service.world.db, sql`SELECT FROM archives`)).toHaveLength(1)
   })
 
   it('is compared with the database, and a file that was changed is told apart', async () => {

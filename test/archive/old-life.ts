@@ -104,10 +104,10 @@ export function servicesOf(service: Service, files: ArchiveFiles = archiveFiles)
 export async function makeArchive(
   service: Service,
   folder: string,
-  { daysAgo = 70, files }: { daysAgo?: number; files?: ArchiveFiles } = {},
+  { daysAgo = 70, files, usage }: { daysAgo?: number; files?: ArchiveFiles; usage?: boolean } = {},
 ): Promise<Archived> {
   const before = service.clock.now - daysAgo * DAY
-  const made = await archive(servicesOf(service, files), { before, folder })
+  const made = await archive(servicesOf(service, files), { before, folder, usage })
   if (!made.ok) throw new Error(made.reason)
   return made.value
 }
