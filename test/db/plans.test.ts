@@ -49,7 +49,7 @@ const GROWTH: Readonly<Record<string, string>> = {
   request_nonces: `'nonce', '\\x' || md5('n' || n)`,
 }
 
-it('finds rows by an index once tables have grown', { timeout: 120_000 }, async () => {
+it('finds rows by an index once tables have grown', { timeout: 300_000 }, async () => {
   const service = await startService('Postgres')
   await useEverything(service)
   await reconcile(service.world)
