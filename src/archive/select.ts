@@ -15,7 +15,7 @@ import type { ArchiveServices } from './services.ts'
 
 /*
  * What may leave the database, by the rule of each table. Pages are read by primary key, without a condition: a statement then reads a
- * bounded number of rows, however few of them leave.
+ * bounded number of rows, however few of them leave. The table is named in ORDER BY: a bare name would be the text that is selected.
  */
 
 /** Rows in a page. */
@@ -247,14 +247,15 @@ async function* actions(db: Database, before: number): AsyncGenerator<ArchiveRow
     }>(
       db,
       sql`SELECT id::text AS id, action, message, to_jsonb(signed_actions)::text AS text, accepted_at < ${timestamptz(before)} AS "isOld"
-        FROM signed_actions WHERE id > ${after}::bigint ORDER BY id LIMIT ${PAGE}::int`,
+        FROM signed_actions WHERE id > ${after}::bigint ORDER BY signed_actions.id LIMIT ${PAGE}::int`,
     )
     for (const { action, message, text, isOld } of page) {
       const isRecorded = (RECORDED_ACTIONS as readonly string[]).includes(action)
       if (isOld && !isRecorded && isForgettable(message, before)) yield { kind: 'action', text }
     }
     after = page.at(-1)?.id ?? ''
-    if (page.length < PAGE) return
+    // Messages are numbered as they are accepted, as orders are.
+    if (page.length < PAGE || page.every(({ isOld }) => !isOld)) return
   }
 }
 
@@ -294,7 +295,7 @@ async function* orders(
       services.db,
       sql`SELECT sequence::text AS sequence, created_at < ${timestamptz(before)} AS "isOld",
           CASE WHEN ${mayLeaveSql(before)} THEN ${orderGroupSql()}::text END AS text
-        FROM orders WHERE sequence > ${after}::bigint ORDER BY sequence LIMIT ${ORDERS}::int`,
+        FROM orders WHERE sequence > ${after}::bigint ORDER BY orders.sequence LIMIT ${ORDERS}::int`,
     )
     for (const { text } of page) {
       if (text === null) continue
