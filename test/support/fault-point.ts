@@ -25,6 +25,9 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   silence: 'SET silent_since = since',
   cancelled: 'WITH ended AS',
   told: 'INSERT INTO audit_events',
+  held: 'INSERT INTO leases',
+  stored: "'transfer', address",
+  released: 'DELETE FROM leases WHERE holder',
 }
 
 const CALLS: Readonly<Record<string, RegExp>> = {
@@ -33,6 +36,7 @@ const CALLS: Readonly<Record<string, RegExp>> = {
   interface: /\/v2\/contracts\/interface\//,
   submit: /\/v2\/transactions$/,
   find: /\/extended\/v3\/transactions\//,
+  fee: /\/v2\/fees\/transaction$/,
   account: /\/v2\/accounts\//,
   nonces: /\/extended\/v3\/principals\//,
 }
@@ -73,6 +77,17 @@ if (path !== undefined) {
     return ended
   }
   ClientRequest.prototype.end = spied as typeof ClientRequest.prototype.end
+
+  // The command line sends by it.
+  const send = globalThis.fetch
+  globalThis.fetch = async (target, init) => {
+    const isIt = path.test(new URL(target instanceof Request ? target.url : target).pathname)
+    if (isIt && moment === 'before') die()
+    if (isIt && moment === 'sent') setTimeout(die, SENT_FOR_MS)
+    const response = await send(target, init)
+    if (isIt && moment === 'after') die()
+    return response
+  }
 }
 
 export const STEPS = [...Object.keys(CALLS), ...Object.keys(STATEMENTS)]
