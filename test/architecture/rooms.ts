@@ -231,7 +231,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     rule: 'a route parses, calls a verb and presents; statements are written in the rooms below',
   },
   jobs: {
-    imports: ['alerts', 'notices', 'settlement', 'signed-requests'],
+    imports: ['alerts', 'notices', 'settlement', 'signed-requests', 'orders', 'usage'],
     rule: 'periodic jobs are a table',
   },
   app: {
