@@ -11,6 +11,14 @@ export interface Mutability {
 /** A list that a parse tree is written as: `{TYPE :field value ..}` and `(..)`. */
 type Tree = (string | Tree)[]
 
+const TIMESTAMPTZ = 1184
+/** Times as the service sends them. */
+export const AS_TEXT = {
+  to: TIMESTAMPTZ,
+  from: [TIMESTAMPTZ],
+  serialize: (text: string) => text,
+  parse: (text: string) => text,
+}
 const UPDATE = '2'
 const INSERT = '3'
 const DELETE = '4'
@@ -28,6 +36,7 @@ export async function openMutability(databaseUrl: string): Promise<Mutability> {
   const client = postgres(databaseUrl, {
     max: 1,
     connection: { client_min_messages: 'log', debug_print_parse: true, debug_pretty_print: false },
+    types: { times: AS_TEXT },
     onnotice: ({ message = '', detail = '' }) => {
       if (message.startsWith('parse tree')) trees.push(detail)
     },
