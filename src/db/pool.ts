@@ -409,7 +409,12 @@ function lazily(send: (asArrays: boolean) => Promise<unknown>): Statement {
  * properties: with their rows they would fill the old generation, at a load of the gate by 12 KB a statement.
  */
 function takeRows(result: unknown): unknown {
-  return Array.isArray(result) ? result.splice(0) : result
+  if (!Array.isArray(result)) return result
+  const rows: unknown[] = []
+  // The driver's class of results makes `splice` ten times slower.
+  for (const row of result) rows.push(row)
+  result.length = 0
+  return rows
 }
 
 /** Whether the server rejected one statement and the session continues; any other error ends the connection. */
