@@ -93,14 +93,15 @@ async function takeSilence(
   const [silence] = await rows<Silence>(
     tx,
     sql`WITH counted AS (
-        SELECT watch.key_id, watch.silent_since AS known, ${SILENT_SINCE} AS since
+        SELECT watch.key_id, watch.silent_since AS known, ${SILENT_SINCE} AS since,
+          ${actsAtSql(SILENT_SINCE, sql`${seconds}::int`)} AS acts_at
         FROM key_watches AS watch JOIN key_counters AS counters ON counters.key_id = watch.key_id AND counters.shard = ${shard}
         WHERE watch.key_id = ${keyId} AND watch.rule = 'heartbeat' AND watch.shard = ${shard}
         FOR NO KEY UPDATE OF watch, counters
       )
       UPDATE key_watches AS watch SET silent_since = since, due_at = ${at} + ${seconds}::int * interval '1 second'
       FROM counted WHERE watch.key_id = counted.key_id AND watch.rule = 'heartbeat' AND watch.shard = ${shard}
-        AND ${actsAtSql(sql`since`, sql`${seconds}::int`)} <= ${at}
+        AND acts_at <= ${at}
       RETURNING ${milliseconds(sql`since`)} AS since, known IS NOT DISTINCT FROM since AS "isKnown"`,
   )
   return silence

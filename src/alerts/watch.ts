@@ -73,7 +73,8 @@ async function takeDue(services: AlertServices): Promise<DueWatch[]> {
 /**
  * Takes what is due and says what is to be done: most keys were used meanwhile, or are silent as before, and are only looked at again
  * later. Nothing is decided here: what acts reads the key under locks, and its MAC. LATERAL with a limit looks each key up; a join would
- * read whole tables, where Postgres expects many keys.
+ * read whole tables, where Postgres expects many keys. The UPDATE itself chooses among times that were computed before it: its nodes
+ * may run no function of a zone.
  */
 function takeIn(
   { db, databaseTime }: AlertServices,
@@ -96,7 +97,8 @@ function takeIn(
           SELECT * FROM key_counters WHERE key_counters.key_id = watch.key_id${inShards('key_counters')} LIMIT 1
         ) AS counters
       ), judged AS (
-        SELECT key_id, rule, heartbeat, ${actsAtSql(sql`since`, seconds)} AS acts_at, CASE
+        SELECT key_id, rule, heartbeat, ${actsAtSql(sql`since`, seconds)} AS acts_at,
+          ${at} + ${seconds} * interval '1 second' AS again_at, ${later(at, CLAIM_MS)} AS claimed_until, CASE
             WHEN rule = 'expiring' THEN CASE WHEN is_live AND alerts -> 'expiring' IS NOT NULL THEN 'act' ELSE 'drop' END
             WHEN heartbeat IS NULL THEN 'drop'
             WHEN since IS NULL THEN CASE WHEN is_live THEN 'again' ELSE 'drop' END
@@ -111,9 +113,7 @@ function takeIn(
         FROM seen
       )
       UPDATE key_watches AS watch SET due_at = CASE verdict
-          WHEN 'later' THEN acts_at
-          WHEN 'again' THEN ${at} + ${seconds} * interval '1 second'
-          ELSE ${later(at, CLAIM_MS)} END
+          WHEN 'later' THEN acts_at WHEN 'again' THEN again_at ELSE claimed_until END
       FROM judged WHERE watch.key_id = judged.key_id AND watch.rule = judged.rule${inShards('watch')}
       RETURNING watch.key_id AS "keyId", watch.wallet_address AS "walletAddress", watch.rule, verdict,
         heartbeat ->> 'then' AS effect, ${milliseconds(sql`watch.due_at`)} AS "dueAt"`,

@@ -19,10 +19,11 @@ export async function takeLeases(
 ): Promise<string[]> {
   if (names.length === 0) return []
   const at = databaseTime()
+  // A list of rows: Citus runs a SELECT apart from its INSERT, whose ON CONFLICT then has no parameters.
+  const wanted = names.toSorted().map((name) => sql`(${name}, ${holder}, ${later(at, leaseMs)})`)
   const taken = await rows<{ name: string }>(
     db,
-    sql`INSERT INTO leases (name, holder, until)
-      SELECT name, ${holder}, ${later(at, leaseMs)} FROM unnest(${list(names)}::text::text[]) AS wanted (name) ORDER BY name
+    sql`INSERT INTO leases (name, holder, until) VALUES ${sql.join(wanted, sql`, `)}
       ON CONFLICT ON CONSTRAINT leases_pkey DO UPDATE SET holder = excluded.holder, until = excluded.until
         WHERE leases.holder = excluded.holder OR leases.until <= ${at}
       RETURNING name`,

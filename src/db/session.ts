@@ -14,8 +14,14 @@ export const PLANNING = {
   jit: 'off',
 } as const
 
-/** A plan for a statement on distributed tables is of the shards that it names: it cannot be one for all of them. */
-export const DISTRIBUTED_PLANNING = { plan_cache_mode: 'force_custom_plan' } as const
+/**
+ * A plan for a statement on distributed tables is of the shards that it names: it cannot be one for all of them. Of a statement that reads
+ * all shards, one connection to a node is used at a time: after one that used several, Citus lets a transaction change no reference table.
+ */
+export const DISTRIBUTED_PLANNING = {
+  plan_cache_mode: 'force_custom_plan',
+  'citus.multi_shard_modify_mode': 'sequential',
+} as const
 
 /** The longest that a statement may run. Below the pool's own limit for a silent server. */
 export const STATEMENT_TIMEOUT_MS = 3_000
@@ -60,7 +66,11 @@ export interface Surroundings {
   found: Readonly<Record<string, string>>
 }
 
-const SURROUNDINGS = [...Object.keys(PINNED), DURABILITY, 'session_replication_role']
+const SURROUNDINGS = [
+  ...Object.keys({ ...PINNED, ...DISTRIBUTED_PLANNING }),
+  DURABILITY,
+  'session_replication_role',
+]
   .map((name) => `'${name.toLowerCase()}'`)
   .join(', ')
 

@@ -107,9 +107,12 @@ export interface JudgeOptions {
 export interface GateStatementOptions {
   /** A time in place of Postgres', for tests. */
   fixedTime?: (() => number | undefined) | undefined
-  /** Whether tables are distributed: the keys of a statement are then of shards that one node keeps. */
+  /** Whether tables are distributed. */
   isDistributed?: boolean
-  /** Whether more than one server keeps rows: then each row is returned, because a version is one of a server. */
+  /**
+   * Whether more than one server keeps rows. The keys of a statement are then of shards that one node keeps, and each row is returned, because
+   * a version is one of a server.
+   */
   hasManyServers?: boolean
 }
 
@@ -127,9 +130,10 @@ export function prepareGate(
     hasManyServers = false,
   }: GateStatementOptions = {},
 ): GateStatements {
+  const where = !isDistributed ? ANYWHERE : hasManyServers ? IN_SHARDS : IN_PARTITIONS
   const made: { [Name in keyof typeof STATEMENTS]?: Prepared } = {}
   const execute = async <Row>(name: keyof typeof STATEMENTS, values: Record<string, unknown>) => {
-    made[name] ??= prepare(db, `gate_${name}`, queryOf(name, limits, isDistributed))
+    made[name] ??= prepare(db, `gate_${name}`, queryOf(name, limits, where))
     return rowsOf<Row>(await made[name].execute(values))
   }
   return {
@@ -293,7 +297,9 @@ const NOW = sql`MATERIALIZED (SELECT at, (extract(epoch FROM at AT TIME ZONE 'UT
 const ARRAYS = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
   ${value('xmins')}::text::xid[], ${value('uuids')}::text::text[]`
 const ARRAYS_KNOWN = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
-  ${value('xmins')}::text::xid[]) WITH ORDINALITY AS asked (hash, ip, requests, known_xmin, place)`
+  ${value('xmins')}::text::xid[]`
+const COLUMNS_KNOWN = sql`hash, ip, requests, known_xmin`
+const KNOWN = sql`${ARRAYS_KNOWN}) WITH ORDINALITY AS asked (${COLUMNS_KNOWN}, place)`
 const COLUMNS = sql`hash, ip, requests, known_xmin, uuids`
 
 /** What a statement says of the shards that it reads. */
@@ -302,25 +308,56 @@ interface Where {
   asked: SQL
   /** As `asked`, of keys whose versions are known, without orders. */
   known: SQL
+  /** The join of the presented keys with their rows, as `keys`. */
+  keys: SQL
+  /** The condition that the counters are of a presented key's shard, which begins with AND. */
+  ofAsked: SQL
   /** The condition that a table is read in these shards only, which begins with AND. */
   inShards(table: string): SQL
+  /** The condition that a row of `api_keys` is of the presented key's shard, which begins with AND. */
+  isKnown: SQL
   /** The condition that orders are of the presented key's shard, which begins with AND. */
   isOwn: SQL
 }
 
+const JOIN_KEYS = sql`JOIN api_keys AS keys ON key_hash = asked.hash`
 /** One Postgres keeps all shards: a hash or an id is unique in it. */
 const ANYWHERE: Where = {
   asked: sql`${ARRAYS}) WITH ORDINALITY AS asked (${COLUMNS}, place)`,
-  known: ARRAYS_KNOWN,
+  known: KNOWN,
+  keys: JOIN_KEYS,
+  ofAsked: sql``,
   inShards: () => sql``,
+  isKnown: sql``,
   isOwn: sql``,
 }
+const inShards = (table: string) =>
+  sql` AND ${sql.raw(table)}.shard = ANY (${value('shards')}::int[])`
 /** Each table is restricted by a parameter of its own, by which a planner finds the one partition, or node, that has these shards. */
 const IN_SHARDS: Where = {
   asked: sql`${ARRAYS}, ${value('shards')}::int[]) WITH ORDINALITY AS asked (${COLUMNS}, shard, place)`,
-  known: ARRAYS_KNOWN,
-  inShards: (table) => sql` AND ${sql.raw(table)}.shard = ANY (${value('shards')}::int[])`,
-  isOwn: sql` AND orders.shard = asked.shard AND orders.shard = ANY (${value('shards')}::int[])`,
+  known: KNOWN,
+  keys: JOIN_KEYS,
+  ofAsked: sql`${inShards('counters')}${inShards('keys')}`,
+  inShards,
+  isKnown: inShards('api_keys'),
+  isOwn: sql` AND orders.shard = asked.shard${inShards('orders')}`,
+}
+/**
+ * Partitions of one Postgres: a statement decides about keys of all of them, because a statement and its commit cost as much as some 15
+ * keys do. Each key is looked up in the one partition that its shard is in. LATERAL with a limit keeps it so: Postgres does not expect that,
+ * and would join by reading every row of the shards.
+ */
+const IN_PARTITIONS: Where = {
+  asked: IN_SHARDS.asked,
+  known: sql`${ARRAYS_KNOWN}, ${value('shards')}::int[])
+  WITH ORDINALITY AS asked (${COLUMNS_KNOWN}, shard, place)`,
+  keys: sql`CROSS JOIN LATERAL (SELECT *, xmin FROM api_keys
+      WHERE api_keys.shard = asked.shard AND api_keys.key_hash = asked.hash LIMIT 1) AS keys`,
+  ofAsked: sql` AND counters.shard = asked.shard`,
+  inShards,
+  isKnown: sql` AND api_keys.shard = asked.shard`,
+  isOwn: sql` AND orders.shard = asked.shard`,
 }
 
 const ordersOf = ({ isOwn }: Where) => sql`CASE WHEN asked.uuids IS NOT NULL THEN (
@@ -419,7 +456,7 @@ function admit(limits: Limits, where: Where): SQL {
     )
     SELECT asked.place::int AS place, minute, hour, day, ahead, at, row, orders
     FROM asked LEFT JOIN admitted ON admitted.place = asked.place WHERE admitted.place IS NOT NULL
-      OR NOT EXISTS (SELECT FROM api_keys WHERE (key_hash = asked.hash OR previous_key_hash = asked.hash)${where.inShards('api_keys')})`
+      OR NOT EXISTS (SELECT FROM api_keys WHERE (key_hash = asked.hash OR previous_key_hash = asked.hash)${where.isKnown})`
 }
 
 /**
@@ -432,8 +469,8 @@ function counted(asked: SQL, limits: Limits, where: Where, also?: SQL): SQL {
     sql`${used(window)} + ${REQUESTS} <= ${limit}`
   return sql`
     UPDATE key_counters AS counters SET ${counting(REQUESTS)}
-    FROM ${asked} JOIN api_keys AS keys ON key_hash = asked.hash CROSS JOIN now
-    WHERE counters.key_id = keys.id${where.inShards('counters')}${where.inShards('keys')} AND ${isActiveSql(sql`at`)}
+    FROM ${asked} ${where.keys} CROSS JOIN now
+    WHERE counters.key_id = keys.id${where.ofAsked} AND ${isActiveSql(sql`at`)}
       AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
       AND ${hasRoom('minute', minuteLimit(limits))} AND ${hasRoom('hour', number(limits.perHour))}
       AND ${hasRoom('day', number(limits.perDay))} ${also === undefined ? sql`` : sql`AND ${also}`}`
@@ -496,13 +533,12 @@ function number(value: number): SQL {
 }
 
 type Queries = { [Name in keyof typeof STATEMENTS]?: Query }
-const queriesOf = new WeakMap<Limits, Queries>()
-const queriesInShardsOf = new WeakMap<Limits, Queries>()
+const queriesOf = new WeakMap<Where, WeakMap<Limits, Queries>>()
 
 /** The text of a statement, built once for an object of limits: on Workers each request opens a gate. */
-function queryOf(name: keyof typeof STATEMENTS, limits: Limits, isDistributed: boolean): Query {
-  const known = isDistributed ? queriesInShardsOf : queriesOf
-  const where = isDistributed ? IN_SHARDS : ANYWHERE
+function queryOf(name: keyof typeof STATEMENTS, limits: Limits, where: Where): Query {
+  const known = queriesOf.get(where) ?? new WeakMap<Limits, Queries>()
+  queriesOf.set(where, known)
   const queries: Queries = known.get(limits) ?? {}
   known.set(limits, queries)
   queries[name] ??= new PgDialect().sqlToQuery(STATEMENTS[name](limits, where))

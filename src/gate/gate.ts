@@ -42,7 +42,7 @@ export interface GateOptions {
   maxStatements?: number
   /** Resolves when pending input has been read, so that the next statement covers it. By default there is no pause. */
   gather?: () => Promise<void>
-  /** Where shards are; undefined on one Postgres, where a statement decides about keys of all of them. */
+  /** Where shards are, if tables are distributed. On one Postgres a statement decides about keys of all of them. */
   distribution?: Distribution | undefined
   /** Whether also a request that comes alone waits for `gather`: where the database runs in this process. */
   gathersAlways?: boolean
@@ -61,7 +61,7 @@ interface KeyQueue {
   waiting: WaitingRequest[]
 }
 
-/** Keys that one statement may decide about: all of them, or where tables are distributed, those of one group of shards. */
+/** Keys that one statement may decide about: all of them, or where several servers keep rows, those of one group of shards. */
 interface Lane {
   /** With requests that no statement is under way for. */
   ready: KeyQueue[]
@@ -99,15 +99,16 @@ export function openGate(
     maxWaiting = MAX_WAITING,
     maxStatements = MAX_STATEMENTS,
     gather,
-    distribution,
+    distribution: given,
     gathersAlways = false,
   }: GateOptions,
 ): Gate {
-  const isDistributed = distribution !== undefined
+  const hasManyServers = given?.hasManyServers === true
+  const distribution = hasManyServers ? given : given && { ...given, groupOf: () => 0 }
   const statements = prepareGate(db, limits, {
     fixedTime,
-    isDistributed,
-    hasManyServers: distribution?.hasManyServers === true,
+    isDistributed: distribution !== undefined,
+    hasManyServers,
   })
   const findShards = openShardLookUp(db)
   const pace = openPace(maxStatements)
@@ -184,7 +185,7 @@ export function openGate(
     while (ready > 0 && underWay < pace.most()) {
       const lane = busyLanes.shift() as Lane
       // Lanes take turns. Of several, each leaves the database to the others meanwhile: it sends all that it has.
-      const share = isDistributed ? MAX_BATCH : shareOf()
+      const share = hasManyServers ? MAX_BATCH : shareOf()
       void send(lane, Math.min(lane.ready.length, share, MAX_BATCH))
     }
   }
@@ -300,7 +301,7 @@ export function openGate(
 
   /** Row versions are those of one server: where several keep rows, each row is read, and its MAC verified, for each statement. */
   function knownOf(hash: KeyHash, at: number): KnownKey | undefined {
-    return distribution?.hasManyServers === true ? undefined : knownKeys.find(hash, at)
+    return hasManyServers ? undefined : knownKeys.find(hash, at)
   }
 
   /**

@@ -1,7 +1,7 @@
 import { setTimeout as timer } from 'node:timers/promises'
 import { toHex } from '../crypto/bytes.ts'
 import { readEncryptionKeys } from '../crypto/keys.ts'
-import { readDistribution } from '../db/distribution.ts'
+import { type Distribution, readDistribution } from '../db/distribution.ts'
 import { openStandby } from '../db/open.ts'
 import { openReplica, type Replica } from '../db/replica.ts'
 import { clockOf, timestamptz } from '../db/time.ts'
@@ -45,6 +45,8 @@ export interface WorldOptions extends Pick<World, 'config' | 'db' | 'log' | 'rec
   fixedTime?: () => number
   /** How the chain is reached. */
   fetch?: PeerFetch
+  /** Where shards are, in place of what the database says, for tests. */
+  distribution?: Distribution | undefined
 }
 
 /** Builds the world of a Node process; all its requests share it. */
@@ -58,10 +60,11 @@ export async function openWorld({
   signDigest,
   fixedTime,
   fetch = fetchPeer,
+  distribution: given,
 }: WorldOptions): Promise<World> {
   const watch = openWatch({ ownNow, elapsed, onChange: logChanges(log) })
   await watch.read(db)
-  const distribution = await readDistribution(db)
+  const distribution = given ?? (await readDistribution(db))
   const now = fixedTime ?? watch.now
   const databaseTime =
     fixedTime === undefined ? clockOf(distribution, now) : () => timestamptz(fixedTime())

@@ -243,7 +243,10 @@ async function estimateFee(services: OperatorServices, treasury: string): Promis
   return transferFee(await services.chain?.estimateFee(payload, byteLength), MAX_FEE_IN_MICRO_STX)
 }
 
-/** The rows of both accounts are locked first; the statement after that sees every transfer that was stored before. */
+/**
+ * The rows of both accounts are locked first; the statement after that sees every transfer that was stored before. So its guards need not be
+ * on the UPDATE, where Citus would refuse them.
+ */
 async function storeTopUp(
   services: OperatorServices,
   transfer: SignedTransfer,
@@ -269,10 +272,12 @@ async function storeTopUp(
     )
     const inserted = await rows(
       tx,
-      sql`WITH used AS (
-          UPDATE operators SET ${useNonceSql(feeInMicroStx + amountInMicroStx)}
+      sql`WITH guarded AS (
+          SELECT address FROM operators
           WHERE address = ${treasury} AND ${guards.run} AND ${guards.nonce} AND ${guards.need} AND ${guards.limits}
-          RETURNING address
+        ), used AS (
+          UPDATE operators SET ${useNonceSql(feeInMicroStx + amountInMicroStx)} FROM guarded
+          WHERE operators.address = guarded.address RETURNING operators.address
         )
         INSERT INTO transactions
           (txid, shard, kind, operator, nonce, fee_in_micro_stx, raw_box, reason, recipient, amount_in_micro_stx, created_at, check_at)

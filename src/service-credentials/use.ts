@@ -63,7 +63,8 @@ export function openCredentialUse({
     try {
       const fixed = fixedTime?.()
       const at = fixed === undefined ? null : new Date(fixed).toISOString()
-      const [used] = await countUse(db, { hash, requests: batch.length, at })
+      const count = at === null ? countByPostgresTime : countByGivenTime
+      const [used] = await count(db, { hash, requests: batch.length, at })
       const isGenuine = used !== undefined && mac.verify(credentialText(used), used.mac)
       if (used !== undefined && !isGenuine)
         log('error', 'service_credential_tampered', { credentialId: used.id })
@@ -106,8 +107,8 @@ function decideUse(used: UsedRow, number: number): CredentialDecision {
   return { ...refuse('rateLimited', { retryAfterSeconds: seconds }), windows, at }
 }
 
-/** The columns of a `CredentialRow`, with its MAC in hex. */
-export const CREDENTIAL_ROW: SQL = sql`id, encode(secret_hash, 'hex') AS "secretHash", name, to_json(scopes) AS scopes,
+/** The columns of a `CredentialRow`, with its MAC in hex. By immutable functions alone: a statement that changes rows returns them. */
+export const CREDENTIAL_ROW: SQL = sql`id, encode(secret_hash, 'hex') AS "secretHash", name, scopes,
   rate_limit_per_minute AS "rateLimit", ${milliseconds(sql`created_at`)} AS "createdAt",
   ${milliseconds(sql`revoked_at`)} AS "revokedAt", encode(mac, 'hex') AS mac`
 
@@ -125,16 +126,26 @@ interface UsedRow extends CredentialRow {
  * Counts requests with a live credential. Those beyond its limit count as well: within a minute there is no request after them that could
  * pass. The next minute counts on, as in the gate: a statement that waited for the row may find that a later one began it.
  */
-const countUse = statement<UsedRow, { hash: KeyHash; requests: number; at: string | null }>(
-  'use_service_credential',
-  () => {
-    const at = sql`coalesce(${sql.placeholder('at')}::timestamptz, statement_timestamp())`
-    const minute = sql`floor(extract(epoch FROM ${at} AT TIME ZONE 'UTC') / ${sql.raw(String(WINDOW_SECONDS.minute))})::int`
-    return sql`UPDATE service_credentials SET
-        minute_count = CASE WHEN minute_window IN (${minute}, ${minute} + 1) THEN minute_count ELSE 0 END + ${sql.placeholder('requests')}::int,
-        minute_window = CASE WHEN minute_window = ${minute} + 1 THEN minute_window ELSE ${minute} END,
-        total_requests = total_requests + ${sql.placeholder('requests')}::int, last_used_at = greatest(last_used_at, ${at})
-      WHERE secret_hash = decode(${sql.placeholder('hash')}, 'hex') AND revoked_at IS NULL
-      RETURNING ${CREDENTIAL_ROW}, minute_count AS count, minute_window AS minute, ${milliseconds(at)} AS at`
-  },
+const counting = (at: SQL) => {
+  const minute = sql`floor(extract(epoch FROM ${at} AT TIME ZONE 'UTC') / ${sql.raw(String(WINDOW_SECONDS.minute))})::int`
+  return sql`UPDATE service_credentials SET
+      minute_count = CASE WHEN minute_window IN (${minute}, ${minute} + 1) THEN minute_count ELSE 0 END + ${sql.placeholder('requests')}::int,
+      minute_window = CASE WHEN minute_window = ${minute} + 1 THEN minute_window ELSE ${minute} END,
+      total_requests = total_requests + ${sql.placeholder('requests')}::int, last_used_at = greatest(last_used_at, ${at})
+    WHERE secret_hash = decode(${sql.placeholder('hash')}, 'hex') AND revoked_at IS NULL
+    RETURNING ${CREDENTIAL_ROW}, minute_count AS count, minute_window AS minute, ${milliseconds(at)} AS at`
+}
+
+interface Use extends Record<string, unknown> {
+  hash: KeyHash
+  requests: number
+  at: string | null
+}
+
+const countByPostgresTime = statement<UsedRow, Use>('use_service_credential', () =>
+  counting(sql`statement_timestamp()`),
+)
+/** Where several servers keep the row, each of them would read a clock of its own. */
+const countByGivenTime = statement<UsedRow, Use>('use_service_credential_at', () =>
+  counting(sql`${sql.placeholder('at')}::timestamptz`),
 )

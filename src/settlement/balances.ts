@@ -27,17 +27,18 @@ async function takeTurns({ config, db, databaseTime }: BalanceServices): Promise
   const perPass = Math.ceil(limit / PASSES_PER_MINUTE)
   const taken = await rows<{ address: string }>(
     db,
-    sql`WITH size AS (SELECT count(*) AS n, count(*) FILTER (WHERE balance_at > ${later(at, -MINUTE_MS)}) AS asked FROM operators),
-      due AS (
+    sql`WITH size AS (
+        SELECT count(*) FILTER (WHERE balance_at > ${later(at, -MINUTE_MS)}) AS asked, ${at}
+          + greatest(${MIN_PERIOD_MS}::float8, count(*) * ${MINUTE_MS / limit}::float8) * interval '1 millisecond' AS next_at
+        FROM operators
+      ), due AS (
         SELECT address FROM operators
         WHERE balance_due_at IS NULL OR balance_due_at <= ${at}
         ORDER BY balance_at NULLS FIRST, address
         LIMIT greatest(0, least(${perPass}::int, ${limit}::int - (SELECT asked FROM size)))
         FOR UPDATE SKIP LOCKED
       )
-      UPDATE operators SET balance_due_at = ${at}
-        + greatest(${MIN_PERIOD_MS}::float8, n * ${MINUTE_MS / limit}::float8) * interval '1 millisecond'
-      FROM due, size WHERE operators.address = due.address RETURNING operators.address`,
+      UPDATE operators SET balance_due_at = next_at FROM due, size WHERE operators.address = due.address RETURNING operators.address`,
   )
   return taken.map(({ address }) => address)
 }

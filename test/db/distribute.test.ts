@@ -7,15 +7,17 @@ import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { watchKeys } from '../../src/alerts/watch.ts'
 import type { Database } from '../../src/db/database.ts'
 import { readPlacements, shardKeyStatements, takeSteps } from '../../src/db/distribute.ts'
 import { DISTRIBUTED_TABLES, REFERENCE_TABLES } from '../../src/db/distribution.ts'
-import { migrateUnderLock } from '../../src/db/open.ts'
+import { distributeDatabase, migrateUnderLock } from '../../src/db/open.ts'
 import { OLDEST_RELEASE, RELEASE } from '../../src/db/release.ts'
 import { findRoleRoute } from '../../src/db/role-route.ts'
 import { grantToService } from '../../src/db/roles.ts'
 import { hashSecret } from '../../src/keys/secret.ts'
 import { checkAudit } from '../../src/provenance/check.ts'
+import { reconcile } from '../../src/settlement/reconcile.ts'
 import { useEverything } from '../http/everything.ts'
 import { answered, refused } from '../support/assertions.ts'
 import { CITUS_URL, plainCitusDatabase } from '../support/citus.ts'
@@ -290,5 +292,38 @@ describe.skipIf(CITUS_URL === undefined)(
       const nodes = new Set((await readPlacements(after.world.db)).map(({ node }) => node))
       expect(nodes.size).toBeGreaterThan(1)
     })
+  },
+)
+
+it.skipIf(CITUS_URL === undefined)(
+  'a role that owns nothing runs the service on a cluster, and cannot change what is append-only',
+  { timeout: 240_000 },
+  async () => {
+    const databaseUrl = await plainCitusDatabase(CITUS_URL ?? '')
+    const { client } = connect(databaseUrl)
+    const role = `service_${randomUUID().slice(0, 8)}`
+    await client.unsafe(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`)
+    await distributeDatabase(databaseUrl, { onStep: () => {} })
+    await grantToService(databaseUrl, role)
+    const asRole = Object.assign(new URL(databaseUrl), { username: role, password: 'secret' })
+    const service = await startService('Postgres', { databaseUrl: asRole.href })
+    onTestFinished(service.close)
+    const wallet = newWallet(service)
+    await fund(service, wallet)
+    const { apiKey } = await createKey(service, wallet, {
+      heartbeat: { seconds: 60, then: 'cancel' },
+    })
+    const headers = { 'X-API-Key': apiKey }
+    const order = wallet.order()
+    await answered(await service.call('/orders/new', json(order, headers)), 201)
+    await answered(await service.call(`/orders/${order.uuid}/execute`, { method: 'POST', headers }))
+    await reconcile(service.world)
+    service.clock.now += 90_000
+    await watchKeys(service.world)
+    await service.world.usage.flush(service.world.db)
+    const db = service.database.db
+    for (const table of ['audit_events', 'signed_actions', 'order_events'])
+      await expect(db.execute(sql.raw(`DELETE FROM ${table}`))).rejects.toThrow()
+    expect((await checkAudit(service.world)).faults).toEqual([])
   },
 )

@@ -15,11 +15,9 @@ const MAX_WAITING = 8
 /** A gate with a short queue, which gathers only while a statement is under way: whoever comes first is asked for alone. */
 function withSmallGate(world: World): World {
   const limits = { perMinute: 1_000, perHour: 1_000, perDay: 1_000 }
-  const { db, mac, log, now } = world
-  return {
-    ...world,
-    gate: openGate(db, limits, { mac, log, now, maxWaiting: MAX_WAITING, maxStatements: 1 }),
-  }
+  const { db, mac, log, now, distribution } = world
+  const options = { mac, log, now, distribution, maxWaiting: MAX_WAITING, maxStatements: 1 }
+  return { ...world, gate: openGate(db, limits, options) }
 }
 
 describe('the gate', () => {

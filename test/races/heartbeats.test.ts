@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { watchKeys } from '../../src/alerts/watch.ts'
 import { rows } from '../../src/db/database.ts'
 import { STATEMENT_TIMEOUT_MS } from '../../src/db/session.ts'
+import { walletShard } from '../../src/db/shard.ts'
 import { SILENCE_MARGIN_MS } from '../../src/keys/watches.ts'
 import { deadlocksOf } from '../support/deadlocks.ts'
 import { fundedOperator, startProcess } from '../support/process.ts'
@@ -133,7 +134,8 @@ describe('Silences of many keys, on Postgres, through two services with 24 conne
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     const { promise: held, resolve: hold } = Promise.withResolvers<void>()
     const holder = session.begin(async (tx) => {
-      await tx`SELECT FROM key_counters WHERE key_id = ${bot.keyId} FOR NO KEY UPDATE`
+      const shard = walletShard(bot.wallet.address)
+      await tx`SELECT FROM key_counters WHERE key_id = ${bot.keyId} AND shard = ${shard} FOR NO KEY UPDATE`
       hold()
       await released
     })

@@ -524,9 +524,14 @@ describe.each(EVERYWHERE)('a signed request on %s', (engine) => {
       await createSecretSigner(service, wallet),
       await createSecretSigner(service, wallet),
     ]
+    const { db } = service.database
+    const [read] = await rows<{ box: string }>(
+      db,
+      sql`SELECT encode(mac_key_box, 'hex') AS box FROM api_keys WHERE id = ${other.keyId}`,
+    )
     await rows(
-      service.database.db,
-      sql`UPDATE api_keys SET mac_key_box = (SELECT mac_key_box FROM api_keys WHERE id = ${other.keyId}) WHERE id = ${one.keyId}`,
+      db,
+      sql`UPDATE api_keys SET mac_key_box = decode(${read?.box}, 'hex') WHERE id = ${one.keyId}`,
     )
     const forged = secretRequestSigner({ keyId: one.keyId, apiKey: other.apiKey })
     expect(await outcome(await me(forged))).toEqual([401, 'INVALID_REQUEST_SIGNATURE'])

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { inject } from 'vitest'
 import { createApp } from '../../src/app.ts'
+import { readDistribution } from '../../src/db/distribution.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import type { OpenDatabase } from '../../src/db/postgres.ts'
 import { readConfig } from '../../src/env.ts'
@@ -42,6 +43,8 @@ export interface ServiceOptions {
   maxConnections?: number
   /** How a service on Node reaches the chain. */
   fetch?: PeerFetch
+  /** Has a service on Node take the partitions of its database for servers: it sends the statements that it sends to Citus. */
+  takesPartitionsForServers?: boolean
   /** Changes the world of a service on Node; none reaches into workerd. */
   change?: (world: World) => World
 }
@@ -53,6 +56,7 @@ export async function startService(
     env = {},
     maxConnections,
     fetch: reach,
+    takesPartitionsForServers = false,
     change = (world) => world,
     ...given
   }: ServiceOptions = {},
@@ -91,6 +95,7 @@ export async function startService(
   const clock = { now: Date.now() }
   const now = () => clock.now
   const log = openLog(config.LOG_LEVEL, (line) => logged.push(line), now)
+  const found = takesPartitionsForServers ? await readDistribution(database.db) : undefined
   const world = change(
     await openWorld({
       config,
@@ -101,6 +106,7 @@ export async function startService(
       recover: chooseEngine().recover,
       fixedTime: now,
       ...(reach !== undefined && { fetch: reach }),
+      ...(found !== undefined && { distribution: { ...found, hasManyServers: true } }),
     }),
   )
   const workerd =
