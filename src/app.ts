@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import { toHex } from './crypto/bytes.ts'
-import type { AppContext, AppEnv } from './http/context.ts'
+import { type AppContext, type AppEnv, headerOf, RequestState, stateOf } from './http/context.ts'
 import { allowOrigins, preflight } from './http/cors.ts'
 import { limitByAddress } from './http/credentials/address.ts'
 import { announceDeprecation } from './http/deprecation.ts'
@@ -77,12 +77,17 @@ export function createApp({
 
   function prepareContext(c: AppContext): void {
     const world = worldOf(c)
-    c.set('world', world)
-    c.set('now', world.now())
-    c.set('requestId', requestId(world))
-    c.set('clientIp', canonicalAddress(addressOf(c)))
-    c.set('isFromProxy', () => isFromProxy(c))
-    c.set('origin', allowOrigin(c.req.header('origin')))
+    const origin = allowOrigin(headerOf(c, 'origin'))
+    const clientIp = canonicalAddress(addressOf(c))
+    const state = new RequestState(
+      world,
+      world.now(),
+      requestId(world),
+      clientIp,
+      origin,
+      isFromProxy,
+    )
+    c.set('state', state)
   }
   // A wrapper instead of middleware: Hono composes handlers anew for each request where several match a path.
   const withContext = (route: string, handle: Endpoint['handle']): Endpoint['handle'] => {
@@ -103,7 +108,7 @@ export function createApp({
   /** A release that the database no longer admits must not read and write as if it were alone. */
   const withDatabase = (route: string, handle: Endpoint['handle']) =>
     withContext(route, (c) =>
-      c.get('world').watch.isSuperseded()
+      stateOf(c).world.watch.isSuperseded()
         ? unwrap(refuse('unavailable', { reason: 'release' }))
         : handle(c),
     )

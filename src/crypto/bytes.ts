@@ -6,11 +6,26 @@ import {
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
+const HEX_CODES = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0))
+const ASCII = new TextDecoder()
+/** From so many bytes on, a text that is decoded at once costs less than one of as many parts. */
+const MANY = 256
+
 /** Hexadecimal text, lower case, of bytes. */
 export function toHex(bytes: Uint8Array): string {
+  if (bytes.length >= MANY) return manyToHex(bytes)
   let text = ''
   for (const byte of bytes) text += HEX[byte]
   return text
+}
+
+function manyToHex(bytes: Uint8Array): string {
+  const codes = new Uint8Array(2 * bytes.length)
+  for (const [at, byte] of bytes.entries()) {
+    codes[2 * at] = HEX_CODES[byte >> 4] as number
+    codes[2 * at + 1] = HEX_CODES[byte & 15] as number
+  }
+  return ASCII.decode(codes)
 }
 
 /** As `toHex`, of the bytes of a text without characters beyond ASCII. */

@@ -260,7 +260,7 @@ export function openPool({
       if (pooled.isLost) throw new ConnectionError('CONNECTION_LOST')
       heardAt = performance.now()
       pooled.prepared.add(statement[0])
-      return result
+      return takeRows(result)
     } catch (error) {
       handleFault(pooled, error)
       throw error
@@ -402,6 +402,19 @@ function lazily(send: (asArrays: boolean) => Promise<unknown>): Statement {
     then: (done, failed) => (result ??= send(false).catch(throwFromDatabase)).then(done, failed),
     values: () => send(true).catch(throwFromDatabase),
   }
+}
+
+/**
+ * The rows of a result, which is emptied. V8 keeps the driver's promises until a full collection, because each has functions among its
+ * properties: with their rows they would fill the old generation, at a load of the gate by 12 KB a statement.
+ */
+function takeRows(result: unknown): unknown {
+  if (!Array.isArray(result)) return result
+  const rows: unknown[] = []
+  // The driver's class of results makes `splice` ten times slower.
+  for (const row of result) rows.push(row)
+  result.length = 0
+  return rows
 }
 
 /** Whether the server rejected one statement and the session continues; any other error ends the connection. */

@@ -47,13 +47,12 @@ export interface Quota {
   at: number
   /** How many requests with this key may pass, from all addresses together. */
   room: number
-  /** Requests counted in each window, and the number of the window. */
+  /** Requests counted in each window. */
   minuteUsed: number
-  minuteWindow: number
   hourUsed: number
-  hourWindow: number
   dayUsed: number
-  dayWindow: number
+  /** The numbers of the windows. */
+  windows: WindowNumbers
 }
 
 /** A key whose requests have all passed, or that does not exist. */
@@ -142,23 +141,24 @@ export function prepareGate(
       const isAllKnown = keys.every(({ known, uuids }) => known !== undefined && uuids.length === 0)
       const full = hasManyServers ? 'admitInShards' : 'admit'
       const name = isAllKnown ? 'known' : full
-      const found = await execute<AdmittedRow>(name, parameters(keys, fixedTime(), since))
+      // Where tables are distributed, every statement is of some shards.
+      const values = isAllKnown && !isDistributed ? parameters : allParameters
+      const found = await execute<AdmittedRow>(name, values(keys, fixedTime(), since))
       return found.map((row) => {
         const place = row.place - 1
         const { requests } = keys[place] as PresentedKey
         const { minute, hour, day } = row
         if (minute === null) return { place, quota: undefined, row: null, orders: [] }
-        const before = { minute: minute - requests, hour: hour - requests, day: day - requests }
-        const quota = quotaOf(requests, before, row)
+        const quota = quotaOf(requests, minute - requests, hour - requests, day - requests, row)
         return { place, quota, row: row.row ?? null, orders: row.orders ?? [] }
       })
     },
     async judge(keys, since, { whenLocked = 'wait', cost = 1 } = {}) {
-      const values = { ...parameters(keys, fixedTime(), since), cost }
+      const values = { ...allParameters(keys, fixedTime(), since), cost }
       const found = await execute<VerdictRow>(whenLocked, values)
       return found.map((row) => {
         const { keyId, shard, refusal, room } = row
-        const quota = room === null ? undefined : quotaOf(room, row, row)
+        const quota = room === null ? undefined : quotaOf(room, row.minute, row.hour, row.day, row)
         return { keyId, shard, refusal, quota, row: row.row, orders: row.orders ?? [] }
       })
     },
@@ -166,9 +166,17 @@ export function prepareGate(
 }
 
 /** The numbers of the windows of a moment. */
-type WindowNumbers = Record<Window['name'], number>
+export type WindowNumbers = Readonly<Record<Window['name'], number>>
 
-function windowsAt(now: number): WindowNumbers {
+/** Of the last moment: the rows of a statement have one moment. */
+let lastWindows: { at: number; numbers: WindowNumbers } | undefined
+
+function windowsAt(at: number): WindowNumbers {
+  if (lastWindows?.at !== at) lastWindows = { at, numbers: windowNumbersAt(at) }
+  return lastWindows.numbers
+}
+
+function windowNumbersAt(now: number): WindowNumbers {
   return {
     minute: Math.floor(now / 1000 / WINDOW_SECONDS.minute),
     hour: Math.floor(now / 1000 / WINDOW_SECONDS.hour),
@@ -176,25 +184,49 @@ function windowsAt(now: number): WindowNumbers {
   }
 }
 
+/** The values of a statement's placeholders. Arrays that hold nothing but the default are empty: unnest fills them up with NULL. */
 function parameters(
   keys: readonly PresentedKey[],
   fixedTime: number | undefined,
   since: string | undefined,
 ): Record<string, unknown> {
-  const array = (element: (key: PresentedKey) => string | number) =>
-    `{${keys.map(element).join(',')}}`
   return {
     at: fixedTime === undefined ? null : new Date(fixedTime).toISOString(),
     since: since ?? null,
-    hashes: array(({ hash }) => `"\\\\x${hash}"`),
-    shards: array(({ shard }) => shard),
-    ips: array(({ ip }) => ip ?? 'NULL'),
-    requests: array(({ requests }) => requests),
-    xmins: array(({ known }) => known?.xmin ?? 'NULL'),
-    ctids: array(({ known }) => (known === undefined ? 'NULL' : `"${known.ctid}"`)),
-    // Quoted: NULL is a valid uuid.
-    uuids: array(({ uuids }) => (uuids.length === 0 ? 'NULL' : `"${uuids.join(',')}"`)),
+    hashes: arrayOf(keys, ({ hash }) => `"\\\\x${hash}"`),
+    ips: keys.some(({ ip }) => ip !== undefined) ? arrayOf(keys, ({ ip }) => ip ?? 'NULL') : '{}',
+    requests: keys.some(({ requests }) => requests !== 1)
+      ? arrayOf(keys, ({ requests }) => requests)
+      : '{}',
+    xmins: arrayOf(keys, ({ known }) => known?.xmin ?? 'NULL'),
   }
+}
+
+/** Those of a statement that also reads orders, or is of some shards. */
+function allParameters(
+  keys: readonly PresentedKey[],
+  fixedTime: number | undefined,
+  since: string | undefined,
+): Record<string, unknown> {
+  return {
+    ...parameters(keys, fixedTime, since),
+    shards: arrayOf(keys, ({ shard }) => shard),
+    // Quoted: NULL is a valid uuid.
+    uuids: arrayOf(keys, ({ uuids }) => (uuids.length === 0 ? 'NULL' : `"${uuids.join(',')}"`)),
+  }
+}
+
+/** The text of an array of Postgres. */
+function arrayOf(
+  keys: readonly PresentedKey[],
+  element: (key: PresentedKey) => string | number,
+): string {
+  let text = '{'
+  for (const key of keys) {
+    if (text.length > 1) text += ','
+    text += element(key)
+  }
+  return `${text}}`
 }
 
 /** Without drizzle's query builder: its mapping of every column of every row costs as much as the driver. */
@@ -235,22 +267,19 @@ interface VerdictRow {
 
 function quotaOf(
   room: number,
-  used: Record<Window['name'], number>,
+  minuteUsed: number,
+  hourUsed: number,
+  dayUsed: number,
   { at, ahead }: Pick<AdmittedRow, 'at' | 'ahead'>,
 ): Quota {
-  const { minute, hour, day } = windowsAt(at)
-  const [minuteWindow = 0, hourWindow = 0, dayWindow = 0] =
-    ahead === null ? [minute, hour, day] : ahead.split(' ').map(Number)
-  return {
-    at,
-    room,
-    minuteUsed: used.minute,
-    minuteWindow,
-    hourUsed: used.hour,
-    hourWindow,
-    dayUsed: used.day,
-    dayWindow,
-  }
+  const windows = ahead === null ? windowsAt(at) : windowsOf(ahead)
+  return { at, room, minuteUsed, hourUsed, dayUsed, windows }
+}
+
+/** The numbers of a key's windows as `AHEAD` writes them. */
+function windowsOf(ahead: string): WindowNumbers {
+  const [minute = 0, hour = 0, day = 0] = ahead.split(' ').map(Number)
+  return { minute, hour, day }
 }
 
 const value = sql.placeholder
@@ -266,13 +295,12 @@ const NOW = sql`MATERIALIZED (SELECT at, (extract(epoch FROM at AT TIME ZONE 'UT
   ${windowNumber('hour')}, ${windowNumber('day')}
   FROM (SELECT coalesce(${value('at')}::timestamptz, statement_timestamp()) AS at) AS clock)`
 const ARRAYS = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
-  ${value('xmins')}::text::xid[], ${value('ctids')}::text::tid[], ${value('uuids')}::text::text[]`
+  ${value('xmins')}::text::xid[], ${value('uuids')}::text::text[]`
 const ARRAYS_KNOWN = sql`unnest(${value('hashes')}::text::bytea[], ${value('ips')}::text::inet[], ${value('requests')}::text::int[],
-  ${value('xmins')}::text::xid[], ${value('ctids')}::text::tid[]`
-const COLUMNS_KNOWN = sql`hash, ip, requests, known_xmin, known_ctid`
-const KNOWN = sql`${ARRAYS_KNOWN})
-  WITH ORDINALITY AS asked (${COLUMNS_KNOWN}, place)`
-const COLUMNS = sql`hash, ip, requests, known_xmin, known_ctid, uuids`
+  ${value('xmins')}::text::xid[]`
+const COLUMNS_KNOWN = sql`hash, ip, requests, known_xmin`
+const KNOWN = sql`${ARRAYS_KNOWN}) WITH ORDINALITY AS asked (${COLUMNS_KNOWN}, place)`
+const COLUMNS = sql`hash, ip, requests, known_xmin, uuids`
 
 /** What a statement says of the shards that it reads. */
 interface Where {
@@ -324,7 +352,7 @@ const IN_PARTITIONS: Where = {
   asked: IN_SHARDS.asked,
   known: sql`${ARRAYS_KNOWN}, ${value('shards')}::int[])
   WITH ORDINALITY AS asked (${COLUMNS_KNOWN}, shard, place)`,
-  keys: sql`CROSS JOIN LATERAL (SELECT *, xmin, ctid FROM api_keys
+  keys: sql`CROSS JOIN LATERAL (SELECT *, xmin FROM api_keys
       WHERE api_keys.shard = asked.shard AND api_keys.key_hash = asked.hash LIMIT 1) AS keys`,
   ofAsked: sql` AND counters.shard = asked.shard`,
   inShards,
@@ -334,10 +362,12 @@ const IN_PARTITIONS: Where = {
 
 const ordersOf = ({ isOwn }: Where) => sql`CASE WHEN asked.uuids IS NOT NULL THEN (
   SELECT jsonb_agg(${orderJson(sql`orders`)}) FROM orders WHERE uuid = ANY (string_to_array(asked.uuids, ','))${isOwn}) END`
+/** What a presented key's requests cost together: 1 where the array is empty. */
+const REQUESTS = sql`coalesce(asked.requests, 1)`
 /** Whether a row of `api_keys` has the version that the process knows. */
-const IS_CURRENT = sql`keys.xmin = known_xmin AND keys.ctid = known_ctid AND pg_postmaster_start_time() = ${value('since')}::timestamptz`
+const IS_CURRENT = sql`keys.xmin = known_xmin AND pg_postmaster_start_time() = ${value('since')}::timestamptz`
 /** A row of `api_keys` as `KnownKeys.read` takes it. */
-const KEY_VERSION = sql`json_build_array(${RIGHTS}, encode(rights_mac, 'hex'), keys.xmin, keys.ctid, pg_postmaster_start_time())::text`
+const KEY_VERSION = sql`json_build_array(${RIGHTS}, encode(rights_mac, 'hex'), keys.xmin, pg_postmaster_start_time())::text`
 
 /**
  * The count of the current window, over the columns of `now`. The next window counts too: a statement that waited for the row
@@ -395,7 +425,7 @@ function admitInShards(limits: Limits, where: Where): SQL {
     )
     SELECT asked.place::int AS place, used_minute AS minute, used_hour AS hour, used_day AS day, at_ms AS at,
       CASE WHEN in_minute > minute OR in_hour > hour OR in_day > day THEN concat_ws(' ', in_minute, in_hour, in_day) END AS ahead,
-      json_build_array(${RIGHTS}, encode(rights_mac, 'hex'), '0', '(0,0)', 'epoch')::text AS row,
+      json_build_array(${RIGHTS}, encode(rights_mac, 'hex'), '0', 'epoch')::text AS row,
       CASE WHEN used_minute IS NOT NULL THEN ${ordersOf(where)} END AS orders
     FROM asked LEFT JOIN admitted ON admitted_place = asked.place WHERE admitted_place IS NOT NULL
       OR NOT EXISTS (SELECT FROM api_keys AS one
@@ -436,9 +466,9 @@ function admit(limits: Limits, where: Where): SQL {
  */
 function counted(asked: SQL, limits: Limits, where: Where, also?: SQL): SQL {
   const hasRoom = (window: Window['name'], limit: SQL) =>
-    sql`${used(window)} + asked.requests <= ${limit}`
+    sql`${used(window)} + ${REQUESTS} <= ${limit}`
   return sql`
-    UPDATE key_counters AS counters SET ${counting(sql`asked.requests`)}
+    UPDATE key_counters AS counters SET ${counting(REQUESTS)}
     FROM ${asked} ${where.keys} CROSS JOIN now
     WHERE counters.key_id = keys.id${where.ofAsked} AND ${isActiveSql(sql`at`)}
       AND (ip_allowlist IS NULL OR coalesce(ip <<= ANY (ip_allowlist), false))
@@ -458,7 +488,7 @@ function judge(limits: Limits, where: Where, whenLocked: 'wait' | 'skip'): SQL {
     WITH asked AS (SELECT * FROM ${where.asked}), now AS ${NOW}, known AS (
       SELECT id, keys.shard AS key_shard, key_hash, previous_key_hash, previous_until <= ${latest(sql`at`)} AS is_rotated, ip_allowlist,
         ${inactiveReasonSql(sql`at`)} AS inactive, ${minuteLimit(limits)} AS minute_limit,
-        keys.xmin AS row_xmin, keys.ctid AS row_ctid, ${KEY_VERSION} AS row
+        keys.xmin AS row_xmin, ${KEY_VERSION} AS row
       FROM api_keys AS keys, now
       WHERE (key_hash = ANY (ARRAY(SELECT hash FROM asked)) OR previous_key_hash = ANY (ARRAY(SELECT hash FROM asked)))
         ${where.inShards('keys')}
@@ -470,10 +500,10 @@ function judge(limits: Limits, where: Where, whenLocked: 'wait' | 'skip'): SQL {
         ${AHEAD} AS ahead
       FROM locked AS counters, now
     ), judged AS (
-      SELECT id, key_shard, place, requests, minute_used, hour_used, day_used, ahead, at_ms,
+      SELECT id, key_shard, place, ${REQUESTS} AS requests, minute_used, hour_used, day_used, ahead, at_ms,
         greatest(0, least(minute_limit - minute_used, ${number(limits.perHour)} - hour_used,
           ${number(limits.perDay)} - day_used)) AS room,
-        CASE WHEN row_xmin = known_xmin AND row_ctid = known_ctid AND pg_postmaster_start_time() = ${value('since')}::timestamptz THEN NULL
+        CASE WHEN row_xmin = known_xmin AND pg_postmaster_start_time() = ${value('since')}::timestamptz THEN NULL
           ELSE row END AS row,
         CASE WHEN inactive IS NOT NULL THEN inactive
           WHEN is_previous AND is_rotated THEN 'rotated'

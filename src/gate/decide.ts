@@ -151,21 +151,20 @@ function endOfSecret(
 
 /** The windows as they are once that many requests of the batch have passed. */
 function windowsAfter(
-  quota: Quota,
+  { windows, minuteUsed, hourUsed, dayUsed }: Quota,
   passed: number,
   { rateLimit }: Rights,
   limits: Limits,
 ): Window[] {
-  const window = (name: Window['name'], number: number, used: number, limit: number): Window => ({
-    name,
-    limit,
-    remaining: Math.max(0, limit - used - passed),
-    resetAt: (number + 1) * WINDOW_SECONDS[name],
-    lengthSeconds: WINDOW_SECONDS[name],
-  })
   return [
-    window('minute', quota.minuteWindow, quota.minuteUsed, rateLimit ?? limits.perMinute),
-    window('hour', quota.hourWindow, quota.hourUsed, limits.perHour),
-    window('day', quota.dayWindow, quota.dayUsed, limits.perDay),
+    windowOf('minute', windows.minute, minuteUsed + passed, rateLimit ?? limits.perMinute),
+    windowOf('hour', windows.hour, hourUsed + passed, limits.perHour),
+    windowOf('day', windows.day, dayUsed + passed, limits.perDay),
   ]
+}
+
+function windowOf(name: Window['name'], number: number, used: number, limit: number): Window {
+  const lengthSeconds = WINDOW_SECONDS[name]
+  const remaining = Math.max(0, limit - used)
+  return { name, limit, remaining, resetAt: (number + 1) * lengthSeconds, lengthSeconds }
 }

@@ -421,6 +421,7 @@ function rejectAll(batch: readonly Presented[], error: unknown): void {
 const NO_UUIDS: readonly string[] = []
 
 function uuidsOf(requests: readonly WaitingRequest[]): readonly string[] {
+  if (requests.length === 1 && requests[0]?.request.uuid === undefined) return NO_UUIDS
   if (requests.every(({ request }) => request.uuid === undefined)) return NO_UUIDS
   const uuids = requests.map(({ request }) => request.uuid).filter((uuid) => uuid !== undefined)
   return [...new Set(uuids)]

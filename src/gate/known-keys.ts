@@ -8,15 +8,17 @@ export interface KnownKey {
   readonly rights: Rights
   /** Of its wallet. */
   readonly shard: number
-  /** Postgres changes at least one of the two with every change of the row: together they name a version, as an ETag does. */
+  /**
+   * The transaction that wrote the row. It names the version, as an ETag does: of all versions that a transaction writes of a row, others see
+   * the last one only.
+   */
   readonly xmin: string
-  readonly ctid: string
   /** Milliseconds since 1970. */
   readonly readAt: number
 }
 
 /** A row as `KEY_VERSION` of src/gate/admit.ts returns it. */
-type ReadRow = [rights: RightsValues, mac: string | null, xmin: string, ctid: string, since: string]
+type ReadRow = [rights: RightsValues, mac: string | null, xmin: string, since: string]
 
 /**
  * What rows mean, by the hash that was presented. It decides nothing: the statement that admits a request compares the
@@ -86,7 +88,7 @@ export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
       return key
     },
     read(hash, row, now) {
-      const [values, stored, xmin, ctid, server] = JSON.parse(row) as ReadRow
+      const [values, stored, xmin, server] = JSON.parse(row) as ReadRow
       const rights = readRights(values)
       const shard = walletShard(rights.walletAddress)
       if (server !== since) {
@@ -97,7 +99,7 @@ export function openKnownKeys(mac: Mac, max = MAX_KEYS): KnownKeys {
         keys.delete(hash)
         return { keyId: rights.id, shard, key: undefined }
       }
-      const key = { rights, shard, xmin, ctid, readAt: now, isUsed: false }
+      const key = { rights, shard, xmin, readAt: now, isUsed: false }
       if (!keys.has(hash)) {
         if (!wasSeen(hash)) return { keyId: rights.id, shard, key }
         if (keys.size >= max) evictOne()

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { ok, type Result, refuse } from '../result.ts'
 import { issuesOf } from '../wire/issues.ts'
 import { parseJson } from '../wire/json.ts'
-import type { AppContext, BodyReason } from './context.ts'
+import { type AppContext, type BodyReason, headerOf, stateOf } from './context.ts'
 
 /** Of a message, JSON in JSON may escape every byte, so that a body is more than twice as long. */
 export const MAX_BODY_BYTES = 65_536
@@ -66,14 +66,14 @@ const CHARSET = /^charset="?(utf-?8|us-ascii)"?$/
 
 /** Refuses what the service would have to decode: a body that it takes for broken JSON would mislead its sender. */
 function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
-  const coding = c.req.header('content-encoding')?.trim().toLowerCase() ?? ''
+  const coding = headerOf(c, 'content-encoding')?.trim().toLowerCase() ?? ''
   if (coding !== '' && coding !== 'identity')
     return refuse('unsupportedMedia', {
       problem: 'Content-Encoding is not understood',
       accept: 'Accept-Encoding',
       supported: ['identity'],
     })
-  const given = c.req.header('content-type')?.toLowerCase().split(';') ?? []
+  const given = headerOf(c, 'content-type')?.toLowerCase().split(';') ?? []
   const [type = '', ...parameters] = given.map((part) => part.trim())
   const charset = parameters.find((parameter) => parameter.startsWith('charset='))
   if (type === '' || (MEDIA_TYPE.test(type) && (charset === undefined || CHARSET.test(charset))))
@@ -87,18 +87,18 @@ function checkMedia(c: AppContext): Result<undefined, 'unsupportedMedia'> {
 
 /** The text of a body: UTF-8 without a byte-order mark, so that its bytes can be had from it again. */
 export async function readBodyText(c: AppContext): Promise<Result<string, BodyReason>> {
-  return c.get('bodyText') ?? readText(c)
+  return stateOf(c).bodyText ?? readText(c)
 }
 
 /** As `readBodyText`, before the body is read for what it says: a stream can be read once. */
 export async function keepBodyText(c: AppContext): Promise<Result<string, BodyReason>> {
   const text = await readText(c)
-  c.set('bodyText', text)
+  stateOf(c).bodyText = text
   return text
 }
 
 async function readText(c: AppContext): Promise<Result<string, BodyReason>> {
-  const length = c.req.header('content-length')
+  const length = headerOf(c, 'content-length')
   const isEmpty = length === undefined ? c.req.raw.body === null : length === '0'
   if (isEmpty) return ok('')
   const media = checkMedia(c)

@@ -1,4 +1,4 @@
-import type { AppContext } from './context.ts'
+import { type AppContext, headerOf, stateOf } from './context.ts'
 
 /** The request that a proxy asks about: what its client sent, as far as the proxy says so. */
 export interface ForwardedRequest {
@@ -22,9 +22,9 @@ const MAX_TARGET_LENGTH = 8_192
  * -URI or -URL, as is usual behind nginx. Undefined where the connection is not of a trusted proxy, or does not say it.
  */
 export function readForwarded(c: AppContext): ForwardedRequest | undefined {
-  if (!c.get('isFromProxy')()) return undefined
+  if (!stateOf(c).isFromProxy(c)) return undefined
   const header = (...names: readonly string[]) =>
-    names.map((name) => c.req.header(name)).find((value) => value !== undefined)
+    names.map((name) => headerOf(c, name)).find((value) => value !== undefined)
   const method = header('x-forwarded-method', 'x-original-method') ?? ''
   const target = header('x-forwarded-uri', 'x-original-uri', 'x-original-url') ?? ''
   const host = header('x-forwarded-host', 'x-original-host') ?? ''

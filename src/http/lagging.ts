@@ -1,5 +1,5 @@
 import type { Database } from '../db/database.ts'
-import type { AppContext } from './context.ts'
+import { type AppContext, headerOf, stateOf } from './context.ts'
 
 /** The header of a response that was read from a replica. */
 export const REPLICA_LAG = 'X-Replica-Lag'
@@ -20,8 +20,8 @@ export async function readLagging<T>(
   work: (db: Database, isReplica: boolean) => Promise<T | undefined>,
   { inSnapshot = false } = {},
 ): Promise<Lagging<T>> {
-  const { db, replica } = c.get('world')
-  const isFresh = /no-cache/i.test(c.req.header('cache-control') ?? '')
+  const { db, replica } = stateOf(c).world
+  const isFresh = /no-cache/i.test(headerOf(c, 'cache-control') ?? '')
   const read = isFresh ? undefined : await replica?.read((snapshot) => work(snapshot, true))
   if (read !== undefined)
     return { value: read.value, headers: { [REPLICA_LAG]: String(Math.ceil(read.lagMs / 1_000)) } }

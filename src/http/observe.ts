@@ -1,6 +1,6 @@
 import type { Log } from '../log.ts'
 import { type Metrics, observe } from '../metrics/metrics.ts'
-import type { AppContext } from './context.ts'
+import { type AppContext, headerOf, stateOf } from './context.ts'
 
 /** A request, once its response has begun. It holds nothing that a client wrote, and so no secret. */
 export interface SeenRequest {
@@ -46,16 +46,16 @@ export function observeRequests(
   if (sinks.length === 0 && beginSpan === undefined) return undefined
   return async (c, route, respond) => {
     const began = elapsed()
-    const span = beginSpan?.(c.req.header('traceparent'))
+    const span = beginSpan?.(headerOf(c, 'traceparent'))
     const response = await (span === undefined ? respond() : span.within(respond))
     const seen: SeenRequest = {
       method: c.req.method,
       route,
       status: response.status,
       durationMs: elapsed() - began,
-      requestId: c.get('requestId'),
-      keyId: c.get('keyId') ?? undefined,
-      code: c.get('outcome'),
+      requestId: stateOf(c).requestId,
+      keyId: stateOf(c).keyId ?? undefined,
+      code: stateOf(c).outcome,
       traceId: span?.traceId,
     }
     for (const sink of sinks) sink(seen)

@@ -1,7 +1,7 @@
 import { isOutage } from '../db/database.ts'
 import { type ErrorBody, REFUSALS, type RefusalReason } from '../errors.ts'
 import type { Details, Refused, Result } from '../result.ts'
-import type { AppContext } from './context.ts'
+import { type AppContext, headerOf, stateOf } from './context.ts'
 import { wantsProblemDetails, withProblemDetails } from './problem-details.ts'
 import { respond } from './respond.ts'
 
@@ -24,11 +24,11 @@ export function unwrap<T>(result: Result<T, RefusalReason>): T {
 export function onError(error: unknown, c: AppContext): Response {
   if (error instanceof Refusal) return problem(c, error.refused.reason, error.refused.details)
   const outage = isOutage(error)
-  c.get('world').log(
+  stateOf(c).world.log(
     outage ? 'warn' : 'error',
     outage ? 'database_unavailable' : 'internal_error',
     {
-      requestId: c.get('requestId'),
+      requestId: stateOf(c).requestId,
       route: c.req.routePath,
       fault: faultOf(error),
     },
@@ -49,15 +49,17 @@ function inAscii(json: string): string {
 
 function problem(c: AppContext, reason: RefusalReason, details?: Details): Response {
   const { status, code } = REFUSALS[reason]
-  const body = errorBody(reason, details, { at: c.get('now'), requestId: c.get('requestId') })
-  c.get('world').log('debug', 'refused', { requestId: c.get('requestId'), reason, status })
-  c.set('outcome', code)
+  const body = errorBody(reason, details, { at: stateOf(c).now, requestId: stateOf(c).requestId })
+  stateOf(c).world.log('debug', 'refused', { requestId: stateOf(c).requestId, reason, status })
+  stateOf(c).outcome = code
   const headers = {
     ...refusalHeaders(reason, status, details),
     // nginx passes on headers of an authorization request, and no body.
-    ...(c.get('isForwardAuth') === true && { [FORWARDED_REFUSAL]: inAscii(JSON.stringify(body)) }),
+    ...(stateOf(c).isForwardAuth === true && {
+      [FORWARDED_REFUSAL]: inAscii(JSON.stringify(body)),
+    }),
   }
-  return wantsProblemDetails(c.req.header('accept'))
+  return wantsProblemDetails(headerOf(c, 'accept'))
     ? respond(c, withProblemDetails(body, status), status, {
         ...headers,
         'Content-Type': 'application/problem+json',

@@ -1,5 +1,5 @@
 import type { Window } from '../gate/windows.ts'
-import type { AppContext } from './context.ts'
+import { type AppContext, headerOf, type RequestState, stateOf } from './context.ts'
 import { REPLICA_LAG } from './lagging.ts'
 import { rateLimitValues } from './rate-limit-headers.ts'
 
@@ -65,7 +65,7 @@ export function respondWithText(
   extraHeaders?: Record<string, string>,
 ): Response {
   recordUse(c, status)
-  const origin = c.get('origin')
+  const { origin } = stateOf(c)
   const headers = baseHeaders(c)
   if (body !== null) headers['Content-Type'] = 'application/json'
   if (origin !== '*') headers.Vary = 'Origin'
@@ -79,30 +79,26 @@ export function respondWithText(
 
 /** Headers of every response, preflights included. */
 export function baseHeaders(c: AppContext): Record<string, string> {
-  const requestId = c.get('requestId')
+  const state = stateOf(c)
   if (!c.req.path.startsWith('/api/'))
-    return { 'Cache-Control': 'no-store', 'X-Request-Id': requestId }
-  const now = c.get('now')
-  const windows = c.get('windows') ?? [addressWindow(c, now)]
-  return headersOfLimits({ requestId, now, windows, keyEndsAt: c.get('keyEndsAt') })
+    return { 'Cache-Control': 'no-store', 'X-Request-Id': state.requestId }
+  return headersOfLimits(state, state.windows ?? [addressWindow(state)])
 }
 
-/** What the headers of a response say of the limits that it was counted in, and of the end of its key. */
-export interface CountedIn {
+/** What the headers of a response say, beside the limits that it was counted in. */
+export interface Headed {
   requestId: string
   /** Milliseconds since 1970. */
   now: number
-  windows: readonly Window[]
+  /** Of its key. */
   keyEndsAt: number | undefined
 }
 
 /** The headers of a response that was counted, also of one that another service sends. */
-export function headersOfLimits({
-  requestId,
-  now,
-  windows,
-  keyEndsAt: endsAt,
-}: CountedIn): Record<string, string> {
+export function headersOfLimits(
+  { requestId, now, keyEndsAt: endsAt }: Headed,
+  windows: readonly Window[],
+): Record<string, string> {
   const { tight, policy, state } = rateLimitValues(windows, now)
   // One literal: an object that grows by assignments costs V8 a transition for each.
   const headers: Record<string, string> = {
@@ -121,24 +117,23 @@ export function headersOfLimits({
 }
 
 /** The address window of a request that was refused before it was counted. */
-function addressWindow(c: AppContext, now: number): Window {
-  return c.get('world').ipLimits.peek('keyless', c.get('clientIp'), now)
+function addressWindow({ world, clientIp, now }: RequestState): Window {
+  return world.ipLimits.peek('keyless', clientIp, now)
 }
 
 /** Records the request in the key's statistics. Only the duration of an execution reads the clock a second time. */
 function recordUse(c: AppContext, status: number): void {
-  const [keyId, shard] = [c.get('keyId'), c.get('keyShard')]
-  if (keyId === undefined || shard === undefined) return
-  const [world, at] = [c.get('world'), c.get('now')]
+  const { world, keyId, keyShard, now, outcome, clientIp, secretHash } = stateOf(c)
+  if (keyId === undefined || keyShard === undefined) return
   const isExecution = status < 300 && c.req.path.endsWith('/execute')
   world.usage.record({
     keyId,
-    shard,
-    at,
-    outcome: c.get('outcome') ?? 'OK',
-    ip: c.get('clientIp'),
-    userAgent: c.req.header('user-agent'),
-    secret: c.get('secretHash'),
-    executionMs: isExecution ? world.now() - at : undefined,
+    shard: keyShard,
+    at: now,
+    outcome: outcome ?? 'OK',
+    ip: clientIp,
+    userAgent: headerOf(c, 'user-agent'),
+    secret: secretHash,
+    executionMs: isExecution ? world.now() - now : undefined,
   })
 }

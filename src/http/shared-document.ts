@@ -1,5 +1,5 @@
 import { sha256, toHex } from '../crypto/bytes.ts'
-import type { AppContext } from './context.ts'
+import { type AppContext, headerOf, stateOf } from './context.ts'
 import { respondWithText } from './respond.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -46,10 +46,10 @@ export function respondWithDocument(
     ...extraHeaders,
     ETag: etag,
     'Cache-Control': `public, max-age=${MAX_AGE_SECONDS}`,
-    Vary: c.get('origin') === '*' ? 'Accept-Encoding' : 'Accept-Encoding, Origin',
+    Vary: stateOf(c).origin === '*' ? 'Accept-Encoding' : 'Accept-Encoding, Origin',
   }
-  if (hasEtag(c.req.header('if-none-match'), etag)) return respondWithText(c, null, 304, headers)
-  const isZipped = gzip !== undefined && acceptsGzip(c.req.header('accept-encoding'))
+  if (hasEtag(headerOf(c, 'if-none-match'), etag)) return respondWithText(c, null, 304, headers)
+  const isZipped = gzip !== undefined && acceptsGzip(headerOf(c, 'accept-encoding'))
   return respondWithText(c, isZipped ? gzip : plain, 200, {
     ...headers,
     'Content-Type': type,

@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, headerOf } from '../http/context.ts'
 import { limitKey } from '../http/ip-limits.ts'
 import type { Log } from '../log.ts'
 import {
@@ -77,11 +77,11 @@ export function addressReader(trusted: readonly string[], log: Log): (c: AppCont
 
   return (c) => {
     const peer = (c.env as HttpBindings).incoming.socket.remoteAddress ?? ''
-    const forwardedFor = c.req.header('x-forwarded-for')
+    const forwardedFor = headerOf(c, 'x-forwarded-for')
     const isRead = forwardedFor !== undefined && isTrusted(peer)
     const ignored = isRead
       ? undefined
-      : FORWARDED_HEADERS.find((name) => c.req.header(name) !== undefined)
+      : FORWARDED_HEADERS.find((name) => headerOf(c, name) !== undefined)
     if (ignored !== undefined) warn(peer, ignored)
     return clientAddress(peer, forwardedFor)
   }

@@ -2,6 +2,7 @@ import { SignedHeaders } from '../actions/schemas.ts'
 import { listArchived } from '../audit/archived.ts'
 import { hasEvent, listAudit, listUnrecorded } from '../audit/list.ts'
 import { readQuery } from '../http/body.ts'
+import { stateOf } from '../http/context.ts'
 import { authenticateReader } from '../http/credentials/wallet.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { readLagging } from '../http/lagging.ts'
@@ -39,7 +40,7 @@ export const auditEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const { after, limit, unrecordedAfter } = unwrap(readQuery(c, wire.AuditQuery))
-      const [world, now] = [c.get('world'), c.get('now')]
+      const [world, now] = [stateOf(c).world, stateOf(c).now]
       // One snapshot: an event that is not among these cannot have changed a key that is.
       const { value: page, headers } = await readLagging(
         c,

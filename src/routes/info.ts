@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { unusableReason } from '../db/database.ts'
 import { INPUT_TOKEN, OUTPUT_TOKEN } from '../devnet/constants.ts'
 import { readBody } from '../http/body.ts'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, stateOf } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
@@ -120,7 +120,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       return respond(c, {
         status: 'success',
-        scopes: catalogue(c.get('world').config.EXTRA_SCOPES),
+        scopes: catalogue(stateOf(c).world.config.EXTRA_SCOPES),
       })
     },
   },
@@ -153,7 +153,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     refusals: [],
     handle(c) {
       limitByAddress(c)
-      return respond(c, { serverTime: c.get('now'), iso: new Date(c.get('now')).toISOString() })
+      return respond(c, { serverTime: stateOf(c).now, iso: new Date(stateOf(c).now).toISOString() })
     },
   },
   {
@@ -195,7 +195,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'bodyTooLarge', 'routeNotFound', 'unavailable'],
     async handle(c) {
       limitByAddress(c)
-      const { config, chain } = c.get('world')
+      const { config, chain } = stateOf(c).world
       if (config.STACKS_NETWORK !== 'devnet') return unwrap(refuse('routeNotFound'))
       const { address } = unwrap(await readBody(c, FaucetBody))
       if (!isStacksAddress(address, config.STACKS_NETWORK))
@@ -224,8 +224,8 @@ export function health(c: AppContext): Response {
 
 /** Also mounted at /ready for probes, which are not counted: those of a second share one check. */
 export async function ready(c: AppContext): Promise<Response> {
-  const { db, chain, readiness, watch } = c.get('world')
-  const result = await readiness(c.get('now'), async () => {
+  const { db, chain, readiness, watch } = stateOf(c).world
+  const result = await readiness(stateOf(c).now, async () => {
     const fault = await watch.read(db).catch((error: unknown) => error)
     const reason = unusableReason(fault)
     if (reason !== undefined) return refuse('unavailable', { reason })
@@ -240,13 +240,13 @@ export async function ready(c: AppContext): Promise<Response> {
 }
 
 async function tokenFacts(c: AppContext, contractId: string) {
-  const { chain, config } = c.get('world')
+  const { chain, config } = stateOf(c).world
   if (contractId === '.stx') return { symbol: 'STX', decimals: 6 }
   return isContractId(contractId, config.STACKS_NETWORK) ? chain.tokenFacts(contractId) : 'absent'
 }
 
 function info(c: AppContext): z.output<typeof InfoResponse> {
-  const { config, operators } = c.get('world')
+  const { config, operators } = stateOf(c).world
   const network = config.STACKS_NETWORK
   const explorerUrl = config.EXPLORER_URL ?? EXPLORERS[network]
   return {
@@ -271,7 +271,7 @@ function info(c: AppContext): z.output<typeof InfoResponse> {
       signatureMaxAgeSeconds: config.SIGNATURE_MAX_AGE_SECONDS,
     },
     version: VERSION,
-    callerAddress: c.get('clientIp'),
+    callerAddress: stateOf(c).clientIp,
     ...(explorerUrl !== undefined && { explorerUrl }),
     ...(network === 'devnet' && {
       devnet: {

@@ -5,7 +5,7 @@ import { takeHeartbeat } from '../alerts/take-heartbeat.ts'
 import type { AuditHead } from '../audit/event.ts'
 import type { RefusalReason } from '../errors.ts'
 import { readQuery } from '../http/body.ts'
-import { type AppContext, worldOfRequest } from '../http/context.ts'
+import { type AppContext, stateOf, worldOfRequest } from '../http/context.ts'
 import { countFailedKey, limitByAddress } from '../http/credentials/address.ts'
 import { authenticateFresh, authenticateKey, readNamedSecret } from '../http/credentials/key.ts'
 import {
@@ -131,7 +131,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       const action = await readSignedBody(c, CREATE)
       const ownSecret = readNamedSecret(c, action.walletAddress, action.members.keyHash)
       const { key, isRepeated } = unwrap(
-        await createKey(worldOfRequest(c), action, c.get('now'), ownSecret),
+        await createKey(worldOfRequest(c), action, stateOf(c).now, ownSecret),
       )
       return isRepeated ? respond(c, key) : respondCreated(c, key, `/api-keys/${key.keyId}`)
     },
@@ -152,7 +152,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const filter = unwrap(readQuery(c, wire.KeyQuery))
-      const page = await listKeys(c.get('world'), walletAddress, filter, c.get('now'))
+      const page = await listKeys(stateOf(c).world, walletAddress, filter, stateOf(c).now)
       return respond(c, { status: 'success', ...unwrap(page) })
     },
   },
@@ -167,7 +167,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive', 'ipNotAllowed'],
     async handle(c) {
       const pass = await authenticateKey(c, undefined)
-      return respond(c, await describeSelf(c.get('world'), pass, c.get('now')))
+      return respond(c, await describeSelf(stateOf(c).world, pass, stateOf(c).now))
     },
   },
   {
@@ -187,7 +187,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive', 'ipNotAllowed'],
     async handle(c) {
       const pass = await authenticateKey(c, undefined)
-      return respond(c, await takeHeartbeat(c.get('world'), pass, c.get('now')))
+      return respond(c, await takeHeartbeat(stateOf(c).world, pass, stateOf(c).now))
     },
   },
   {
@@ -206,7 +206,7 @@ export const keyEndpoints: readonly Endpoint[] = [
       const walletAddress = await authenticateReader(c, get(keyId), (signed) =>
         requireSameKey(c, signed),
       )
-      const apiKey = unwrap(await getKey(c.get('world'), walletAddress, keyId, c.get('now')))
+      const apiKey = unwrap(await getKey(stateOf(c).world, walletAddress, keyId, stateOf(c).now))
       return respond(c, { status: 'success', apiKey })
     },
   },
@@ -231,7 +231,7 @@ export const keyEndpoints: readonly Endpoint[] = [
         requireSameKey(c, signed),
       )
       const query = unwrap(readQuery(c, UsageQuery))
-      const [world, now] = [c.get('world'), c.get('now')]
+      const [world, now] = [stateOf(c).world, stateOf(c).now]
       unwrap(await getKey(world, walletAddress, keyId, now))
       // What this process has counted is written first.
       await world.usage.flush(world.db)
@@ -257,7 +257,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const { days } = unwrap(readQuery(c, WalletUsageQuery))
-      const [world, now] = [c.get('world'), c.get('now')]
+      const [world, now] = [stateOf(c).world, stateOf(c).now]
       await world.usage.flush(world.db)
       const { value, headers } = await readLagging(c, (db) =>
         findWalletUsage(db, walletAddress, days, now),
@@ -279,7 +279,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, REVOKE_ALL)
-      const revoked = unwrap(await revokeAll(worldOfRequest(c), action, c.get('now')))
+      const revoked = unwrap(await revokeAll(worldOfRequest(c), action, stateOf(c).now))
       return respond(c, { status: 'success', ...revoked })
     },
   },
@@ -295,7 +295,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: ['invalidRequest', 'apiKeyInvalid', 'apiKeyInactive'],
     async handle(c) {
       const secret = await authenticateFresh(c)
-      const revoked = await revokeSelf(worldOfRequest(c), secret, c.get('now'))
+      const revoked = await revokeSelf(worldOfRequest(c), secret, stateOf(c).now)
       if (!revoked.ok) countFailedKey(c)
       return respondRevoked(c, revoked)
     },
@@ -322,7 +322,7 @@ export const keyEndpoints: readonly Endpoint[] = [
             members: CHANGES,
           }),
         )
-      const auditHead = unwrap(await updateKey(worldOfRequest(c), action, c.get('now')))
+      const auditHead = unwrap(await updateKey(worldOfRequest(c), action, stateOf(c).now))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -343,7 +343,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const action = await signedForKey(c, rotate)
       const ownSecret = readNamedSecret(c, action.walletAddress, action.members.keyHash)
-      const rotated = await rotateKey(worldOfRequest(c), action, c.get('now'), ownSecret)
+      const rotated = await rotateKey(worldOfRequest(c), action, stateOf(c).now, ownSecret)
       return respond(c, unwrap(rotated))
     },
   },
@@ -360,7 +360,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: protectionRefusals,
     async handle(c) {
       const action = await signedForKey(c, suspend)
-      const auditHead = unwrap(await suspendKey(worldOfRequest(c), action, c.get('now')))
+      const auditHead = unwrap(await suspendKey(worldOfRequest(c), action, stateOf(c).now))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -377,7 +377,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     refusals: changeRefusals,
     async handle(c) {
       const action = await signedForKey(c, resume)
-      const auditHead = unwrap(await resumeKey(worldOfRequest(c), action, c.get('now')))
+      const auditHead = unwrap(await resumeKey(worldOfRequest(c), action, stateOf(c).now))
       return respondWithKey(c, action, auditHead)
     },
   },
@@ -395,8 +395,8 @@ export const keyEndpoints: readonly Endpoint[] = [
     responses: { 200: { description: 'The key is revoked', schema: wire.RevokedResponse } },
     refusals: [...SIGNATURE_REFUSALS, 'keyNotFound', 'messageReplayed', 'bodyTooLarge'],
     async handle(c) {
-      const action = await signedForKey(c, (keyId) => certificate(keyId, c.get('now')))
-      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
+      const action = await signedForKey(c, (keyId) => certificate(keyId, stateOf(c).now))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, stateOf(c).now))
     },
   },
   {
@@ -421,7 +421,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     ],
     async handle(c) {
       const action = await signedForKey(c, remove, readSignedBodyOrHeaders)
-      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, c.get('now')))
+      return respondRevoked(c, await revokeKey(worldOfRequest(c), action, stateOf(c).now))
     },
   },
 ]
@@ -431,7 +431,7 @@ async function respondWithKey(
   { walletAddress, members }: { walletAddress: string; members: { keyId: string } },
   auditHead: AuditHead,
 ): Promise<Response> {
-  const [world, now] = [c.get('world'), c.get('now')]
+  const [world, now] = [stateOf(c).world, stateOf(c).now]
   const apiKey = unwrap(await getKey(world, walletAddress, members.keyId, now))
   return respond(c, { status: 'success', apiKey, auditHead })
 }

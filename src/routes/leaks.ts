@@ -1,5 +1,5 @@
 import { parseBody, readBodyText } from '../http/body.ts'
-import { worldOfRequest } from '../http/context.ts'
+import { headerOf, stateOf, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import type { Endpoint } from '../http/endpoint.ts'
 import { unwrap } from '../http/problem.ts'
@@ -34,8 +34,8 @@ export const leakEndpoints: readonly Endpoint[] = [
       const world = worldOfRequest(c)
       if (world.verifyLeakReport === undefined) return unwrap(refuse('leakReportsOff'))
       const headers = LeakReportHeaders.safeParse({
-        'Github-Public-Key-Identifier': c.req.header('github-public-key-identifier'),
-        'Github-Public-Key-Signature': c.req.header('github-public-key-signature'),
+        'Github-Public-Key-Identifier': headerOf(c, 'github-public-key-identifier'),
+        'Github-Public-Key-Signature': headerOf(c, 'github-public-key-signature'),
       })
       if (!headers.success)
         return unwrap(
@@ -51,7 +51,7 @@ export const leakEndpoints: readonly Endpoint[] = [
       }
       unwrap(await world.verifyLeakReport(signed))
       const reports = unwrap(parseBody(text, LeakReports))
-      return respond(c, await revokeLeaked(world, reports, c.get('now')))
+      return respond(c, await revokeLeaked(world, reports, stateOf(c).now))
     },
   },
 ]

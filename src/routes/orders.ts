@@ -1,7 +1,7 @@
 import { SignedBody, SignedHeaders } from '../actions/schemas.ts'
 import { recordSuccess } from '../gate/counters.ts'
 import { readBody, readQuery } from '../http/body.ts'
-import { type AppContext, worldOfRequest } from '../http/context.ts'
+import { type AppContext, headerOf, stateOf, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, presentedHash, presentsKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
@@ -88,9 +88,9 @@ export const orderEndpoints: readonly Endpoint[] = [
       const order = unwrap(await readBody(c, wire.NewOrderSchema)) as NewOrder
       const credentials = { key, action: recipientAction(c, order) }
       const { row, created } = unwrap(
-        await createOrder(worldOfRequest(c), order, credentials, c.get('now')),
+        await createOrder(worldOfRequest(c), order, credentials, stateOf(c).now),
       )
-      const body = { status: 'success', data: presentOrder(row, c.get('now')) }
+      const body = { status: 'success', data: presentOrder(row, stateOf(c).now) }
       return created ? respondCreated(c, body, `/orders/${order.uuid}`) : respond(c, body)
     },
   },
@@ -122,9 +122,9 @@ export const orderEndpoints: readonly Endpoint[] = [
       const caller = await authenticateKeyOrWallet(c, 'execute', execute(uuidOf(c)), uuidOf(c))
       if (caller.by === 'wallet') requireSameOrder(c, caller.action.members.uuid)
       const { row, txid, accepted } = unwrap(
-        await executeOrder(worldOfRequest(c), uuidOf(c), caller, c.get('now')),
+        await executeOrder(worldOfRequest(c), uuidOf(c), caller, stateOf(c).now),
       )
-      const data = presentOrder(row, c.get('now'))
+      const data = presentOrder(row, stateOf(c).now)
       return accepted
         ? respond(c, { status: 'success', txid, data })
         : respond(c, { status: 'pending', txid, data }, 202)
@@ -149,9 +149,9 @@ export const orderEndpoints: readonly Endpoint[] = [
       const onChain =
         caller.by === 'wallet' ? caller.action.members.onChain === true : await readOnChain(c)
       const row = unwrap(
-        await cancelOrder(worldOfRequest(c), uuidOf(c), caller, { onChain }, c.get('now')),
+        await cancelOrder(worldOfRequest(c), uuidOf(c), caller, { onChain }, stateOf(c).now),
       )
-      return respond(c, { status: 'success', data: presentOrder(row, c.get('now')) })
+      return respond(c, { status: 'success', data: presentOrder(row, stateOf(c).now) })
     },
   },
   {
@@ -166,8 +166,8 @@ export const orderEndpoints: readonly Endpoint[] = [
     refusals: ['orderNotFound', 'orderArchived'],
     async handle(c) {
       limitByAddress(c)
-      const row = unwrap(await getOrder(c.get('world'), uuidOf(c)))
-      return respond(c, { status: 'success', data: presentOrder(row, c.get('now')) })
+      const row = unwrap(await getOrder(stateOf(c).world, uuidOf(c)))
+      return respond(c, { status: 'success', data: presentOrder(row, stateOf(c).now) })
     },
   },
   {
@@ -198,7 +198,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     ],
     async handle(c) {
       const key = presentsKey(c) ? await authenticateKey(c, undefined) : limitByAddress(c)
-      const [world, uuid] = [c.get('world'), uuidOf(c)]
+      const [world, uuid] = [stateOf(c).world, uuidOf(c)]
       const { past, follow } = unwrap(
         await watchOrder(world, {
           uuid,
@@ -206,7 +206,7 @@ export const orderEndpoints: readonly Endpoint[] = [
           caller: {
             hasKey: key !== undefined,
             names:
-              key === undefined ? limitKeys(c.get('clientIp')) : [key.keyId, key.walletAddress],
+              key === undefined ? limitKeys(stateOf(c).clientIp) : [key.keyId, key.walletAddress],
           },
           key: key && { ...key, hash: presentedHash(c) },
         }),
@@ -239,7 +239,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
-      const [world, now] = [c.get('world'), c.get('now')]
+      const [world, now] = [stateOf(c).world, stateOf(c).now]
       // A public list: an authenticated reader may decide by what it reads.
       if (viewer === undefined) {
         const { value, headers } = await readLagging(c, (db) => listOrders(db, query, viewer, now))
@@ -260,7 +260,7 @@ function uuidOf(c: AppContext): string {
 }
 
 function lastEventId(c: AppContext): number {
-  const given = wire.EventHeaders.safeParse({ 'Last-Event-ID': c.req.header('last-event-id') })
+  const given = wire.EventHeaders.safeParse({ 'Last-Event-ID': headerOf(c, 'last-event-id') })
   if (!given.success)
     return unwrap(refuse('invalidRequest', { problem: 'Last-Event-ID must be the id of an event' }))
   return Number(given.data['Last-Event-ID'] ?? 0)

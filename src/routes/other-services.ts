@@ -3,7 +3,7 @@ import { REFUSALS, type RefusalReason } from '../errors.ts'
 import { recordSuccess } from '../gate/counters.ts'
 import type { Window } from '../gate/windows.ts'
 import { readBody, readQuery } from '../http/body.ts'
-import { type AppContext, worldOfRequest } from '../http/context.ts'
+import { type AppContext, stateOf, worldOfRequest } from '../http/context.ts'
 import { authenticateKey, oneOfTwoSecrets, presentedSecretOf } from '../http/credentials/key.ts'
 import { authenticateService, requireScopeOf } from '../http/credentials/service.ts'
 import { verifyToldRequest } from '../http/credentials/signature.ts'
@@ -59,7 +59,7 @@ const forwardAuth = (method: 'get' | 'post'): Endpoint => ({
     'requestReplayed',
   ],
   async handle(c) {
-    c.set('isForwardAuth', true)
+    stateOf(c).isForwardAuth = true
     const service = await authenticateService(c)
     const { scope, cost } = unwrap(readQuery(c, ForwardAuthQuery))
     requireScopeOf(service, scope)
@@ -114,10 +114,10 @@ async function verdictOf(
   service: CallingService,
   question: Question,
 ): Promise<KeyVerdict> {
-  const world = c.get('world')
+  const world = stateOf(c).world
   const ip = question.ip === undefined ? undefined : canonicalAddress(question.ip)
   const shown = await presentedBy(c, question)
-  if (!shown.ok) return refusedKey(c, shown, c.get('now'))
+  if (!shown.ok) return refusedKey(c, shown, stateOf(c).now)
   const presented = shown.value
   const decision = await world.gate({
     ...presented,
@@ -126,7 +126,7 @@ async function verdictOf(
     cost: question.cost,
   })
   if (!decision.ok && decision.reason === 'unavailable') return unwrap(decision)
-  const { keyId, shard, at = c.get('now') } = decision
+  const { keyId, shard, at = stateOf(c).now } = decision
   if (keyId !== undefined && shard !== undefined)
     world.usage.record({
       keyId,
@@ -141,8 +141,8 @@ async function verdictOf(
   if (!decision.ok) return refusedKey(c, decision, at)
   const { walletAddress, rights, windows, endsAt } = decision.value
   await recordSuccess(world.db, decision.value, question.cost)
-  const limits = { requestId: c.get('requestId'), now: at, windows, keyEndsAt: endsAt }
-  const { 'Cache-Control': _, ...headers } = headersOfLimits(limits)
+  const headed = { requestId: stateOf(c).requestId, now: at, keyEndsAt: endsAt }
+  const { 'Cache-Control': _, ...headers } = headersOfLimits(headed, windows)
   return {
     valid: true,
     code: 'OK',
@@ -180,11 +180,11 @@ function refusedKey(
   at: number,
 ): KeyVerdict {
   const { status } = REFUSALS[reason]
-  const requestId = c.get('requestId')
+  const requestId = stateOf(c).requestId
   const limits =
     windows === undefined
       ? { 'Cache-Control': 'no-store', 'X-Request-Id': requestId }
-      : headersOfLimits({ requestId, now: at, windows, keyEndsAt: undefined })
+      : headersOfLimits({ requestId, now: at, keyEndsAt: undefined }, windows)
   return {
     valid: false,
     httpStatus: status,

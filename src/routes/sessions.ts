@@ -1,5 +1,5 @@
 import { SignedBody } from '../actions/schemas.ts'
-import { worldOfRequest } from '../http/context.ts'
+import { stateOf, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import { authenticateSession } from '../http/credentials/session.ts'
 import { readSignedBody } from '../http/credentials/wallet.ts'
@@ -41,7 +41,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      const created = unwrap(await createSession(worldOfRequest(c), action, c.get('now')))
+      const created = unwrap(await createSession(worldOfRequest(c), action, stateOf(c).now))
       return respondCreated(c, created, '/sessions/self')
     },
   },
@@ -56,7 +56,7 @@ export const sessionEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const session = await authenticateSession(c)
-      await endSession(c.get('world'), session, c.get('now'))
+      await endSession(stateOf(c).world, session, stateOf(c).now)
       return respond(c, { status: 'success', message: 'The session has ended' })
     },
   },

@@ -1,7 +1,7 @@
 import { SignedHeaders } from '../actions/schemas.ts'
 import { recordSuccess } from '../gate/counters.ts'
 import { readQuery } from '../http/body.ts'
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, headerOf, stateOf } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import { authenticateKey, presentedHash, presentsKey } from '../http/credentials/key.ts'
 import { authenticateSession, presentsSession } from '../http/credentials/session.ts'
@@ -65,7 +65,7 @@ export const walletEndpoints: readonly Endpoint[] = [
     ],
     async handle(c) {
       const viewer = await readAccountViewer(c)
-      return respond(c, await findAccount(c.get('world'), viewer, c.get('now')))
+      return respond(c, await findAccount(stateOf(c).world, viewer, stateOf(c).now))
     },
   },
   {
@@ -109,7 +109,7 @@ export const walletEndpoints: readonly Endpoint[] = [
     refusals: [...streamRefusals],
     async handle(c) {
       // Browsers open WebSockets to any site: CORS does not hold for them, and is applied here.
-      if (c.req.header('origin') !== undefined && c.get('origin') === undefined)
+      if (headerOf(c, 'origin') !== undefined && stateOf(c).origin === undefined)
         return unwrap(
           refuse('invalidRequest', { problem: 'pages of this origin may not open the stream' }),
         )
@@ -121,7 +121,7 @@ export const walletEndpoints: readonly Endpoint[] = [
           refuse('invalidRequest', { problem: 'this is a WebSocket: send Upgrade: websocket' }),
         )
       }
-      const { now } = c.get('world')
+      const { now } = stateOf(c).world
       accept({ open: (socket) => follow(writerOf(socket, now)), abandon: release })
       return respondWithText(c, null, 200)
     },
@@ -151,11 +151,11 @@ function writerOf(socket: OpenSocket, now: () => number): Parameters<FollowWalle
 async function openWatch(c: AppContext): Promise<WatchedWallet> {
   const reader = await authenticateWatcher(c)
   const query = unwrap(readQuery(c, wire.StreamQuery))
-  const given = wire.StreamHeaders.safeParse({ 'Last-Event-ID': c.req.header('last-event-id') })
+  const given = wire.StreamHeaders.safeParse({ 'Last-Event-ID': headerOf(c, 'last-event-id') })
   if (!given.success)
     return unwrap(refuse('invalidRequest', { problem: 'Last-Event-ID must be the id of an event' }))
   const after = given.data['Last-Event-ID'] ?? query.after
-  return unwrap(await watchWallet(c.get('world'), { ...reader, after }, c.get('now')))
+  return unwrap(await watchWallet(stateOf(c).world, { ...reader, after }, stateOf(c).now))
 }
 
 async function authenticateWatcher(
@@ -167,7 +167,7 @@ async function authenticateWatcher(
     return { walletAddress, credential: { kind: 'session', sessionId } }
   }
   const key = await authenticateKey(c, 'read')
-  await recordSuccess(c.get('world').db, key)
+  await recordSuccess(stateOf(c).world.db, key)
   const { createdBy } = viewerOfKey(key)
   const { keyId, walletAddress } = key
   const credential = keyCredential({ keyId, walletAddress, createdBy }, presentedHash(c))
@@ -178,6 +178,6 @@ async function readAccountViewer(c: AppContext): Promise<OrderViewer> {
   if (presentsSession(c) || !presentsKey(c))
     return { walletAddress: await authenticateReader(c, GET_ACCOUNT) }
   const key = await authenticateKey(c, 'read')
-  await recordSuccess(c.get('world').db, key)
+  await recordSuccess(stateOf(c).world.db, key)
   return viewerOfKey(key)
 }

@@ -1,7 +1,7 @@
 import type { SignedAction } from '../actions/action.ts'
 import { type ActionSchema, SignedBody, SignedHeaders } from '../actions/schemas.ts'
 import { readQuery } from '../http/body.ts'
-import { type AppContext, worldOfRequest } from '../http/context.ts'
+import { type AppContext, stateOf, worldOfRequest } from '../http/context.ts'
 import { limitByAddress } from '../http/credentials/address.ts'
 import {
   authenticateReader,
@@ -94,7 +94,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     async handle(c) {
       limitByAddress(c)
       const action = await readSignedBody(c, CREATE)
-      const created = unwrap(await createWebhook(worldOfRequest(c), action, c.get('now')))
+      const created = unwrap(await createWebhook(worldOfRequest(c), action, stateOf(c).now))
       return respondCreated(c, created, `/webhooks/${created.webhookId}/deliveries`)
     },
   },
@@ -110,7 +110,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     refusals: readRefusals,
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
-      const webhooks = await listWebhooks(c.get('world').db, walletAddress, c.get('now'))
+      const webhooks = await listWebhooks(stateOf(c).world.db, walletAddress, stateOf(c).now)
       return respond(c, { status: 'success', webhooks })
     },
   },
@@ -134,7 +134,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       const signable = update(named(c))
       const action = requireNamed(c, await readSignedBody(c, signable), signable)
-      return respond(c, unwrap(await updateWebhook(worldOfRequest(c), action, c.get('now'))))
+      return respond(c, unwrap(await updateWebhook(worldOfRequest(c), action, stateOf(c).now)))
     },
   },
   {
@@ -153,7 +153,10 @@ export const webhookEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       const signable = rotate(named(c))
       const action = requireNamed(c, await readSignedBody(c, signable), signable)
-      return respond(c, unwrap(await rotateWebhookSecret(worldOfRequest(c), action, c.get('now'))))
+      return respond(
+        c,
+        unwrap(await rotateWebhookSecret(worldOfRequest(c), action, stateOf(c).now)),
+      )
     },
   },
   {
@@ -171,7 +174,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       const signable = remove(named(c))
       const action = requireNamed(c, await readSignedBodyOrHeaders(c, signable), signable)
-      const auditHead = unwrap(await deleteWebhook(worldOfRequest(c), action, c.get('now')))
+      const auditHead = unwrap(await deleteWebhook(worldOfRequest(c), action, stateOf(c).now))
       return respond(c, { status: 'success', webhookId: action.members.webhookId, auditHead })
     },
   },
@@ -189,7 +192,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       const signable = test(named(c))
       const action = requireNamed(c, await readSignedBody(c, signable), signable)
-      const queued = unwrap(await testWebhook(worldOfRequest(c), action, c.get('now')))
+      const queued = unwrap(await testWebhook(worldOfRequest(c), action, stateOf(c).now))
       return respond(c, { status: 'success', queued })
     },
   },
@@ -208,7 +211,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const query = unwrap(readQuery(c, wire.DeliveryQuery))
-      const deliveries = await listDeliveries(c.get('world').db, walletAddress, named(c), query)
+      const deliveries = await listDeliveries(stateOf(c).world.db, walletAddress, named(c), query)
       if (deliveries === undefined) return unwrap(refuse('webhookNotFound'))
       return respond(c, { status: 'success', deliveries })
     },
@@ -227,7 +230,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
       limitByAddress(c)
       const signable = replay(named(c))
       const action = requireNamed(c, await readSignedBody(c, signable), signable)
-      const queued = unwrap(await replayWebhook(worldOfRequest(c), action, c.get('now')))
+      const queued = unwrap(await replayWebhook(worldOfRequest(c), action, stateOf(c).now))
       return respond(c, { status: 'success', queued })
     },
   },
@@ -247,7 +250,7 @@ export const webhookEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, NOTICES)
       const query = unwrap(readQuery(c, wire.NoticeQuery))
-      const { notices, next } = await listNotices(c.get('world').db, walletAddress, query)
+      const { notices, next } = await listNotices(stateOf(c).world.db, walletAddress, query)
       return respond(c, {
         status: 'success',
         notices,

@@ -1,4 +1,4 @@
-import type { AppContext } from '../http/context.ts'
+import { type AppContext, headerOf } from '../http/context.ts'
 import type { Log } from '../log.ts'
 
 /** What CF-Connecting-IP says of requests that Workers of other accounts send: one address for all of them. */
@@ -17,7 +17,7 @@ export function cloudflareAddress(log: Log): (c: AppContext) => string {
       hasWarned = true
       return ''
     }
-    const address = c.req.header('cf-connecting-ip') ?? ''
+    const address = headerOf(c, 'cf-connecting-ip') ?? ''
     return address === OF_OTHER_WORKERS ? '' : address
   }
 }

@@ -2,9 +2,11 @@ import { createHash, hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { sql } from 'drizzle-orm'
 import { readEncryptionKeys } from '../../src/crypto/keys.ts'
-import type { Database } from '../../src/db/database.ts'
+import { type Database, rows } from '../../src/db/database.ts'
 import { SHARDS, walletShard } from '../../src/db/shard.ts'
+import { type Rights, type RightsValues, readRights, rightsText } from '../../src/keys/rights.ts'
 import { parseSecret, shardOf } from '../../src/keys/secret.ts'
+import { RIGHTS } from '../../src/keys/terms-sql.ts'
 import { memoize } from '../../src/memoize.ts'
 import { openNativeMac } from '../../src/node/crypto.ts'
 import { addressOf } from '../../src/stacks/sign.ts'
@@ -62,18 +64,39 @@ export async function seedKeys(db: Database, count: number): Promise<void> {
     INSERT INTO signed_actions (wallet_address, action, message, message_hash, signature, public_key, accepted_at)
     SELECT wallet, 'create_api_key', '{}', '\\x00', '', '', now()
     FROM unnest(${`{${wallets.join(',')}}`}::text::text[]) AS wallet`)
+  const grants = await rows<{ id: number; wallet: string }>(
+    db,
+    sql`SELECT id::int AS id, wallet_address AS wallet FROM signed_actions`,
+  )
+  const grantOf = new Map(grants.map(({ id, wallet }) => [wallet, id]))
+  const createdAt = Date.now()
+  let like: Rights | undefined
   for (let from = 0; from < count; from += CHUNK) {
-    const numbers = Array.from({ length: Math.min(CHUNK, count - from) }, (_, at) => from + at)
-    const hashes = `{${numbers.map((n) => `"\\\\x${hash('sha256', tokenOf(n))}"`).join(',')}}`
+    const made = Array.from({ length: Math.min(CHUNK, count - from) }, (_, at) => {
+      const [n, keyHash] = [from + at, hash('sha256', tokenOf(from + at))]
+      const id = `key_${createHash('md5').update(keyHash).digest('hex').slice(0, 17)}`
+      const [walletAddress, name] = [walletOf(n), `bench ${n + 1}`]
+      return { id, keyHash, walletAddress, name, grantId: grantOf.get(walletAddress) as number }
+    })
+    const macs = made.map((key) => like && mac(rightsText({ ...like, ...key })))
+    const array = (texts: readonly unknown[]) =>
+      `{${texts.map((text) => text ?? 'NULL').join(',')}}`
     await db.execute(sql`
-      INSERT INTO api_keys
-        (id, key_hash, key_preview, wallet_address, name, permissions, grant_id, created_at)
-      SELECT 'key_' || left(md5(key_hash), 17), key_hash, 'ck_live_0000...0000', wallet_address,
-        'bench ' || (${from}::int + ordinal), '{create,execute,cancel}', grants.id, now()
-      FROM unnest(${hashes}::text::bytea[]) WITH ORDINALITY AS made (key_hash, ordinal)
-      JOIN signed_actions AS grants
-        ON wallet_address = (${`{${wallets.join(',')}}`}::text::text[])[1 + (${from}::int + ordinal - 1) % ${WALLETS}::int]`)
-    // By their hashes: no index has those without a MAC, and reading the table for each chunk takes longer as it grows.
-    await writeMacs(db, mac, sql`key_hash = ANY (${hashes}::text::bytea[])`)
+      INSERT INTO api_keys (id, key_hash, rights_mac, key_preview, wallet_address, name, permissions, grant_id, created_at)
+      SELECT id, decode(hash, 'hex'), decode(mac, 'hex'), 'ck_live_0000...0000', wallet, name,
+        '{create,execute,cancel}', grant_id, ${new Date(createdAt).toISOString()}::timestamptz
+      FROM unnest(${array(made.map(({ id }) => id))}::text::text[], ${array(made.map(({ keyHash }) => keyHash))}::text::text[],
+        ${array(macs)}::text::text[], ${array(made.map(({ walletAddress }) => walletAddress))}::text::text[],
+        ${array(made.map(({ name }) => name))}::text::text[], ${array(made.map(({ grantId }) => grantId))}::text::bigint[])
+        AS made (id, hash, mac, wallet, name, grant_id)`)
+    // The others are sealed as they are inserted: all terms of theirs are those of the first ones.
+    if (like === undefined) {
+      await writeMacs(db, mac, sql`true`)
+      const [first] = await rows<{ rights: RightsValues }>(
+        db,
+        sql`SELECT ${RIGHTS} AS rights FROM api_keys LIMIT 1`,
+      )
+      like = first && readRights(first.rights)
+    }
   }
 }

@@ -55,8 +55,8 @@ type Section = (typeof SECTIONS)[number]
 
 const USAGE = `npm run bench -- [options]
   --rounds N          turns that each side takes (3)
-  --seconds S         length of a turn (1.5)
-  --connections A,B   how many at once (1,16,64,256)
+  --seconds S         length of a turn (1)
+  --connections A,B   how many at once (1,64,256)
   --keys A,B          few keys and many (1000,1000000); one number leaves the many out
   --only A,B          of: ${SECTIONS.join(', ')}
   --json FILE         write down everything that was measured
@@ -132,9 +132,9 @@ function readPlan(): Plan {
   )
   return {
     rounds: numbers(values.rounds ?? (quick ? '1' : '3'))[0] as number,
-    seconds: numbers(values.seconds ?? (quick ? '0.4' : '1.5'))[0] as number,
-    warmSeconds: quick ? 0.1 : 0.5,
-    connections: numbers(values.connections ?? (quick ? '1,64' : '1,16,64,256')),
+    seconds: numbers(values.seconds ?? (quick ? '0.4' : '1'))[0] as number,
+    warmSeconds: quick ? 0.1 : 0.3,
+    connections: numbers(values.connections ?? (quick ? '1,64' : '1,64,256')),
     executes: quick ? 40 : 1_000,
     only: new Set(only as Section[]),
     smallKeys,

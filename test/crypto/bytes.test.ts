@@ -14,6 +14,11 @@ describe('Bytes', () => {
     )
   })
 
+  it.each([255, 256, 257, 12_000])('are written alike, also %i of them', (length) => {
+    const bytes = Uint8Array.from({ length }, (_, at) => (at * 31) & 255)
+    expect(toHex(bytes)).toBe(Buffer.from(bytes).toString('hex'))
+  })
+
   it('are hashed as SHA-256; a text as its UTF-8', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {

@@ -7,7 +7,7 @@ import { readForwarded } from '../../src/http/forwarded.ts'
 async function read(headers: Record<string, string>, isFromProxy = true): Promise<unknown> {
   const app = new Hono<AppEnv>()
   app.get('/', (c) => {
-    c.set('isFromProxy', () => isFromProxy)
+    c.set('state', { isFromProxy: () => isFromProxy } as never)
     return c.json(readForwarded(c) ?? null)
   })
   return (await app.request('/', { headers })).json()

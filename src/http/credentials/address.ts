@@ -1,6 +1,6 @@
 import { retryAfterSeconds } from '../../gate/windows.ts'
 import { refuse } from '../../result.ts'
-import type { AppContext } from '../context.ts'
+import { type AppContext, stateOf } from '../context.ts'
 import type { IpBucket } from '../ip-limits.ts'
 import { unwrap } from '../problem.ts'
 
@@ -19,9 +19,9 @@ export function countFailedKey(c: AppContext): void {
 }
 
 function count(c: AppContext, bucket: IpBucket): void {
-  const window = c.get('world').ipLimits.take(bucket, c.get('clientIp'), c.get('now'))
+  const window = stateOf(c).world.ipLimits.take(bucket, stateOf(c).clientIp, stateOf(c).now)
   const windows = [{ ...window, remaining: Math.max(0, window.remaining) }]
-  c.set('windows', windows)
+  stateOf(c).windows = windows
   if (window.remaining < 0)
-    unwrap(refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, c.get('now')) }))
+    unwrap(refuse('rateLimited', { retryAfterSeconds: retryAfterSeconds(windows, stateOf(c).now) }))
 }

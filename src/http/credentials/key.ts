@@ -11,7 +11,7 @@ import {
 import { ok, type Refused, type Result, refuse } from '../../result.ts'
 import { SIGNATURE_TAG } from '../../signed-requests/base.ts'
 import { UNKNOWN_ADDRESS } from '../../wire/ip.ts'
-import type { AppContext } from '../context.ts'
+import { type AppContext, headerOf, stateOf } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey, limitByAddress } from './address.ts'
 import { bearerOf } from './bearer.ts'
@@ -22,11 +22,11 @@ import { authenticateSignature, presentsRequestSignature } from './signature.ts'
  * proxy in front of the service, is not for this service. A key without a scheme is a mistake that is refused as such.
  */
 export function presentsKey(c: AppContext): boolean {
-  if (c.req.header('x-api-key') !== undefined || presentsRequestSignature(c)) return true
-  const authorization = c.req.header('authorization') ?? ''
+  if (headerOf(c, 'x-api-key') !== undefined || presentsRequestSignature(c)) return true
+  const authorization = headerOf(c, 'authorization') ?? ''
   return (
     /^Bearer(\s|$)/i.test(authorization) ||
-    authorization.startsWith(c.get('world').config.KEY_PREFIX)
+    authorization.startsWith(stateOf(c).world.config.KEY_PREFIX)
   )
 }
 
@@ -39,36 +39,30 @@ export async function authenticateKey(
   scope: Permission | undefined,
   { uuid, cost }: Pick<GateRequest, 'uuid' | 'cost'> = {},
 ): Promise<Admission> {
-  const world = c.get('world')
-  const clientIp = c.get('clientIp')
+  const state = stateOf(c)
   // Without a promise for a secret: requests that arrive together are then asked about together.
-  const presented = presentsRequestSignature(c)
+  const presented: PresentedSecret & { signedAt?: number } = presentsRequestSignature(c)
     ? await authenticateSignature(c)
     : readPresentedKey(c)
-  c.set('keyHash', presented.hash)
-  const decision = await world.gate({
-    ...presented,
-    ip: clientIp === UNKNOWN_ADDRESS ? undefined : clientIp,
-    scope,
-    uuid,
-    cost,
-  })
-  c.set('keyId', decision.keyId)
-  c.set('keyShard', decision.shard)
-  if (decision.at !== undefined) c.set('now', decision.at)
+  const { hash, shard, signedAt } = presented
+  const ip = state.clientIp === UNKNOWN_ADDRESS ? undefined : state.clientIp
+  state.keyHash = hash
+  const decision = await state.world.gate({ hash, shard, signedAt, ip, scope, uuid, cost })
+  state.keyId = decision.keyId
+  state.keyShard = decision.shard
+  if (decision.at !== undefined) state.now = decision.at
   if (decision.ok) {
-    c.set('keyEndsAt', decision.value.endsAt)
-    const secretHash = oneOfTwoSecrets(decision.value, presented, c.get('now'))
-    if (secretHash !== undefined) c.set('secretHash', secretHash)
+    state.keyEndsAt = decision.value.endsAt
+    state.secretHash = oneOfTwoSecrets(decision.value, presented, state.now)
   }
-  if (decision.windows !== undefined) c.set('windows', decision.windows)
+  if (decision.windows !== undefined) state.windows = decision.windows
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
 }
 
 /** What the gate found the key by that `authenticateKey` admitted. */
 export function presentedHash(c: AppContext): KeyHash {
-  return c.get('keyHash') as KeyHash
+  return stateOf(c).keyHash as KeyHash
 }
 
 /** As the gate is given it, for an act that the gate does not admit: nothing that the process remembers of the key is used. */
@@ -101,7 +95,7 @@ function readPresentedKey(c: AppContext): PresentedSecret {
 
 /** The hash and the shard of a secret; undefined where its shape or checksum is wrong. */
 export function presentedSecretOf(c: AppContext, text: string): PresentedSecret | undefined {
-  const { config, hashSecret } = c.get('world')
+  const { config, hashSecret } = stateOf(c).world
   const secret = parseSecret(config.KEY_PREFIX, text)
   if (secret === undefined) return undefined
   return { hash: hashSecret(secret), shard: shardOf(config.KEY_PREFIX, secret) }
@@ -117,7 +111,7 @@ export function readNamedSecret(
   keyHash: string | undefined,
 ): Secret | undefined {
   if (keyHash === undefined) return undefined
-  const world = c.get('world')
+  const world = stateOf(c).world
   const text = presentedKey(c)
   const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
   if (secret !== undefined && world.hashSecret(secret) === keyHash) {
@@ -139,8 +133,8 @@ export function readNamedSecret(
 
 /** A header that is sent twice arrives as one, joined by commas (RFC 9110 s5.3). No key has a comma; credentials of other schemes do. */
 function sentTwice(c: AppContext): Refused<'invalidRequest'> | undefined {
-  const key = c.req.header('x-api-key')
-  const authorization = c.req.header('authorization') ?? ''
+  const key = headerOf(c, 'x-api-key')
+  const authorization = headerOf(c, 'authorization') ?? ''
   const name = key?.includes(',')
     ? 'X-API-Key'
     : /^Bearer\s.*,/i.test(authorization)
@@ -151,14 +145,14 @@ function sentTwice(c: AppContext): Refused<'invalidRequest'> | undefined {
 
 /** A signature for another reader, where this one got none. */
 function untagged(c: AppContext): Refused<'apiKeyInvalid'> | undefined {
-  if (c.req.header('signature-input') === undefined || presentsKey(c)) return undefined
+  if (headerOf(c, 'signature-input') === undefined || presentsKey(c)) return undefined
   return refuse('apiKeyInvalid', {
     problem: `Signature-Input has no signature with tag="${SIGNATURE_TAG}"`,
   })
 }
 
 function presentedKey(c: AppContext): Result<string, 'invalidRequest' | 'apiKeyInvalid'> {
-  const header = c.req.header('x-api-key')
+  const header = headerOf(c, 'x-api-key')
   const bearer = bearerOf(c)
   if (header !== undefined && bearer !== undefined && header !== bearer)
     return refuse('invalidRequest', { problem: 'X-API-Key and Authorization carry different keys' })

@@ -2,7 +2,7 @@ import type { Permission } from '../../keys/scope.ts'
 import { parseSecret, SERVICE_PREFIX } from '../../keys/secret.ts'
 import { refuse } from '../../result.ts'
 import type { CallingService } from '../../service-credentials/credential.ts'
-import type { AppContext } from '../context.ts'
+import { type AppContext, stateOf } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey, limitByAddress } from './address.ts'
 
@@ -17,7 +17,7 @@ export const SERVICE_HEADER = 'X-Service-Credential'
  * credential is not limited by address: all its requests come from one.
  */
 export async function authenticateService(c: AppContext): Promise<CallingService> {
-  const world = c.get('world')
+  const world = stateOf(c).world
   const text = c.req.header(SERVICE_HEADER)
   const secret = text === undefined ? undefined : parseSecret(SERVICE_PREFIX, text)
   if (secret === undefined) {
@@ -26,8 +26,8 @@ export async function authenticateService(c: AppContext): Promise<CallingService
     return unwrap(refuse('serviceCredentialInvalid', { problem: `${SERVICE_HEADER} is needed` }))
   }
   const decision = await world.useCredential(world.hashSecret(secret))
-  if (decision.at !== undefined) c.set('now', decision.at)
-  if (decision.windows !== undefined) c.set('windows', decision.windows)
+  if (decision.at !== undefined) stateOf(c).now = decision.at
+  if (decision.windows !== undefined) stateOf(c).windows = decision.windows
   else if (!decision.ok && decision.reason !== 'unavailable') countFailedKey(c)
   return unwrap(decision)
 }

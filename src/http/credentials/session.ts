@@ -2,7 +2,7 @@ import { parseSecret, shardOf } from '../../keys/secret.ts'
 import { refuse } from '../../result.ts'
 import { findSession } from '../../sessions/find.ts'
 import { SESSION_PREFIX } from '../../sessions/session.ts'
-import type { AppContext } from '../context.ts'
+import { type AppContext, stateOf } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey } from './address.ts'
 import { bearerOf } from './bearer.ts'
@@ -16,7 +16,7 @@ export function presentsSession(c: AppContext): boolean {
 export async function authenticateSession(
   c: AppContext,
 ): Promise<{ id: string; walletAddress: string }> {
-  const world = c.get('world')
+  const world = stateOf(c).world
   const secret = parseSecret(SESSION_PREFIX, bearerOf(c) ?? '')
   const session =
     secret === undefined
@@ -24,7 +24,7 @@ export async function authenticateSession(
       : await findSession(
           world,
           { hash: world.hashSecret(secret), shard: shardOf(SESSION_PREFIX, secret) },
-          c.get('now'),
+          stateOf(c).now,
         )
   if (!session.ok) countFailedKey(c)
   return unwrap(session)

@@ -12,14 +12,14 @@ import {
   verifyRequest,
 } from '../../signed-requests/verify.ts'
 import { keepBodyText } from '../body.ts'
-import type { AppContext } from '../context.ts'
+import { type AppContext, headerOf, stateOf } from '../context.ts'
 import { readForwarded } from '../forwarded.ts'
 import { unwrap } from '../problem.ts'
 import { countFailedKey } from './address.ts'
 
 /** Whether the request has a signature of an API key (RFC 9421), valid or not. Signatures with other tags are for other readers. */
 export function presentsRequestSignature(c: AppContext): boolean {
-  return hasSignature(c.req.header('signature-input'))
+  return hasSignature(headerOf(c, 'signature-input'))
 }
 
 /**
@@ -30,16 +30,16 @@ export async function authenticateSignature(
   c: AppContext,
   { fresh = false }: { fresh?: boolean } = {},
 ): Promise<VerifiedSignature> {
-  if (c.req.header('x-api-key') !== undefined || c.req.header('authorization') !== undefined)
+  if (headerOf(c, 'x-api-key') !== undefined || headerOf(c, 'authorization') !== undefined)
     unwrap(
       refuse('invalidRequest', {
         problem: 'a signed request has no other credential: leave X-API-Key and Authorization out',
       }),
     )
-  const world = c.get('world')
-  const now = c.get('now')
+  const world = stateOf(c).world
+  const now = stateOf(c).now
   const parts =
-    c.get('isForwardAuth') === true
+    stateOf(c).isForwardAuth === true
       ? partsOfForwarded(c)
       : partsOf(c, unwrap(await keepBodyText(c)))
   const signed = readSignedRequest(parts, now)
@@ -61,7 +61,7 @@ export async function authenticateSignature(
 function partsOf(c: AppContext, body: string): RequestParts {
   return {
     method: c.req.method,
-    authority: publicHost(c, c.req.header('host') ?? new URL(c.req.url).host),
+    authority: publicHost(c, headerOf(c, 'host') ?? new URL(c.req.url).host),
     ...targetOfUrl(c.req.url),
     header: (name) => c.req.header(name),
     body,
@@ -100,7 +100,7 @@ export async function verifyToldRequest(
   c: AppContext,
   { method, url, headers }: ToldRequest,
 ): Promise<Result<VerifiedSignature, ReadReason | RequestVerifyReason>> {
-  const now = c.get('now')
+  const now = stateOf(c).now
   const fields = new Map(Object.entries(headers).map(([name, text]) => [name.toLowerCase(), text]))
   const authority = publicHost(c, new URL(url).host)
   const target = { method, authority, ...targetOfUrl(url) }
@@ -108,7 +108,7 @@ export async function verifyToldRequest(
     { ...target, header: (name) => fields.get(name), body: undefined },
     now,
   )
-  return signed.ok ? verifyRequest(c.get('world'), signed.value, { authority, now }) : signed
+  return signed.ok ? verifyRequest(stateOf(c).world, signed.value, { authority, now }) : signed
 }
 
 /**
@@ -117,7 +117,7 @@ export async function verifyToldRequest(
  */
 function publicHost(c: AppContext, sent: string): string {
   const host = sent.toLowerCase()
-  const { PUBLIC_HOSTS: hosts } = c.get('world').config
+  const { PUBLIC_HOSTS: hosts } = stateOf(c).world.config
   const [first] = hosts
   return first === undefined || hosts.includes(host) ? host : first
 }

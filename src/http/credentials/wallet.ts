@@ -6,7 +6,7 @@ import type { Admission } from '../../gate/decide.ts'
 import type { Scope } from '../../keys/scope.ts'
 import { refuse } from '../../result.ts'
 import { readBody } from '../body.ts'
-import type { AppContext } from '../context.ts'
+import { type AppContext, headerOf, stateOf } from '../context.ts'
 import { unwrap } from '../problem.ts'
 import { limitByAddress } from './address.ts'
 import { authenticateKey, presentsKey } from './key.ts'
@@ -110,9 +110,9 @@ export function readSignedHeaders<Schema extends ActionSchema>(
   signable: Signable<Schema>,
 ): SignedAction<z.output<Schema>> {
   const [message, signature, walletAddress] = [
-    c.req.header('x-message'),
-    c.req.header('x-signature'),
-    c.req.header('x-wallet-address'),
+    headerOf(c, 'x-message'),
+    headerOf(c, 'x-signature'),
+    headerOf(c, 'x-wallet-address'),
   ]
   if (message === undefined || signature === undefined || walletAddress === undefined)
     return unwrap(
@@ -128,7 +128,7 @@ export function readSignedHeaders<Schema extends ActionSchema>(
     return unwrap(refuse('invalidRequest', { problem: `${twice} is sent twice: send it once` }))
   return verifyPresented(
     c,
-    { message, signature, walletAddress, publicKey: c.req.header('x-public-key') },
+    { message, signature, walletAddress, publicKey: headerOf(c, 'x-public-key') },
     signable,
   )
 }
@@ -139,8 +139,8 @@ export function verifyPresented<Schema extends ActionSchema>(
   presented: PresentedMessage,
   signable: Signable<Schema>,
 ): SignedAction<z.output<Schema>> {
-  const policy = { ...c.get('world'), example: expectedMembers(c, signable) }
-  return unwrap(verifyAction(presented, signable.schema, policy, c.get('now')))
+  const policy = { ...stateOf(c).world, example: expectedMembers(c, signable) }
+  return unwrap(verifyAction(presented, signable.schema, policy, stateOf(c).now))
 }
 
 /** The members to sign, with the service's current time and its domain. */
@@ -148,6 +148,6 @@ function expectedMembers(
   c: AppContext,
   { example }: Signable<ActionSchema>,
 ): Record<string, unknown> {
-  const { SIGNED_DOMAIN: domain } = c.get('world').config
-  return { ...example, timestamp: c.get('now'), ...(domain !== undefined && { domain }) }
+  const { SIGNED_DOMAIN: domain } = stateOf(c).world.config
+  return { ...example, timestamp: stateOf(c).now, ...(domain !== undefined && { domain }) }
 }
