@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { isOutage, messageOf, rows } from '../db/database.ts'
 import { inShardsSql, splitByGroup } from '../db/distribution.ts'
-import { later, milliseconds } from '../db/time.ts'
+import { later, milliseconds, searchTime } from '../db/time.ts'
 import { isUnendedSql } from '../keys/liveness-sql.ts'
 import { actsAtSql, SILENT_SINCE } from '../keys/watches.ts'
 import { isOpenSql } from '../orders/lifecycle.ts'
@@ -51,12 +51,12 @@ async function actOn(services: AlertServices, watch: DueWatch): Promise<void> {
 
 /** Where tables are distributed, the shards of what is due are found first, and each group of them has a statement of its own. */
 async function takeDue(services: AlertServices): Promise<DueWatch[]> {
-  const { db, databaseTime, distribution } = services
+  const { db, distribution } = services
   if (distribution === undefined) return takeIn(services, MAX_WATCHES, () => sql``)
   const shards = await rows<{ shard: number }>(
     db,
     sql`SELECT DISTINCT shard FROM (
-      SELECT shard FROM key_watches WHERE due_at <= ${databaseTime()} LIMIT ${MAX_WATCHES}::int) AS due`,
+      SELECT shard FROM key_watches WHERE due_at <= ${searchTime(services)} LIMIT ${MAX_WATCHES}::int) AS due`,
   )
   const taken: DueWatch[] = []
   for (const group of splitByGroup(distribution, shards, ({ shard }) => shard)) {
@@ -77,16 +77,16 @@ async function takeDue(services: AlertServices): Promise<DueWatch[]> {
  * may run no function of a zone.
  */
 function takeIn(
-  { db, databaseTime }: AlertServices,
+  services: AlertServices,
   limit: number,
   inShards: (table: string) => SQL,
 ): Promise<DueWatch[]> {
-  const at = databaseTime()
+  const at = services.databaseTime()
   const seconds = sql`(heartbeat ->> 'seconds')::int`
   return rows<DueWatch>(
-    db,
+    services.db,
     sql`WITH due AS (
-        SELECT * FROM key_watches WHERE due_at <= ${at}${inShards('key_watches')}
+        SELECT * FROM key_watches WHERE due_at <= ${searchTime(services)}${inShards('key_watches')}
         ORDER BY due_at LIMIT ${sql.raw(String(limit))} FOR NO KEY UPDATE SKIP LOCKED
       ), seen AS (
         SELECT watch.key_id, watch.rule, watch.silent_since, heartbeat, suspended_at, alerts,

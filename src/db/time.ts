@@ -19,6 +19,21 @@ export function clockOf(distribution: Distribution | undefined, now: () => numbe
   return distribution?.hasManyServers === true ? () => timestamptz(now()) : postgresClock
 }
 
+/**
+ * The time of a search: read once, as its statement begins, so that an index can look it up. A search that reads the clock for each row reads
+ * all rows of an index when none is due. Not for guards, which may have waited for a row.
+ */
+export function searchTime({
+  databaseTime,
+  distribution,
+}: {
+  databaseTime: DatabaseClock
+  distribution?: Distribution | undefined
+}): SQL {
+  // A parameter where several servers keep rows.
+  return distribution?.hasManyServers === true ? databaseTime() : sql`(SELECT ${databaseTime()})`
+}
+
 /** The time that a process was told, or Postgres' own where that is later: a statement that waited extends nothing. */
 export function latest(processTime: SQL): SQL {
   return sql`greatest(${processTime}, clock_timestamp())`

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Database, rows } from '../db/database.ts'
+import { searchTime } from '../db/time.ts'
 import { endOpenOrders } from './end.ts'
 import { isOverdueSql } from './lifecycle.ts'
 import type { OrderServices } from './services.ts'
@@ -24,7 +25,7 @@ async function expireIn(
   limit: number,
 ): Promise<number> {
   const expired = await services.db.transaction((tx: Database) =>
-    endOpenOrders(tx, services, 'expired', isOverdueSql(services.databaseTime()), {
+    endOpenOrders(tx, services, 'expired', isOverdueSql(searchTime(services)), {
       ...(shard !== undefined && { shard }),
       limit,
       whenLocked: 'skip',
@@ -33,11 +34,11 @@ async function expireIn(
   return expired.length
 }
 
-async function overdueShards({ db, databaseTime }: ExpireServices, limit: number) {
+async function overdueShards(services: ExpireServices, limit: number) {
   const found = await rows<{ shard: number }>(
-    db,
+    services.db,
     sql`SELECT DISTINCT shard FROM (
-      SELECT shard FROM orders WHERE ${isOverdueSql(databaseTime())} LIMIT ${limit}::int) AS overdue`,
+      SELECT shard FROM orders WHERE ${isOverdueSql(searchTime(services))} LIMIT ${limit}::int) AS overdue`,
   )
   return found.map(({ shard }) => shard)
 }

@@ -3,7 +3,7 @@ import { fromHex } from '../crypto/bytes.ts'
 import { type Database, rows } from '../db/database.ts'
 import { inShardsSql, splitByGroup } from '../db/distribution.ts'
 import type { TransactionKind, TransactionStatus } from '../db/schema.ts'
-import { later, milliseconds } from '../db/time.ts'
+import { later, milliseconds, searchTime } from '../db/time.ts'
 import { type AccountNonces, MAX_PENDING } from './operator.ts'
 import type { SettlementServices } from './services.ts'
 
@@ -60,9 +60,9 @@ export async function leaseDue(
   leaseMs: number,
   limit: number,
 ): Promise<DueTransaction[]> {
-  const { databaseTime, distribution } = services
+  const { distribution } = services
   if (operators.size === 0) return []
-  const isDue = isDueSql(databaseTime(), operators)
+  const isDue = isDueSql(searchTime(services), operators)
   if (distribution === undefined) return leaseIn(services, isDue, leaseMs, limit, () => sql``)
   const leased: DueTransaction[] = []
   const shards = await dueShards(services, isDue, limit)

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { fromHex } from '../crypto/bytes.ts'
 import { webhookSecretLabel } from '../crypto/labels.ts'
 import { type Database, rows } from '../db/database.ts'
-import { later, milliseconds } from '../db/time.ts'
+import { later, milliseconds, searchTime } from '../db/time.ts'
 import { signDelivery } from '../notices/signature.ts'
 import { VERSION } from '../version.ts'
 import type { Json } from '../wire/json.ts'
@@ -166,10 +166,11 @@ async function readOldest({ db, databaseTime }: WebhookServices): Promise<number
  * webhooks that fail last. The first part finds the webhooks that have any, by one probe of an index each.
  */
 async function claim(
-  { db, databaseTime, config }: WebhookServices,
+  services: WebhookServices,
   busy: readonly string[],
   most: number,
 ): Promise<Claimed[]> {
+  const { db, databaseTime, config } = services
   const at = databaseTime()
   return rows<Claimed>(
     db,
@@ -183,7 +184,7 @@ async function claim(
         SELECT one.notice_id, one.webhook_id FROM waiting LEFT JOIN webhooks ON webhooks.id = waiting.webhook_id
         CROSS JOIN LATERAL (
           SELECT notice_id, webhook_id, due_at FROM deliveries
-          WHERE webhook_id = waiting.webhook_id AND due_at <= ${at}
+          WHERE webhook_id = waiting.webhook_id AND due_at <= ${searchTime(services)}
           ORDER BY due_at LIMIT ${MAX_IN_FLIGHT_PER_WEBHOOK}::int FOR UPDATE SKIP LOCKED
         ) AS one
         WHERE waiting.webhook_id <> ALL (${`{${busy.join(',')}}`}::text::text[])

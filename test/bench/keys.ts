@@ -56,6 +56,11 @@ export function walletKey(n: number): string {
 /** What the keys are sealed with, and the service that knows them is configured with. */
 export const ENCRYPTION_KEY = Buffer.alloc(32, 'bench').toString('base64')
 
+/** The id of key number `n`. */
+export function idOf(n: number): string {
+  return `key_${hash('md5', tokenOf(n)).slice(0, 17)}`
+}
+
 /** Puts so many live keys into an empty database, straight into its tables. */
 export async function seedKeys(db: Database, count: number): Promise<void> {
   const mac = openNativeMac(readEncryptionKeys(ENCRYPTION_KEY))
@@ -74,7 +79,7 @@ export async function seedKeys(db: Database, count: number): Promise<void> {
   for (let from = 0; from < count; from += CHUNK) {
     const made = Array.from({ length: Math.min(CHUNK, count - from) }, (_, at) => {
       const [n, keyHash] = [from + at, hash('sha256', tokenOf(from + at))]
-      const id = `key_${createHash('md5').update(keyHash).digest('hex').slice(0, 17)}`
+      const id = idOf(n)
       const [walletAddress, name] = [walletOf(n), `bench ${n + 1}`]
       return { id, keyHash, walletAddress, name, grantId: grantOf.get(walletAddress) as number }
     })

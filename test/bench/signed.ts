@@ -1,11 +1,11 @@
-import { createPrivateKey, createPublicKey, hash, randomUUID, sign } from 'node:crypto'
+import { createPrivateKey, createPublicKey, randomUUID, sign } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { readEncryptionKeys } from '../../src/crypto/keys.ts'
 import type { Database } from '../../src/db/database.ts'
 import { openNativeMac } from '../../src/node/crypto.ts'
 import { signatureBase } from '../../src/signed-requests/base.ts'
 import { writeMacs } from '../support/remac.ts'
-import { ENCRYPTION_KEY, tokenOf } from './keys.ts'
+import { ENCRYPTION_KEY, idOf } from './keys.ts'
 
 /** One key pair signs for all keys: what it costs to verify does not depend on it. */
 const PREFIX_OF_PKCS8 = '302e020100300506032b657004220420'
@@ -23,12 +23,6 @@ export async function makeKeysSign(db: Database): Promise<void> {
   const publicKey = JSON.stringify({ alg: 'ed25519', key: x })
   await db.execute(sql`UPDATE api_keys SET public_key = ${publicKey}::text::jsonb`)
   await writeMacs(db, openNativeMac(readEncryptionKeys(ENCRYPTION_KEY)), sql`true`)
-}
-
-/** The id of key number `n`, as `seedKeys` makes it. */
-function idOf(n: number): string {
-  const keyHash = hash('sha256', tokenOf(n), 'buffer')
-  return `key_${hash('md5', keyHash).slice(0, 17)}`
 }
 
 /** Requests that are signed ahead, with keys at random. */
