@@ -87,16 +87,19 @@ async function takeOver(
   }
 }
 
-/** The request that the app sees. A credential in a subprotocol takes the place of the header that pages cannot set. */
+/**
+ * The request that the app sees. A credential in a subprotocol takes the place of the header that pages cannot set, also among the headers
+ * that Node has parsed: the app reads both.
+ */
 function requestOf({ headers: given, url = '/' }: IncomingMessage): Request {
+  const offered = (given['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim())
+  const bearer = offered.find((one) => one.startsWith(BEARER_PROTOCOL))
+  const isPresented = given.authorization !== undefined || given['x-api-key'] !== undefined
+  if (bearer !== undefined && !isPresented)
+    given.authorization = `Bearer ${bearer.slice(BEARER_PROTOCOL.length)}`
   const headers = new Headers()
   for (const [name, value] of Object.entries(given))
     if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
-  const offered = (given['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim())
-  const bearer = offered.find((one) => one.startsWith(BEARER_PROTOCOL))
-  const isPresented = headers.has('authorization') || headers.has('x-api-key')
-  if (bearer !== undefined && !isPresented)
-    headers.set('authorization', `Bearer ${bearer.slice(BEARER_PROTOCOL.length)}`)
   return new Request(new URL(url, `http://${given.host ?? 'localhost'}`), { headers })
 }
 

@@ -74,7 +74,7 @@ describe('A forwarded header that is not believed', () => {
   /** As much of a request as the reader of addresses looks at. */
   const request = (remoteAddress: string, headers: Record<string, string>) =>
     ({
-      env: { incoming: { socket: { remoteAddress } } },
+      env: { incoming: { socket: { remoteAddress }, headers } },
       req: { header: (name: string) => headers[name] },
     }) as unknown as AppContext
   function open(trusted: string[]) {
