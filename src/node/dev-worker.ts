@@ -73,6 +73,7 @@ async function startPostgres(folder: string, opened: (() => Promise<unknown>)[])
     password: 'postgres',
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8'], // Else it follows from LANG.
     onLog: () => {},
     onError: () => {},
   })

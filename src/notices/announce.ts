@@ -40,7 +40,12 @@ export function announceOrders(changed: SQL, type: AnnouncedType, at: SQL): SQL 
     SELECT owner, shard, ${type}::text, created_by, uuid, '{}'::jsonb, ${at} FROM ${changed}`
 }
 
-/** jsonb has neither U+0000 nor half of a surrogate pair, and what is announced may have come from anywhere. */
+/**
+ * jsonb has neither U+0000 nor half of a surrogate pair, and what is announced may have come from anywhere. The replacement is not escaped: a
+ * database whose encoding is not UTF-8 refuses escapes of what is not ASCII.
+ */
 function jsonbText(data: FindingData): string {
-  return JSON.stringify(data).replaceAll(/\\u(0000|d[89a-f][0-9a-f]{2})/g, '\\ufffd')
+  return JSON.stringify(data).replaceAll(/\\\\|\\u(?:0000|d[89a-f][0-9a-f]{2})/g, (escaped) =>
+    escaped === '\\\\' ? escaped : '\ufffd',
+  )
 }

@@ -172,7 +172,7 @@ describe.each(EVERYWHERE)('A report of a leaked key on %s', (engine) => {
       service.world.db,
       sql`SELECT type, key_id AS "keyId", data FROM notices WHERE wallet_address = ${wallet.address}`,
     )
-    const data = { reason: 'leaked', url: 'https://a.example/\ufffd', source: 'a\\ufffd' }
+    const data = { reason: 'leaked', url: 'https://a.example/\ufffd', source: 'a\\u0000' }
     expect(told).toEqual([{ type: 'key.leaked', keyId, data }])
   })
 

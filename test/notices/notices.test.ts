@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import postgres from 'postgres'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { rows } from '../../src/db/database.ts'
+import { openDatabase } from '../../src/db/open.ts'
 import { shardSql } from '../../src/db/shard.ts'
 import { suspendByOperator } from '../../src/keys/suspend.ts'
 import { announce } from '../../src/notices/announce.ts'
@@ -179,4 +181,21 @@ describe.each(ENGINES)('notices on %s', (engine) => {
     expect(found.find(({ type }) => type === 'key.created')?.keyId).toBe(keyId)
     await rows(db(), sql`DELETE FROM webhooks WHERE wallet_address IS NULL`)
   })
+})
+
+it('keep what they are about in a database whose encoding is not UTF-8', async () => {
+  const server = inject('postgresUrl')
+  const name = `ascii_${crypto.randomUUID().replaceAll('-', '')}`
+  const client = postgres(`${server}/postgres`, { max: 1, onnotice: () => {} })
+  await client.unsafe(
+    `CREATE DATABASE ${name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`,
+  )
+  await client.end()
+  const { db, close } = await openDatabase(`${server}/${name}`)
+  const data = { url: 'https://a.example/ü\u0000', source: 'a\\u0000' }
+  await announce(db, { walletAddress: 'W', type: 'key.leaked', data, at: 0 })
+  expect(await rows(db, sql`SELECT data FROM notices`)).toEqual([
+    { data: { url: 'https://a.example/ü\ufffd', source: 'a\\u0000' } },
+  ])
+  await close()
 })

@@ -30,6 +30,7 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
     password: 'postgres',
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8'], // Else it follows from LANG.
     // A killed process loses nothing without fsync; only a machine does, and nothing here outlives it.
     postgresFlags: [
       ...['-c', 'max_connections=300', '-c', 'shared_buffers=256MB'],
