@@ -10,7 +10,8 @@ import { startWorker, wrangler } from './workerd.ts'
 const MAX_BUNDLE_BYTES = 400 * 1024
 /** Cloudflare refuses a worker that starts for longer than a second. An idle machine needs a tenth of this. */
 const MAX_STARTUP_MS = 400
-const MAX_GATE_PASS_MS = 10
+/** A pass of the gate costs at most so many times what a request without a statement does: the machine's speed cancels out. */
+const MAX_GATE_PASS = 5
 
 /** All that the worker is made of. Whatever joins this list is paid for at every cold start. */
 const PACKAGES = [
@@ -135,30 +136,26 @@ describe.runIf(process.platform === 'linux')('a request in workerd', () => {
     return (worker.cpuMs() - before) / 150
   }
 
-  it(`costs at most ${MAX_GATE_PASS_MS} ms of CPU for a pass of the gate, with a database session of its own`, async () => {
+  it(`costs at most ${MAX_GATE_PASS} times what /time does for a pass of the gate, with a database session of its own`, async () => {
     const { apiKey } = await createKey(service, newWallet(service))
-    const [idle, gate] = [
-      await cpuMsOf('/time', {}, 200),
-      await cpuMsOf(
-        '/orders/unknown/execute',
-        { method: 'POST', headers: { 'X-API-Key': apiKey } },
-        404,
-      ),
-    ]
+    const idle = await cpuMsOf('/time', {}, 200)
+    const init = { method: 'POST', headers: { 'X-API-Key': apiKey } }
+    const gate = await cpuMsOf('/orders/unknown/execute', init, 404)
     console.log(
       `CPU a request: ${idle.toFixed(2)} ms for /time, ${gate.toFixed(2)} ms for a gate pass`,
     )
-    expect(gate).toBeLessThanOrEqual(MAX_GATE_PASS_MS)
+    expect(gate).toBeLessThanOrEqual(MAX_GATE_PASS * idle)
   })
 
-  it('costs at most 2 ms of CPU more to check a signature', async () => {
+  it('costs at most what /time does more to check a signature', async () => {
     const headers = newWallet(service).signHeaders({ action: 'list_api_keys' })
+    const idle = await cpuMsOf('/time', {}, 200)
     const list = await cpuMsOf('/orders', {}, 200)
     const signed = await cpuMsOf('/api-keys', { headers }, 200)
     console.log(
       `CPU a request: ${list.toFixed(2)} ms to list, ${signed.toFixed(2)} ms to list for a signature`,
     )
-    expect(signed - list).toBeLessThanOrEqual(2)
+    expect(signed - list).toBeLessThanOrEqual(idle)
   })
 })
 
