@@ -147,7 +147,7 @@ describe.runIf(process.platform === 'linux')('a request in workerd', () => {
     expect(gate).toBeLessThanOrEqual(MAX_GATE_PASS * idle)
   })
 
-  it('costs at most what /time does more to check a signature', async () => {
+  it('costs at most twice what /time does more to check a signature', async () => {
     const headers = newWallet(service).signHeaders({ action: 'list_api_keys' })
     const idle = await cpuMsOf('/time', {}, 200)
     const list = await cpuMsOf('/orders', {}, 200)
@@ -155,7 +155,7 @@ describe.runIf(process.platform === 'linux')('a request in workerd', () => {
     console.log(
       `CPU a request: ${list.toFixed(2)} ms to list, ${signed.toFixed(2)} ms to list for a signature`,
     )
-    expect(signed - list).toBeLessThanOrEqual(idle)
+    expect(signed - list).toBeLessThanOrEqual(2 * idle)
   })
 })
 
