@@ -184,37 +184,32 @@ function windowNumbersAt(now: number): WindowNumbers {
   }
 }
 
-/** The values of a statement's placeholders. Arrays that hold nothing but the default are empty: unnest fills them up with NULL. */
-function parameters(
+/** The values of a statement's placeholders, by their names. */
+type Parameters = (
   keys: readonly PresentedKey[],
   fixedTime: number | undefined,
   since: string | undefined,
-): Record<string, unknown> {
-  return {
-    at: fixedTime === undefined ? null : new Date(fixedTime).toISOString(),
-    since: since ?? null,
-    hashes: arrayOf(keys, ({ hash }) => `"\\\\x${hash}"`),
-    ips: keys.some(({ ip }) => ip !== undefined) ? arrayOf(keys, ({ ip }) => ip ?? 'NULL') : '{}',
-    requests: keys.some(({ requests }) => requests !== 1)
-      ? arrayOf(keys, ({ requests }) => requests)
-      : '{}',
-    xmins: arrayOf(keys, ({ known }) => known?.xmin ?? 'NULL'),
-  }
-}
+) => Record<string, unknown>
+
+/** Arrays that hold nothing but the default are empty: unnest fills them up with NULL. */
+const parameters: Parameters = (keys, fixedTime, since) => ({
+  at: fixedTime === undefined ? null : new Date(fixedTime).toISOString(),
+  since: since ?? null,
+  hashes: arrayOf(keys, ({ hash }) => `"\\\\x${hash}"`),
+  ips: keys.some(({ ip }) => ip !== undefined) ? arrayOf(keys, ({ ip }) => ip ?? 'NULL') : '{}',
+  requests: keys.some(({ requests }) => requests !== 1)
+    ? arrayOf(keys, ({ requests }) => requests)
+    : '{}',
+  xmins: arrayOf(keys, ({ known }) => known?.xmin ?? 'NULL'),
+})
 
 /** Those of a statement that also reads orders, or is of some shards. */
-function allParameters(
-  keys: readonly PresentedKey[],
-  fixedTime: number | undefined,
-  since: string | undefined,
-): Record<string, unknown> {
-  return {
-    ...parameters(keys, fixedTime, since),
-    shards: arrayOf(keys, ({ shard }) => shard),
-    // Quoted: NULL is a valid uuid.
-    uuids: arrayOf(keys, ({ uuids }) => (uuids.length === 0 ? 'NULL' : `"${uuids.join(',')}"`)),
-  }
-}
+const allParameters: Parameters = (keys, fixedTime, since) => ({
+  ...parameters(keys, fixedTime, since),
+  shards: arrayOf(keys, ({ shard }) => shard),
+  // Quoted: NULL is a valid uuid.
+  uuids: arrayOf(keys, ({ uuids }) => (uuids.length === 0 ? 'NULL' : `"${uuids.join(',')}"`)),
+})
 
 /** The text of an array of Postgres. */
 function arrayOf(

@@ -86,8 +86,7 @@ export type AppContext = Context<AppEnv>
  * the copy.
  */
 export function worldOfRequest(c: AppContext): World {
-  const world = stateOf(c).world
-  const requestId = stateOf(c).requestId
+  const { world, requestId } = stateOf(c)
   return {
     ...world,
     log: (level, event, fields) => world.log(level, event, { requestId, ...fields }),

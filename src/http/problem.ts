@@ -24,15 +24,12 @@ export function unwrap<T>(result: Result<T, RefusalReason>): T {
 export function onError(error: unknown, c: AppContext): Response {
   if (error instanceof Refusal) return problem(c, error.refused.reason, error.refused.details)
   const outage = isOutage(error)
-  stateOf(c).world.log(
-    outage ? 'warn' : 'error',
-    outage ? 'database_unavailable' : 'internal_error',
-    {
-      requestId: stateOf(c).requestId,
-      route: c.req.routePath,
-      fault: faultOf(error),
-    },
-  )
+  const { world, requestId } = stateOf(c)
+  world.log(outage ? 'warn' : 'error', outage ? 'database_unavailable' : 'internal_error', {
+    requestId,
+    route: c.req.routePath,
+    fault: faultOf(error),
+  })
   return outage ? problem(c, 'unavailable') : problem(c, 'internal')
 }
 
@@ -49,15 +46,15 @@ function inAscii(json: string): string {
 
 function problem(c: AppContext, reason: RefusalReason, details?: Details): Response {
   const { status, code } = REFUSALS[reason]
-  const body = errorBody(reason, details, { at: stateOf(c).now, requestId: stateOf(c).requestId })
-  stateOf(c).world.log('debug', 'refused', { requestId: stateOf(c).requestId, reason, status })
-  stateOf(c).outcome = code
+  const state = stateOf(c)
+  const { world, now, requestId } = state
+  const body = errorBody(reason, details, { at: now, requestId })
+  world.log('debug', 'refused', { requestId, reason, status })
+  state.outcome = code
   const headers = {
     ...refusalHeaders(reason, status, details),
     // nginx passes on headers of an authorization request, and no body.
-    ...(stateOf(c).isForwardAuth === true && {
-      [FORWARDED_REFUSAL]: inAscii(JSON.stringify(body)),
-    }),
+    ...(state.isForwardAuth && { [FORWARDED_REFUSAL]: inAscii(JSON.stringify(body)) }),
   }
   return wantsProblemDetails(headerOf(c, 'accept'))
     ? respond(c, withProblemDetails(body, status), status, {

@@ -40,7 +40,7 @@ export const auditEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const { after, limit, unrecordedAfter } = unwrap(readQuery(c, wire.AuditQuery))
-      const [world, now] = [stateOf(c).world, stateOf(c).now]
+      const { world, now } = stateOf(c)
       // One snapshot: an event that is not among these cannot have changed a key that is.
       const { value: page, headers } = await readLagging(
         c,

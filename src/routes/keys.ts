@@ -231,7 +231,7 @@ export const keyEndpoints: readonly Endpoint[] = [
         requireSameKey(c, signed),
       )
       const query = unwrap(readQuery(c, UsageQuery))
-      const [world, now] = [stateOf(c).world, stateOf(c).now]
+      const { world, now } = stateOf(c)
       unwrap(await getKey(world, walletAddress, keyId, now))
       // What this process has counted is written first.
       await world.usage.flush(world.db)
@@ -257,7 +257,7 @@ export const keyEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const walletAddress = await authenticateReader(c, LIST)
       const { days } = unwrap(readQuery(c, WalletUsageQuery))
-      const [world, now] = [stateOf(c).world, stateOf(c).now]
+      const { world, now } = stateOf(c)
       await world.usage.flush(world.db)
       const { value, headers } = await readLagging(c, (db) =>
         findWalletUsage(db, walletAddress, days, now),
@@ -431,7 +431,7 @@ async function respondWithKey(
   { walletAddress, members }: { walletAddress: string; members: { keyId: string } },
   auditHead: AuditHead,
 ): Promise<Response> {
-  const [world, now] = [stateOf(c).world, stateOf(c).now]
+  const { world, now } = stateOf(c)
   const apiKey = unwrap(await getKey(world, walletAddress, members.keyId, now))
   return respond(c, { status: 'success', apiKey, auditHead })
 }

@@ -239,7 +239,7 @@ export const orderEndpoints: readonly Endpoint[] = [
     async handle(c) {
       const viewer = await viewerOf(c)
       const query = unwrap(readQuery(c, wire.OrderQuery))
-      const [world, now] = [stateOf(c).world, stateOf(c).now]
+      const { world, now } = stateOf(c)
       // A public list: an authenticated reader may decide by what it reads.
       if (viewer === undefined) {
         const { value, headers } = await readLagging(c, (db) => listOrders(db, query, viewer, now))

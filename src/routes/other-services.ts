@@ -114,7 +114,7 @@ async function verdictOf(
   service: CallingService,
   question: Question,
 ): Promise<KeyVerdict> {
-  const world = stateOf(c).world
+  const { world } = stateOf(c)
   const ip = question.ip === undefined ? undefined : canonicalAddress(question.ip)
   const shown = await presentedBy(c, question)
   if (!shown.ok) return refusedKey(c, shown, stateOf(c).now)
@@ -180,7 +180,7 @@ function refusedKey(
   at: number,
 ): KeyVerdict {
   const { status } = REFUSALS[reason]
-  const requestId = stateOf(c).requestId
+  const { requestId } = stateOf(c)
   const limits =
     windows === undefined
       ? { 'Cache-Control': 'no-store', 'X-Request-Id': requestId }

@@ -111,7 +111,7 @@ export function readNamedSecret(
   keyHash: string | undefined,
 ): Secret | undefined {
   if (keyHash === undefined) return undefined
-  const world = stateOf(c).world
+  const { world } = stateOf(c)
   const text = presentedKey(c)
   const secret = text.ok ? parseSecret(world.config.KEY_PREFIX, text.value) : undefined
   if (secret !== undefined && world.hashSecret(secret) === keyHash) {

@@ -17,7 +17,7 @@ export const SERVICE_HEADER = 'X-Service-Credential'
  * credential is not limited by address: all its requests come from one.
  */
 export async function authenticateService(c: AppContext): Promise<CallingService> {
-  const world = stateOf(c).world
+  const { world } = stateOf(c)
   const text = c.req.header(SERVICE_HEADER)
   const secret = text === undefined ? undefined : parseSecret(SERVICE_PREFIX, text)
   if (secret === undefined) {

@@ -16,7 +16,7 @@ export function presentsSession(c: AppContext): boolean {
 export async function authenticateSession(
   c: AppContext,
 ): Promise<{ id: string; walletAddress: string }> {
-  const world = stateOf(c).world
+  const { world } = stateOf(c)
   const secret = parseSecret(SESSION_PREFIX, bearerOf(c) ?? '')
   const session =
     secret === undefined

@@ -36,8 +36,7 @@ export async function authenticateSignature(
         problem: 'a signed request has no other credential: leave X-API-Key and Authorization out',
       }),
     )
-  const world = stateOf(c).world
-  const now = stateOf(c).now
+  const { world, now } = stateOf(c)
   const parts =
     stateOf(c).isForwardAuth === true
       ? partsOfForwarded(c)
@@ -100,7 +99,7 @@ export async function verifyToldRequest(
   c: AppContext,
   { method, url, headers }: ToldRequest,
 ): Promise<Result<VerifiedSignature, ReadReason | RequestVerifyReason>> {
-  const now = stateOf(c).now
+  const { now } = stateOf(c)
   const fields = new Map(Object.entries(headers).map(([name, text]) => [name.toLowerCase(), text]))
   const authority = publicHost(c, new URL(url).host)
   const target = { method, authority, ...targetOfUrl(url) }
